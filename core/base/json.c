@@ -1,0 +1,137 @@
+/* json.c: see json.h. */
+#include "base/json.h"
+
+#include <string.h>
+
+#include "base/file.h"
+
+bool qd_json_depth_ok(const char *text, size_t length, size_t max_depth)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < length; i++) {
+        char c = text[i];
+        if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"')
+            in_string = true;
+        else if (c == '{' || c == '[') {
+            if (++depth > max_depth)
+                return false;
+        } else if ((c == '}' || c == ']') && depth > 0)
+            depth--;
+    }
+    return true;
+}
+
+qd_code qd_json_parse_object(const char *text, size_t length, size_t max_depth, json_t **out, qd_error *err)
+{
+    json_error_t why;
+    if (!qd_json_depth_ok(text, length, max_depth))
+        return qd_fail(err, QD_EFORMAT, "JSON: nested deeper than %zu levels", max_depth);
+    json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
+    if (value == NULL)
+        return qd_fail(err, QD_EFORMAT, "JSON: line %d, column %d: %s", why.line, why.column, why.text);
+    if (!json_is_object(value)) {
+        qd_code code = qd_fail(err, QD_EFORMAT, "JSON: an object is wanted, found %s", qd_json_type_name(value));
+        json_decref(value);
+        return code;
+    }
+    *out = value;
+    return QD_OK;
+}
+
+qd_code qd_json_read_object(const char *path, size_t limit, size_t max_depth, json_t **out, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    qd_code code = qd_file_read(path, limit, &text, err);
+    if (code != QD_OK)
+        return code;
+    code = qd_json_parse_object(qd_str_borrow(&text), text.length, max_depth, out, err);
+    return code == QD_OK ? QD_OK : qd_within(err, code, "'%s'", path);
+}
+
+const char *qd_json_type_name(const json_t *value)
+{
+    if (value == NULL)
+        return "nothing";
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "a boolean";
+    case JSON_NULL:
+        return "null";
+    }
+    return "an unknown value";
+}
+
+static const json_t *field(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_null(value) ? NULL : value;
+}
+
+static qd_code wrong_type(const char *key, const json_t *value, const char *wanted, qd_error *err)
+{
+    return qd_fail(err, QD_EFORMAT, "'%s': %s is wanted, found %s", key, wanted, qd_json_type_name(value));
+}
+
+qd_code qd_json_size(const json_t *object, const char *key, size_t fallback, size_t *out, qd_error *err)
+{
+    const json_t *value = field(object, key);
+    if (value != NULL && (!json_is_integer(value) || json_integer_value(value) < 0))
+        return wrong_type(key, value, "a non-negative integer", err);
+    *out = value == NULL ? fallback : (size_t)json_integer_value(value);
+    return QD_OK;
+}
+
+qd_code qd_json_real(const json_t *object, const char *key, double fallback, double *out, qd_error *err)
+{
+    const json_t *value = field(object, key);
+    if (value != NULL && !json_is_number(value))
+        return wrong_type(key, value, "a number", err);
+    *out = value == NULL ? fallback : json_number_value(value);
+    return QD_OK;
+}
+
+qd_code qd_json_bool(const json_t *object, const char *key, bool fallback, bool *out, qd_error *err)
+{
+    const json_t *value = field(object, key);
+    if (value != NULL && !json_is_boolean(value))
+        return wrong_type(key, value, "true or false", err);
+    *out = value == NULL ? fallback : json_is_true(value);
+    return QD_OK;
+}
+
+qd_code qd_json_text(const json_t *object, const char *key, const char *fallback, const char **out, qd_error *err)
+{
+    const json_t *value = field(object, key);
+    if (value != NULL && !json_is_string(value))
+        return wrong_type(key, value, "a string", err);
+    *out = value == NULL ? fallback : json_string_value(value);
+    return QD_OK;
+}
+
+char *qd_json_print(const json_t *value)
+{
+    return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
+void qd_json_fini(json_t **value)
+{
+    json_decref(*value);
+    *value = NULL;
+}

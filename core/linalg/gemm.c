@@ -1,0 +1,51 @@
+/* gemm.c: see gemm.h. */
+#include "linalg/gemm.h"
+
+#include <cblas.h>
+#include <limits.h>
+
+static int narrow(size_t n)
+{
+    assert(n <= INT_MAX);
+    return (int)n;
+}
+
+static int leading(size_t n)
+{
+    return narrow(n == 0 ? 1 : n);
+}
+
+static enum CBLAS_TRANSPOSE op(qd_transpose t)
+{
+    return t == QD_TRANSPOSED ? CblasTrans : CblasNoTrans;
+}
+
+void qd_gemm_f32(qd_transpose ta, qd_transpose tb, float alpha, qd_cmatf a, qd_cmatf b, float beta, qd_matf out)
+{
+    size_t k = ta == QD_TRANSPOSED ? a.rows : a.cols;
+    assert((ta == QD_TRANSPOSED ? a.cols : a.rows) == out.rows);
+    assert((tb == QD_TRANSPOSED ? b.rows : b.cols) == out.cols);
+    assert((tb == QD_TRANSPOSED ? b.cols : b.rows) == k);
+    cblas_sgemm(CblasRowMajor, op(ta), op(tb), narrow(out.rows), narrow(out.cols), narrow(k), alpha, a.data,
+                leading(a.ld), b.data, leading(b.ld), beta, out.data, leading(out.ld));
+}
+
+void qd_gemm_f64(qd_transpose ta, qd_transpose tb, double alpha, qd_cmatd a, qd_cmatd b, double beta, qd_matd out)
+{
+    size_t k = ta == QD_TRANSPOSED ? a.rows : a.cols;
+    assert((ta == QD_TRANSPOSED ? a.cols : a.rows) == out.rows);
+    assert((tb == QD_TRANSPOSED ? b.rows : b.cols) == out.cols);
+    assert((tb == QD_TRANSPOSED ? b.cols : b.rows) == k);
+    cblas_dgemm(CblasRowMajor, op(ta), op(tb), narrow(out.rows), narrow(out.cols), narrow(k), alpha, a.data,
+                leading(a.ld), b.data, leading(b.ld), beta, out.data, leading(out.ld));
+}
+
+void qd_blas_single_thread(void)
+{
+    openblas_set_num_threads(1);
+}
+
+const char *qd_blas_core_name(void)
+{
+    return openblas_get_corename();
+}

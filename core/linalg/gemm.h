@@ -1,0 +1,20 @@
+/* gemm.h: products on views, by CBLAS.
+ * Room: core/linalg. May use: base, CBLAS. gemm.c and chol.c are the only files that include cblas.h / lapacke.h.
+ * Threads: any; BLAS runs with one thread (set once in main by qd_blas_single_thread), parallelism is ours, over tasks. */
+#ifndef QD_LINALG_GEMM_H
+#define QD_LINALG_GEMM_H
+
+#include "linalg/mat.h"
+
+typedef enum qd_transpose { QD_PLAIN, QD_TRANSPOSED } qd_transpose;
+
+/* out = alpha * op(a) * op(b) + beta * out. Shapes are asserted: they are our bug, never the user's. */
+void qd_gemm_f32(qd_transpose ta, qd_transpose tb, float alpha, qd_cmatf a, qd_cmatf b, float beta, qd_matf out);
+void qd_gemm_f64(qd_transpose ta, qd_transpose tb, double alpha, qd_cmatd a, qd_cmatd b, double beta, qd_matd out);
+
+/* Makes OpenBLAS use one thread for the whole process; called once, before threads exist. */
+void qd_blas_single_thread(void);
+/* Name of the kernel set OpenBLAS chose ("Haswell", "SkylakeX", ...); for benchmarks and provenance. */
+const char *qd_blas_core_name(void);
+
+#endif
