@@ -1,0 +1,66 @@
+/* model.h: a folder of config.json and safetensors as an architecture with named linear layers.
+ * Room: core/model. May use: base, linalg, jansson. Knows no tokenizer, no quantizer.
+ * Threads: a qd_model is immutable after open.
+ * Source: formats.md §1.4, §2; fixtures.md. */
+#ifndef QD_MODEL_MODEL_H
+#define QD_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/safetensors.h"
+
+typedef struct qd_model qd_model;
+typedef struct qd_arch qd_arch; /* model/arch.h: a row of the architecture registry */
+
+/* What every architecture has; the rest is the architecture's own. */
+typedef struct qd_model_config {
+    const char *architecture;    /* "LlamaForCausalLM" */
+    size_t hidden;               /* D */
+    size_t blocks;
+    size_t vocabulary;           /* V, rows of the embedding */
+    size_t max_positions;        /* 0 when the config does not say */
+    int64_t bos;                 /* -1 when absent, null or >= V */
+    const char *dtype;           /* "BF16", "F16" or "F32": the type most weights are stored in */
+} qd_model_config;
+
+/* One linear layer of a block, in execution order. Strings live as long as the model. */
+typedef struct qd_linear {
+    const char *name;   /* "model.layers.0.self_attn.q_proj" */
+    size_t out, in;     /* O, I */
+    size_t group;       /* layers of a block with the same group share their input: 0, 1, 2, ... in execution order */
+    const qd_tensor *weight; /* [O, I] */
+    const qd_tensor *bias;   /* [O], or NULL */
+} qd_linear;
+
+/* Opens DIR/config.json, model.safetensors or model.safetensors.index.json with its shards. QD_EUNSUPPORTED for an unknown
+ * architecture lists the supported ones; a missing key or tensor is named. A folder whose config.json has a
+ * quantization_config is refused here (open it with export/artifact.h). */
+qd_code qd_model_open(const char *dir, qd_model **out, qd_error *err);
+/* As qd_model_open for a folder whose linear weights are absent (a packed artifact): qd_linear.weight is NULL there and
+ * shapes come from the config. */
+qd_code qd_model_open_packed(const char *dir, qd_model **out, qd_error *err);
+void qd_model_destroy(qd_model *model); /* NULL is fine */
+
+const qd_model_config *qd_model_borrow_config(const qd_model *model);
+const char *qd_model_borrow_dir(const qd_model *model);
+const qd_arch *qd_model_arch(const qd_model *model);
+
+/* All tensors of all shards, by name. */
+size_t qd_model_tensor_count(const qd_model *model);
+const qd_tensor *qd_model_tensor_at(const qd_model *model, size_t index);
+const qd_tensor *qd_model_tensor(const qd_model *model, const char *name); /* NULL when absent */
+/* The weight files, bare names in order ("model-00001-of-00003.safetensors", ...), for digests. */
+size_t qd_model_file_count(const qd_model *model);
+const char *qd_model_file_at(const qd_model *model, size_t index);
+/* Non-fatal findings (a total_size that is wrong, a tensor missing from the index); NULL past the end. */
+const char *qd_model_warning_at(const qd_model *model, size_t index);
+
+/* Linear layers that a quantizer may touch (not embedding, not lm_head): counted over all blocks in execution order. */
+size_t qd_model_linear_count(const qd_model *model);
+const qd_linear *qd_model_linear_at(const qd_model *model, size_t index);
+/* First index of a block's linears, and how many it has. */
+size_t qd_model_block_first(const qd_model *model, size_t block);
+size_t qd_model_block_size(const qd_model *model, size_t block);
+
+#endif
