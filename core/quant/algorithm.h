@@ -1,0 +1,45 @@
+/* algorithm.h: the registry of rounding algorithms, and the one call that rounds a layer and certifies it.
+ * Room: core/quant. May use: base, linalg. One file an algorithm, one row in algorithm_table.c.
+ * Threads: called from one thread; rows of W are cut into fixed panels over the pool.
+ * Source: algorithms.md §6.1 (RTN), §6.2 (OPTQ, feedback form); performance.md §5 (panels). */
+#ifndef QD_QUANT_ALGORITHM_H
+#define QD_QUANT_ALGORITHM_H
+
+#include "quant/certificate.h"
+#include "quant/factor.h"
+#include "quant/gram.h"
+#include "quant/grid.h"
+#include "quant/scale.h"
+
+typedef enum qd_rounding { QD_ROUND_NEAREST } qd_rounding;
+const char *qd_rounding_name(size_t index); /* NULL past the end */
+int qd_rounding_find(const char *name);
+
+/* What an algorithm reads. w: O x I in original column order. */
+typedef struct qd_layer_input {
+    qd_cmatf w;
+    const qd_grid *grid;
+    const qd_factor *factor; /* shared by all layers with this input */
+    size_t tokens;           /* m, for the record; 0 = H is the identity (no data) */
+    qd_rounding rounding;
+    uint64_t seed;
+    qd_pool *pool;
+} qd_layer_input;
+
+typedef struct qd_algorithm {
+    const char *name;    /* "rtn", "optq" */
+    const char *alias;   /* "gptq" for optq; NULL = none */
+    const char *summary;
+    const qd_param *params;
+    enum qd_needs { QD_NEEDS_NOTHING = 0, QD_NEEDS_HESSIAN = 1, QD_NEEDS_MISMATCH = 2 } needs;
+    /* Writes codes (O x I, original column order, code - grid->low) and the certificate. */
+    qd_code (*round)(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err);
+} qd_algorithm;
+const qd_algorithm *qd_algorithm_at(size_t index);
+const qd_algorithm *qd_algorithm_find(const char *name); /* by name or alias */
+
+/* Checks finite input and shapes, calls algorithm->round, checks finite output. QD_EINTERNAL when the certificate is VIOLATED. */
+qd_code qd_layer_round(const qd_algorithm *algorithm, const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out,
+                       qd_error *err);
+
+#endif

@@ -1,0 +1,52 @@
+/* certificate.h: the error certificate of one layer.
+ * Room: core/quant. May use: base, linalg.
+ * Threads: values.
+ * Source: theory.md §2-3 (identities, T1, T2, T4), §8.2 (the record). Sums over all neurons; everything squared is in units of
+ * output^2 per token (H is a mean over tokens, gram_scale = 1/m). Float64 throughout. */
+#ifndef QD_QUANT_CERTIFICATE_H
+#define QD_QUANT_CERTIFICATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum qd_certificate_status {
+    QD_CERTIFIED,          /* nothing clipped, energy <= T1 bound */
+    QD_CERTIFIED_OVERLOAD, /* clipped: T2 holds, T1 is not applicable */
+    QD_NUMERIC_SUSPECT,    /* identity residual over tolerance */
+    QD_VIOLATED,           /* energy over the T2 bound: software bug, the job fails */
+    QD_UNCERTIFIED,        /* no calibration data: H is the identity, errors are in weight space */
+} qd_certificate_status;
+const char *qd_certificate_status_name(qd_certificate_status status); /* "CERTIFIED", ... */
+
+typedef struct qd_certificate {
+    const char *method;        /* "optq" */
+    const char *rounding;      /* "nearest" */
+    const char *order;
+    char permutation_hash[17]; /* first 16 hex digits of the SHA-256 of the permutation */
+    size_t tokens, in, out;    /* m, N, d */
+    double gram_scale;
+    double lambda, lambda_relative;
+    const char *lambda_source; /* "user", "fallback" (escalated) */
+    unsigned escalations;
+    double s, r2_max, r2_min, am_gm, gap_db, trace_ratio;
+    double bound_sq;           /* T1 (for rtn: its own a-priori bound, see CERTIFICATES.md) */
+    double expected_sq;
+    double energy_sq;          /* measured, regularized */
+    double error_sq;           /* energy - lambda ||w - q||^2 */
+    double output_sq;          /* ||X W^T||^2 / m */
+    double relative_error;     /* sqrt(error_sq / output_sq) */
+    double sqnr_db;
+    double ratio;              /* sqrt(energy / bound) */
+    double identity_residual;  /* | (w-q)^T H_lambda (w-q) - energy | / energy */
+    const char *precision;     /* arithmetic of the sweep: "float64" or "float32" */
+    uint64_t clip_count;       /* weights whose argument lay outside the grid by more than half a step */
+    size_t clip_neurons;
+    double max_excess;         /* in steps */
+    double overload_bound_sq;  /* T2 */
+    double weight_error_sq;    /* ||w - q||^2 */
+    size_t dead_columns;
+    qd_certificate_status status;
+} qd_certificate;
+
+#endif

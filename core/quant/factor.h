@@ -1,0 +1,55 @@
+/* factor.h: column order, damping and the reversed Cholesky factor that all column algorithms share.
+ * Room: core/quant. May use: base, linalg.
+ * Threads: a finished qd_factor is read-only.
+ * Source: algorithms.md §1, §4, §5, §6.2 "Factor without forming an inverse"; theory.md §1 (its R is our C, its U our R = C^-1). */
+#ifndef QD_QUANT_FACTOR_H
+#define QD_QUANT_FACTOR_H
+
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "linalg/mat.h"
+#include "quant/param.h"
+
+/* ---- orders ---- */
+typedef struct qd_order {
+    const char *name; /* "natural", "norm-descending" */
+    const char *summary;
+    const qd_param *params;
+    /* Fills permutation[t] = original column processed at step t, from H (I x I, undamped). Stable: ties lower index first. */
+    qd_code (*permute)(qd_cmatd hessian, uint32_t *out_permutation, qd_error *err);
+} qd_order;
+const qd_order *qd_order_at(size_t index);
+const qd_order *qd_order_find(const char *name);
+
+/* ---- regularization ---- */
+typedef struct qd_regularizer {
+    const char *name; /* "mean_diagonal" */
+    const char *summary;
+    const qd_param *params; /* one value, with range and default */
+    /* lambda >= 0 in units of H. Dead columns (H_jj = 0) do not count in means. */
+    qd_code (*lambda)(qd_cmatd hessian, double value, double *out_lambda, qd_error *err);
+} qd_regularizer;
+const qd_regularizer *qd_regularizer_at(size_t index);
+const qd_regularizer *qd_regularizer_find(const char *name);
+
+enum { QD_LADDER_STEPS = 6 }; /* lambda, 10 lambda, ... 10^6 lambda: tries after the first */
+
+/* H_lambda = C C^T, C upper triangular, in processing order. */
+typedef struct qd_factor {
+    size_t features;             /* I */
+    uint32_t *permutation;       /* step -> original column */
+    double lambda, lambda_relative; /* used value; relative to mean(diag H) over live columns */
+    unsigned escalations;        /* 0 = the first lambda worked */
+    size_t dead_columns;         /* H_jj = 0 before damping: their weights are rounded from zero */
+    qd_matd_buf c;               /* I x I upper triangular */
+    qd_matd_buf hessian;         /* H (undamped) permuted into processing order */
+    double trace;                /* tr H, undamped */
+} qd_factor;
+/* Escalates lambda x10 up to QD_LADDER_STEPS times; QD_ENUMERIC (with lambda and pivot) when all fail, or when H has a value that is
+ * not finite. */
+qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
+                         qd_pool *pool, qd_factor **out, qd_error *err);
+void qd_factor_destroy(qd_factor *factor);
+
+#endif

@@ -1,0 +1,25 @@
+/* gram.h: second moments of a layer's inputs: H = X~^T X~ / m, G = X^T X~ / m.
+ * Room: core/quant. May use: base, linalg.
+ * Threads: one thread adds; work is cut into fixed tiles over the pool: same bytes for any number of threads.
+ * Source: algorithms.md §3. Products in float32 over fixed chunks of rows, added into float64. */
+#ifndef QD_QUANT_GRAM_H
+#define QD_QUANT_GRAM_H
+
+#include "base/pool.h"
+#include "linalg/mat.h"
+
+typedef struct qd_gram {
+    qd_matd_buf sum;  /* I x I, not divided by m */
+    size_t tokens;    /* m so far */
+} qd_gram;
+qd_code qd_gram_init(qd_gram *gram, size_t features, qd_error *err);
+void qd_gram_fini(qd_gram *gram);
+
+/* sum += x^T x (both triangles kept equal); x: T x I. Chunks of a fixed number of rows inside. */
+qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err);
+/* sum += float_x^T x: row index = float stream (G of algorithms.md §1). */
+qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf float_x, qd_cmatf x, qd_pool *pool, qd_error *err);
+/* Mean: divides by m in place; once, when everything was added. QD_ENUMERIC when an entry is not finite. */
+qd_code qd_gram_finish(qd_gram *gram, qd_error *err);
+
+#endif

@@ -1,0 +1,22 @@
+/* scale.h: the registry of scale rules.
+ * Room: core/quant. May use: base, linalg.
+ * Threads: rows are constant.
+ * Source: algorithms.md §2.2 (minmax), §2.3 (mse: 19 candidates, first strictly smaller; a finer grid is this room's choice, documented). */
+#ifndef QD_QUANT_SCALE_H
+#define QD_QUANT_SCALE_H
+
+#include "quant/grid.h"
+
+typedef struct qd_scale_rule {
+    const char *name; /* "minmax", "mse" */
+    const char *summary;
+    const qd_param *params;
+    /* One group of `count` weights (contiguous) with optional importance (diag(H)) -> scale and zero, not yet rounded to
+     * the scale type by the caller: the rule itself rounds through spec->scale_type where candidates are compared. */
+    void (*choose)(const qd_grid_spec *spec, const float *weights, const double *importance, size_t count, float *out_scale,
+                   float *out_zero);
+} qd_scale_rule;
+const qd_scale_rule *qd_scale_rule_at(size_t index);
+const qd_scale_rule *qd_scale_rule_find(const char *name);
+
+#endif
