@@ -1,0 +1,74 @@
+/* recipe.h: a job as one validated struct.
+ * Room: core/engine. May use: everything in core. No HTTP, no SQL.
+ * Threads: a parsed recipe is read-only.
+ * Source: api.md "Creating a job": the fields that exist now, with their defaults. */
+#ifndef QD_ENGINE_RECIPE_H
+#define QD_ENGINE_RECIPE_H
+
+#include <jansson.h>
+
+#include "export/format.h"
+#include "quant/algorithm.h"
+#include "text/corpus.h"
+
+typedef enum qd_on_degraded { QD_DEGRADED_WARN, QD_DEGRADED_FAIL } qd_on_degraded;
+
+typedef struct qd_recipe {
+    /* label */
+    char *name;              /* NULL = none; <= 200 characters */
+    json_t *tags;            /* object string -> string, never NULL */
+    /* model */
+    char *model_url, *model_revision /* "main" */, *model_token /* write-only */;
+    json_t *model_sha256;    /* object or NULL */
+    /* rounding */
+    const qd_algorithm *algorithm;      /* default optq */
+    qd_rounding rounding;               /* nearest */
+    uint64_t seed;                      /* 0 */
+    qd_grid_spec grid;                  /* int, 4 bits, group 128, mse, shrink 1, bf16 */
+    const qd_order *order;              /* norm-descending */
+    const qd_regularizer *regularizer;  /* mean_diagonal */
+    double regularization;              /* 0.01 */
+    qd_on_degraded on_degraded;         /* warn */
+    /* calibration */
+    char *calibration_source;           /* URL of a text, or NULL = the operator's */
+    size_t calibration_samples, calibration_length; /* 128, 2048 (length 0 = default: 2048, at most the model's positions) */
+    bool calibration_bos;               /* true */
+    qd_split calibration_split;         /* whole */
+    qd_sampling calibration_sampling;   /* even */
+    double calibration_phase;           /* 0 */
+    /* evaluation */
+    char *evaluation_text;              /* URL or NULL = the operator's; none at all = no evaluation, said so in the result */
+    size_t evaluation_length, evaluation_windows; /* 2048 (0 = default as above), 0 = all */
+    qd_split evaluation_split;
+    qd_bos_policy evaluation_bos;       /* every-window */
+    const qd_algorithm *baseline;       /* rtn, or NULL when "baseline": null */
+    /* artifact */
+    const qd_format *format;            /* compressed-tensors */
+    size_t format_variant;
+} qd_recipe;
+void qd_recipe_destroy(qd_recipe *recipe); /* NULL is fine */
+
+/* One finding of the parser: a JSON Pointer and a sentence "bits: 17 is not in 2, 3, 4, 5, 6, 8". */
+typedef struct qd_issue {
+    char pointer[160];
+    char detail[400];
+} qd_issue;
+enum { QD_ISSUES_MAX = 16 };
+typedef struct qd_issues {
+    qd_issue items[QD_ISSUES_MAX];
+    size_t count;
+} qd_issues;
+
+/* JSON -> recipe. All findings are collected (up to QD_ISSUES_MAX): unknown fields by name with the known ones, wrong types, ranges,
+ * and combinations (format x grid: says which two fields disagree and what would work). QD_EINVAL when there is any; err has the first. */
+qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issues, qd_error *err);
+/* The recipe as a request with every default filled in; the token is left out (new reference). Parsing it again gives the same recipe. */
+json_t *qd_recipe_print(const qd_recipe *recipe);
+/* A request without its secrets (model.token removed), for echoing (new reference). */
+json_t *qd_recipe_redact(const json_t *request);
+/* JSON Schema of a request, generated from the registries and the field table (new reference): GET /schema/job.json. */
+json_t *qd_recipe_schema(void);
+/* Every registry with typed parameters (new reference): GET /catalog. */
+json_t *qd_catalog_print(void);
+
+#endif

@@ -1,0 +1,30 @@
+/* artifact.h: a published folder: written whole, re-opened from disk, compared, described by its manifest.
+ * Room: core/export. May use: base, linalg, quant, model, jansson.
+ * Threads: called from one thread. */
+#ifndef QD_EXPORT_ARTIFACT_H
+#define QD_EXPORT_ARTIFACT_H
+
+#include "export/format.h"
+
+/* Every file of the source folder that is not weights or config.json, copied byte for byte; then the format's files. */
+qd_code qd_artifact_write(const qd_format *format, size_t variant, const qd_model *model, const qd_grid_spec *spec,
+                          const qd_rounded_source *source, const char *dir, qd_error *err);
+
+/* manifest.json beside the files: {"format","bits_per_weight","files":[{"path","size","sha256","role":"weights|config|side|record"}],...extra}.
+ * Deterministic: no times, no host names. `extra` members are merged in. Listed: every file in dir except manifest.json itself. */
+qd_code qd_artifact_write_manifest(const char *dir, const json_t *extra, json_t **out_manifest, qd_error *err);
+
+/* Re-opens dir with the reader (not the writer's memory), checks every digest of the manifest, dequantizes every layer and compares with
+ * what was decided, compares side files with the source, checks finite values. QD_EFORMAT names the first difference. */
+qd_code qd_artifact_check(const char *dir, const qd_model *source_model, const qd_format *format, size_t variant,
+                          const qd_rounded_source *decided, const qd_progress *progress, const qd_cancel *cancel, qd_error *err);
+
+/* An artifact (or a plain model folder) as a model with its weights dequantized on load: for eval, verify, logits. */
+typedef struct qd_artifact qd_artifact;
+qd_code qd_artifact_open(const char *dir, qd_artifact **out, qd_error *err);
+void qd_artifact_destroy(qd_artifact *artifact);
+const qd_model *qd_artifact_model(const qd_artifact *artifact);
+const qd_overlay *qd_artifact_overlay(const qd_artifact *artifact); /* NULL for a plain model */
+const qd_format *qd_artifact_format(const qd_artifact *artifact);   /* NULL for a plain model */
+
+#endif

@@ -1,0 +1,49 @@
+/* format.h: the registry of artifact formats: what a container can hold, how it is written, how it is opened again.
+ * Room: core/export. May use: base, linalg, quant, model, jansson. One file a format, one row in format_table.c.
+ * Threads: called from one thread.
+ * Source: formats.md §1.3, §4; design.md §4, §6. */
+#ifndef QD_EXPORT_FORMAT_H
+#define QD_EXPORT_FORMAT_H
+
+#include <jansson.h>
+
+#include "base/cancel.h"
+#include "base/pool.h"
+#include "base/progress.h"
+#include "model/arch.h"
+#include "quant/grid.h"
+
+/* One rounded layer, as decided: borrowed until the next call of the source. */
+typedef struct qd_rounded {
+    const qd_grid *grid;
+    const uint8_t *codes; /* O x I, code - grid->low */
+} qd_rounded;
+typedef struct qd_rounded_source {
+    qd_code (*layer)(void *ctx, size_t linear_index, qd_rounded *out, qd_error *err);
+    void *ctx;
+} qd_rounded_source;
+
+typedef struct qd_format {
+    const char *name;      /* "compressed-tensors", "safetensors", ...; a variant follows a colon: "safetensors:bf16" */
+    const char *summary;
+    const char *const *variants; /* NULL-terminated words after the colon, first = default; NULL = none */
+    /* Which grids it holds; for /catalog and messages: "2, 4 or 8 bits; zero none or integer". */
+    const char *constraints;
+    /* Before any work (POST time). QD_EINVAL says which two fields disagree and what would work. */
+    qd_code (*check)(const qd_grid_spec *spec, size_t variant, qd_error *err);
+    /* When the model is known. dtype is the model's. */
+    qd_code (*check_layer)(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype,
+                           qd_error *err);
+    /* Writes weight files and config.json into dir (exists, empty). Side files are copied by the caller. */
+    qd_code (*write)(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
+                     const char *dir, qd_error *err);
+    /* The weight of a linear as a client of this format computes it, in float32, from the files alone. */
+    qd_code (*read_weight)(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err);
+    /* What `read_weight` must give for a decided layer (exact for packed codes; rounded to the variant's type otherwise). */
+    void (*expected_weight)(const qd_rounded *rounded, size_t variant, qd_matf w);
+} qd_format;
+const qd_format *qd_format_at(size_t index);
+/* "safetensors:bf16" -> row and variant index; NULL for an unknown name or variant. */
+const qd_format *qd_format_find(const char *name, size_t *out_variant);
+
+#endif
