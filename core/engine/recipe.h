@@ -15,35 +15,36 @@ typedef enum qd_on_degraded { QD_DEGRADED_WARN, QD_DEGRADED_FAIL } qd_on_degrade
 
 typedef struct qd_recipe {
     /* label */
-    char *name;              /* NULL = none; <= 200 characters */
-    json_t *tags;            /* object string -> string, never NULL */
+    char *name;   /* NULL = none; <= 200 characters */
+    json_t *tags; /* object string -> string, never NULL */
     /* model */
     char *model_url, *model_revision /* "main" */, *model_token /* write-only */;
-    json_t *model_sha256;    /* object or NULL */
+    json_t *model_sha256; /* object or NULL */
     /* rounding */
-    const qd_algorithm *algorithm;      /* default optq */
-    qd_rounding rounding;               /* nearest */
-    uint64_t seed;                      /* 0 */
-    qd_grid_spec grid;                  /* int, 4 bits, group 128, mse, shrink 1, bf16 */
-    const qd_order *order;              /* norm-descending */
-    const qd_regularizer *regularizer;  /* mean_diagonal */
-    double regularization;              /* 0.01 */
-    qd_on_degraded on_degraded;         /* warn */
+    const qd_algorithm *algorithm;     /* default optq */
+    qd_rounding rounding;              /* nearest */
+    uint64_t seed;                     /* 0 */
+    qd_grid_spec grid;                 /* int, 4 bits, group 128, mse, shrink 1, bf16 */
+    const qd_order *order;             /* norm-descending */
+    const qd_regularizer *regularizer; /* mean_diagonal */
+    double regularization;             /* 0.01 */
+    qd_on_degraded on_degraded;        /* warn */
     /* calibration */
-    char *calibration_source;           /* URL of a text, or NULL = the operator's */
-    size_t calibration_samples, calibration_length; /* 128, 2048 (length 0 = default: 2048, at most the model's positions) */
-    bool calibration_bos;               /* true */
-    qd_split calibration_split;         /* whole */
-    qd_sampling calibration_sampling;   /* even */
-    double calibration_phase;           /* 0 */
+    char *calibration_source; /* URL of a text, or NULL = the operator's */
+    size_t calibration_samples,
+        calibration_length;           /* 128, 2048 (length 0 = default: 2048, at most the model's positions) */
+    bool calibration_bos;             /* true */
+    qd_split calibration_split;       /* whole */
+    qd_sampling calibration_sampling; /* even */
+    double calibration_phase;         /* 0 */
     /* evaluation */
-    char *evaluation_text;              /* URL or NULL = the operator's; none at all = no evaluation, said so in the result */
+    char *evaluation_text; /* URL or NULL = the operator's; none at all = no evaluation, said so in the result */
     size_t evaluation_length, evaluation_windows; /* 2048 (0 = default as above), 0 = all */
     qd_split evaluation_split;
-    qd_bos_policy evaluation_bos;       /* every-window */
-    const qd_algorithm *baseline;       /* rtn, or NULL when "baseline": null */
+    qd_bos_policy evaluation_bos; /* every-window */
+    const qd_algorithm *baseline; /* rtn, or NULL when "baseline": null */
     /* artifact */
-    const qd_format *format;            /* compressed-tensors */
+    const qd_format *format; /* compressed-tensors */
     size_t format_variant;
 } qd_recipe;
 void qd_recipe_destroy(qd_recipe *recipe); /* NULL is fine */

@@ -17,7 +17,8 @@ qd_code qd_artifact_write_manifest(const char *dir, const json_t *extra, json_t 
 /* Re-opens dir with the reader (not the writer's memory), checks every digest of the manifest, dequantizes every layer and compares with
  * what was decided, compares side files with the source, checks finite values. QD_EFORMAT names the first difference. */
 qd_code qd_artifact_check(const char *dir, const qd_model *source_model, const qd_format *format, size_t variant,
-                          const qd_rounded_source *decided, const qd_progress *progress, const qd_cancel *cancel, qd_error *err);
+                          const qd_rounded_source *decided, const qd_progress *progress, const qd_cancel *cancel,
+                          qd_error *err);
 
 /* An artifact (or a plain model folder) as a model with its weights dequantized on load: for eval, verify, logits. */
 typedef struct qd_artifact qd_artifact;

@@ -24,7 +24,7 @@ typedef struct qd_rounded_source {
 } qd_rounded_source;
 
 typedef struct qd_format {
-    const char *name;      /* "compressed-tensors", "safetensors", ...; a variant follows a colon: "safetensors:bf16" */
+    const char *name; /* "compressed-tensors", "safetensors", ...; a variant follows a colon: "safetensors:bf16" */
     const char *summary;
     const char *const *variants; /* NULL-terminated words after the colon, first = default; NULL = none */
     /* Which grids it holds; for /catalog and messages: "2, 4 or 8 bits; zero none or integer". */

@@ -13,15 +13,31 @@
 
 #include "base/error.h"
 
-typedef struct qd_matf { size_t rows, cols, ld; float *data; } qd_matf;
-typedef struct qd_cmatf { size_t rows, cols, ld; const float *data; } qd_cmatf;
-typedef struct qd_matd { size_t rows, cols, ld; double *data; } qd_matd;
-typedef struct qd_cmatd { size_t rows, cols, ld; const double *data; } qd_cmatd;
+typedef struct qd_matf {
+    size_t rows, cols, ld;
+    float *data;
+} qd_matf;
+typedef struct qd_cmatf {
+    size_t rows, cols, ld;
+    const float *data;
+} qd_cmatf;
+typedef struct qd_matd {
+    size_t rows, cols, ld;
+    double *data;
+} qd_matd;
+typedef struct qd_cmatd {
+    size_t rows, cols, ld;
+    const double *data;
+} qd_cmatd;
 
 /* Owners: zero-initialize, init, use .view, fini (fine on a zeroed one). Contents start as zeros, 64-byte aligned,
  * ld == cols. */
-typedef struct qd_matf_buf { qd_matf view; } qd_matf_buf;
-typedef struct qd_matd_buf { qd_matd view; } qd_matd_buf;
+typedef struct qd_matf_buf {
+    qd_matf view;
+} qd_matf_buf;
+typedef struct qd_matd_buf {
+    qd_matd view;
+} qd_matd_buf;
 qd_code qd_matf_buf_init(qd_matf_buf *buf, size_t rows, size_t cols, qd_error *err);
 void qd_matf_buf_fini(qd_matf_buf *buf);
 qd_code qd_matd_buf_init(qd_matd_buf *buf, size_t rows, size_t cols, qd_error *err);

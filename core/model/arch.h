@@ -59,8 +59,8 @@ qd_code qd_model_nll(const qd_model *model, qd_cmatf normed, const uint32_t *tar
 
 /* ---- the registry ---- */
 struct qd_arch {
-    const char *name;              /* catalogue key: "llama" */
-    const char *const *classes;    /* values of config.json architectures[0]: { "LlamaForCausalLM", NULL } */
+    const char *name;           /* catalogue key: "llama" */
+    const char *const *classes; /* values of config.json architectures[0]: { "LlamaForCausalLM", NULL } */
     const char *summary;
     const struct qd_arch_ops *ops; /* private to core/model: arch_private.h */
 };

@@ -17,7 +17,7 @@ typedef struct qd_dtype {
     void (*from_floats)(const float *from, size_t count, void *out);
 } qd_dtype;
 
-const qd_dtype *qd_dtype_at(size_t index);         /* NULL past the end */
-const qd_dtype *qd_dtype_find(const char *name);   /* NULL for unknown */
+const qd_dtype *qd_dtype_at(size_t index);       /* NULL past the end */
+const qd_dtype *qd_dtype_find(const char *name); /* NULL for unknown */
 
 #endif

@@ -15,20 +15,20 @@ typedef struct qd_arch qd_arch; /* model/arch.h: a row of the architecture regis
 
 /* What every architecture has; the rest is the architecture's own. */
 typedef struct qd_model_config {
-    const char *architecture;    /* "LlamaForCausalLM" */
-    size_t hidden;               /* D */
+    const char *architecture; /* "LlamaForCausalLM" */
+    size_t hidden;            /* D */
     size_t blocks;
-    size_t vocabulary;           /* V, rows of the embedding */
-    size_t max_positions;        /* 0 when the config does not say */
-    int64_t bos;                 /* -1 when absent, null or >= V */
-    const char *dtype;           /* "BF16", "F16" or "F32": the type most weights are stored in */
+    size_t vocabulary;    /* V, rows of the embedding */
+    size_t max_positions; /* 0 when the config does not say */
+    int64_t bos;          /* -1 when absent, null or >= V */
+    const char *dtype;    /* "BF16", "F16" or "F32": the type most weights are stored in */
 } qd_model_config;
 
 /* One linear layer of a block, in execution order. Strings live as long as the model. */
 typedef struct qd_linear {
-    const char *name;   /* "model.layers.0.self_attn.q_proj" */
-    size_t out, in;     /* O, I */
-    size_t group;       /* layers of a block with the same group share their input: 0, 1, 2, ... in execution order */
+    const char *name; /* "model.layers.0.self_attn.q_proj" */
+    size_t out, in;   /* O, I */
+    size_t group;     /* layers of a block with the same group share their input: 0, 1, 2, ... in execution order */
     const qd_tensor *weight; /* [O, I] */
     const qd_tensor *bias;   /* [O], or NULL */
 } qd_linear;

@@ -27,8 +27,8 @@ typedef struct qd_layer_input {
 } qd_layer_input;
 
 typedef struct qd_algorithm {
-    const char *name;    /* "rtn", "optq" */
-    const char *alias;   /* "gptq" for optq; NULL = none */
+    const char *name;  /* "rtn", "optq" */
+    const char *alias; /* "gptq" for optq; NULL = none */
     const char *summary;
     const qd_param *params;
     enum qd_needs { QD_NEEDS_NOTHING = 0, QD_NEEDS_HESSIAN = 1, QD_NEEDS_MISMATCH = 2 } needs;
@@ -39,7 +39,7 @@ const qd_algorithm *qd_algorithm_at(size_t index);
 const qd_algorithm *qd_algorithm_find(const char *name); /* by name or alias */
 
 /* Checks finite input and shapes, calls algorithm->round, checks finite output. QD_EINTERNAL when the certificate is VIOLATED. */
-qd_code qd_layer_round(const qd_algorithm *algorithm, const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out,
-                       qd_error *err);
+qd_code qd_layer_round(const qd_algorithm *algorithm, const qd_layer_input *input, uint8_t *out_codes,
+                       qd_certificate *out, qd_error *err);
 
 #endif

@@ -20,8 +20,8 @@ typedef enum qd_certificate_status {
 const char *qd_certificate_status_name(qd_certificate_status status); /* "CERTIFIED", ... */
 
 typedef struct qd_certificate {
-    const char *method;        /* "optq" */
-    const char *rounding;      /* "nearest" */
+    const char *method;   /* "optq" */
+    const char *rounding; /* "nearest" */
     const char *order;
     char permutation_hash[17]; /* first 16 hex digits of the SHA-256 of the permutation */
     size_t tokens, in, out;    /* m, N, d */
@@ -30,21 +30,21 @@ typedef struct qd_certificate {
     const char *lambda_source; /* "user", "fallback" (escalated) */
     unsigned escalations;
     double s, r2_max, r2_min, am_gm, gap_db, trace_ratio;
-    double bound_sq;           /* T1 (for rtn: its own a-priori bound, see CERTIFICATES.md) */
+    double bound_sq; /* T1 (for rtn: its own a-priori bound, see CERTIFICATES.md) */
     double expected_sq;
-    double energy_sq;          /* measured, regularized */
-    double error_sq;           /* energy - lambda ||w - q||^2 */
-    double output_sq;          /* ||X W^T||^2 / m */
-    double relative_error;     /* sqrt(error_sq / output_sq) */
+    double energy_sq;      /* measured, regularized */
+    double error_sq;       /* energy - lambda ||w - q||^2 */
+    double output_sq;      /* ||X W^T||^2 / m */
+    double relative_error; /* sqrt(error_sq / output_sq) */
     double sqnr_db;
-    double ratio;              /* sqrt(energy / bound) */
-    double identity_residual;  /* | (w-q)^T H_lambda (w-q) - energy | / energy */
-    const char *precision;     /* arithmetic of the sweep: "float64" or "float32" */
-    uint64_t clip_count;       /* weights whose argument lay outside the grid by more than half a step */
+    double ratio;             /* sqrt(energy / bound) */
+    double identity_residual; /* | (w-q)^T H_lambda (w-q) - energy | / energy */
+    const char *precision;    /* arithmetic of the sweep: "float64" or "float32" */
+    uint64_t clip_count;      /* weights whose argument lay outside the grid by more than half a step */
     size_t clip_neurons;
-    double max_excess;         /* in steps */
-    double overload_bound_sq;  /* T2 */
-    double weight_error_sq;    /* ||w - q||^2 */
+    double max_excess;        /* in steps */
+    double overload_bound_sq; /* T2 */
+    double weight_error_sq;   /* ||w - q||^2 */
     size_t dead_columns;
     qd_certificate_status status;
 } qd_certificate;

@@ -37,14 +37,14 @@ enum { QD_LADDER_STEPS = 6 }; /* lambda, 10 lambda, ... 10^6 lambda: tries after
 
 /* H_lambda = C C^T, C upper triangular, in processing order. */
 typedef struct qd_factor {
-    size_t features;             /* I */
-    uint32_t *permutation;       /* step -> original column */
+    size_t features;                /* I */
+    uint32_t *permutation;          /* step -> original column */
     double lambda, lambda_relative; /* used value; relative to mean(diag H) over live columns */
-    unsigned escalations;        /* 0 = the first lambda worked */
-    size_t dead_columns;         /* H_jj = 0 before damping: their weights are rounded from zero */
-    qd_matd_buf c;               /* I x I upper triangular */
-    qd_matd_buf hessian;         /* H (undamped) permuted into processing order */
-    double trace;                /* tr H, undamped */
+    unsigned escalations;           /* 0 = the first lambda worked */
+    size_t dead_columns;            /* H_jj = 0 before damping: their weights are rounded from zero */
+    qd_matd_buf c;                  /* I x I upper triangular */
+    qd_matd_buf hessian;            /* H (undamped) permuted into processing order */
+    double trace;                   /* tr H, undamped */
 } qd_factor;
 /* Escalates lambda x10 up to QD_LADDER_STEPS times; QD_ENUMERIC (with lambda and pivot) when all fail, or when H has a value that is
  * not finite. */

@@ -9,8 +9,8 @@
 #include "linalg/mat.h"
 
 typedef struct qd_gram {
-    qd_matd_buf sum;  /* I x I, not divided by m */
-    size_t tokens;    /* m so far */
+    qd_matd_buf sum; /* I x I, not divided by m */
+    size_t tokens;   /* m so far */
 } qd_gram;
 qd_code qd_gram_init(qd_gram *gram, size_t features, qd_error *err);
 void qd_gram_fini(qd_gram *gram);

@@ -19,9 +19,9 @@ int qd_zero_kind_find(const char *name);          /* -1 unknown */
 
 /* ---- scale types: what the artifact stores ---- */
 typedef struct qd_scale_type {
-    const char *name;               /* "f32", "bf16", "f16" */
-    float (*round)(float value);    /* to the nearest value of the type */
-    const char *dtype;              /* safetensors name: "F32" */
+    const char *name;            /* "f32", "bf16", "f16" */
+    float (*round)(float value); /* to the nearest value of the type */
+    const char *dtype;           /* safetensors name: "F32" */
     const char *summary;
 } qd_scale_type;
 const qd_scale_type *qd_scale_type_at(size_t index);
@@ -31,10 +31,10 @@ struct qd_scale_rule; /* scale.h */
 
 /* ---- alphabets: a name in a job -> code range and zero ---- */
 typedef struct qd_alphabet {
-    const char *name;               /* "int", "int-asymmetric" */
+    const char *name; /* "int", "int-asymmetric" */
     const char *summary;
-    qd_zero_kind zero;              /* default zero; an object {"kind":"int","zero":...} overrides it */
-    const double *bits;             /* widths it offers, ascending, ends with 0 */
+    qd_zero_kind zero;  /* default zero; an object {"kind":"int","zero":...} overrides it */
+    const double *bits; /* widths it offers, ascending, ends with 0 */
     const qd_param *params;
 } qd_alphabet;
 const qd_alphabet *qd_alphabet_at(size_t index);
@@ -44,26 +44,27 @@ const qd_alphabet *qd_alphabet_find(const char *name);
 typedef struct qd_grid_spec {
     const qd_alphabet *alphabet;
     qd_zero_kind zero;
-    bool narrow;                    /* drop the lowest (signed) or highest (unsigned) code */
-    double bits;                    /* 2, 3, 4, 5, 6, 8 */
-    size_t group_size;              /* input features that share a scale; 0 = the whole row; the last group may be short */
+    bool narrow;       /* drop the lowest (signed) or highest (unsigned) code */
+    double bits;       /* 2, 3, 4, 5, 6, 8 */
+    size_t group_size; /* input features that share a scale; 0 = the whole row; the last group may be short */
     const struct qd_scale_rule *rule;
-    double shrink;                  /* rho of algorithms.md §2.2, 1 = none */
+    double shrink; /* rho of algorithms.md §2.2, 1 = none */
     const qd_scale_type *scale_type;
 } qd_grid_spec;
 
 typedef struct qd_grid {
-    int32_t low, high;              /* codes, inclusive; 0 <= high - low <= 255 */
-    size_t group_size;              /* resolved: 1..I */
-    size_t groups;                  /* G = ceil(I / group_size) */
+    int32_t low, high; /* codes, inclusive; 0 <= high - low <= 255 */
+    size_t group_size; /* resolved: 1..I */
+    size_t groups;     /* G = ceil(I / group_size) */
     qd_zero_kind zero_kind;
-    qd_matf_buf scale, zero;        /* O x G each; zero is 0 for QD_ZERO_NONE, integral for QD_ZERO_INTEGER */
+    qd_matf_buf scale, zero; /* O x G each; zero is 0 for QD_ZERO_NONE, integral for QD_ZERO_INTEGER */
 } qd_grid;
 void qd_grid_fini(qd_grid *grid);
 
 /* Scales from w (O x I) by spec->rule, each rounded to the scale type before anything is rounded to it. Every scale is > 0 and finite.
  * diagonal: diag(H), I long, for rules that weigh by it; may be NULL. */
-qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagonal, qd_pool *pool, qd_grid *out, qd_error *err);
+qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagonal, qd_pool *pool, qd_grid *out,
+                      qd_error *err);
 /* Code range of a spec, without weights (formats check against it). */
 void qd_grid_range(const qd_grid_spec *spec, int32_t *out_low, int32_t *out_high);
 

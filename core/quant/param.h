@@ -12,10 +12,10 @@ typedef enum qd_param_type { QD_PARAM_REAL, QD_PARAM_INTEGER, QD_PARAM_CHOICE, Q
 typedef struct qd_param {
     const char *name;
     qd_param_type type;
-    double min, max, def;            /* REAL, INTEGER; BOOLEAN: def 0 or 1 */
-    const char *const *choices;      /* CHOICE: NULL-terminated words; def is an index into them */
-    const char *unit;                /* "bits", "columns", "fraction of mean diagonal"; NULL = none */
-    const char *help;                /* one line */
+    double min, max, def;       /* REAL, INTEGER; BOOLEAN: def 0 or 1 */
+    const char *const *choices; /* CHOICE: NULL-terminated words; def is an index into them */
+    const char *unit;           /* "bits", "columns", "fraction of mean diagonal"; NULL = none */
+    const char *help;           /* one line */
 } qd_param;
 
 #endif

@@ -36,7 +36,7 @@ void qd_windows_fini(qd_windows *windows);
 typedef struct qd_window_request {
     size_t count, length;
     qd_sampling sampling;
-    double phase; /* [0, 1), even sampling */
+    double phase;  /* [0, 1), even sampling */
     uint64_t seed; /* random sampling */
     int64_t bos;
 } qd_window_request;

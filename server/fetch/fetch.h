@@ -22,16 +22,17 @@
 /* Egress policy and limits; strings are borrowed for the fetcher's life. */
 typedef struct qd_fetch_policy {
     const char *cache_dir;
-    const char *hub_url;              /* "https://huggingface.co" */
-    const char *const *allow_net;     /* CIDRs that downloads may reach besides public addresses; NULL-terminated, may be NULL */
-    const char *const *file_roots;    /* folders file:// may read; NULL-terminated, may be NULL = none */
-    bool allow_http;                  /* plain http sources */
-    uint64_t max_file_bytes;          /* 0: 64 GiB */
-    uint64_t max_total_bytes;         /* 0: 512 GiB */
-    uint64_t disk_floor_bytes;        /* free space that must remain; 0: 2 GiB is NOT assumed, 0 means none */
-    long low_speed_seconds;           /* 0: 60; a transfer below 1 KiB/s for so long is cut and retried */
-    unsigned retries;                 /* 0: 8 tries a file; >= 1 MiB of progress resets the count */
-    double retry_base_seconds;        /* 0: 0.5; full jitter rand(0, min(60, base * 2^n)), Retry-After honoured up to 120 s */
+    const char *hub_url; /* "https://huggingface.co" */
+    const char *const
+        *allow_net; /* CIDRs that downloads may reach besides public addresses; NULL-terminated, may be NULL */
+    const char *const *file_roots; /* folders file:// may read; NULL-terminated, may be NULL = none */
+    bool allow_http;               /* plain http sources */
+    uint64_t max_file_bytes;       /* 0: 64 GiB */
+    uint64_t max_total_bytes;      /* 0: 512 GiB */
+    uint64_t disk_floor_bytes;     /* free space that must remain; 0: 2 GiB is NOT assumed, 0 means none */
+    long low_speed_seconds;        /* 0: 60; a transfer below 1 KiB/s for so long is cut and retried */
+    unsigned retries;              /* 0: 8 tries a file; >= 1 MiB of progress resets the count */
+    double retry_base_seconds; /* 0: 0.5; full jitter rand(0, min(60, base * 2^n)), Retry-After honoured up to 120 s */
 } qd_fetch_policy;
 
 typedef struct qd_fetcher qd_fetcher;
@@ -40,10 +41,12 @@ qd_code qd_fetcher_create(const qd_fetch_policy *policy, qd_fetcher **out, qd_er
 void qd_fetcher_destroy(qd_fetcher *fetcher); /* NULL is fine; no fetch may be running */
 
 typedef struct qd_fetch_request {
-    const char *url;       /* hf://org/name, hub page URL, http(s) directory URL, http(s) URL of one .safetensors, or file:///dir */
-    const char *revision;  /* hub only; NULL = "main" */
-    const char *token;     /* bearer token; only ever sent to the hub's own host (or, for a plain directory URL, that URL's host), over https (http only where allow_http and allow_net let it); NULL = none */
-    const json_t *sha256;  /* object name -> hex digest to be enforced, or NULL */
+    const char
+        *url; /* hf://org/name, hub page URL, http(s) directory URL, http(s) URL of one .safetensors, or file:///dir */
+    const char *revision; /* hub only; NULL = "main" */
+    const char *
+        token; /* bearer token; only ever sent to the hub's own host (or, for a plain directory URL, that URL's host), over https (http only where allow_http and allow_net let it); NULL = none */
+    const json_t *sha256; /* object name -> hex digest to be enforced, or NULL */
 } qd_fetch_request;
 
 /* Called from the fetching thread, at most ~5 times a second and at each file's end. total is 0 while unknown. */
@@ -54,7 +57,7 @@ typedef struct qd_fetch_progress {
 
 /* What was resolved: {"source":"hub|directory|file|folder","url":...(no userinfo, no query),"commit":...|null,"files":[{"name","size","sha256","cached":bool}]}. */
 typedef struct qd_fetched {
-    char *folder;    /* the snapshot folder */
+    char *folder; /* the snapshot folder */
     json_t *resolved;
     uint64_t downloaded_bytes; /* bodies transferred now; 0 when everything was cached */
 } qd_fetched;
@@ -67,8 +70,8 @@ qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, con
                        const qd_cancel *cancel, qd_fetched *out, qd_error *err);
 
 /* One text file (calibration or evaluation text) by http(s) or file URL -> path of the blob. Same policy, cap `max_bytes`. */
-qd_code qd_fetch_text(qd_fetcher *fetcher, const char *url, uint64_t max_bytes, const qd_cancel *cancel, char **out_path,
-                      char *out_sha256_hex, qd_error *err);
+qd_code qd_fetch_text(qd_fetcher *fetcher, const char *url, uint64_t max_bytes, const qd_cancel *cancel,
+                      char **out_path, char *out_sha256_hex, qd_error *err);
 
 /* Syntax check without any network, for POST time: QD_EINVAL/QD_EDENIED with the reason (unknown scheme, http without allow-http, userinfo,
  * literal address in a blocked range, file outside the roots). */

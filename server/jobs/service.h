@@ -21,17 +21,17 @@ typedef struct qd_service_log {
 } qd_service_log;
 
 typedef struct qd_service_config {
-    const char *state_dir;             /* quantd.db, models/, jobs/, artifacts/ */
-    size_t workers;                    /* jobs at once */
-    size_t threads;                    /* cores in all; each job's child gets threads / workers, at least 1 */
-    size_t queue_limit;                /* queued jobs; 0 = 10000. Beyond: QD_EBUSY */
-    const char *program;               /* the binary that runs `quantd run ...`; NULL = /proc/self/exe */
-    const char *const *launcher;       /* words put before the program, NULL-terminated; NULL = none */
-    const char *calibration_text;      /* operator's default texts, or NULL */
+    const char *state_dir;        /* quantd.db, models/, jobs/, artifacts/ */
+    size_t workers;               /* jobs at once */
+    size_t threads;               /* cores in all; each job's child gets threads / workers, at least 1 */
+    size_t queue_limit;           /* queued jobs; 0 = 10000. Beyond: QD_EBUSY */
+    const char *program;          /* the binary that runs `quantd run ...`; NULL = /proc/self/exe */
+    const char *const *launcher;  /* words put before the program, NULL-terminated; NULL = none */
+    const char *calibration_text; /* operator's default texts, or NULL */
     const char *evaluation_text;
-    uint64_t disk_floor_bytes;         /* stop claiming below this free space */
-    double heartbeat_seconds;          /* 0 = 120: a child silent for so long is killed and the job tried again */
-    qd_fetch_policy fetch;             /* cache_dir NULL = state_dir/models */
+    uint64_t disk_floor_bytes; /* stop claiming below this free space */
+    double heartbeat_seconds;  /* 0 = 120: a child silent for so long is killed and the job tried again */
+    qd_fetch_policy fetch;     /* cache_dir NULL = state_dir/models */
     qd_service_log log;
 } qd_service_config;
 
@@ -43,32 +43,34 @@ void qd_service_destroy(qd_service *service); /* NULL is fine */
 /* A consistent copy of one job; strings and JSON are owned by it. */
 typedef struct qd_job {
     char id[27];
-    const char *state;            /* static text: "queued", ... */
-    char *name;                   /* or NULL */
+    const char *state;                                                              /* static text: "queued", ... */
+    char *name;                                                                     /* or NULL */
     json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
-    int64_t created_ms, started_ms, finished_ms; /* 0 = not yet */
+    int64_t created_ms, started_ms, finished_ms;                                    /* 0 = not yet */
     unsigned attempt, resumed;
-    uint64_t version;             /* grows with every change: the ETag */
+    uint64_t version; /* grows with every change: the ETag */
 } qd_job;
 void qd_job_fini(qd_job *job);
 
 /* recipe is only read. calibration: QD_EINVAL with the reason when the algorithm needs data and neither job nor operator names a text. QD_EBUSY when the queue is full. */
-qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[27], qd_error *err);
+qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[27],
+                          qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
 
 typedef struct qd_job_filter {
-    const char *state;      /* or NULL */
+    const char *state;               /* or NULL */
     const char *tag_key, *tag_value; /* or NULL */
-    size_t limit;           /* 1..200 */
-    const char *cursor;     /* id of the last job of the previous page, or NULL */
+    size_t limit;                    /* 1..200 */
+    const char *cursor;              /* id of the last job of the previous page, or NULL */
 } qd_job_filter;
 /* Newest first; *out is an array of *out_count jobs (qd_job_fini each, then free). */
-qd_code qd_service_list(qd_service *service, const qd_job_filter *filter, qd_job **out, size_t *out_count, int *out_has_more,
-                        qd_error *err);
+qd_code qd_service_list(qd_service *service, const qd_job_filter *filter, qd_job **out, size_t *out_count,
+                        int *out_has_more, qd_error *err);
 
 /* Arrays (new references). Events: [{"id":n,"time":..,"type":"state|phase|progress|layer|warning|problem|result|...","data":{..}}] with id > after, at most limit. */
 qd_code qd_service_layers(qd_service *service, const char *id, json_t **out, qd_error *err);
-qd_code qd_service_events(qd_service *service, const char *id, uint64_t after, size_t limit, json_t **out, qd_error *err);
+qd_code qd_service_events(qd_service *service, const char *id, uint64_t after, size_t limit, json_t **out,
+                          qd_error *err);
 /* The certificate document: {"job","model","recipe","summary":{..},"layers":[{"name","certificate":{..}}]}. QD_ENOTFOUND before any layer is finished. */
 qd_code qd_service_certificate(qd_service *service, const char *id, json_t **out, qd_error *err);
 
@@ -88,24 +90,26 @@ qd_code qd_service_artifact_open(qd_service *service, const char *id, const char
 /* woken(ctx, id, last_event_id) after each commit of events of a job, and with id == NULL when the service stops. Called from a service
  * thread: must not block, must not call the service. `id` NULL here = all jobs. */
 typedef struct qd_watch qd_watch;
-qd_code qd_service_watch(qd_service *service, const char *id, void (*woken)(void *ctx, const char *id, uint64_t last_event_id), void *ctx,
-                         qd_watch **out, qd_error *err);
+qd_code qd_service_watch(qd_service *service, const char *id,
+                         void (*woken)(void *ctx, const char *id, uint64_t last_event_id), void *ctx, qd_watch **out,
+                         qd_error *err);
 void qd_service_unwatch(qd_service *service, qd_watch *watch); /* no call is running or comes after it returns */
 
 /* For /metrics and /readyz. */
 typedef struct qd_service_stats {
-    size_t jobs_by_state[16];           /* index as qd_state_name */
+    size_t jobs_by_state[16]; /* index as qd_state_name */
     size_t queue_depth, running, workers_alive;
     uint64_t free_disk_bytes, downloaded_bytes_total, layers_total, degraded_layers_total, resumes_total, commits_total;
-    double phase_seconds_total[8];      /* index as qd_phase_name */
-    double last_relative_error;         /* of the newest finished layer */
+    double phase_seconds_total[8]; /* index as qd_phase_name */
+    double last_relative_error;    /* of the newest finished layer */
     uint64_t children_rss_bytes;
 } qd_service_stats;
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */
 qd_code qd_service_ready(qd_service *service, qd_error *err);
 const char *qd_state_name(size_t index); /* NULL past the end; the table in jobs/state.c says which may follow which */
-const char *qd_phase_name(size_t index); /* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end */
+const char *qd_phase_name(
+    size_t index); /* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end */
 
 /* Syntax and policy check of a model URL, at POST time. */
 qd_code qd_service_check_url(qd_service *service, const char *url, qd_error *err);

@@ -1,0 +1,28 @@
+/* log.h: the only writer to stderr of the service.
+ * Room: server/config. May use: base. The core never logs.
+ * Threads: any; a line is written whole. */
+#ifndef QD_SERVER_LOG_H
+#define QD_SERVER_LOG_H
+
+#include <pthread.h>
+
+#include "base/error.h"
+
+typedef enum qd_log_level { QD_LOG_DEBUG, QD_LOG_INFO, QD_LOG_WARN, QD_LOG_ERROR } qd_log_level;
+typedef enum qd_log_format { QD_LOG_TEXT, QD_LOG_JSON } qd_log_format;
+
+typedef struct qd_log {
+    qd_log_level threshold;
+    qd_log_format format;
+    pthread_mutex_t mutex;
+} qd_log;
+
+void qd_log_init(qd_log *log, const char *level, const char *format); /* words as in the configuration */
+void qd_log_fini(qd_log *log);
+/* -1 for an unknown word. */
+int qd_log_level_find(const char *word);
+
+/* time level event details; details are key=value words. Control characters are escaped, lines cut at 2,000 characters. */
+void qd_log_line(qd_log *log, qd_log_level level, const char *event, const char *details);
+
+#endif
