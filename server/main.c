@@ -1,4 +1,7 @@
-int main(void)
+/* main.c: hands the command line to its verb. */
+#include "cli/verb.h"
+
+int main(int argc, char **argv)
 {
-    return 0;
+    return qd_verb_main(argc, argv);
 }

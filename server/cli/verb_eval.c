@@ -1,0 +1,122 @@
+/* verb_eval.c: quantd eval: perplexity of a model folder or an artifact on a text. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cli/verb.h"
+#include "eval/perplexity.h"
+#include "export/artifact.h"
+#include "text/corpus.h"
+
+enum { TEXT, LENGTH, WINDOWS, SPLIT, BOS, THREADS };
+static const qd_verb_option options[] = {
+    [TEXT] = { "text", "FILE", NULL, "the text; required" },
+    [LENGTH] = { "length", "N", "2048, at most the model's positions", "tokens a window" },
+    [WINDOWS] = { "windows", "N", "0", "first N windows; 0 = all" },
+    [SPLIT] = { "split", "HOW", "whole", "whole or lines: what one encode call gets" },
+    [BOS] = { "bos", "HOW", "every-window", "every-window, inserted or none" },
+    [THREADS] = { "threads", "N", "all cores", "threads to use" },
+    { 0 },
+};
+
+enum { TEXT_LIMIT = 1 << 30, DEFAULT_LENGTH = 2048 };
+
+typedef struct settings {
+    const char *text;
+    uint64_t length, windows, threads;
+    qd_split split;
+    qd_bos_policy bos;
+} settings;
+
+static qd_code read_settings(const qd_arguments *arguments, settings *out, qd_error *err)
+{
+    const char *const *values = arguments->values;
+    if (values[TEXT] == NULL)
+        return qd_fail(err, QD_EINVAL, "--text FILE is required");
+    int split = qd_split_find(values[SPLIT] == NULL ? "whole" : values[SPLIT]);
+    int bos = qd_bos_policy_find(values[BOS] == NULL ? "every-window" : values[BOS]);
+    if (split < 0)
+        return qd_fail(err, QD_EINVAL, "--split: '%s' is not whole or lines", values[SPLIT]);
+    if (bos < 0)
+        return qd_fail(err, QD_EINVAL, "--bos: '%s' is not every-window, inserted or none", values[BOS]);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    *out = (settings){ .text = values[TEXT], .split = (qd_split)split, .bos = (qd_bos_policy)bos };
+    qd_code code = qd_argument_number(&options[LENGTH], values[LENGTH], 0, &out->length, err);
+    if (code == QD_OK)
+        code = qd_argument_number(&options[WINDOWS], values[WINDOWS], 0, &out->windows, err);
+    if (code == QD_OK)
+        code =
+            qd_argument_number(&options[THREADS], values[THREADS], cores < 1 ? 1 : (uint64_t)cores, &out->threads, err);
+    return code;
+}
+
+static void show_progress(void *ctx, size_t done, size_t total, const char *unit)
+{
+    (void)ctx;
+    fprintf(stderr, "\r%zu of %zu %s%s", done, total, unit, done == total ? "\n" : "");
+}
+
+static qd_code cut_windows(const char *dir, const qd_model *model, const settings *s, qd_windows *out, qd_error *err)
+{
+    const qd_model_config *config = qd_model_borrow_config(model);
+    qd_tokenizer *tokenizer = NULL;
+    QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
+    qd_code code = qd_tokenizer_open(dir, &tokenizer, err);
+    if (code == QD_OK)
+        code = qd_corpus_read(tokenizer, s->text, s->split, TEXT_LIMIT, &ids, err);
+    uint32_t id = 0;
+    int64_t bos = config->bos >= 0                                        ? config->bos
+                  : tokenizer != NULL && qd_tokenizer_bos(tokenizer, &id) ? (int64_t)id
+                                                                          : -1;
+    qd_tokenizer_destroy(tokenizer);
+    if (code != QD_OK)
+        return code;
+    size_t length = s->length != 0 ? s->length : DEFAULT_LENGTH;
+    if (s->length == 0 && config->max_positions != 0 && config->max_positions < length)
+        length = config->max_positions;
+    return qd_windows_cut(&ids, length, s->windows, s->bos, bos, out, err);
+}
+
+static qd_code measure(const qd_artifact *artifact, const qd_windows *windows, size_t threads, qd_error *err)
+{
+    qd_pool *pool = NULL;
+    qd_perplexity result = { 0 };
+    const qd_progress progress = { .step = isatty(STDERR_FILENO) ? show_progress : NULL };
+    qd_code code = qd_pool_create(threads, &pool, err);
+    if (code == QD_OK)
+        code = qd_perplexity_measure(qd_artifact_model(artifact), qd_artifact_overlay(artifact), windows, pool,
+                                     &progress, NULL, &result, err);
+    qd_pool_destroy(pool);
+    if (code == QD_OK)
+        printf("{\"perplexity\":%.10g,\"mean_nll\":%.10g,\"standard_error\":%.4g,\"windows\":%zu,\"length\":%zu,"
+               "\"predictions\":%zu}\n",
+               result.perplexity, result.mean_nll, result.standard_error, result.windows, windows->length,
+               result.predictions);
+    return code;
+}
+
+static int run(const qd_arguments *arguments)
+{
+    qd_error err = { 0 };
+    settings s;
+    qd_artifact *artifact = NULL;
+    QD_AUTO(qd_windows_fini) qd_windows windows = { 0 };
+    const char *dir = arguments->operands[0];
+    qd_code code = read_settings(arguments, &s, &err);
+    if (code == QD_OK)
+        code = qd_artifact_open(dir, &artifact, &err);
+    if (code == QD_OK)
+        code = cut_windows(dir, qd_artifact_model(artifact), &s, &windows, &err);
+    if (code == QD_OK)
+        code = measure(artifact, &windows, s.threads, &err);
+    qd_artifact_destroy(artifact);
+    return code == QD_OK ? QD_EXIT_OK : qd_verb_fail(code, &err);
+}
+
+const qd_verb qd_verb_eval = {
+    .name = "eval",
+    .summary = "perplexity of a model folder or an artifact on a text, as one line of JSON",
+    .operands = "MODEL_OR_ARTIFACT",
+    .operand_count = 1,
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,232 @@
+/* verb_run.c: quantd run: one job without a server; what a worker executes and what a person runs by hand. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "cli/report.h"
+#include "cli/verb.h"
+#include "engine/run.h"
+#include "fetch/fetch.h"
+#include "linalg/gemm.h"
+
+enum { OUT, MODEL, CALIBRATION, EVALUATION, WORK, THREADS, PROGRESS_FD, CACHE, HUB_URL, ALLOW_HTTP, ALLOW_NET };
+static const qd_verb_option options[] = {
+    [OUT] = { "out", "DIR", NULL, "folder of the artifact; required, made afresh" },
+    [MODEL] = { "model", "DIR", NULL, "model folder, instead of the job's URL" },
+    [CALIBRATION] = { "calibration-text", "FILE", NULL, "text for a job that names none" },
+    [EVALUATION] = { "evaluation-text", "FILE", NULL, "text for a job that names none" },
+    [WORK] = { "work", "DIR", "OUT.work", "checkpoints: a run that was stopped goes on from here" },
+    [THREADS] = { "threads", "N", "all cores", "threads to use" },
+    [PROGRESS_FD] = { "progress-fd", "N", NULL, "write one JSON line an event to this descriptor" },
+    [CACHE] = { "cache", "DIR", "quantd-cache", "where models given by URL are kept" },
+    [HUB_URL] = { "hub-url", "URL", "https://huggingface.co", "base of hf:// names and hub pages" },
+    [ALLOW_HTTP] = { "allow-http", NULL, NULL, "allow plain http sources" },
+    [ALLOW_NET] = { "allow-net", "CIDR", NULL, "network that downloads may reach besides public addresses" },
+    { 0 },
+};
+static const char notes[] =
+    "JOB.json is the body of POST /jobs. A second call with the same --work goes on after the last finished layer.\n"
+    "SIGTERM or SIGINT stops it within a second; nothing finished is lost.";
+
+enum { JOB_LIMIT = 1 << 20, JOB_DEPTH = 16 };
+
+/* The one thing a signal handler may touch. */
+static qd_cancel cancel;
+
+static void on_signal(int number)
+{
+    (void)number;
+    qd_cancel_request(&cancel);
+}
+
+static void install_handlers(void)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* A worker's child must not outlive the server: QUANTD_PARENT_PID is set by it. Dying is cheap, checkpoints make it so. */
+static qd_code tie_to_parent(qd_error *err)
+{
+    const char *parent = getenv("QUANTD_PARENT_PID");
+    if (parent == NULL)
+        return QD_OK;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return atol(parent) == (long)getppid() ? QD_OK
+                                           : qd_fail(err, QD_ECANCELLED, "the server that started this run is gone");
+}
+
+static qd_code read_job(const char *path, qd_recipe **out, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *request = NULL;
+    qd_issues issues = { 0 };
+    qd_code code = qd_json_read_object(path, JOB_LIMIT, JOB_DEPTH, &request, err);
+    if (code != QD_OK)
+        return code;
+    code = qd_recipe_parse(request, out, &issues, err);
+    for (size_t i = 0; i < issues.count; i++)
+        fprintf(stderr, "%s: %s\n", issues.items[i].pointer, issues.items[i].detail);
+    return code;
+}
+
+/* Files and folders that a URL of the job brought, owned. */
+typedef struct sources {
+    qd_fetcher *fetcher;
+    qd_fetched model;
+    char *calibration, *evaluation;
+} sources;
+
+static void sources_fini(sources *s)
+{
+    qd_fetched_fini(&s->model);
+    free(s->calibration);
+    free(s->evaluation);
+    qd_fetcher_destroy(s->fetcher);
+}
+
+static qd_code make_fetcher(const qd_arguments *arguments, sources *s, qd_error *err)
+{
+    const char *const *values = arguments->values;
+    static const char *const everywhere[] = { "/", NULL };
+    const char *const networks[] = { values[ALLOW_NET], NULL };
+    const qd_fetch_policy policy = {
+        .cache_dir = values[CACHE] == NULL ? "quantd-cache" : values[CACHE],
+        .hub_url = values[HUB_URL] == NULL ? "https://huggingface.co" : values[HUB_URL],
+        .allow_net = networks,
+        .file_roots = everywhere, /* whoever runs this by hand may read what they may read */
+        .allow_http = values[ALLOW_HTTP] != NULL,
+    };
+    return s->fetcher != NULL ? QD_OK : qd_fetcher_create(&policy, &s->fetcher, err);
+}
+
+static qd_code fetch_model(const qd_arguments *arguments, const qd_recipe *recipe, sources *s, qd_error *err)
+{
+    qd_code code = make_fetcher(arguments, s, err);
+    const qd_fetch_request request = {
+        .url = recipe->model_url,
+        .revision = recipe->model_revision,
+        .token = recipe->model_token,
+        .sha256 = recipe->model_sha256,
+    };
+    if (code == QD_OK)
+        code = qd_fetch_model(s->fetcher, &request, NULL, &cancel, &s->model, err);
+    return code;
+}
+
+/* The job's own text wins over the flag. */
+static qd_code find_text(const qd_arguments *arguments, const char *url, const char *flag, sources *s, char **out,
+                         qd_error *err)
+{
+    if (url == NULL)
+        return qd_dup(flag, out, err);
+    char digest[65];
+    qd_code code = make_fetcher(arguments, s, err);
+    return code == QD_OK ? qd_fetch_text(s->fetcher, url, UINT64_C(1) << 30, &cancel, out, digest, err) : code;
+}
+
+static qd_code gather(const qd_arguments *arguments, const qd_recipe *recipe, sources *s, qd_error *err)
+{
+    const char *const *values = arguments->values;
+    /* A worker has fetched everything already: its flags are the texts of the job. */
+    int worker = values[MODEL] != NULL && values[PROGRESS_FD] != NULL;
+    qd_code code = values[MODEL] == NULL ? fetch_model(arguments, recipe, s, err) : QD_OK;
+    if (code == QD_OK)
+        code = find_text(arguments, worker ? NULL : recipe->calibration_source, values[CALIBRATION], s, &s->calibration,
+                         err);
+    if (code == QD_OK)
+        code =
+            find_text(arguments, worker ? NULL : recipe->evaluation_text, values[EVALUATION], s, &s->evaluation, err);
+    return code;
+}
+
+static qd_code execute(const qd_arguments *arguments, const qd_recipe *recipe, const sources *s, qd_report *report,
+                       qd_error *err)
+{
+    const char *const *values = arguments->values;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t threads = 1;
+    qd_code code =
+        qd_argument_number(&options[THREADS], values[THREADS], cores < 1 ? 1 : (uint64_t)cores, &threads, err);
+    if (code != QD_OK)
+        return code;
+    QD_AUTO(qd_str_fini) qd_str work = { 0 };
+    qd_str_addf(&work, "%s.work", values[OUT]);
+    const qd_run_paths paths = {
+        .model_dir = values[MODEL] == NULL ? s->model.folder : values[MODEL],
+        .calibration_text = s->calibration,
+        .evaluation_text = s->evaluation,
+        .work_dir = values[WORK] == NULL ? qd_str_borrow(&work) : values[WORK],
+        .out_dir = values[OUT],
+    };
+    const qd_run_options run_options = { .threads = threads };
+    const qd_sink sink = { .event = qd_report_event, .ctx = report };
+    QD_AUTO(qd_json_fini) json_t *result = NULL;
+    code = qd_run(recipe, &paths, &run_options, &sink, &cancel, &result, err);
+    if (code == QD_OK && values[PROGRESS_FD] == NULL) {
+        json_dumpf(result, stdout, JSON_INDENT(2));
+        printf("\n");
+    }
+    return code;
+}
+
+static void report_problem(qd_report *report, qd_code code, const qd_error *err)
+{
+    json_t *event = json_pack("{s:s, s:s, s:s}", "event", "problem", "code", qd_code_name(code), "detail", err->text);
+    if (event != NULL)
+        qd_report_event(report, event);
+    json_decref(event);
+}
+
+static qd_code run_job(const qd_arguments *arguments, const char *job_path, qd_report *report, qd_error *err)
+{
+    qd_recipe *recipe = NULL;
+    sources s = { 0 };
+    qd_code code =
+        arguments->values[OUT] == NULL ? qd_fail(err, QD_EINVAL, "--out DIR is required") : tie_to_parent(err);
+    if (code == QD_OK)
+        code = read_job(job_path, &recipe, err);
+    if (code == QD_OK)
+        code = gather(arguments, recipe, &s, err);
+    if (code == QD_OK)
+        code = execute(arguments, recipe, &s, report, err);
+    sources_fini(&s);
+    qd_recipe_destroy(recipe);
+    return code;
+}
+
+static int run(const qd_arguments *arguments)
+{
+    qd_error err = { 0 };
+    uint64_t fd = 0;
+    const char *fd_text = arguments->values[PROGRESS_FD];
+    qd_report report;
+    install_handlers();
+    qd_blas_single_thread();
+    qd_code code = qd_argument_number(&options[PROGRESS_FD], fd_text, 0, &fd, &err);
+    if (code == QD_OK)
+        code = qd_report_init(&report, fd_text == NULL ? -1 : (int)fd, &err);
+    if (code != QD_OK)
+        return qd_verb_fail(code, &err);
+    code = run_job(arguments, arguments->operands[0], &report, &err);
+    if (code != QD_OK)
+        report_problem(&report, code, &err);
+    qd_report_fini(&report);
+    return code == QD_OK ? QD_EXIT_OK : qd_verb_fail(code, &err);
+}
+
+const qd_verb qd_verb_run = {
+    .name = "run",
+    .summary = "one job, no server: quantizes a model into a folder",
+    .operands = "JOB.json",
+    .operand_count = 1,
+    .options = options,
+    .notes = notes,
+    .run = run,
+};
