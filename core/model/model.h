@@ -12,6 +12,7 @@
 
 typedef struct qd_model qd_model;
 typedef struct qd_arch qd_arch; /* model/arch.h: a row of the architecture registry */
+typedef struct qd_arch_ops qd_arch_ops;
 
 /* What every architecture has; the rest is the architecture's own. */
 typedef struct qd_model_config {

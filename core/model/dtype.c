@@ -1,0 +1,110 @@
+/* dtype.c: see dtype.h. Rows in the order a writer sorts tensors by: widest first (formats.md §1.1, §1.3). */
+#include "model/dtype.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "linalg/half.h"
+
+static void f64_to_floats(const void *from, size_t count, float *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        double value;
+        memcpy(&value, (const unsigned char *)from + 8 * i, sizeof value);
+        out[i] = (float)value;
+    }
+}
+
+static void f32_to_floats(const void *from, size_t count, float *out)
+{
+    memcpy(out, from, count * sizeof *out);
+}
+
+static void floats_to_f32(const float *from, size_t count, void *out)
+{
+    memcpy(out, from, count * sizeof *from);
+}
+
+static void floats_to_bf16(const float *from, size_t count, void *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint16_t bits = qd_float_to_bf16(from[i]);
+        memcpy((unsigned char *)out + 2 * i, &bits, sizeof bits);
+    }
+}
+
+static void floats_to_f16(const float *from, size_t count, void *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint16_t bits = qd_float_to_f16(from[i]);
+        memcpy((unsigned char *)out + 2 * i, &bits, sizeof bits);
+    }
+}
+
+static void i32_to_floats(const void *from, size_t count, float *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        int32_t value;
+        memcpy(&value, (const unsigned char *)from + 4 * i, sizeof value);
+        out[i] = (float)value;
+    }
+}
+
+static void i16_to_floats(const void *from, size_t count, float *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        int16_t value;
+        memcpy(&value, (const unsigned char *)from + 2 * i, sizeof value);
+        out[i] = (float)value;
+    }
+}
+
+static void i8_to_floats(const void *from, size_t count, float *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = (float)((const int8_t *)from)[i];
+}
+
+static void u8_to_floats(const void *from, size_t count, float *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = (float)((const uint8_t *)from)[i];
+}
+
+static const qd_dtype table[] = {
+    { "F64", 64, f64_to_floats, NULL },
+    { "I64", 64, NULL, NULL },
+    { "U64", 64, NULL, NULL },
+    { "C64", 64, NULL, NULL },
+    { "F32", 32, f32_to_floats, floats_to_f32 },
+    { "I32", 32, i32_to_floats, NULL },
+    { "U32", 32, NULL, NULL },
+    { "BF16", 16, qd_bf16_to_floats, floats_to_bf16 },
+    { "F16", 16, qd_f16_to_floats, floats_to_f16 },
+    { "I16", 16, i16_to_floats, NULL },
+    { "U16", 16, NULL, NULL },
+    { "F8_E5M2", 8, NULL, NULL },
+    { "F8_E4M3", 8, NULL, NULL },
+    { "F8_E8M0", 8, NULL, NULL },
+    { "F8_E4M3FNUZ", 8, NULL, NULL },
+    { "F8_E5M2FNUZ", 8, NULL, NULL },
+    { "I8", 8, i8_to_floats, NULL },
+    { "U8", 8, u8_to_floats, NULL },
+    { "BOOL", 8, NULL, NULL },
+    { "F6_E2M3", 6, NULL, NULL },
+    { "F6_E3M2", 6, NULL, NULL },
+    { "F4", 4, NULL, NULL },
+};
+
+const qd_dtype *qd_dtype_at(size_t index)
+{
+    return index < QD_LENGTH(table) ? &table[index] : NULL;
+}
+
+const qd_dtype *qd_dtype_find(const char *name)
+{
+    for (size_t i = 0; i < QD_LENGTH(table); i++)
+        if (strcmp(table[i].name, name) == 0)
+            return &table[i];
+    return NULL;
+}

@@ -1,0 +1,186 @@
+/* rope.c: see rope.h. */
+#include "model/rope.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/str.h"
+
+struct qd_rope_scaling {
+    const char *name;
+    /* The frequency of pair i after scaling; plain = theta^(-2i/r). */
+    double (*frequency)(const qd_rope *rope, size_t i, double plain);
+    /* Needs these keys of the config. */
+    const char *const *required;
+};
+
+static double default_frequency(const qd_rope *rope, size_t i, double plain)
+{
+    (void)rope;
+    (void)i;
+    return plain;
+}
+
+static double linear_frequency(const qd_rope *rope, size_t i, double plain)
+{
+    (void)i;
+    return plain / rope->factor;
+}
+
+/* Long waves are slowed down by factor, short ones kept, those between blended. */
+static double llama3_frequency(const qd_rope *rope, size_t i, double plain)
+{
+    (void)i;
+    double wavelength = 2 * M_PI / plain;
+    if (wavelength < rope->original_positions / rope->high_frequency_factor)
+        return plain;
+    if (wavelength > rope->original_positions / rope->low_frequency_factor)
+        return plain / rope->factor;
+    double s = (rope->original_positions / wavelength - rope->low_frequency_factor) /
+               (rope->high_frequency_factor - rope->low_frequency_factor);
+    return plain * ((1 - s) / rope->factor + s);
+}
+
+/* dim(n) = r ln(oc / (2 pi n)) / (2 ln theta): the pair that turns n times within the original length. */
+static double yarn_dimension(const qd_rope *rope, double turns)
+{
+    return (double)rope->dimensions * log(rope->original_positions / (2 * M_PI * turns)) / (2 * log(rope->theta));
+}
+
+static double yarn_frequency(const qd_rope *rope, size_t i, double plain)
+{
+    double low = fmax(floor(yarn_dimension(rope, rope->beta_fast)), 0);
+    double high = fmin(ceil(yarn_dimension(rope, rope->beta_slow)), (double)rope->dimensions - 1);
+    double span = high == low ? 0.001 : high - low;
+    double ramp = fmin(fmax(((double)i - low) / span, 0), 1);
+    return plain / rope->factor * ramp + plain * (1 - ramp);
+}
+
+static const char *const needs_nothing[] = { NULL };
+static const char *const needs_factor[] = { "factor", NULL };
+static const char *const needs_llama3[] = { "factor", "low_freq_factor", "high_freq_factor",
+                                            "original_max_position_embeddings", NULL };
+
+static const qd_rope_scaling table[] = {
+    { "default", default_frequency, needs_nothing },
+    { "linear", linear_frequency, needs_factor },
+    { "llama3", llama3_frequency, needs_llama3 },
+    { "yarn", yarn_frequency, needs_factor },
+};
+enum { YARN_ROW = 3 };
+
+static qd_code find_scaling(const char *name, const qd_rope_scaling **out, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str known = { 0 };
+    for (size_t i = 0; i < QD_LENGTH(table); i++) {
+        if (strcmp(table[i].name, name) == 0) {
+            *out = &table[i];
+            return QD_OK;
+        }
+        qd_str_addf(&known, "%s%s", i == 0 ? "" : ", ", table[i].name);
+    }
+    return qd_fail(err, QD_EUNSUPPORTED, "config.json: rope type '%s' is not supported; supported are %s", name,
+                   qd_str_borrow(&known));
+}
+
+static qd_code read_parameters(const json_t *source, const json_t *config, size_t max_positions, qd_rope *rope,
+                               qd_error *err)
+{
+    double top_theta = 10000;
+    qd_code code = qd_json_real(config, "rope_theta", 10000, &top_theta, err);
+    if (code == QD_OK)
+        code = qd_json_real(source, "rope_theta", top_theta, &rope->theta, err);
+    if (code == QD_OK)
+        code = qd_json_real(source, "factor", 1, &rope->factor, err);
+    if (code == QD_OK)
+        code = qd_json_real(source, "low_freq_factor", 1, &rope->low_frequency_factor, err);
+    if (code == QD_OK)
+        code = qd_json_real(source, "high_freq_factor", 4, &rope->high_frequency_factor, err);
+    if (code == QD_OK)
+        code = qd_json_real(source, "original_max_position_embeddings", (double)max_positions,
+                            &rope->original_positions, err);
+    if (code == QD_OK)
+        code = qd_json_real(source, "beta_fast", 32, &rope->beta_fast, err);
+    if (code == QD_OK)
+        code = qd_json_real(source, "beta_slow", 1, &rope->beta_slow, err);
+    if (code == QD_OK)
+        code = qd_json_real(source, "attention_factor", 0, &rope->attention_factor, err);
+    return code;
+}
+
+static qd_code check_parameters(const qd_rope *rope, const json_t *source, qd_error *err)
+{
+    for (size_t i = 0; rope->scaling->required[i] != NULL; i++)
+        if (!json_is_number(json_object_get(source, rope->scaling->required[i])))
+            return qd_fail(err, QD_EFORMAT, "config.json: rope type '%s' needs '%s'", rope->scaling->name,
+                           rope->scaling->required[i]);
+    if (!(rope->theta > 1) || !(rope->factor > 0) || !isfinite(rope->theta) || !isfinite(rope->factor))
+        return qd_fail(err, QD_EFORMAT, "config.json: rope_theta %g and factor %g make no rotation", rope->theta,
+                       rope->factor);
+    if (rope->scaling == &table[YARN_ROW] && !(rope->original_positions > 0))
+        return qd_fail(err, QD_EFORMAT, "config.json: rope type 'yarn' needs original_max_position_embeddings");
+    if (rope->high_frequency_factor == rope->low_frequency_factor)
+        return qd_fail(err, QD_EFORMAT, "config.json: low_freq_factor equals high_freq_factor");
+    return QD_OK;
+}
+
+qd_code qd_rope_read(const json_t *config, size_t head_dim, size_t max_positions, qd_rope *out, qd_error *err)
+{
+    qd_rope rope = { 0 };
+    const json_t *source = json_object_get(config, "rope_parameters");
+    if (!json_is_object(source))
+        source = json_object_get(config, "rope_scaling");
+    const char *type = NULL;
+    double partial = 1;
+    qd_code code = qd_json_text(source, "rope_type", NULL, &type, err);
+    if (code == QD_OK && type == NULL)
+        code = qd_json_text(source, "type", "default", &type, err);
+    if (code == QD_OK)
+        code = find_scaling(type, &rope.scaling, err);
+    if (code == QD_OK)
+        code = read_parameters(source, config, max_positions, &rope, err);
+    if (code == QD_OK)
+        code = check_parameters(&rope, source, err);
+    if (code == QD_OK)
+        code = qd_json_real(source, "partial_rotary_factor", 1, &partial, err);
+    if (code != QD_OK)
+        return code;
+    rope.dimensions = (size_t)((double)head_dim * partial);
+    if (!(partial > 0 && partial <= 1) || rope.dimensions == 0 || rope.dimensions % 2 != 0)
+        return qd_fail(err, QD_EFORMAT, "config.json: %zu rotary dimensions of a head of %zu; an even number is wanted",
+                       rope.dimensions, head_dim);
+    *out = rope;
+    return QD_OK;
+}
+
+void qd_rope_tables(const qd_rope *rope, qd_matf out_cosine, qd_matf out_sine)
+{
+    double scale = 1;
+    if (rope->scaling == &table[YARN_ROW])
+        scale = rope->attention_factor > 0 ? rope->attention_factor : 0.1 * log(rope->factor) + 1;
+    for (size_t i = 0; i < rope->dimensions / 2; i++) {
+        double plain = pow(rope->theta, -2.0 * (double)i / (double)rope->dimensions);
+        double frequency = rope->scaling->frequency(rope, i, plain);
+        for (size_t t = 0; t < out_cosine.rows; t++) {
+            qd_matf_row(out_cosine, t)[i] = (float)(cos((double)t * frequency) * scale);
+            qd_matf_row(out_sine, t)[i] = (float)(sin((double)t * frequency) * scale);
+        }
+    }
+}
+
+void qd_rope_apply(const qd_rope *rope, qd_cmatf cosine, qd_cmatf sine, size_t head_dim, qd_matf x)
+{
+    size_t half = rope->dimensions / 2;
+    for (size_t t = 0; t < x.rows; t++) {
+        const float *c = qd_cmatf_row(cosine, t), *s = qd_cmatf_row(sine, t);
+        for (size_t start = 0; start + head_dim <= x.cols; start += head_dim) {
+            float *head = qd_matf_row(x, t) + start;
+            for (size_t i = 0; i < half; i++) {
+                float a = head[i], b = head[i + half];
+                head[i] = a * c[i] - b * s[i];
+                head[i + half] = b * c[i] + a * s[i];
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+/* rope.h: rotary position embedding, half-split (pair i is x[i], x[i + r/2]), and its frequency scalings.
+ * Room: core/model. May use: base, linalg, jansson.
+ * Threads: a qd_rope is a value; tables are read-only once made.
+ * Source: formats.md §2 "RoPE". */
+#ifndef QD_MODEL_ROPE_H
+#define QD_MODEL_ROPE_H
+
+#include <jansson.h>
+
+#include "linalg/mat.h"
+
+typedef struct qd_rope_scaling qd_rope_scaling; /* a row: "default", "linear", "llama3", "yarn" */
+
+typedef struct qd_rope {
+    const qd_rope_scaling *scaling;
+    size_t dimensions; /* r, even; the first r of a head's features are rotated */
+    double theta, factor;
+    double low_frequency_factor, high_frequency_factor; /* llama3 */
+    double original_positions;                          /* llama3, yarn */
+    double beta_fast, beta_slow, attention_factor;      /* yarn; attention_factor 0 = 0.1 ln(factor) + 1 */
+} qd_rope;
+
+/* From config.json: `rope_parameters` first, else `rope_theta` and `rope_scaling` ("type" or "rope_type"). QD_EUNSUPPORTED for an unknown type
+ * lists the known ones. */
+qd_code qd_rope_read(const json_t *config, size_t head_dim, size_t max_positions, qd_rope *out, qd_error *err);
+/* cosine, sine: T x r/2 each, positions 0..T-1; computed in double. */
+void qd_rope_tables(const qd_rope *rope, qd_matf out_cosine, qd_matf out_sine);
+/* Rotates every head of x (T x heads * head_dim) in place. */
+void qd_rope_apply(const qd_rope *rope, qd_cmatf cosine, qd_cmatf sine, size_t head_dim, qd_matf x);
+
+#endif

@@ -1,0 +1,226 @@
+/* shards.c: see shards.h. */
+#include "model/shards.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+enum { INDEX_LIMIT = 64 << 20, INDEX_DEPTH = 4, SHARD_LIMIT = 10000, WARNING_LIMIT = 16 };
+static const char single_name[] = "model.safetensors";
+static const char index_name[] = "model.safetensors.index.json";
+
+void qd_shards_fini(qd_shards *shards)
+{
+    for (size_t i = 0; i < shards->file_count; i++)
+        qd_safetensors_destroy(shards->files[i]);
+    free(shards->files);
+    qd_names_free(shards->names, shards->file_count);
+    free(shards->tensors);
+    qd_names_free(shards->warnings, shards->warning_count);
+    *shards = (qd_shards){ 0 };
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const qd_tensor *const *)a)->name, (*(const qd_tensor *const *)b)->name);
+}
+
+const qd_tensor *qd_shards_find(const qd_shards *shards, const char *name)
+{
+    const qd_tensor key = { .name = name }, *at = &key;
+    const qd_tensor **found =
+        shards->tensor_count == 0 ? NULL : bsearch(&at, shards->tensors, shards->tensor_count, sizeof at, by_name);
+    return found == NULL ? NULL : *found;
+}
+
+static qd_code warn(qd_shards *shards, char *text, qd_error *err)
+{
+    if (text == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    if (shards->warnings == NULL) {
+        qd_code code = qd_alloc(WARNING_LIMIT, sizeof *shards->warnings, (void **)&shards->warnings, err);
+        if (code != QD_OK) {
+            free(text);
+            return code;
+        }
+    }
+    if (shards->warning_count < WARNING_LIMIT)
+        shards->warnings[shards->warning_count++] = text;
+    else
+        free(text);
+    return QD_OK;
+}
+
+static qd_code add_file(qd_shards *shards, const char *dir, const char *name, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    qd_code code = qd_dup(name, &shards->names[shards->file_count], err);
+    if (code != QD_OK)
+        return code;
+    code = qd_safetensors_open(path, &shards->files[shards->file_count], err);
+    if (code != QD_OK) {
+        free(shards->names[shards->file_count]);
+        return code;
+    }
+    shards->file_count++;
+    return QD_OK;
+}
+
+/* All tensors of all files, sorted; a name in two files is refused. */
+static qd_code merge(qd_shards *shards, qd_error *err)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < shards->file_count; i++)
+        total += qd_safetensors_count(shards->files[i]);
+    qd_code code = qd_alloc(total, sizeof *shards->tensors, (void **)&shards->tensors, err);
+    if (code != QD_OK)
+        return code;
+    for (size_t i = 0; i < shards->file_count; i++)
+        for (size_t k = 0; k < qd_safetensors_count(shards->files[i]); k++)
+            shards->tensors[shards->tensor_count++] = qd_safetensors_at(shards->files[i], k);
+    if (total > 1)
+        qsort(shards->tensors, total, sizeof *shards->tensors, by_name);
+    for (size_t i = 1; i < total; i++)
+        if (strcmp(shards->tensors[i - 1]->name, shards->tensors[i]->name) == 0)
+            return qd_fail(err, QD_EFORMAT, "tensor '%s' is in two shards", shards->tensors[i]->name);
+    return QD_OK;
+}
+
+/* A bare file name: no folder, no leading dot, ends in .safetensors. */
+static qd_code check_shard_name(const char *tensor, const char *name, qd_error *err)
+{
+    size_t length = strlen(name);
+    if (strchr(name, '/') != NULL || strchr(name, '\\') != NULL || name[0] == '.' || length < 13 || length > 255 ||
+        strcmp(name + length - 12, ".safetensors") != 0)
+        return qd_fail(err, QD_EFORMAT,
+                       "%s: tensor '%s' is said to be in '%s'; a bare name ending in .safetensors is wanted",
+                       index_name, tensor, name);
+    return QD_OK;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The distinct shard names of a weight_map, sorted; borrowed from it. */
+static qd_code shard_names(const json_t *map, const char ***out, size_t *out_count, qd_error *err)
+{
+    const char *tensor;
+    json_t *value;
+    size_t count = 0, distinct = 0;
+    qd_code code = qd_alloc(json_object_size(map), sizeof **out, (void **)out, err);
+    if (code != QD_OK)
+        return code;
+    json_object_foreach((json_t *)(uintptr_t)map, tensor, value)
+    {
+        if (!json_is_string(value))
+            return qd_fail(err, QD_EFORMAT, "%s: weight_map: '%s' names no file", index_name, tensor);
+        code = check_shard_name(tensor, json_string_value(value), err);
+        if (code != QD_OK)
+            return code;
+        (*out)[count++] = json_string_value(value);
+    }
+    qsort(*out, count, sizeof **out, compare_texts);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || strcmp((*out)[i], (*out)[distinct - 1]) != 0)
+            (*out)[distinct++] = (*out)[i];
+    *out_count = distinct;
+    return distinct <= SHARD_LIMIT
+               ? QD_OK
+               : qd_fail(err, QD_EFORMAT, "%s: %zu shards, the limit is %d", index_name, distinct, SHARD_LIMIT);
+}
+
+/* Every mapped tensor must be where the map says; tensors beyond the map and a wrong total are warnings. */
+static qd_code check_map(qd_shards *shards, const json_t *index, const json_t *map, qd_error *err)
+{
+    const char *tensor;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)map, tensor, value)
+    {
+        size_t i = 0;
+        while (i < shards->file_count && strcmp(shards->names[i], json_string_value(value)) != 0)
+            i++;
+        if (i == shards->file_count || qd_safetensors_find(shards->files[i], tensor) == NULL)
+            return qd_fail(err, QD_EFORMAT, "%s: tensor '%s' is not in '%s'", index_name, tensor,
+                           json_string_value(value));
+    }
+    uint64_t bytes = 0;
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < shards->tensor_count; i++) {
+        bytes += shards->tensors[i]->bytes;
+        if (json_object_get(map, shards->tensors[i]->name) == NULL) {
+            qd_str text = { 0 };
+            qd_str_addf(&text, "%s does not list tensor '%s'", index_name, shards->tensors[i]->name);
+            code = warn(shards, qd_str_take(&text), err);
+        }
+    }
+    const json_t *total = json_object_get(json_object_get(index, "metadata"), "total_size");
+    if (code == QD_OK && json_is_integer(total) && (uint64_t)json_integer_value(total) != bytes) {
+        qd_str text = { 0 };
+        qd_str_addf(&text, "%s: total_size is %" JSON_INTEGER_FORMAT ", the tensors have %" PRIu64 " bytes", index_name,
+                    json_integer_value(total), bytes);
+        code = warn(shards, qd_str_take(&text), err);
+    }
+    return code;
+}
+
+static qd_code reserve(qd_shards *shards, size_t count, qd_error *err)
+{
+    qd_code code = qd_alloc(count, sizeof *shards->files, (void **)&shards->files, err);
+    return code == QD_OK ? qd_alloc(count, sizeof *shards->names, (void **)&shards->names, err) : code;
+}
+
+static qd_code open_index(const char *dir, const char *path, qd_shards *shards, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *index = NULL;
+    QD_AUTO(qd_free_pointer) const char **names = NULL;
+    size_t count = 0;
+    qd_code code = qd_json_read_object(path, INDEX_LIMIT, INDEX_DEPTH, &index, err);
+    if (code != QD_OK)
+        return code;
+    const json_t *map = json_object_get(index, "weight_map");
+    if (!json_is_object(map) || json_object_size(map) == 0)
+        return qd_fail(err, QD_EFORMAT, "%s: 'weight_map' is missing or empty", index_name);
+    code = shard_names(map, &names, &count, err);
+    if (code == QD_OK)
+        code = reserve(shards, count, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++) {
+        code = add_file(shards, dir, names[i], err);
+        if (code == QD_ENOTFOUND)
+            code = qd_fail(err, QD_EFORMAT, "%s: shard '%s' is missing", index_name, names[i]);
+    }
+    if (code == QD_OK)
+        code = merge(shards, err);
+    return code == QD_OK ? check_map(shards, index, map, err) : code;
+}
+
+qd_code qd_shards_open(const char *dir, qd_shards *out, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *single = qd_path_join(dir, single_name);
+    QD_AUTO(qd_free_pointer) char *index = qd_path_join(dir, index_name);
+    qd_shards shards = { 0 };
+    qd_code code = single == NULL || index == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+    if (code == QD_OK && qd_path_exists(single)) {
+        code = reserve(&shards, 1, err);
+        if (code == QD_OK)
+            code = add_file(&shards, dir, single_name, err);
+        if (code == QD_OK)
+            code = merge(&shards, err);
+    } else if (code == QD_OK && qd_path_exists(index))
+        code = open_index(dir, index, &shards, err);
+    else if (code == QD_OK)
+        code = qd_fail(err, QD_ENOTFOUND, "'%s' has neither %s nor %s", dir, single_name, index_name);
+    if (code != QD_OK) {
+        qd_shards_fini(&shards);
+        return code;
+    }
+    *out = shards;
+    return QD_OK;
+}
