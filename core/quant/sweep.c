@@ -1,13 +1,13 @@
 /* sweep.c: see sweep.h: packing, panels, and what the certificate takes from them. */
 #include "quant/sweep.h"
 
-#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "quant/sweep_kernels.h"
 
-enum { ROWS = QD_SWEEP_ROWS, BLOCK = QD_SWEEP_BLOCK, STRIP = QD_SWEEP_STRIP };
+enum { ROWS = QD_SWEEP_ROWS, BLOCK = QD_SWEEP_BLOCK, STRIP = QD_SWEEP_STRIP, GATHER = 16 };
 
 static const qd_sweep_kernel *const kernels[] = {
 #ifdef QD_SWEEP_X86
@@ -106,7 +106,10 @@ void qd_feedback_fini(qd_feedback *feedback)
 typedef struct scratch {
     void *argument, *error; /* REAL [columns, rounded up][64] */
     uint8_t *codes;
+    float *rows;        /* [16][columns + 16]: odd strides keep rows out of each other's cache sets */
+    uint8_t *row_codes; /* [64][columns + 64] */
     void *scale, *zero; /* REAL [groups][64] */
+    double *inverse;
 } scratch;
 
 typedef struct sweep_run {
@@ -119,56 +122,67 @@ typedef struct sweep_run {
     qd_neuron *neurons;
 } sweep_run;
 
-static void put(const sweep_run *r, void *array, size_t at, float value)
+/* Some values of a column (from row `at` on) into an array of REAL. */
+static void put_column(const sweep_run *r, void *array, size_t column, size_t at, const float *values, size_t count)
 {
-    if (r->feedback->precision == QD_FLOAT64)
-        ((double *)array)[at] = (double)value;
-    else
-        ((float *)array)[at] = value;
+    if (r->feedback->precision == QD_FLOAT32) {
+        memcpy((float *)array + column * ROWS + at, values, count * sizeof(float));
+        return;
+    }
+    double *to = (double *)array + column * ROWS + at;
+    for (size_t i = 0; i < count; i++)
+        to[i] = (double)values[i];
 }
 
-static double get(const sweep_run *r, const void *array, size_t at)
+/* W^T of 16 rows: each row is put in order first, so that both passes touch whole cache lines. Rows past the end of the
+ * matrix are zeros. */
+static void load_weights(const sweep_run *r, const scratch *s, size_t start, size_t at)
 {
-    return r->feedback->precision == QD_FLOAT64 ? ((const double *)array)[at] : (double)((const float *)array)[at];
-}
-
-/* Rows past the end of the matrix are zeros on a grid of step 1. */
-static void load_panel(const sweep_run *r, const scratch *s, size_t start, size_t count)
-{
-    const qd_grid *grid = r->input->grid;
-    for (size_t i = 0; i < ROWS; i++) {
-        const float *w = i < count ? qd_cmatf_row(r->input->w, start + i) : NULL;
-        for (size_t t = 0; t < r->steps->count; t++) {
-            float value = w == NULL ? 0.0f : w[r->steps->column[t]] * r->steps->live[t];
-            put(r, s->argument, t * ROWS + i, value);
-            put(r, s->error, t * ROWS + i, value);
-        }
-        for (size_t g = 0; g < grid->groups; g++) {
-            put(r, s->scale, g * ROWS + i, w == NULL ? 1.0f : qd_matf_row(grid->scale.view, start + i)[g]);
-            put(r, s->zero, g * ROWS + i, w == NULL ? 0.0f : qd_matf_row(grid->zero.view, start + i)[g]);
-        }
+    size_t columns = r->steps->count;
+    for (size_t i = 0; i < GATHER; i++) {
+        float *to = s->rows + i * (columns + GATHER);
+        const float *w = start + at + i < r->input->w.rows ? qd_cmatf_row(r->input->w, start + at + i) : NULL;
+        for (size_t t = 0; t < columns; t++)
+            to[t] = w == NULL ? 0.0f : w[r->steps->column[t]] * r->steps->live[t];
+    }
+    for (size_t t = 0; t < columns; t++) {
+        float values[GATHER];
+        for (size_t i = 0; i < GATHER; i++)
+            values[i] = s->rows[i * (columns + GATHER) + t];
+        put_column(r, s->argument, t, at, values, GATHER);
+        put_column(r, s->error, t, at, values, GATHER);
     }
 }
 
-/* theory.md §2, I2, and §3, T2, from the arguments z and the codes, in float64. */
-static void tally(const sweep_run *r, const scratch *s, size_t i, qd_neuron *out)
+/* Rows past the end of the matrix have steps of 1. */
+static void load_grid(const sweep_run *r, const scratch *s, size_t start, size_t count)
 {
     const qd_grid *grid = r->input->grid;
-    qd_neuron neuron = { 0 };
-    for (size_t t = 0; t < r->steps->count; t++) {
-        size_t at = t * ROWS + i, group = (size_t)r->steps->group[t] * ROWS + i;
-        double scale = get(r, s->scale, group), zero = get(r, s->zero, group);
-        double z = get(r, s->argument, at), r2 = r->steps->r2[t];
-        double code = z / scale + zero, excess = fmax(code - grid->high, grid->low - code);
-        double eps = z - ((double)(grid->low + s->codes[at]) - zero) * scale;
-        double reach = scale * fmax(0.5, excess), error = get(r, s->error, at);
-        neuron.energy += eps * eps * r2;
-        neuron.overload += reach * reach * r2;
-        neuron.weight_error += error * error;
-        neuron.clips += excess > 0.5;
-        neuron.max_excess = fmax(neuron.max_excess, excess);
+    for (size_t g = 0; g < grid->groups; g++) {
+        float scale[ROWS], zero[ROWS];
+        for (size_t i = 0; i < ROWS; i++) {
+            scale[i] = i < count ? qd_matf_row(grid->scale.view, start + i)[g] : 1.0f;
+            zero[i] = i < count ? qd_matf_row(grid->zero.view, start + i)[g] : 0.0f;
+            s->inverse[g * ROWS + i] = 1.0 / (double)scale[i];
+        }
+        put_column(r, s->scale, g, 0, scale, ROWS);
+        put_column(r, s->zero, g, 0, zero, ROWS);
     }
-    *out = neuron;
+}
+
+static void store_codes(const sweep_run *r, const scratch *s, size_t start, size_t count)
+{
+    size_t columns = r->steps->count;
+    for (size_t t0 = 0; t0 < columns; t0 += ROWS)
+        for (size_t i = 0; i < count; i++)
+            for (size_t t = t0; t < columns && t < t0 + ROWS; t++)
+                s->row_codes[i * (columns + ROWS) + t] = s->codes[t * ROWS + i];
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *from = s->row_codes + i * (columns + ROWS);
+        uint8_t *to = r->codes + (start + i) * columns;
+        for (size_t t = 0; t < columns; t++)
+            to[r->steps->column[t]] = from[t];
+    }
 }
 
 static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err)
@@ -176,25 +190,27 @@ static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err
     const sweep_run *r = ctx;
     const scratch *s = &r->scratch[worker];
     (void)err;
-    size_t start = index * ROWS, count = qd_min_size(ROWS, r->input->w.rows - start), columns = r->steps->count;
-    load_panel(r, s, start, count);
-    qd_sweep_panel panel = { .columns = columns,
+    size_t start = index * ROWS, count = qd_min_size(ROWS, r->input->w.rows - start);
+    qd_neuron neurons[ROWS];
+    for (size_t at = 0; at < ROWS; at += GATHER)
+        load_weights(r, s, start, at);
+    load_grid(r, s, start, count);
+    qd_sweep_panel panel = { .columns = r->steps->count,
                              .feedback = r->feedback->data,
                              .argument = s->argument,
                              .error = s->error,
                              .codes = s->codes,
                              .scale = s->scale,
                              .zero = s->zero,
+                             .inverse = s->inverse,
                              .group = r->steps->group,
+                             .r2 = r->steps->r2,
                              .low = r->input->grid->low,
-                             .high = r->input->grid->high };
+                             .high = r->input->grid->high,
+                             .neurons = neurons };
     (r->feedback->precision == QD_FLOAT64 ? r->kernel->sweep_f64 : r->kernel->sweep_f32)(&panel);
-    for (size_t i = 0; i < count; i++) {
-        uint8_t *codes = r->codes + (start + i) * columns;
-        for (size_t t = 0; t < columns; t++)
-            codes[r->steps->column[t]] = s->codes[t * ROWS + i];
-        tally(r, s, i, &r->neurons[start + i]);
-    }
+    store_codes(r, s, start, count);
+    memcpy(r->neurons + start, neurons, count * sizeof *neurons);
     return QD_OK;
 }
 
@@ -206,6 +222,9 @@ static void free_scratch(scratch *s, size_t threads)
         free(s[i].codes);
         free(s[i].scale);
         free(s[i].zero);
+        free(s[i].inverse);
+        free(s[i].rows);
+        free(s[i].row_codes);
     }
     free(s);
 }
@@ -223,6 +242,12 @@ static qd_code allocate_scratch(const sweep_run *r, scratch *s, qd_error *err)
         code = qd_alloc(groups * ROWS, size, &s->scale, err);
     if (code == QD_OK)
         code = qd_alloc(groups * ROWS, size, &s->zero, err);
+    if (code == QD_OK)
+        code = qd_alloc(groups * ROWS, sizeof(double), (void **)&s->inverse, err);
+    if (code == QD_OK)
+        code = qd_alloc((r->steps->count + GATHER) * GATHER, sizeof(float), (void **)&s->rows, err);
+    if (code == QD_OK)
+        code = qd_alloc((r->steps->count + ROWS) * ROWS, 1, (void **)&s->row_codes, err);
     return code;
 }
 

@@ -27,8 +27,11 @@ typedef struct qd_sweep_panel {
     void *error;              /* REAL: starts as w, ends as w - q */
     uint8_t *codes;           /* code - low */
     const void *scale, *zero; /* REAL [group][64] */
+    const double *inverse;    /* 1 / scale, [group][64] */
     const uint32_t *group;    /* of each step */
+    const double *r2;         /* of each step */
     int32_t low, high;
+    qd_neuron *neurons; /* 64, set */
 } qd_sweep_panel;
 
 /* A set of instructions the sweep was compiled for. */

@@ -65,7 +65,9 @@ static inline qd_grid_spec grid_spec_of(const layer_spec *spec)
     const char *alphabet = spec->alphabet == NULL ? "int" : spec->alphabet;
     return (qd_grid_spec){
         .alphabet = qd_alphabet_find(alphabet),
-        .zero = strcmp(alphabet, "int") == 0 ? QD_ZERO_NONE : spec->zero == QD_ZERO_NONE ? QD_ZERO_INTEGER : spec->zero,
+        .zero = strcmp(alphabet, "int") == 0 ? QD_ZERO_NONE
+                : spec->zero == QD_ZERO_NONE ? QD_ZERO_INTEGER
+                                             : spec->zero,
         .narrow = spec->narrow,
         .bits = spec->bits == 0 ? 4 : spec->bits,
         .group_size = spec->group_size,
@@ -80,9 +82,9 @@ static inline void layer_factor(layer *l, const layer_spec *spec)
     qd_error err = { 0 };
     qd_factor_destroy(l->factor);
     l->factor = NULL;
-    check_ok(qd_factor_create(qd_matd_const(l->gram.sum.view), qd_order_find(spec->order == NULL ? "natural" : spec->order),
-                              qd_regularizer_find("mean_diagonal"), spec->damping == 0 ? 0.01 : spec->damping, NULL,
-                              &l->factor, &err));
+    check_ok(qd_factor_create(
+        qd_matd_const(l->gram.sum.view), qd_order_find(spec->order == NULL ? "natural" : spec->order),
+        qd_regularizer_find("mean_diagonal"), spec->damping == 0 ? 0.01 : spec->damping, NULL, &l->factor, &err));
 }
 
 static inline void layer_grid(layer *l, const layer_spec *spec)
@@ -125,7 +127,8 @@ static inline void layer_free(layer *l)
 
 static inline qd_layer_input layer_input(const layer *l)
 {
-    return (qd_layer_input){ .w = qd_matf_const(l->w.view), .grid = &l->grid, .factor = l->factor, .tokens = l->tokens };
+    return (
+        qd_layer_input){ .w = qd_matf_const(l->w.view), .grid = &l->grid, .factor = l->factor, .tokens = l->tokens };
 }
 
 static inline void layer_round(layer *l, const char *algorithm)
@@ -145,7 +148,8 @@ static inline void layer_optq(layer *l, qd_precision precision, const qd_sweep_k
 static inline double value_at(const layer *l, size_t row, size_t column, uint8_t code)
 {
     size_t g = column / l->grid.group_size;
-    double scale = (double)qd_matf_row(l->grid.scale.view, row)[g], zero = (double)qd_matf_row(l->grid.zero.view, row)[g];
+    double scale = (double)qd_matf_row(l->grid.scale.view, row)[g],
+           zero = (double)qd_matf_row(l->grid.zero.view, row)[g];
     return ((double)(l->grid.low + code) - zero) * scale;
 }
 

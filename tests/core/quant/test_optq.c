@@ -5,7 +5,8 @@
 static void resolve_tail(const layer *l, const double *h, size_t row, uint8_t *codes)
 {
     size_t n = l->cols;
-    double *v = calloc(n, sizeof *v), *a = calloc(n * n, sizeof *a), *d = calloc(n, sizeof *d), *b = calloc(n, sizeof *b);
+    double *v = calloc(n, sizeof *v), *a = calloc(n * n, sizeof *a), *d = calloc(n, sizeof *d),
+           *b = calloc(n, sizeof *b);
     const float *w = qd_matf_row(l->w.view, row);
     for (size_t j = 0; j < n; j++) {
         /* H_tail,tail y = -H_tail,head d_head; v = w - y, by Gaussian elimination */
@@ -63,7 +64,8 @@ static void optq_is_the_sequential_least_squares_solution(void **state)
 static void energy_identity_holds_to_rounding(void **state)
 {
     (void)state;
-    layer l = layer_make((layer_spec){ .rows = 70, .cols = 150, .order = "norm-descending", .seed = 3, .group_size = 32 });
+    layer l =
+        layer_make((layer_spec){ .rows = 70, .cols = 150, .order = "norm-descending", .seed = 3, .group_size = 32 });
     layer_round(&l, "optq");
     printf("# residual %.3g ratio %.3g rel %.3g status %s am_gm %g gap %g trace %g\n", l.certificate.identity_residual,
            l.certificate.ratio, l.certificate.relative_error, qd_certificate_status_name(l.certificate.status),
