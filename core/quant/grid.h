@@ -22,6 +22,7 @@ typedef struct qd_scale_type {
     const char *name;            /* "f32", "bf16", "f16" */
     float (*round)(float value); /* to the nearest value of the type */
     const char *dtype;           /* safetensors name: "F32" */
+    float smallest;              /* smallest scale used; one that would round to 0 becomes this */
     const char *summary;
 } qd_scale_type;
 const qd_scale_type *qd_scale_type_at(size_t index);

@@ -1,0 +1,54 @@
+/* algorithm_optq.c: OPTQ (GPTQ): columns in order, each rounding error fed to the columns that follow.
+ * Source: algorithms.md §6.2; theory.md §2-3. */
+#include "base/mem.h"
+#include "quant/algorithm_rows.h"
+#include "quant/sweep.h"
+
+/* Of the identity residual: theory.md §8.2. */
+#define TOLERANCE_FLOAT64 1e-9
+#define TOLERANCE_FLOAT32 1e-4
+
+qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const qd_sweep_kernel *kernel,
+                      uint8_t *out_codes, qd_certificate *out, qd_error *err)
+{
+    QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
+    QD_AUTO(qd_feedback_fini) qd_feedback feedback = { 0 };
+    QD_AUTO(qd_free_pointer) void *neurons = NULL;
+    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
+    if (code == QD_OK)
+        code = qd_feedback_init(input->factor, precision, input->pool, &feedback, err);
+    if (code == QD_OK)
+        code = qd_alloc(input->w.rows, sizeof(qd_neuron), &neurons, err);
+    if (code == QD_OK)
+        code = qd_sweep_run(input, &steps, &feedback, kernel, out_codes, neurons, err);
+    if (code != QD_OK)
+        return code;
+    double bound = qd_bound_pivots(input, &steps);
+    qd_evidence evidence = { .method = "optq",
+                             .precision = qd_precision_name(precision),
+                             .input = input,
+                             .steps = &steps,
+                             .codes = out_codes,
+                             .neurons = neurons,
+                             .bound_sq = bound,
+                             .expected_sq = bound / 3.0, /* theory.md C1b: errors uniform in a step */
+                             .tolerance = precision == QD_FLOAT64 ? TOLERANCE_FLOAT64 : TOLERANCE_FLOAT32 };
+    return qd_certify(&evidence, out, err);
+}
+
+static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+{
+    qd_precision precision = input->w.cols < QD_FLOAT32_COLUMNS ? QD_FLOAT64 : QD_FLOAT32;
+    return qd_optq_round(input, precision, qd_sweep_kernel_best(), out_codes, out, err);
+}
+
+static const qd_param params[] = { { .name = NULL } };
+
+const qd_algorithm qd_algorithm_optq = {
+    .name = "optq",
+    .alias = "gptq",
+    .summary = "OPTQ (GPTQ): feeds each column's rounding error to the columns that follow",
+    .params = params,
+    .needs = QD_NEEDS_HESSIAN,
+    .round = round_layer,
+};

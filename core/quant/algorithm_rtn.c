@@ -1,0 +1,218 @@
+/* algorithm_rtn.c: round to nearest, every weight by itself.
+ * Source: algorithms.md §6.1. Bounds: with |w - q| <= d entrywise, (w-q) H (w-q)^T <= d |H| d^T (triangle inequality);
+ * d = half a step before rounding, the reach of the clipped weights after it. */
+#include <math.h>
+
+#include "base/mem.h"
+#include "quant/algorithm_rows.h"
+#include "quant/certify.h"
+#include "quant/quadratic.h"
+
+enum { ROWS_PER_TASK = 32, BOUND_PANEL = 128 };
+
+#define TOLERANCE 1e-9
+
+typedef struct rounding_run {
+    const qd_layer_input *input;
+    uint8_t *codes;
+    qd_neuron *neurons;
+} rounding_run;
+
+static void round_row(const rounding_run *r, size_t row)
+{
+    const qd_grid *grid = r->input->grid;
+    const float *w = qd_cmatf_row(r->input->w, row);
+    uint8_t *codes = r->codes + row * r->input->w.cols;
+    qd_neuron *neuron = &r->neurons[row];
+    for (size_t g = 0; g < grid->groups; g++) {
+        double scale = (double)qd_matf_row(grid->scale.view, row)[g];
+        double zero = (double)qd_matf_row(grid->zero.view, row)[g];
+        size_t end = qd_min_size((g + 1) * grid->group_size, r->input->w.cols);
+        for (size_t j = g * grid->group_size; j < end; j++) {
+            double at = (double)w[j] / scale + zero, excess = fmax(at - grid->high, grid->low - at);
+            double code = at < grid->low ? grid->low : at > grid->high ? grid->high : rint(at);
+            double error = (double)w[j] - (code - zero) * scale;
+            codes[j] = (uint8_t)(code - grid->low);
+            neuron->weight_error += error * error;
+            neuron->clips += excess > 0.5;
+            neuron->max_excess = fmax(neuron->max_excess, excess);
+        }
+    }
+}
+
+static qd_code round_rows(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const rounding_run *r = ctx;
+    (void)worker;
+    (void)err;
+    size_t end = qd_min_size((index + 1) * ROWS_PER_TASK, r->input->w.rows);
+    for (size_t row = index * ROWS_PER_TASK; row < end; row++)
+        round_row(r, row);
+    return QD_OK;
+}
+
+/* out = |H| (processing order), folded = its sums over pairs of groups, lambda included. */
+static void fold(const qd_factor *factor, const qd_steps *steps, qd_matd out, qd_matd folded)
+{
+    for (size_t i = 0; i < steps->count; i++) {
+        const double *h = qd_matd_row(factor->hessian.view, i);
+        double *to = qd_matd_row(out, i), *sum = qd_matd_row(folded, steps->group[i]);
+        for (size_t j = 0; j < steps->count; j++) {
+            to[j] = fabs(h[j]);
+            sum[steps->group[j]] += to[j];
+        }
+        sum[steps->group[i]] += factor->lambda;
+    }
+}
+
+/* neuron->overload = d |H_lambda| d^T with d = half a step. */
+static qd_code bound_rows(const qd_layer_input *input, qd_cmatd folded, qd_neuron *neurons, qd_error *err)
+{
+    size_t groups = input->grid->groups;
+    QD_AUTO(qd_matd_buf_fini) qd_matd_buf half = { 0 };
+    QD_AUTO(qd_matd_buf_fini) qd_matd_buf product = { 0 };
+    qd_code code = qd_matd_buf_init(&half, BOUND_PANEL, groups, err);
+    if (code == QD_OK)
+        code = qd_matd_buf_init(&product, BOUND_PANEL, QD_QUADRATIC_BLOCK, err);
+    if (code != QD_OK)
+        return code;
+    for (size_t start = 0; start < input->w.rows; start += BOUND_PANEL) {
+        size_t count = qd_min_size(BOUND_PANEL, input->w.rows - start);
+        double forms[BOUND_PANEL];
+        for (size_t i = 0; i < count; i++)
+            for (size_t g = 0; g < groups; g++)
+                qd_matd_row(half.view, i)[g] = 0.5 * (double)qd_matf_row(input->grid->scale.view, start + i)[g];
+        qd_matd x = qd_matd_block(half.view, 0, 0, count, groups);
+        qd_quadratic_direct(folded, 0.0, qd_matd_const(x), product.view, forms);
+        for (size_t i = 0; i < count; i++)
+            neurons[start + i].overload = forms[i];
+    }
+    return QD_OK;
+}
+
+/* Clipped neurons: d is the reach of each weight instead of half a step. */
+static qd_code overload_rows(const qd_layer_input *input, const qd_steps *steps, const qd_cmatd *absolute,
+                             const uint8_t *codes, qd_neuron *neurons, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) void *rows_memory = NULL;
+    QD_AUTO(qd_free_pointer) void *forms_memory = NULL;
+    qd_code code = qd_alloc(input->w.rows, sizeof(uint32_t), &rows_memory, err);
+    if (code == QD_OK)
+        code = qd_alloc(input->w.rows, sizeof(double), &forms_memory, err);
+    if (code != QD_OK)
+        return code;
+    uint32_t *rows = rows_memory;
+    double *forms = forms_memory;
+    size_t count = 0;
+    for (size_t i = 0; i < input->w.rows; i++)
+        if (neurons[i].clips > 0)
+            rows[count++] = (uint32_t)i;
+    qd_form_job job = { .input = input,
+                        .steps = steps,
+                        .kind = QD_ROWS_REACH,
+                        .form = QD_FORM_DIRECT,
+                        .matrix = absolute,
+                        .codes = codes,
+                        .rows = rows,
+                        .count = count };
+    code = qd_form_run(&job, forms, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++)
+        neurons[rows[i]].overload = forms[i];
+    return code;
+}
+
+static double expected(const qd_layer_input *input, const qd_steps *steps)
+{
+    const qd_factor *factor = input->factor;
+    double sum = 0.0;
+    for (size_t i = 0; i < input->w.rows; i++)
+        for (size_t t = 0; t < steps->count; t++) {
+            double scale = (double)qd_matf_row(input->grid->scale.view, i)[steps->group[t]];
+            double h = factor == NULL ? 1.0 : qd_matd_row(factor->hessian.view, t)[t] + factor->lambda;
+            sum += scale * scale / 12.0 * h; /* independent errors, uniform in a step */
+        }
+    return sum;
+}
+
+static qd_code bounds(const qd_layer_input *input, const qd_steps *steps, const uint8_t *codes, qd_neuron *neurons,
+                      double *out_bound, qd_error *err)
+{
+    QD_AUTO(qd_matd_buf_fini) qd_matd_buf absolute = { 0 };
+    QD_AUTO(qd_matd_buf_fini) qd_matd_buf folded = { 0 };
+    size_t side = input->factor == NULL ? 0 : steps->count; /* without a factor H is the identity */
+    qd_code code = qd_matd_buf_init(&absolute, side, side, err);
+    if (code == QD_OK)
+        code = qd_matd_buf_init(&folded, input->grid->groups, input->grid->groups, err);
+    if (code != QD_OK)
+        return code;
+    if (input->factor != NULL)
+        fold(input->factor, steps, absolute.view, folded.view);
+    for (size_t t = 0; input->factor == NULL && t < steps->count; t++)
+        qd_matd_row(folded.view, steps->group[t])[steps->group[t]] += 1.0;
+    code = bound_rows(input, qd_matd_const(folded.view), neurons, err);
+    if (code != QD_OK)
+        return code;
+    *out_bound = 0.0;
+    for (size_t i = 0; i < input->w.rows; i++)
+        *out_bound += neurons[i].overload;
+    qd_cmatd matrix = qd_matd_const(absolute.view);
+    return overload_rows(input, steps, &matrix, codes, neurons, err);
+}
+
+static qd_code energies(const qd_layer_input *input, const qd_steps *steps, const uint8_t *codes, qd_neuron *neurons,
+                        qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) void *memory = NULL;
+    qd_code code = qd_alloc(input->w.rows, sizeof(double), &memory, err);
+    if (code != QD_OK)
+        return code;
+    double *forms = memory;
+    qd_form_job job = { .input = input,
+                        .steps = steps,
+                        .kind = QD_ROWS_ERROR,
+                        .form = QD_FORM_FACTOR,
+                        .codes = codes,
+                        .count = input->w.rows };
+    code = qd_form_run(&job, forms, err);
+    for (size_t i = 0; code == QD_OK && i < input->w.rows; i++)
+        neurons[i].energy = forms[i];
+    return code;
+}
+
+static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+{
+    QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
+    QD_AUTO(qd_free_pointer) void *memory = NULL;
+    qd_code code = qd_steps_init(input, QD_DEAD_AS_IS, &steps, err);
+    if (code == QD_OK)
+        code = qd_alloc(input->w.rows, sizeof(qd_neuron), &memory, err);
+    if (code != QD_OK)
+        return code;
+    rounding_run run = { input, out_codes, memory };
+    qd_evidence evidence = { .method = "rtn",
+                             .precision = "float64",
+                             .input = input,
+                             .steps = &steps,
+                             .codes = out_codes,
+                             .neurons = run.neurons,
+                             .tolerance = TOLERANCE };
+    code = qd_pool_for(input->pool, (input->w.rows - 1) / ROWS_PER_TASK + 1, round_rows, &run, err);
+    if (code == QD_OK)
+        code = energies(input, &steps, out_codes, run.neurons, err);
+    if (code == QD_OK)
+        code = bounds(input, &steps, out_codes, run.neurons, &evidence.bound_sq, err);
+    if (code != QD_OK)
+        return code;
+    evidence.expected_sq = expected(input, &steps);
+    return qd_certify(&evidence, out, err);
+}
+
+static const qd_param params[] = { { .name = NULL } };
+
+const qd_algorithm qd_algorithm_rtn = {
+    .name = "rtn",
+    .summary = "round to nearest: every weight to its closest code",
+    .params = params,
+    .needs = QD_NEEDS_NOTHING,
+    .round = round_layer,
+};

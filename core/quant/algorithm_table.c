@@ -1,0 +1,97 @@
+/* algorithm_table.c: the registered algorithms, and the checks around every one of them. */
+#include <math.h>
+#include <string.h>
+
+#include "quant/algorithm_rows.h"
+
+static const qd_algorithm *const table[] = { &qd_algorithm_rtn, &qd_algorithm_optq };
+static const char *const roundings[] = { "nearest" };
+
+const char *qd_rounding_name(size_t index)
+{
+    return index < QD_LENGTH(roundings) ? roundings[index] : NULL;
+}
+
+int qd_rounding_find(const char *name)
+{
+    for (size_t i = 0; i < QD_LENGTH(roundings); i++)
+        if (strcmp(roundings[i], name) == 0)
+            return (int)i;
+    return -1;
+}
+
+const qd_algorithm *qd_algorithm_at(size_t index)
+{
+    return index < QD_LENGTH(table) ? table[index] : NULL;
+}
+
+const qd_algorithm *qd_algorithm_find(const char *name)
+{
+    for (size_t i = 0; i < QD_LENGTH(table); i++)
+        if (strcmp(table[i]->name, name) == 0 || (table[i]->alias != NULL && strcmp(table[i]->alias, name) == 0))
+            return table[i];
+    return NULL;
+}
+
+static qd_code check_shapes(const qd_algorithm *algorithm, const qd_layer_input *input, qd_error *err)
+{
+    const qd_grid *grid = input->grid;
+    size_t rows = input->w.rows, cols = input->w.cols;
+    if (rows == 0 || cols == 0 || rows > UINT32_MAX || cols > UINT32_MAX)
+        return qd_fail(err, QD_ESHAPE, "weights of %zu x %zu", rows, cols);
+    if (grid->group_size == 0 || (cols - 1) / grid->group_size + 1 != grid->groups)
+        return qd_fail(err, QD_ESHAPE, "grid: %zu groups of %zu for %zu columns", grid->groups, grid->group_size, cols);
+    if (grid->scale.view.rows != rows || grid->scale.view.cols != grid->groups || grid->zero.view.rows != rows ||
+        grid->zero.view.cols != grid->groups)
+        return qd_fail(err, QD_ESHAPE, "grid: scales of %zu x %zu, %zu x %zu were wanted", grid->scale.view.rows,
+                       grid->scale.view.cols, rows, grid->groups);
+    if (grid->high < grid->low || grid->high - grid->low > 255)
+        return qd_fail(err, QD_ESHAPE, "grid: codes %d..%d do not fit a byte", grid->low, grid->high);
+    if (input->factor != NULL && input->factor->features != cols)
+        return qd_fail(err, QD_ESHAPE, "factor: %zu features, %zu were wanted", input->factor->features, cols);
+    if (input->factor == NULL && (input->tokens > 0 || algorithm->needs != QD_NEEDS_NOTHING))
+        return qd_fail(err, QD_EINVAL, "algorithm '%s' was given no factor for %zu tokens", algorithm->name,
+                       input->tokens);
+    return QD_OK;
+}
+
+static qd_code check_values(const qd_layer_input *input, qd_error *err)
+{
+    for (size_t i = 0; i < input->w.rows; i++) {
+        for (size_t j = 0; j < input->w.cols; j++)
+            if (!isfinite(qd_cmatf_row(input->w, i)[j]))
+                return qd_fail(err, QD_ENUMERIC, "weight (%zu, %zu) is not finite", i, j);
+        for (size_t g = 0; g < input->grid->groups; g++) {
+            float scale = qd_matf_row(input->grid->scale.view, i)[g];
+            if (!(scale > 0.0f && isfinite(scale)) || !isfinite(qd_matf_row(input->grid->zero.view, i)[g]))
+                return qd_fail(err, QD_ENUMERIC, "scale (%zu, %zu) is not positive and finite", i, g);
+        }
+    }
+    return QD_OK;
+}
+
+qd_code qd_layer_round(const qd_algorithm *algorithm, const qd_layer_input *input, uint8_t *out_codes,
+                       qd_certificate *out, qd_error *err)
+{
+    qd_certificate certificate;
+    qd_code code = check_shapes(algorithm, input, err);
+    if (code == QD_OK)
+        code = check_values(input, err);
+    if (code == QD_OK)
+        code = algorithm->round(input, out_codes, &certificate, err);
+    if (code != QD_OK)
+        return code;
+    int span = input->grid->high - input->grid->low;
+    for (size_t i = 0; i < input->w.rows * input->w.cols; i++)
+        if (out_codes[i] > span)
+            return qd_fail(err, QD_EINTERNAL, "algorithm '%s': code %d of 0..%d at %zu", algorithm->name, out_codes[i],
+                           span, i);
+    if (certificate.status == QD_VIOLATED)
+        return qd_fail(err, QD_EINTERNAL, "algorithm '%s': energy %g is over its bound %g", algorithm->name,
+                       certificate.energy_sq, certificate.overload_bound_sq);
+    if (!isfinite(certificate.energy_sq) || !isfinite(certificate.output_sq))
+        return qd_fail(err, QD_ENUMERIC, "algorithm '%s': error %g of output %g is not finite", algorithm->name,
+                       certificate.energy_sq, certificate.output_sq);
+    *out = certificate;
+    return QD_OK;
+}

@@ -1,0 +1,220 @@
+/* certificate.c: the record of one layer, from what its loop saw. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/mem.h"
+#include "quant/certify.h"
+
+/* All neurons are checked while O I^2 stays below this (about 0.1 s of one core); else at least SAMPLE of them. */
+#define CHECK_ALL_LIMIT 2e8
+enum { SAMPLE = 8 };
+/* Energies below this fraction of the output are rounding noise of the weights themselves: no relative residual there. */
+#define NOISE_FLOOR_FLOAT64 1e-12
+#define NOISE_FLOOR_FLOAT32 1e-10
+/* sqnr_db of a layer without any error. */
+#define SQNR_CAP_DB 300.0
+
+const char *qd_certificate_status_name(qd_certificate_status status)
+{
+    static const char *const names[] = { "CERTIFIED", "CERTIFIED_OVERLOAD", "NUMERIC_SUSPECT", "VIOLATED",
+                                         "UNCERTIFIED" };
+    return names[status];
+}
+
+static qd_code hash_permutation(const qd_steps *steps, char *out, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) void *memory = NULL;
+    char hex[QD_DIGEST_HEX];
+    qd_code code = qd_alloc(steps->count, 4, &memory, err);
+    if (code != QD_OK)
+        return code;
+    unsigned char *bytes = memory;
+    for (size_t t = 0; t < steps->count; t++)
+        for (size_t b = 0; b < 4; b++) /* little-endian on every machine */
+            bytes[4 * t + b] = (unsigned char)(steps->column[t] >> (8 * b));
+    code = qd_sha256(bytes, 4 * steps->count, hex, err);
+    if (code == QD_OK)
+        snprintf(out, 17, "%.16s", hex);
+    return code;
+}
+
+static qd_code fill_record(const qd_evidence *e, qd_certificate *out, qd_error *err)
+{
+    const qd_layer_input *input = e->input;
+    const qd_factor *factor = input->factor;
+    out->method = e->method;
+    out->precision = e->precision;
+    out->rounding = qd_rounding_name(input->rounding);
+    out->order = factor == NULL ? "natural" : factor->order->name;
+    out->tokens = input->tokens;
+    out->in = input->w.cols;
+    out->out = input->w.rows;
+    out->gram_scale = input->tokens == 0 ? 1.0 : 1.0 / (double)input->tokens;
+    out->lambda_source = "user";
+    if (factor != NULL) {
+        out->lambda = factor->lambda;
+        out->lambda_relative = factor->lambda_relative;
+        out->lambda_source = factor->escalations == 0 ? "user" : "fallback";
+        out->escalations = factor->escalations;
+        out->dead_columns = factor->dead_columns;
+    }
+    return hash_permutation(e->steps, out->permutation_hash, err);
+}
+
+/* theory.md §3, T4: second moment of the ball against that of the rounding cell. */
+static double gap_in_db(double n, double am_gm)
+{
+    int sign;
+    double log_g = 2.0 / n * lgamma_r(n / 2.0 + 1.0, &sign) - log((n + 2.0) * acos(-1.0));
+    return 10.0 / log(10.0) * (log(am_gm) - log(12.0) - log_g);
+}
+
+static void fill_pivots(const qd_evidence *e, qd_certificate *out)
+{
+    const qd_factor *factor = e->input->factor;
+    double n = (double)e->steps->count, logs = 0.0;
+    out->r2_min = INFINITY;
+    for (size_t t = 0; t < e->steps->count; t++) {
+        double r2 = e->steps->r2[t];
+        out->s += r2;
+        logs += log(r2);
+        out->r2_max = fmax(out->r2_max, r2);
+        out->r2_min = fmin(out->r2_min, r2);
+    }
+    out->am_gm = fmax(1.0, out->s / n / exp(logs / n)); /* AM >= GM; below 1 only by rounding */
+    out->gap_db = gap_in_db(n, out->am_gm);
+    out->trace_ratio = out->s / (factor == NULL ? n : factor->trace + n * factor->lambda);
+}
+
+double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps)
+{
+    double bound = 0.0;
+    for (size_t i = 0; i < input->w.rows; i++) {
+        const float *scale = qd_matf_row(input->grid->scale.view, i);
+        for (size_t t = 0; t < steps->count; t++) {
+            double half = 0.5 * (double)scale[steps->group[t]];
+            bound += half * half * steps->r2[t];
+        }
+    }
+    return bound;
+}
+
+static void fill_sums(const qd_evidence *e, qd_certificate *out)
+{
+    for (size_t i = 0; i < out->out; i++) {
+        const qd_neuron *neuron = &e->neurons[i];
+        out->energy_sq += neuron->energy;
+        out->overload_bound_sq += neuron->overload;
+        out->weight_error_sq += neuron->weight_error;
+        out->clip_count += neuron->clips;
+        out->clip_neurons += neuron->clips > 0;
+        out->max_excess = fmax(out->max_excess, neuron->max_excess);
+    }
+    out->bound_sq = e->bound_sq;
+    out->expected_sq = e->expected_sq;
+    out->error_sq = out->energy_sq - out->lambda * out->weight_error_sq;
+    out->ratio = out->bound_sq > 0.0 ? sqrt(out->energy_sq / out->bound_sq) : 0.0;
+}
+
+static qd_code fill_output(const qd_evidence *e, double *targets, qd_certificate *out, qd_error *err)
+{
+    qd_form_job job = { .input = e->input, .steps = e->steps, .kind = QD_ROWS_TARGET, .count = out->out };
+    qd_code code = qd_form_run(&job, targets, err);
+    if (code != QD_OK)
+        return code;
+    double damped = 0.0, norm = 0.0;
+    for (size_t i = 0; i < out->out; i++) {
+        const float *w = qd_cmatf_row(e->input->w, i);
+        damped += targets[i];
+        for (size_t t = 0; t < e->steps->count; t++) {
+            double value = (double)(w[e->steps->column[t]] * e->steps->live[t]);
+            norm += value * value;
+        }
+    }
+    out->output_sq = fmax(0.0, damped - out->lambda * norm);
+    if (out->output_sq > 0.0)
+        out->relative_error = sqrt(fmax(0.0, out->error_sq) / out->output_sq);
+    out->sqnr_db = SQNR_CAP_DB;
+    if (out->relative_error > 0.0)
+        out->sqnr_db = fmin(SQNR_CAP_DB, -20.0 * log10(out->relative_error));
+    else if (out->output_sq == 0.0)
+        out->sqnr_db = 0.0;
+    return QD_OK;
+}
+
+/* Compares the loop's energies with quadratic forms of w - q, over all neurons or fixed ones. */
+static qd_code fill_residual(const qd_evidence *e, const double *targets, qd_certificate *out, qd_error *err)
+{
+    double cost = (double)out->out * (double)out->in * (double)out->in;
+    size_t stride = cost <= CHECK_ALL_LIMIT ? 1 : qd_max_size(1, out->out / SAMPLE);
+    size_t count = (out->out - 1) / stride + 1;
+    QD_AUTO(qd_free_pointer) void *rows_memory = NULL;
+    QD_AUTO(qd_free_pointer) void *forms_memory = NULL;
+    qd_code code = qd_alloc(count, sizeof(uint32_t), &rows_memory, err);
+    if (code == QD_OK)
+        code = qd_alloc(count, sizeof(double), &forms_memory, err);
+    if (code != QD_OK)
+        return code;
+    uint32_t *rows = rows_memory;
+    double *forms = forms_memory;
+    for (size_t i = 0; i < count; i++)
+        rows[i] = (uint32_t)(i * stride);
+    qd_form_job job = { .input = e->input,
+                        .steps = e->steps,
+                        .kind = QD_ROWS_ERROR,
+                        .form = QD_FORM_DIRECT,
+                        .codes = e->codes,
+                        .rows = rows,
+                        .count = count };
+    code = qd_form_run(&job, forms, err);
+    if (code != QD_OK)
+        return code;
+    double difference = 0.0, energy = 0.0, target = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        difference += fabs(forms[i] - e->neurons[rows[i]].energy);
+        energy += e->neurons[rows[i]].energy;
+        target += targets[rows[i]];
+    }
+    double floor = strcmp(e->precision, "float32") == 0 ? NOISE_FLOOR_FLOAT32 : NOISE_FLOOR_FLOAT64;
+    double scale = fmax(energy, floor * target);
+    out->identity_residual = scale > 0.0 ? difference / scale : 0.0;
+    return QD_OK;
+}
+
+static qd_certificate_status judge(const qd_certificate *c, double tolerance)
+{
+    /* written so that NaN is a violation */
+    if (!(c->energy_sq <= c->overload_bound_sq * (1.0 + tolerance)))
+        return QD_VIOLATED;
+    if (!(c->identity_residual <= tolerance))
+        return QD_NUMERIC_SUSPECT;
+    if (c->tokens == 0)
+        return QD_UNCERTIFIED;
+    if (c->clip_count > 0)
+        return QD_CERTIFIED_OVERLOAD;
+    return c->energy_sq <= c->bound_sq * (1.0 + tolerance) ? QD_CERTIFIED : QD_VIOLATED;
+}
+
+qd_code qd_certify(const qd_evidence *e, qd_certificate *out, qd_error *err)
+{
+    qd_certificate c = { 0 };
+    qd_code code = fill_record(e, &c, err);
+    if (code != QD_OK)
+        return code;
+    fill_pivots(e, &c);
+    fill_sums(e, &c);
+    QD_AUTO(qd_free_pointer) void *targets = NULL;
+    code = qd_alloc(c.out, sizeof(double), &targets, err);
+    if (code == QD_OK)
+        code = fill_output(e, targets, &c, err);
+    if (code == QD_OK)
+        code = fill_residual(e, targets, &c, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "certificate");
+    c.status = judge(&c, e->tolerance);
+    *out = c;
+    return QD_OK;
+}

@@ -1,0 +1,48 @@
+/* certify.h: how an algorithm fills a certificate.
+ * Room: core/quant, private to it. May use: base, linalg.
+ * Threads: called from one thread; work is cut into fixed panels over the pool.
+ * Source: theory.md §2-3, §8.2. */
+#ifndef QD_QUANT_CERTIFY_H
+#define QD_QUANT_CERTIFY_H
+
+#include "quant/steps.h"
+
+/* What the loop saw of one neuron. */
+typedef struct qd_neuron {
+    double energy;       /* sum of eps_t^2 r_t^2 (I2), or the quadratic form of w - q */
+    double overload;     /* bound on energy from the arguments of the quantizer (T2) */
+    double weight_error; /* ||w - q||^2 */
+    double max_excess;   /* steps past the end of the grid */
+    uint64_t clips;
+} qd_neuron;
+
+typedef struct qd_evidence {
+    const char *method, *precision;
+    const qd_layer_input *input;
+    const qd_steps *steps;
+    const uint8_t *codes;
+    const qd_neuron *neurons; /* O of them */
+    double bound_sq, expected_sq;
+    double tolerance; /* of the identity residual: energies against (w-q) H_lambda (w-q)^T */
+} qd_evidence;
+qd_code qd_certify(const qd_evidence *evidence, qd_certificate *out, qd_error *err);
+
+/* sum over neurons of d^T M d with d = half a step: M = diag(r^2) for T1. */
+double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps);
+
+/* out[i] for every row of the layer: quadratic form of its target, error or reach. QD_FORM_FACTOR: ||x C||^2;
+ * QD_FORM_DIRECT: x H_lambda x^T; with `matrix` NULL the factor's own. Rows: all when `rows` is NULL. */
+typedef enum qd_form { QD_FORM_FACTOR, QD_FORM_DIRECT } qd_form;
+typedef struct qd_form_job {
+    const qd_layer_input *input;
+    const qd_steps *steps;
+    qd_rows_kind kind;
+    qd_form form;
+    const qd_cmatd *matrix; /* replaces H (QD_FORM_DIRECT), lambda is still added */
+    const uint8_t *codes;
+    const uint32_t *rows;
+    size_t count;
+} qd_form_job;
+qd_code qd_form_run(const qd_form_job *job, double *out, qd_error *err);
+
+#endif

@@ -1,0 +1,132 @@
+/* gram.c: see gram.h. */
+#include "quant/gram.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "linalg/gemm.h"
+
+/* Fixed, so that sums do not depend on the number of threads: 2048 tokens a float32 product, tiles of 256 x 256. */
+enum { CHUNK = 2048, TILE = 256 };
+
+qd_code qd_gram_init(qd_gram *gram, size_t features, qd_error *err)
+{
+    *gram = (qd_gram){ 0 };
+    return qd_matd_buf_init(&gram->sum, features, features, err);
+}
+
+void qd_gram_fini(qd_gram *gram)
+{
+    qd_matd_buf_fini(&gram->sum);
+    *gram = (qd_gram){ 0 };
+}
+
+typedef enum symmetry { SYMMETRIC, GENERAL } symmetry;
+
+typedef struct addition {
+    qd_cmatf left, right; /* T x I each */
+    symmetry symmetry;
+    qd_matd sum;
+    size_t tiles;    /* tiles along one side */
+    float *products; /* one TILE x TILE buffer a worker */
+} addition;
+
+/* Task index -> (row, column) of a tile; for SYMMETRIC only row <= column are tasks. */
+static void tile_of(const addition *a, size_t index, size_t *out_row, size_t *out_column)
+{
+    size_t row = 0, width = a->tiles;
+    while (index >= width) {
+        index -= width;
+        row++;
+        width = a->symmetry == SYMMETRIC ? a->tiles - row : a->tiles;
+    }
+    *out_row = row;
+    *out_column = a->symmetry == SYMMETRIC ? row + index : index;
+}
+
+static void add_product(const addition *a, qd_cmatf product, size_t i0, size_t j0)
+{
+    for (size_t i = 0; i < product.rows; i++) {
+        const float *from = qd_cmatf_row(product, i);
+        double *to = qd_matd_row(a->sum, i0 + i) + j0;
+        size_t start = a->symmetry == SYMMETRIC && i0 == j0 ? i : 0;
+        for (size_t j = start; j < product.cols; j++)
+            to[j] += (double)from[j];
+    }
+}
+
+static void mirror(const addition *a, size_t i0, size_t j0, size_t rows, size_t cols)
+{
+    for (size_t j = 0; j < cols; j++)
+        for (size_t i = 0; i < rows && i0 + i < j0 + j; i++)
+            qd_matd_row(a->sum, j0 + j)[i0 + i] = qd_matd_row(a->sum, i0 + i)[j0 + j];
+}
+
+static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const addition *a = ctx;
+    (void)err;
+    size_t ti, tj;
+    tile_of(a, index, &ti, &tj);
+    size_t i0 = ti * TILE, j0 = tj * TILE;
+    size_t rows = qd_min_size(TILE, a->left.cols - i0), cols = qd_min_size(TILE, a->right.cols - j0);
+    qd_matf product = qd_matf_view(a->products + worker * TILE * TILE, rows, cols);
+    for (size_t t = 0; t < a->left.rows; t += CHUNK) {
+        size_t count = qd_min_size(CHUNK, a->left.rows - t);
+        qd_gemm_f32(QD_TRANSPOSED, QD_PLAIN, 1.0f, qd_cmatf_block(a->left, t, i0, count, rows),
+                    qd_cmatf_block(a->right, t, j0, count, cols), 0.0f, product);
+        add_product(a, qd_matf_const(product), i0, j0);
+    }
+    if (a->symmetry == SYMMETRIC)
+        mirror(a, i0, j0, rows, cols);
+    return QD_OK;
+}
+
+static qd_code add(qd_gram *gram, qd_cmatf left, qd_cmatf right, symmetry kind, qd_pool *pool, qd_error *err)
+{
+    size_t features = gram->sum.view.rows;
+    if (left.cols != features || right.cols != features)
+        return qd_fail(err, QD_ESHAPE, "gram: inputs of %zu and %zu features, %zu were wanted", left.cols, right.cols,
+                       features);
+    if (left.rows != right.rows)
+        return qd_fail(err, QD_ESHAPE, "gram: %zu and %zu tokens in the two streams", left.rows, right.rows);
+    if (left.rows == 0 || features == 0)
+        return QD_OK;
+    QD_AUTO(qd_free_pointer) void *products = NULL;
+    qd_code code = qd_alloc(qd_pool_threads(pool) * TILE * TILE, sizeof(float), &products, err);
+    if (code != QD_OK)
+        return code;
+    addition a = { left, right, kind, gram->sum.view, (features - 1) / TILE + 1, products };
+    size_t tasks = kind == SYMMETRIC ? a.tiles * (a.tiles + 1) / 2 : a.tiles * a.tiles;
+    code = qd_pool_for(pool, tasks, add_tile, &a, err);
+    if (code == QD_OK)
+        gram->tokens += left.rows;
+    return code;
+}
+
+qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err)
+{
+    return add(gram, x, x, SYMMETRIC, pool, err);
+}
+
+qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf float_x, qd_cmatf x, qd_pool *pool, qd_error *err)
+{
+    return add(gram, float_x, x, GENERAL, pool, err);
+}
+
+qd_code qd_gram_finish(qd_gram *gram, qd_error *err)
+{
+    if (gram->tokens == 0)
+        return qd_fail(err, QD_ENUMERIC, "gram: no tokens were added");
+    double tokens = (double)gram->tokens;
+    qd_matd sum = gram->sum.view;
+    for (size_t i = 0; i < sum.rows; i++)
+        for (size_t j = 0; j < sum.cols; j++) {
+            double value = qd_matd_row(sum, i)[j] / tokens;
+            if (!isfinite(value))
+                return qd_fail(err, QD_ENUMERIC, "gram: entry (%zu, %zu) is not finite", i, j);
+            qd_matd_row(sum, i)[j] = value;
+        }
+    return QD_OK;
+}

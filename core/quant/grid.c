@@ -1,0 +1,119 @@
+/* grid.c: see grid.h. */
+#include "quant/grid.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "quant/scale.h"
+
+enum { ROWS_PER_TASK = 32 };
+
+void qd_grid_fini(qd_grid *grid)
+{
+    qd_matf_buf_fini(&grid->scale);
+    qd_matf_buf_fini(&grid->zero);
+    *grid = (qd_grid){ 0 };
+}
+
+void qd_grid_range(const qd_grid_spec *spec, int32_t *out_low, int32_t *out_high)
+{
+    int32_t bits = (int32_t)spec->bits, narrow = spec->narrow ? 1 : 0;
+    assert(bits >= 1 && bits <= 8);
+    *out_low = spec->zero == QD_ZERO_NONE ? -(1 << (bits - 1)) + narrow : 0;
+    *out_high = spec->zero == QD_ZERO_NONE ? (1 << (bits - 1)) - 1 : (1 << bits) - 1 - narrow;
+}
+
+static qd_code check_spec(const qd_grid_spec *spec, qd_error *err)
+{
+    bool offered = false;
+    for (const double *b = spec->alphabet->bits; *b > 0; b++)
+        offered = offered || *b == spec->bits;
+    if (!offered)
+        return qd_fail(err, QD_EINVAL, "bits: alphabet '%s' has no width of %g bits", spec->alphabet->name, spec->bits);
+    if (!(spec->shrink > 0.0 && spec->shrink <= 4.0))
+        return qd_fail(err, QD_EINVAL, "scale.shrink: %g is not in (0, 4]", spec->shrink);
+    return QD_OK;
+}
+
+typedef struct build {
+    const qd_grid_spec *spec;
+    qd_cmatf w;
+    const double *diagonal;
+    qd_grid *grid;
+} build;
+
+static qd_code build_row(const build *b, size_t row, qd_error *err)
+{
+    const float *w = qd_cmatf_row(b->w, row);
+    for (size_t j = 0; j < b->w.cols; j++)
+        if (!isfinite(w[j]))
+            return qd_fail(err, QD_ENUMERIC, "weight (%zu, %zu) is not finite", row, j);
+    for (size_t g = 0; g < b->grid->groups; g++) {
+        size_t start = g * b->grid->group_size, count = qd_min_size(b->grid->group_size, b->w.cols - start);
+        float *scale = qd_matf_row(b->grid->scale.view, row) + g, *zero = qd_matf_row(b->grid->zero.view, row) + g;
+        b->spec->rule->choose(b->spec, w + start, b->diagonal == NULL ? NULL : b->diagonal + start, count, scale, zero);
+        if (!isfinite(*scale) || !isfinite(*zero))
+            return qd_fail(err, QD_ENUMERIC, "scale of row %zu, group %zu does not fit %s", row, g,
+                           b->spec->scale_type->name);
+    }
+    return QD_OK;
+}
+
+static qd_code build_rows(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const build *b = ctx;
+    (void)worker;
+    size_t end = qd_min_size((index + 1) * ROWS_PER_TASK, b->w.rows);
+    for (size_t row = index * ROWS_PER_TASK; row < end; row++) {
+        qd_code code = build_row(b, row, err);
+        if (code != QD_OK)
+            return code;
+    }
+    return QD_OK;
+}
+
+qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagonal, qd_pool *pool, qd_grid *out,
+                      qd_error *err)
+{
+    qd_code code = check_spec(spec, err);
+    if (code != QD_OK)
+        return code;
+    if (w.rows == 0 || w.cols == 0)
+        return qd_fail(err, QD_ESHAPE, "a grid for %zu x %zu weights", w.rows, w.cols);
+    QD_AUTO(qd_grid_fini) qd_grid grid = { .zero_kind = spec->zero };
+    qd_grid_range(spec, &grid.low, &grid.high);
+    grid.group_size = spec->group_size == 0 ? w.cols : qd_min_size(spec->group_size, w.cols);
+    grid.groups = (w.cols - 1) / grid.group_size + 1;
+    code = qd_matf_buf_init(&grid.scale, w.rows, grid.groups, err);
+    if (code == QD_OK)
+        code = qd_matf_buf_init(&grid.zero, w.rows, grid.groups, err);
+    build b = { spec, w, diagonal, &grid };
+    if (code == QD_OK)
+        code = qd_pool_for(pool, (w.rows - 1) / ROWS_PER_TASK + 1, build_rows, &b, err);
+    if (code != QD_OK)
+        return code;
+    *out = grid;
+    grid = (qd_grid){ 0 };
+    return QD_OK;
+}
+
+void qd_grid_dequantize(const qd_grid *grid, const uint8_t *codes, qd_matf out)
+{
+    assert(out.rows == grid->scale.view.rows && (out.cols - 1) / grid->group_size + 1 == grid->groups);
+    for (size_t i = 0; i < out.rows; i++) {
+        const float *scale = qd_matf_row(grid->scale.view, i), *zero = qd_matf_row(grid->zero.view, i);
+        float *to = qd_matf_row(out, i);
+        for (size_t j = 0; j < out.cols; j++) {
+            size_t g = j / grid->group_size;
+            to[j] = ((float)(grid->low + codes[i * out.cols + j]) - zero[g]) * scale[g];
+        }
+    }
+}
+
+int32_t qd_grid_nearest(const qd_grid *grid, size_t row, size_t column, double value)
+{
+    size_t g = column / grid->group_size;
+    double scale = (double)qd_matf_row(grid->scale.view, row)[g], zero = (double)qd_matf_row(grid->zero.view, row)[g];
+    double code = rint(value / scale + zero);
+    return code < grid->low ? grid->low : code > grid->high ? grid->high : (int32_t)code;
+}

@@ -1,0 +1,44 @@
+/* regularizer_mean_diagonal.c: lambda as a fraction of the mean diagonal of H over live columns.
+ * Source: algorithms.md §5 (0.01 is the common default). */
+#include <math.h>
+
+#include "quant/factor_rows.h"
+
+static const qd_param params[] = {
+    { .name = "mean_diagonal",
+      .type = QD_PARAM_REAL,
+      .min = 0.0,
+      .max = 1e12,
+      .def = 0.01,
+      .unit = "fraction of mean diagonal",
+      .help = "damping added to the diagonal of H, relative to its mean over columns that are not dead" },
+    { .name = NULL },
+};
+
+double qd_mean_diagonal(qd_cmatd hessian)
+{
+    double sum = 0.0;
+    size_t live = 0;
+    for (size_t j = 0; j < hessian.rows; j++) {
+        double value = qd_cmatd_row(hessian, j)[j];
+        sum += value;
+        live += value != 0.0;
+    }
+    return live == 0 ? 1.0 : sum / (double)live;
+}
+
+static qd_code lambda(qd_cmatd hessian, double value, double *out_lambda, qd_error *err)
+{
+    if (!(value >= params[0].min && value <= params[0].max))
+        return qd_fail(err, QD_EINVAL, "regularization.mean_diagonal: %g is not in %g..%g", value, params[0].min,
+                       params[0].max);
+    *out_lambda = value * qd_mean_diagonal(hessian);
+    return QD_OK;
+}
+
+const qd_regularizer qd_regularizer_mean_diagonal = {
+    .name = "mean_diagonal",
+    .summary = "a fraction of the mean diagonal of H",
+    .params = params,
+    .lambda = lambda,
+};

@@ -1,0 +1,58 @@
+/* scale_mse.c: the scale, of 19 fractions of the range, that rounds the group with the least squared error.
+ * Source: algorithms.md §2.3: fractions i/20, i = 2..20, the first strictly smaller loss wins; asymmetric grids search the scale
+ * with the zero of the whole range first, then the zero over the same fractions of |lo|. Not weighted by H. */
+#include <math.h>
+
+#include "quant/scale_rules.h"
+
+enum { FIRST = 2, LAST = 20 };
+
+static double loss_of(const qd_group_stat *stat, const float *weights, size_t count, float scale, float zero)
+{
+    double loss = 0.0, s = (double)scale, z = (double)zero;
+    for (size_t i = 0; i < count; i++) {
+        double w = (double)weights[i], code = w / s + z;
+        code = code < stat->low ? stat->low : code > stat->high ? stat->high : rint(code);
+        double error = w - (code - z) * s;
+        loss += error * error;
+    }
+    return loss;
+}
+
+static void choose(const qd_grid_spec *spec, const float *weights, const double *importance, size_t count,
+                   float *out_scale, float *out_zero)
+{
+    (void)importance;
+    qd_group_stat stat = qd_group_measure(spec, weights, count);
+    double best = INFINITY;
+    for (int i = FIRST; i <= LAST; i++) {
+        float scale = qd_group_scale(spec, &stat, i / (double)LAST);
+        float zero = qd_group_zero(spec, &stat, scale, 1.0);
+        double loss = loss_of(&stat, weights, count, scale, zero);
+        if (loss < best || i == FIRST) {
+            best = loss;
+            *out_scale = scale;
+            *out_zero = zero;
+        }
+    }
+    if (spec->zero == QD_ZERO_NONE)
+        return;
+    best = INFINITY;
+    for (int i = FIRST; i <= LAST; i++) {
+        float zero = qd_group_zero(spec, &stat, *out_scale, i / (double)LAST);
+        double loss = loss_of(&stat, weights, count, *out_scale, zero);
+        if (loss < best || i == FIRST) {
+            best = loss;
+            *out_zero = zero;
+        }
+    }
+}
+
+static const qd_param params[] = { { .name = NULL } };
+
+const qd_scale_rule qd_scale_mse = {
+    .name = "mse",
+    .summary = "the one of 19 fractions of the range with the least squared rounding error in the group",
+    .params = params,
+    .choose = choose,
+};

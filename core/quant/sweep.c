@@ -1,0 +1,266 @@
+/* sweep.c: see sweep.h: packing, panels, and what the certificate takes from them. */
+#include "quant/sweep.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "quant/sweep_kernels.h"
+
+enum { ROWS = QD_SWEEP_ROWS, BLOCK = QD_SWEEP_BLOCK, STRIP = QD_SWEEP_STRIP, GATHER = 16 };
+
+static const qd_sweep_kernel *const kernels[] = {
+#ifdef QD_SWEEP_X86
+    &qd_sweep_avx512,
+    &qd_sweep_avx2,
+#endif
+    &qd_sweep_portable,
+};
+
+const qd_sweep_kernel *qd_sweep_kernel_at(size_t index)
+{
+    return index < QD_LENGTH(kernels) ? kernels[index] : NULL;
+}
+
+const qd_sweep_kernel *qd_sweep_kernel_best(void)
+{
+    size_t i = 0;
+    while (!kernels[i]->supported())
+        i++;
+    return kernels[i];
+}
+
+const char *qd_precision_name(qd_precision precision)
+{
+    return precision == QD_FLOAT64 ? "float64" : "float32";
+}
+
+static size_t real_size(qd_precision precision)
+{
+    return precision == QD_FLOAT64 ? sizeof(double) : sizeof(float);
+}
+
+/* ---- feedback ---- */
+
+typedef struct packing {
+    const qd_factor *factor;
+    const double *inverse; /* 1 / C_jj */
+    qd_feedback *feedback;
+} packing;
+
+static void pack_row(const packing *p, size_t k, size_t j0, size_t end, size_t offset)
+{
+    const double *c = qd_matd_row(p->factor->c.view, k);
+    for (size_t j = j0 > k ? j0 : k + 1; j < end; j++) {
+        size_t at = offset + ((j - j0) / STRIP * BLOCK + k % BLOCK) * STRIP + (j - j0) % STRIP;
+        double u = c[j] * p->inverse[j];
+        if (p->feedback->precision == QD_FLOAT64)
+            ((double *)p->feedback->data)[at] = u;
+        else
+            ((float *)p->feedback->data)[at] = (float)u;
+    }
+}
+
+static qd_code pack_block_column(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const packing *p = ctx;
+    (void)worker;
+    (void)err;
+    size_t j0 = index * BLOCK, end = qd_min_size(j0 + BLOCK, p->feedback->columns);
+    for (size_t k = 0; k < end; k++)
+        pack_row(p, k, j0, end, (index * (index + 1) / 2 + k / BLOCK) * BLOCK * BLOCK);
+    return QD_OK;
+}
+
+qd_code qd_feedback_init(const qd_factor *factor, qd_precision precision, qd_pool *pool, qd_feedback *out,
+                         qd_error *err)
+{
+    QD_AUTO(qd_feedback_fini) qd_feedback feedback = { factor->features, precision, NULL };
+    QD_AUTO(qd_free_pointer) void *memory = NULL;
+    size_t blocks = (factor->features - 1) / BLOCK + 1;
+    qd_code code = qd_alloc(blocks * (blocks + 1) / 2 * BLOCK * BLOCK, real_size(precision), &feedback.data, err);
+    if (code == QD_OK)
+        code = qd_alloc(factor->features, sizeof(double), &memory, err);
+    if (code != QD_OK)
+        return code;
+    double *inverse = memory;
+    for (size_t j = 0; j < factor->features; j++)
+        inverse[j] = 1.0 / qd_matd_row(factor->c.view, j)[j];
+    packing p = { factor, inverse, &feedback };
+    code = qd_pool_for(pool, blocks, pack_block_column, &p, err);
+    if (code != QD_OK)
+        return code;
+    *out = feedback;
+    feedback.data = NULL;
+    return QD_OK;
+}
+
+void qd_feedback_fini(qd_feedback *feedback)
+{
+    free(feedback->data);
+    *feedback = (qd_feedback){ 0 };
+}
+
+/* ---- panels ---- */
+
+typedef struct scratch {
+    void *argument, *error; /* REAL [columns, rounded up][64] */
+    uint8_t *codes;
+    float *rows;        /* [16][columns + 16]: odd strides keep rows out of each other's cache sets */
+    uint8_t *row_codes; /* [64][columns + 64] */
+    void *scale, *zero; /* REAL [groups][64] */
+    double *inverse;
+} scratch;
+
+typedef struct sweep_run {
+    const qd_layer_input *input;
+    const qd_steps *steps;
+    const qd_feedback *feedback;
+    const qd_sweep_kernel *kernel;
+    scratch *scratch; /* one a worker */
+    uint8_t *codes;
+    qd_neuron *neurons;
+} sweep_run;
+
+/* Some values of a column (from row `at` on) into an array of REAL. */
+static void put_column(const sweep_run *r, void *array, size_t column, size_t at, const float *values, size_t count)
+{
+    if (r->feedback->precision == QD_FLOAT32) {
+        memcpy((float *)array + column * ROWS + at, values, count * sizeof(float));
+        return;
+    }
+    double *to = (double *)array + column * ROWS + at;
+    for (size_t i = 0; i < count; i++)
+        to[i] = (double)values[i];
+}
+
+/* W^T of 16 rows: each row is put in order first, so that both passes touch whole cache lines. Rows past the end of the
+ * matrix are zeros. */
+static void load_weights(const sweep_run *r, const scratch *s, size_t start, size_t at)
+{
+    size_t columns = r->steps->count;
+    for (size_t i = 0; i < GATHER; i++) {
+        float *to = s->rows + i * (columns + GATHER);
+        const float *w = start + at + i < r->input->w.rows ? qd_cmatf_row(r->input->w, start + at + i) : NULL;
+        for (size_t t = 0; t < columns; t++)
+            to[t] = w == NULL ? 0.0f : w[r->steps->column[t]] * r->steps->live[t];
+    }
+    for (size_t t = 0; t < columns; t++) {
+        float values[GATHER];
+        for (size_t i = 0; i < GATHER; i++)
+            values[i] = s->rows[i * (columns + GATHER) + t];
+        put_column(r, s->argument, t, at, values, GATHER);
+        put_column(r, s->error, t, at, values, GATHER);
+    }
+}
+
+/* Rows past the end of the matrix have steps of 1. */
+static void load_grid(const sweep_run *r, const scratch *s, size_t start, size_t count)
+{
+    const qd_grid *grid = r->input->grid;
+    for (size_t g = 0; g < grid->groups; g++) {
+        float scale[ROWS], zero[ROWS];
+        for (size_t i = 0; i < ROWS; i++) {
+            scale[i] = i < count ? qd_matf_row(grid->scale.view, start + i)[g] : 1.0f;
+            zero[i] = i < count ? qd_matf_row(grid->zero.view, start + i)[g] : 0.0f;
+            s->inverse[g * ROWS + i] = 1.0 / (double)scale[i];
+        }
+        put_column(r, s->scale, g, 0, scale, ROWS);
+        put_column(r, s->zero, g, 0, zero, ROWS);
+    }
+}
+
+static void store_codes(const sweep_run *r, const scratch *s, size_t start, size_t count)
+{
+    size_t columns = r->steps->count;
+    for (size_t t0 = 0; t0 < columns; t0 += ROWS)
+        for (size_t i = 0; i < count; i++)
+            for (size_t t = t0; t < columns && t < t0 + ROWS; t++)
+                s->row_codes[i * (columns + ROWS) + t] = s->codes[t * ROWS + i];
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *from = s->row_codes + i * (columns + ROWS);
+        uint8_t *to = r->codes + (start + i) * columns;
+        for (size_t t = 0; t < columns; t++)
+            to[r->steps->column[t]] = from[t];
+    }
+}
+
+static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const sweep_run *r = ctx;
+    const scratch *s = &r->scratch[worker];
+    (void)err;
+    size_t start = index * ROWS, count = qd_min_size(ROWS, r->input->w.rows - start);
+    qd_neuron neurons[ROWS];
+    for (size_t at = 0; at < ROWS; at += GATHER)
+        load_weights(r, s, start, at);
+    load_grid(r, s, start, count);
+    qd_sweep_panel panel = { .columns = r->steps->count,
+                             .feedback = r->feedback->data,
+                             .argument = s->argument,
+                             .error = s->error,
+                             .codes = s->codes,
+                             .scale = s->scale,
+                             .zero = s->zero,
+                             .inverse = s->inverse,
+                             .group = r->steps->group,
+                             .r2 = r->steps->r2,
+                             .low = r->input->grid->low,
+                             .high = r->input->grid->high,
+                             .neurons = neurons };
+    (r->feedback->precision == QD_FLOAT64 ? r->kernel->sweep_f64 : r->kernel->sweep_f32)(&panel);
+    store_codes(r, s, start, count);
+    memcpy(r->neurons + start, neurons, count * sizeof *neurons);
+    return QD_OK;
+}
+
+static void free_scratch(scratch *s, size_t threads)
+{
+    for (size_t i = 0; s != NULL && i < threads; i++) {
+        free(s[i].argument);
+        free(s[i].error);
+        free(s[i].codes);
+        free(s[i].scale);
+        free(s[i].zero);
+        free(s[i].inverse);
+        free(s[i].rows);
+        free(s[i].row_codes);
+    }
+    free(s);
+}
+
+static qd_code allocate_scratch(const sweep_run *r, scratch *s, qd_error *err)
+{
+    size_t columns = (r->steps->count + STRIP - 1) / STRIP * STRIP, groups = r->input->grid->groups;
+    size_t size = real_size(r->feedback->precision);
+    qd_code code = qd_alloc(columns * ROWS, size, &s->argument, err);
+    if (code == QD_OK)
+        code = qd_alloc(columns * ROWS, size, &s->error, err);
+    if (code == QD_OK)
+        code = qd_alloc(columns * ROWS, 1, (void **)&s->codes, err);
+    if (code == QD_OK)
+        code = qd_alloc(groups * ROWS, size, &s->scale, err);
+    if (code == QD_OK)
+        code = qd_alloc(groups * ROWS, size, &s->zero, err);
+    if (code == QD_OK)
+        code = qd_alloc(groups * ROWS, sizeof(double), (void **)&s->inverse, err);
+    if (code == QD_OK)
+        code = qd_alloc((r->steps->count + GATHER) * GATHER, sizeof(float), (void **)&s->rows, err);
+    if (code == QD_OK)
+        code = qd_alloc((r->steps->count + ROWS) * ROWS, 1, (void **)&s->row_codes, err);
+    return code;
+}
+
+qd_code qd_sweep_run(const qd_layer_input *input, const qd_steps *steps, const qd_feedback *feedback,
+                     const qd_sweep_kernel *kernel, uint8_t *out_codes, qd_neuron *out_neurons, qd_error *err)
+{
+    sweep_run run = { input, steps, feedback, kernel, NULL, out_codes, out_neurons };
+    size_t threads = qd_pool_threads(input->pool);
+    qd_code code = qd_alloc(threads, sizeof *run.scratch, (void **)&run.scratch, err);
+    for (size_t i = 0; code == QD_OK && i < threads; i++)
+        code = allocate_scratch(&run, &run.scratch[i], err);
+    if (code == QD_OK)
+        code = qd_pool_for(input->pool, (input->w.rows - 1) / ROWS + 1, sweep_panel, &run, err);
+    free_scratch(run.scratch, threads);
+    return code;
+}

@@ -1,0 +1,156 @@
+/* layer.h: random layers for the tests of quant: weights, correlated inputs with outlier features, their H, grid and factor.
+ * Room: tests. May use: everything of quant.
+ * Threads: none. */
+#ifndef QD_TESTS_QUANT_LAYER_H
+#define QD_TESTS_QUANT_LAYER_H
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "check.h"
+#include "quant/sweep.h"
+
+typedef struct layer {
+    size_t rows, cols, tokens;
+    qd_matf_buf w, x;
+    qd_gram gram;
+    qd_grid grid;
+    qd_factor *factor;
+    uint8_t *codes;
+    qd_certificate certificate;
+} layer;
+
+/* What a layer is made of; zeros mean: natural order, lambda 0.01, 4 bits int minmax, whole row, f32 scales. */
+typedef struct layer_spec {
+    size_t rows, cols, tokens;
+    const char *alphabet, *rule, *order, *scale_type;
+    double bits, damping, shrink;
+    size_t group_size;
+    qd_zero_kind zero;
+    uint64_t seed;
+    size_t rank;      /* of the inputs; 0 = full */
+    size_t duplicate; /* column 0 again in this column; 0 = none */
+    size_t dead;      /* this column of X is zero; 0 = none */
+    bool narrow;
+} layer_spec;
+
+static inline double normal(uint64_t key, uint64_t at)
+{
+    double u = 1.0 - qd_rng_uniform(key, 2 * at), v = qd_rng_uniform(key, 2 * at + 1);
+    return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
+}
+
+/* Token features: an AR(1) process over features, three of them 8 times larger; low rank on request. */
+static inline void fill_inputs(const layer_spec *spec, qd_matf x)
+{
+    uint64_t key = qd_rng_key(spec->seed, 1, 0);
+    for (size_t t = 0; t < x.rows; t++) {
+        float *row = qd_matf_row(x, t);
+        double last = 0.0;
+        for (size_t j = 0; j < x.cols; j++) {
+            size_t source = spec->rank == 0 ? j : j % spec->rank;
+            double mixed = spec->rank == 0 ? 1.0 : 1.0 + (double)(j / spec->rank);
+            last = 0.7 * last + normal(key, t * x.cols + source);
+            row[j] = (float)((spec->rank == 0 ? last : normal(key, t * x.cols + source) * mixed) *
+                             (j % 11 == 3 && j < 33 ? 8.0 : 1.0));
+        }
+        if (spec->duplicate > 0)
+            row[spec->duplicate] = row[0];
+        if (spec->dead > 0)
+            row[spec->dead] = 0.0f;
+    }
+}
+
+static inline qd_grid_spec grid_spec_of(const layer_spec *spec)
+{
+    const char *alphabet = spec->alphabet == NULL ? "int" : spec->alphabet;
+    return (qd_grid_spec){
+        .alphabet = qd_alphabet_find(alphabet),
+        .zero = strcmp(alphabet, "int") == 0 ? QD_ZERO_NONE
+                : spec->zero == QD_ZERO_NONE ? QD_ZERO_INTEGER
+                                             : spec->zero,
+        .narrow = spec->narrow,
+        .bits = spec->bits == 0 ? 4 : spec->bits,
+        .group_size = spec->group_size,
+        .rule = qd_scale_rule_find(spec->rule == NULL ? "minmax" : spec->rule),
+        .shrink = spec->shrink == 0 ? 1.0 : spec->shrink,
+        .scale_type = qd_scale_type_find(spec->scale_type == NULL ? "f32" : spec->scale_type),
+    };
+}
+
+static inline void layer_factor(layer *l, const layer_spec *spec)
+{
+    qd_error err = { 0 };
+    qd_factor_destroy(l->factor);
+    l->factor = NULL;
+    check_ok(qd_factor_create(
+        qd_matd_const(l->gram.sum.view), qd_order_find(spec->order == NULL ? "natural" : spec->order),
+        qd_regularizer_find("mean_diagonal"), spec->damping == 0 ? 0.01 : spec->damping, NULL, &l->factor, &err));
+}
+
+static inline void layer_grid(layer *l, const layer_spec *spec)
+{
+    qd_error err = { 0 };
+    qd_grid_spec grid = grid_spec_of(spec);
+    qd_grid_fini(&l->grid);
+    check_ok(qd_grid_build(&grid, qd_matf_const(l->w.view), NULL, NULL, &l->grid, &err));
+}
+
+static inline layer layer_make(layer_spec spec)
+{
+    qd_error err = { 0 };
+    layer l = { .rows = spec.rows, .cols = spec.cols, .tokens = spec.tokens == 0 ? 4 * spec.cols + 8 : spec.tokens };
+    check_ok(qd_matf_buf_init(&l.w, l.rows, l.cols, &err));
+    check_ok(qd_matf_buf_init(&l.x, l.tokens, l.cols, &err));
+    uint64_t key = qd_rng_key(spec.seed, 2, 0);
+    for (size_t i = 0; i < l.rows * l.cols; i++)
+        l.w.view.data[i] = (float)normal(key, i);
+    fill_inputs(&spec, l.x.view);
+    check_ok(qd_gram_init(&l.gram, l.cols, &err));
+    check_ok(qd_gram_add(&l.gram, qd_matf_const(l.x.view), NULL, &err));
+    check_ok(qd_gram_finish(&l.gram, &err));
+    check_ok(qd_alloc(l.rows, l.cols, (void **)&l.codes, &err));
+    layer_grid(&l, &spec);
+    layer_factor(&l, &spec);
+    return l;
+}
+
+static inline void layer_free(layer *l)
+{
+    qd_matf_buf_fini(&l->w);
+    qd_matf_buf_fini(&l->x);
+    qd_gram_fini(&l->gram);
+    qd_grid_fini(&l->grid);
+    qd_factor_destroy(l->factor);
+    free(l->codes);
+    *l = (layer){ 0 };
+}
+
+static inline qd_layer_input layer_input(const layer *l)
+{
+    return (
+        qd_layer_input){ .w = qd_matf_const(l->w.view), .grid = &l->grid, .factor = l->factor, .tokens = l->tokens };
+}
+
+static inline void layer_round(layer *l, const char *algorithm)
+{
+    qd_error err = { 0 };
+    qd_layer_input input = layer_input(l);
+    check_ok(qd_layer_round(qd_algorithm_find(algorithm), &input, l->codes, &l->certificate, &err));
+}
+
+static inline void layer_optq(layer *l, qd_precision precision, const qd_sweep_kernel *kernel)
+{
+    qd_error err = { 0 };
+    qd_layer_input input = layer_input(l);
+    check_ok(qd_optq_round(&input, precision, kernel, l->codes, &l->certificate, &err));
+}
+
+static inline double value_at(const layer *l, size_t row, size_t column, uint8_t code)
+{
+    size_t g = column / l->grid.group_size;
+    double scale = (double)qd_matf_row(l->grid.scale.view, row)[g],
+           zero = (double)qd_matf_row(l->grid.zero.view, row)[g];
+    return ((double)(l->grid.low + code) - zero) * scale;
+}
+
+#endif
