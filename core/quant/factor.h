@@ -37,15 +37,10 @@ enum { QD_LADDER_STEPS = 6 }; /* lambda, 10 lambda, ... 10^6 lambda: tries after
 
 /* H_lambda = C C^T, C upper triangular, in processing order. */
 typedef struct qd_factor {
-<<<<<<< HEAD
-    size_t features;                /* I */
-    uint32_t *permutation;          /* step -> original column */
-=======
     size_t features;       /* I */
     const qd_order *order; /* rows it was made with */
     const qd_regularizer *regularizer;
-    uint32_t *permutation; /* step -> original column */
->>>>>>> quant
+    uint32_t *permutation;          /* step -> original column */
     double lambda, lambda_relative; /* used value; relative to mean(diag H) over live columns */
     unsigned escalations;           /* 0 = the first lambda worked */
     size_t dead_columns;            /* H_jj = 0 before damping: their weights are rounded from zero */
