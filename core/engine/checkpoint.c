@@ -1,0 +1,122 @@
+/* checkpoint.c: see checkpoint.h. */
+#include "engine/checkpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+void qd_checkpoint_fini(qd_checkpoint *checkpoint)
+{
+    qd_grid_fini(&checkpoint->grid);
+    free(checkpoint->codes);
+    json_decref(checkpoint->record);
+    *checkpoint = (qd_checkpoint){ 0 };
+}
+
+qd_code qd_checkpoint_next_key(const char *previous, const char *layer_name, char *out_key, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    qd_str_addf(&text, "%s\n%s\n", previous, layer_name);
+    qd_code code = qd_str_check(&text, err);
+    return code == QD_OK ? qd_sha256(text.data, text.length, out_key, err) : code;
+}
+
+static qd_code path_of(const char *work_dir, size_t index, qd_str *out, qd_error *err)
+{
+    qd_str_addf(out, "%s/layers/%05zu.safetensors", work_dir, index);
+    return qd_str_check(out, err);
+}
+
+qd_code qd_checkpoint_write(const char *work_dir, size_t index, const char *key, const qd_linear *linear,
+                            const qd_grid_spec *spec, const qd_checkpoint *c, qd_error *err)
+{
+    (void)spec;
+    QD_AUTO(qd_str_fini) qd_str path = { 0 };
+    QD_AUTO(qd_free_pointer) char *record = qd_json_print(c->record);
+    qd_code code = record == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : path_of(work_dir, index, &path, err);
+    if (code != QD_OK)
+        return code;
+    const qd_tensor_out tensors[] = {
+        { "codes", qd_dtype_find("U8"), 2, { linear->out, linear->in }, c->codes },
+        { "scale", qd_dtype_find("F32"), 2, { linear->out, c->grid.groups }, c->grid.scale.view.data },
+        { "zero", qd_dtype_find("F32"), 2, { linear->out, c->grid.groups }, c->grid.zero.view.data },
+    };
+    const char *const keys[] = { "key", "record" }, *const values[] = { key, record };
+    return qd_safetensors_write(path.data, tensors, QD_LENGTH(tensors), keys, values, QD_LENGTH(keys), err);
+}
+
+static qd_code read_grid(const qd_safetensors *file, const qd_linear *linear, const qd_grid_spec *spec, qd_grid *grid,
+                         qd_error *err)
+{
+    grid->zero_kind = spec->zero;
+    grid->group_size = spec->group_size == 0 || spec->group_size > linear->in ? linear->in : spec->group_size;
+    grid->groups = (linear->in + grid->group_size - 1) / grid->group_size;
+    qd_grid_range(spec, &grid->low, &grid->high);
+    const struct {
+        const char *name;
+        qd_matf_buf *buf;
+    } parts[] = { { "scale", &grid->scale }, { "zero", &grid->zero } };
+    for (size_t i = 0; i < QD_LENGTH(parts); i++) {
+        const qd_tensor *t = qd_safetensors_find(file, parts[i].name);
+        if (t == NULL || t->rank != 2 || t->shape[0] != linear->out || t->shape[1] != grid->groups ||
+            strcmp(t->dtype->name, "F32") != 0)
+            return qd_fail(err, QD_ENOTFOUND, "checkpoint without a fitting '%s'", parts[i].name);
+        qd_code code = qd_matf_buf_init(parts[i].buf, linear->out, grid->groups, err);
+        if (code == QD_OK)
+            code = qd_tensor_to_floats(t, parts[i].buf->view.data, err);
+        if (code != QD_OK)
+            return code;
+    }
+    return QD_OK;
+}
+
+static qd_code read_codes(const qd_safetensors *file, const qd_linear *linear, const qd_grid *grid, uint8_t **out,
+                          qd_error *err)
+{
+    const qd_tensor *t = qd_safetensors_find(file, "codes");
+    if (t == NULL || t->bytes != linear->out * linear->in || strcmp(t->dtype->name, "U8") != 0)
+        return qd_fail(err, QD_ENOTFOUND, "checkpoint without fitting 'codes'");
+    for (size_t i = 0; i < t->bytes; i++)
+        if (t->data[i] > grid->high - grid->low)
+            return qd_fail(err, QD_ENOTFOUND, "checkpoint with a code beyond its grid");
+    qd_code code = qd_alloc(t->bytes, 1, (void **)out, err);
+    if (code == QD_OK)
+        memcpy(*out, t->data, t->bytes);
+    return code;
+}
+
+static qd_code read_file(const qd_safetensors *file, const char *key, const qd_linear *linear, const qd_grid_spec *spec,
+                         qd_checkpoint *c, qd_error *err)
+{
+    const char *found = qd_safetensors_metadata(file, "key"), *record = qd_safetensors_metadata(file, "record");
+    if (found == NULL || record == NULL || strcmp(found, key) != 0)
+        return qd_fail(err, QD_ENOTFOUND, "checkpoint of another job");
+    qd_code code = qd_json_parse_object(record, strlen(record), 8, &c->record, err);
+    if (code == QD_OK)
+        code = read_grid(file, linear, spec, &c->grid, err);
+    return code == QD_OK ? read_codes(file, linear, &c->grid, &c->codes, err) : code;
+}
+
+qd_code qd_checkpoint_read(const char *work_dir, size_t index, const char *key, const qd_linear *linear,
+                           const qd_grid_spec *spec, qd_checkpoint *out, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str path = { 0 };
+    qd_safetensors *file = NULL;
+    qd_checkpoint c = { 0 };
+    qd_code code = path_of(work_dir, index, &path, err);
+    if (code == QD_OK)
+        code = qd_safetensors_open(path.data, &file, err);
+    if (code == QD_OK)
+        code = read_file(file, key, linear, spec, &c, err);
+    qd_safetensors_destroy(file);
+    if (code != QD_OK) {
+        qd_checkpoint_fini(&c);
+        return code == QD_ENOMEM ? code : qd_within(err, QD_ENOTFOUND, "layer %zu", index);
+    }
+    *out = c;
+    return QD_OK;
+}

@@ -1,0 +1,53 @@
+/* context.h: what the phases of one run share.
+ * Room: core/engine, private to it. May use: core.
+ * Threads: one thread owns it; its pool does the work. */
+#ifndef QD_ENGINE_CONTEXT_H
+#define QD_ENGINE_CONTEXT_H
+
+#include "base/digest.h"
+#include "engine/checkpoint.h"
+#include "engine/records.h"
+#include "engine/streams.h"
+
+typedef struct qd_context {
+    const qd_recipe *recipe;
+    const qd_run_paths *paths;
+    const qd_sink *sink;
+    const qd_cancel *cancel;
+    qd_pool *pool;
+    qd_model *model;
+    qd_tokenizer *tokenizer;                                            /* NULL when no text is read */
+    int64_t bos;                                                        /* -1 = the model has none */
+    qd_windows calibration;                                             /* count 0 = data-free */
+    char calibration_digest[QD_DIGEST_HEX], text_digest[QD_DIGEST_HEX]; /* token ids; the text file. "" = none */
+    char (*keys)[QD_KEY_HEX];                                           /* checkpoint key of each layer */
+    json_t *model_files;                                                /* [{"name","size","sha256"}] */
+    /* Sums over layers for the result. */
+    double error_sq, output_sq;
+    size_t certified, degraded, resumed;
+} qd_context;
+
+/* Opens model, tokenizer and calibration windows; digests; checkpoint keys. */
+qd_code qd_context_init(qd_context *context, qd_error *err);
+void qd_context_fini(qd_context *context);
+
+/* Tokens a window: the recipe's, or 2048 where it is 0, at most the model's positions. QD_EINVAL names `field` when an explicit one is longer. */
+qd_code qd_context_length(const qd_context *context, const char *field, size_t wanted, size_t *out, qd_error *err);
+
+/* The phases, in order. */
+qd_code qd_phase_quantize(qd_context *context, qd_error *err);
+qd_code qd_phase_evaluate(qd_context *context, json_t **out_perplexity, qd_error *err);
+/* Writes out_dir (and checks it, in the verifying phase): sizes of the artifact into the result. */
+qd_code qd_phase_export(qd_context *context, const json_t *perplexity, double *out_bits_per_weight, uint64_t *out_size,
+                        qd_error *err);
+
+/* Finished layers as export and evaluation want them; holds one layer at a time. */
+typedef struct qd_finished {
+    const qd_context *context;
+    qd_checkpoint current;
+} qd_finished;
+void qd_finished_fini(qd_finished *finished);
+qd_code qd_finished_layer(void *finished, size_t linear_index, qd_rounded *out,
+                          qd_error *err); /* a qd_rounded_source */
+
+#endif

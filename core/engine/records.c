@@ -1,0 +1,128 @@
+/* records.c: see records.h. */
+#include "engine/records.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+static json_t *number(double value)
+{
+    json_t *n = json_real(value); /* NaN and infinity are no JSON: they become null */
+    return n == NULL ? json_null() : n;
+}
+
+json_t *qd_certificate_print(const qd_certificate *c)
+{
+    json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "method", c->method, "rounding", c->rounding,
+                            "order", c->order, "perm_hash", c->permutation_hash, "m", (json_int_t)c->tokens, "N",
+                            (json_int_t)c->in, "d", (json_int_t)c->out);
+    const struct {
+        const char *name;
+        double value;
+    } reals[] = {
+        { "gram_scale", c->gram_scale },
+        { "lambda", c->lambda },
+        { "lambda_rel", c->lambda_relative },
+        { "S", c->s },
+        { "r2_max", c->r2_max },
+        { "r2_min", c->r2_min },
+        { "am_gm", c->am_gm },
+        { "gap_db", c->gap_db },
+        { "trace_ratio", c->trace_ratio },
+        { "bound_sq", c->bound_sq },
+        { "expected_sq", c->expected_sq },
+        { "energy_sq", c->energy_sq },
+        { "error_sq", c->error_sq },
+        { "output_sq", c->output_sq },
+        { "rel_error", c->relative_error },
+        { "sqnr_db", c->sqnr_db },
+        { "ratio", c->ratio },
+        { "identity_resid", c->identity_residual },
+        { "max_excess", c->max_excess },
+        { "overload_bound_sq", c->overload_bound_sq },
+        { "weight_error_sq", c->weight_error_sq },
+    };
+    for (size_t i = 0; i < QD_LENGTH(reals); i++)
+        json_object_set_new(out, reals[i].name, number(reals[i].value));
+    json_object_set_new(out, "lambda_source", json_string(c->lambda_source));
+    json_object_set_new(out, "escalations", json_integer(c->escalations));
+    json_object_set_new(out, "precision", json_string(c->precision));
+    json_object_set_new(out, "clip_count", json_integer((json_int_t)c->clip_count));
+    json_object_set_new(out, "clip_neurons", json_integer((json_int_t)c->clip_neurons));
+    json_object_set_new(out, "dead_columns", json_integer((json_int_t)c->dead_columns));
+    json_object_set_new(out, "status", json_string(qd_certificate_status_name(c->status)));
+    return out;
+}
+
+json_t *qd_grid_spec_print(const qd_grid_spec *spec, const qd_grid *grid)
+{
+    return json_pack("{s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:s, s:f}", "alphabet", spec->alphabet->name, "zero",
+                     qd_zero_kind_name(spec->zero), "low", grid->low, "high", grid->high, "group_size",
+                     (json_int_t)grid->group_size, "groups", (json_int_t)grid->groups, "scale_rule", spec->rule->name,
+                     "scale_type", spec->scale_type->name, "shrink", spec->shrink);
+}
+
+json_t *qd_layer_print(const qd_layer_facts *f)
+{
+    const qd_grid_spec *spec = &f->recipe->grid;
+    json_t *out =
+        json_pack("{s:I, s:s, s:[I, I], s:f, s:o?, s:s?, s:f}", "index", (json_int_t)f->index, "name", f->linear->name,
+                  "shape", (json_int_t)f->linear->out, (json_int_t)f->linear->in, "bits", spec->bits, "grid",
+                  qd_grid_spec_print(spec, f->grid), "order", f->certificate->order, "lambda", f->certificate->lambda);
+    json_t *error = json_object();
+    json_object_set_new(error, "calibration", number(f->certificate->relative_error));
+    json_object_set_new(error, "held_out", json_null());
+    json_object_set_new(out, "error", error);
+    json_object_set_new(out, "certificate", qd_certificate_print(f->certificate));
+    json_object_set_new(out, "degraded", json_boolean(f->degraded_reason != NULL));
+    json_object_set_new(out, "degraded_reason",
+                        f->degraded_reason == NULL ? json_null() : json_string(f->degraded_reason));
+    json_object_set_new(out, "seconds", number(f->seconds));
+    return out;
+}
+
+void qd_emit_take(const qd_sink *sink, json_t *event)
+{
+    if (event != NULL && sink != NULL && sink->event != NULL)
+        sink->event(sink->ctx, event);
+    json_decref(event);
+}
+
+void qd_emit_phase(const qd_sink *sink, const char *phase)
+{
+    qd_emit_take(sink, json_pack("{s:s, s:s}", "event", "phase", "phase", phase));
+}
+
+void qd_emit_warning(const qd_sink *sink, const char *format, ...)
+{
+    char text[1000];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    qd_emit_take(sink, json_pack("{s:s, s:s}", "event", "warning", "detail", text));
+}
+
+void qd_meter_start(qd_meter *meter, const qd_sink *sink, const char *phase, const char *unit, size_t total)
+{
+    *meter = (qd_meter){ .sink = sink, .phase = phase, .unit = unit, .total = total, .started = qd_clock_seconds() };
+    qd_meter_step(meter, 0);
+}
+
+void qd_meter_step(qd_meter *meter, size_t done)
+{
+    double now = qd_clock_seconds();
+    if (done != 0 && done != meter->total && now - meter->last < 0.2)
+        return;
+    meter->last = now;
+    json_t *eta = json_null();
+    if (done > meter->free_of_charge) {
+        double each = (now - meter->started) / (double)(done - meter->free_of_charge);
+        eta = number(each * (double)(meter->total - done));
+    }
+    qd_emit_take(meter->sink,
+                 json_pack("{s:s, s:s, s:I, s:I, s:s, s:o}", "event", "progress", "phase", meter->phase, "done",
+                           (json_int_t)done, "total", (json_int_t)meter->total, "unit", meter->unit, "eta", eta));
+}

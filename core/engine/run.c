@@ -1,0 +1,90 @@
+/* run.c: the phases of a run, one after the other: see run.h. */
+#include "engine/run.h"
+
+#include <math.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "engine/context.h"
+
+/* Linux gives ru_maxrss in KiB. */
+static json_int_t peak_memory(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (json_int_t)usage.ru_maxrss * 1024 : 0;
+}
+
+static json_t *calibration_facts(const qd_context *c)
+{
+    if (c->calibration.count == 0)
+        return json_null();
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "samples", (json_int_t)c->calibration.count, "length",
+                     (json_int_t)c->calibration.length, "tokens",
+                     (json_int_t)(c->calibration.count * c->calibration.length), "tokens_available",
+                     (json_int_t)c->calibration.tokens_available, "tokens_used", (json_int_t)c->calibration.tokens_used,
+                     "text_sha256", c->text_digest, "tokens_sha256", c->calibration_digest);
+}
+
+static json_t *make_result(const qd_context *c, json_t *perplexity, double bits_per_weight, uint64_t size,
+                           json_t *seconds)
+{
+    double relative = c->output_sq > 0 ? sqrt(fmax(c->error_sq, 0) / c->output_sq) : 0;
+    return json_pack("{s:O, s:n, s:f, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:O, s:s, s:o}", "perplexity", perplexity,
+                     "kl", "bits_per_weight", bits_per_weight, "size", (json_int_t)size, "relative_error", relative,
+                     "certified_layers", (json_int_t)c->certified, "layers",
+                     (json_int_t)qd_model_linear_count(c->model), "degraded_layers", (json_int_t)c->degraded,
+                     "resumed_layers", (json_int_t)c->resumed, "peak_memory", peak_memory(), "seconds", seconds,
+                     "format", c->recipe->format->name, "calibration", calibration_facts(c));
+}
+
+static double lap(double *since)
+{
+    double now = qd_clock_seconds(), taken = now - *since;
+    *since = now;
+    return taken;
+}
+
+static qd_code run_phases(qd_context *c, json_t **out, qd_error *err)
+{
+    json_t *seconds = json_object(), *perplexity = NULL, *result = NULL;
+    double clock = qd_clock_seconds(), bits_per_weight = 0;
+    uint64_t size = 0;
+    qd_code code = qd_context_init(c, err);
+    if (code == QD_OK)
+        code = qd_phase_quantize(c, err);
+    json_object_set_new(seconds, "quantizing", json_real(lap(&clock)));
+    if (code == QD_OK)
+        code = qd_phase_evaluate(c, &perplexity, err);
+    json_object_set_new(seconds, "evaluating", json_real(lap(&clock)));
+    if (code == QD_OK)
+        code = qd_phase_export(c, perplexity, &bits_per_weight, &size, err);
+    json_object_set_new(seconds, "exporting", json_real(lap(&clock)));
+    if (code == QD_OK) {
+        result = make_result(c, perplexity, bits_per_weight, size, seconds);
+        code = result == NULL ? qd_fail(err, QD_EINTERNAL, "the result could not be described") : QD_OK;
+    }
+    json_decref(seconds);
+    json_decref(perplexity);
+    *out = result;
+    return code;
+}
+
+qd_code qd_run(const qd_recipe *recipe, const qd_run_paths *paths, const qd_run_options *options, const qd_sink *sink,
+               const qd_cancel *cancel, json_t **out_result, qd_error *err)
+{
+    qd_context context = { .recipe = recipe, .paths = paths, .sink = sink, .cancel = cancel };
+    json_t *result = NULL;
+    qd_code code = qd_pool_create(options->threads, &context.pool, err);
+    if (code == QD_OK)
+        code = run_phases(&context, &result, err);
+    qd_context_fini(&context);
+    if (code != QD_OK) {
+        json_decref(result);
+        return code;
+    }
+    json_t *event = json_pack("{s:s}", "event", "result");
+    json_object_update(event, result);
+    qd_emit_take(sink, event);
+    *out_result = result;
+    return QD_OK;
+}
