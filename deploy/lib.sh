@@ -36,7 +36,7 @@ configure_in() {
     mkdir -p "$folder"
     [ -f "$folder/Makefile" ] && [ "$(cat "$folder/.arguments" 2>/dev/null)" = "$*" ] && return 0
     (cd "$folder" && "$top/configure" --quiet "$@" 2>configure.stderr >configure.stdout) ||
-        { cat "$folder/configure.stdout" "$folder/configure.stderr" >&2; die "configure failed in $folder"; }
+        { cat "$folder/configure.stdout" "$folder/configure.stderr" >&2; echo "configure failed in $folder" >&2; return 1; }
     printf '%s\n' "$*" >"$folder/.arguments"
 }
 

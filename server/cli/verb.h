@@ -45,6 +45,10 @@ typedef struct qd_verb {
     int (*run_raw)(int argc, char **argv); /* instead of run, when options is NULL */
 } qd_verb;
 
+/* The rows. */
+extern const qd_verb qd_verb_serve, qd_verb_run, qd_verb_verify, qd_verb_eval, qd_verb_inspect, qd_verb_tokenize,
+    qd_verb_logits;
+
 const qd_verb *qd_verb_at(size_t index); /* NULL past the end */
 const qd_verb *qd_verb_find(const char *name);
 

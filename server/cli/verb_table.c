@@ -3,9 +3,6 @@
 
 #include "cli/verb.h"
 
-extern const qd_verb qd_verb_serve, qd_verb_run, qd_verb_verify, qd_verb_eval, qd_verb_inspect, qd_verb_tokenize,
-    qd_verb_logits;
-
 static const qd_verb *const table[] = {
     &qd_verb_serve, &qd_verb_run, &qd_verb_verify, &qd_verb_eval, &qd_verb_inspect, &qd_verb_tokenize, &qd_verb_logits,
 };

@@ -1,0 +1,186 @@
+/* verb_serve.c: quantd serve: wires configuration, log, job service and HTTP server; serves; drains; exits. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "cli/verb.h"
+#include "config/config.h"
+#include "config/log.h"
+#include "http/server.h"
+#include "jobs/service.h"
+
+extern char **environ;
+
+enum { HOST_SIZE = 256 };
+
+static void write_log(void *ctx, const char *level, const char *event, const char *details)
+{
+    int found = qd_log_level_find(level);
+    qd_log_line(ctx, found < 0 ? QD_LOG_INFO : (qd_log_level)found, event, details);
+}
+
+/* "127.0.0.1:8080", "[::1]:8080" -> host without brackets, port. */
+static qd_code split_listen(const char *listen, char host[HOST_SIZE], uint16_t *out_port, qd_error *err)
+{
+    const char *colon = strrchr(listen, ':');
+    char *end = NULL;
+    unsigned long port = colon != NULL && colon[1] >= '0' && colon[1] <= '9' ? strtoul(colon + 1, &end, 10) : 0;
+    if (end == NULL || *end != '\0' || port > UINT16_MAX)
+        return qd_fail(err, QD_EINVAL, "listen: '%s' is not HOST:PORT with a port of 0..65535", listen);
+    size_t length = (size_t)(colon - listen);
+    if (length >= 2 && listen[0] == '[' && listen[length - 1] == ']') {
+        listen++;
+        length -= 2;
+    }
+    if (length == 0 || length >= HOST_SIZE)
+        return qd_fail(err, QD_EINVAL, "listen: a host such as 127.0.0.1 is wanted before the port");
+    memcpy(host, listen, length);
+    host[length] = '\0';
+    *out_port = (uint16_t)port;
+    return QD_OK;
+}
+
+/* Nobody has to show a key yet: only this machine may come, unless the operator says otherwise. */
+static qd_code check_exposure(const qd_config *config, const char *host, qd_error *err)
+{
+    bool loopback = strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+    if (loopback || config->insecure)
+        return QD_OK;
+    return qd_fail(err, QD_EINVAL,
+                   "listen: '%s' is not a loopback address and clients show no keys; add --insecure to serve anyone "
+                   "who can reach it",
+                   host);
+}
+
+/* Event streams and downloads hold descriptors: take as many as the system gives. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Threads inherit the mask: only wait_for_signal sees these. */
+static void block_signals(sigset_t *out_stop)
+{
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(out_stop);
+    sigaddset(out_stop, SIGTERM);
+    sigaddset(out_stop, SIGINT);
+    pthread_sigmask(SIG_BLOCK, out_stop, NULL);
+}
+
+static int wait_for_signal(const sigset_t *stop)
+{
+    int number = 0;
+    while (sigwait(stop, &number) != 0)
+        continue;
+    return number;
+}
+
+static qd_service_config service_config(const qd_config *config, qd_service_log log)
+{
+    return (qd_service_config){
+        .state_dir = config->state,
+        .workers = config->workers,
+        .threads = config->threads,
+        .queue_limit = config->queue_limit,
+        .launcher = (const char *const *)config->launcher,
+        .calibration_text = config->calibration_text,
+        .evaluation_text = config->evaluation_text,
+        .disk_floor_bytes = config->disk_floor,
+        .heartbeat_seconds = (double)config->heartbeat,
+        .fetch = { .hub_url = config->hub_url,
+                   .allow_net = (const char *const *)config->allow_net,
+                   .file_roots = (const char *const *)config->file_root,
+                   .allow_http = config->allow_http,
+                   .max_file_bytes = config->max_file,
+                   .disk_floor_bytes = config->disk_floor },
+        .log = log,
+    };
+}
+
+/* A text that cannot be read is found now, not by the first job. */
+static qd_code check_text(const char *name, const char *path, qd_error *err)
+{
+    return path == NULL || access(path, R_OK) == 0 ? QD_OK : qd_fail_errno(err, "%s: '%s'", name, path);
+}
+
+static void announce(const qd_http_config *http, uint16_t port)
+{
+    bool v6 = strchr(http->host, ':') != NULL;
+    printf("listening on http://%s%s%s:%u\n", v6 ? "[" : "", http->host, v6 ? "]" : "", (unsigned)port);
+    fflush(stdout);
+}
+
+static qd_code serve(const qd_config *config, qd_log *log, qd_error *err)
+{
+    char host[HOST_SIZE];
+    sigset_t stop;
+    const qd_service_log sink = { .line = write_log, .ctx = log };
+    qd_http_config http_config = { .host = host, .log = sink };
+    qd_http *http = NULL;
+    qd_code code = split_listen(config->listen, host, &http_config.port, err);
+    if (code == QD_OK)
+        code = check_exposure(config, host, err);
+    if (code == QD_OK)
+        code = check_text("calibration-text", config->calibration_text, err);
+    if (code == QD_OK)
+        code = check_text("evaluation-text", config->evaluation_text, err);
+    if (code != QD_OK)
+        return code;
+    raise_descriptor_limit();
+    block_signals(&stop);
+    const qd_service_config jobs = service_config(config, sink);
+    code = qd_service_create(&jobs, &http_config.service, err);
+    if (code == QD_OK)
+        code = qd_http_start(&http_config, &http, err);
+    if (code == QD_OK) {
+        announce(&http_config, qd_http_port(http));
+        int number = wait_for_signal(&stop);
+        qd_log_line(log, QD_LOG_INFO, "serve.stop", number == SIGTERM ? "signal=SIGTERM" : "signal=SIGINT");
+    }
+    qd_http_stop(http);
+    qd_service_destroy(http_config.service);
+    return code;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0)
+            return true;
+    return false;
+}
+
+static int run_raw(int argc, char **argv)
+{
+    qd_error err = { 0 };
+    QD_AUTO(qd_config_fini) qd_config config = { 0 };
+    qd_log log;
+    if (wants_help(argc, argv)) {
+        printf("usage: quantd serve [OPTION]...\n\n%s\n\n", qd_verb_serve.summary);
+        qd_config_print_help(stdout);
+        return QD_EXIT_OK;
+    }
+    qd_code code = qd_config_read(argc, argv, (const char *const *)environ, &config, &err);
+    if (code != QD_OK)
+        return qd_verb_fail(code, &err);
+    qd_log_init(&log, config.log_level, config.log_format);
+    code = serve(&config, &log, &err);
+    qd_log_fini(&log);
+    return code == QD_OK ? QD_EXIT_OK : qd_verb_fail(code, &err);
+}
+
+const qd_verb qd_verb_serve = {
+    .name = "serve",
+    .summary = "the service: HTTP, job store, workers; SIGTERM drains and stops it",
+    .operands = "",
+    .run_raw = run_raw,
+};
