@@ -1,0 +1,102 @@
+"""The bars of the reference prototype: float and RTN perplexity two-sided, OPTQ one-sided, on three trained models; every layer's certificate.
+
+Needs QUANTD_SHARED (models and texts that stay outside the tree); skipped without it, and in sanitizer builds.
+The numbers are those of a float64 prototype under the same protocol: 64 windows of 512 tokens of calibration, one encode call a line.
+"""
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "http"))
+from harness import *  # noqa: E402,F403
+
+WORK = temporary_folder()
+
+W4_ASYM = {"bits": 4, "alphabet": {"kind": "int", "zero": "float"}, "group_size": 0, "scale": {"rule": "minmax", "type": "f32"}}
+W3_ASYM = dict(W4_ASYM, bits=3)
+
+
+def w3_g(group):
+    return {"bits": 3, "alphabet": "int", "group_size": group, "scale": {"rule": "mse", "type": "f32"}}
+
+
+def stories(parity):
+    """Every second story, each after its own BOS, as one document."""
+    text = open(os.path.join(SHARED, "data", "text", "tinystories-sample.txt"), encoding="utf-8").read()
+    pieces = [piece.strip() for piece in text.split("<|endoftext|>")]
+    path = os.path.join(WORK, "stories-%d.txt" % parity)
+    with open(path, "w", encoding="utf-8") as out:
+        out.write("".join("<s>" + piece for piece in [p for p in pieces if p][parity::2]))
+    return path
+
+
+def novella_texts():
+    folder = os.path.join(SHARED, "data", "text")
+    return os.path.join(folder, "novella-calibration.txt"), os.path.join(folder, "middlemarch.txt"), "lines"
+
+
+def stories_texts():
+    return stories(0), stories(1), "whole"
+
+
+def run_job(model, grid, texts, windows):
+    calibration, evaluation, split = texts
+    job = dict(grid, model="file:///unused", algorithm="optq", order="norm-descending", regularization={"mean_diagonal": 0.01},
+               calibration={"samples": 64, "length": 512, "split": split, "phase": 0},
+               evaluation={"length": 512, "windows": windows or None, "split": split}, format="safetensors:f32")
+    folder = temporary_folder()
+    path = os.path.join(folder, "job.json")
+    json.dump(job, open(path, "w"))
+    out = os.path.join(folder, "out")
+    events = os.path.join(folder, "events")
+    with open(events, "wb") as sink:
+        done = subprocess.run([QUANTD, "run", path, "--out", out, "--model", os.path.join(SHARED, "models", model),
+                               "--calibration-text", calibration, "--evaluation-text", evaluation,
+                               "--progress-fd", str(sink.fileno())],
+                              pass_fds=[sink.fileno()], stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    lines = [json.loads(line) for line in open(events)]
+    return lines[-1], [line for line in lines if line["event"] == "layer"]
+
+
+def near(got, want, share, what):
+    assert abs(got - want) <= share * want, "%s: got %.4f, want %.4f within %.2f %%" % (what, got, want, 100 * share)
+
+
+def bars(model, name, grid, windows, source, rtn, optq):
+    """optq is the one-sided parity bar."""
+    def claim():
+        if SHARED is None:
+            raise Skip("QUANTD_SHARED is not set")
+        if SLOW > 1:
+            raise Skip("sanitizer build")
+        texts = stories_texts() if model == "stories260K" else novella_texts()
+        result, layers = run_job(model, grid, texts, windows)
+        found = result["perplexity"]
+        print("# %s %s: float %.4f (%.3f), RTN %.4f (%.2f), OPTQ %.4f (<= %.2f), largest identity residual %.1e, %.1f s, %.0f MB" % (
+            model, name, found["source"], source, found["rtn"], rtn, found["quantized"], optq,
+            max(layer["certificate"]["identity_resid"] for layer in layers), sum(result["seconds"].values()),
+            result["peak_memory"] / 1e6))
+        near(found["source"], source, 0.0005, "float")
+        near(found["rtn"], rtn, 0.003, "RTN")
+        assert found["quantized"] <= optq, "OPTQ: %.4f > %.2f" % (found["quantized"], optq)
+        assert result["peak_memory"] < 600e6, "peak memory %.0f MB" % (result["peak_memory"] / 1e6)
+        for layer in layers:
+            c = layer["certificate"]
+            assert c["identity_resid"] < 1e-9, (layer["name"], c["identity_resid"])
+            assert c["energy_sq"] <= c["overload_bound_sq"] * (1 + 1e-9), ("T2", layer["name"])
+            assert c["clip_count"] > 0 or c["ratio"] <= 1, ("T1", layer["name"], c["ratio"])
+    claim.__name__ = "%s_%s_is_within_the_bars" % (model.replace("-", "_"), name)
+    return claim
+
+
+run_claims([
+    bars("novella-1m", "w4_asym", W4_ASYM, 200, 32.844, 35.96, 35.32),
+    bars("novella-1m", "w3_asym", W3_ASYM, 200, 32.844, 53.47, 46.79),
+    bars("novella-1m", "w3_g", w3_g(128), 200, 32.844, 44.93, 44.24),
+    bars("novella-15m", "w4_asym", W4_ASYM, 100, 63.484, 64.80, 64.19),
+    bars("novella-15m", "w3_asym", W3_ASYM, 100, 63.484, 70.20, 68.19),
+    bars("stories260K", "w4_asym", W4_ASYM, 0, 4.933, 5.53, 5.32),
+    bars("stories260K", "w3_asym", W3_ASYM, 0, 4.933, 11.00, 8.04),
+    bars("stories260K", "w3_g", w3_g(32), 0, 4.933, 9.20, 7.43),
+])
