@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "text/bpe_merge.h"
+#include "text/nul_text.h"
 #include "text/utf8.h"
 #include "text/word_model.h"
 
@@ -13,10 +14,10 @@ enum { NO_ID = -1 };
 typedef struct bpe {
     qd_bpe_pairs pairs;
     bool ignore_merges, fuse_unknown, has_fallback;
-    int64_t unknown;            /* NO_ID: unknown characters vanish */
-    uint32_t fallback[256];     /* ids of <0x00> to <0xFF>, where has_fallback */
-    int64_t direct[0x200];      /* ids of one-character pieces: what byte-level words begin with */
-    char *prefix, *suffix;      /* continuing_subword_prefix, end_of_word_suffix; NULL: none */
+    int64_t unknown;        /* NO_ID: unknown characters vanish */
+    uint32_t fallback[256]; /* ids of <0x00> to <0xFF>, where has_fallback */
+    int64_t direct[0x200];  /* ids of one-character pieces: what byte-level words begin with */
+    char *prefix, *suffix;  /* continuing_subword_prefix, end_of_word_suffix; NULL: none */
 } bpe;
 
 static void destroy(void *state)
@@ -47,44 +48,63 @@ static qd_code parse_vocab(const json_t *model, qd_vocab *vocab, qd_error *err)
     return QD_OK;
 }
 
-/* ["a", "b"], or "a b" cut at its only space. */
-static bool merge_sides(const json_t *merge, const char **left, size_t *left_length, const char **right)
+typedef struct merge_text {
+    qd_str left, right, joined;
+} merge_text;
+
+static void merge_text_fini(merge_text *m)
 {
-    if (json_is_array(merge) && json_array_size(merge) == 2) {
-        *left = json_string_value(json_array_get(merge, 0));
-        *right = json_string_value(json_array_get(merge, 1));
-        if (*left == NULL || *right == NULL)
+    qd_str_fini(&m->left);
+    qd_str_fini(&m->right);
+    qd_str_fini(&m->joined);
+}
+
+static void set_side(const qd_vocab *vocab, const char *text, size_t length, qd_str *out)
+{
+    qd_str_clear(out);
+    if (vocab->hides_nul)
+        qd_nul_restore(text, length, out);
+    else
+        qd_str_add_bytes(out, text, length);
+}
+
+/* ["a", "b"], or "a b" cut at its only space. */
+static bool read_sides(const json_t *merge, const qd_vocab *vocab, merge_text *out)
+{
+    const char *left = json_string_value(json_is_array(merge) ? json_array_get(merge, 0) : merge);
+    const char *right = json_string_value(json_array_get(merge, 1));
+    size_t left_length = left == NULL ? 0 : strlen(left);
+    if (json_is_string(merge)) {
+        const char *space = strchr(left, ' ');
+        if (space == NULL || strchr(space + 1, ' ') != NULL)
             return false;
-        *left_length = strlen(*left);
-        return true;
-    }
-    *left = json_string_value(merge);
-    const char *space = *left == NULL ? NULL : strchr(*left, ' ');
-    if (space == NULL || strchr(space + 1, ' ') != NULL)
+        left_length = (size_t)(space - left);
+        right = space + 1;
+    } else if (left == NULL || right == NULL || json_array_size(merge) != 2)
         return false;
-    *left_length = (size_t)(space - *left);
-    *right = space + 1;
+    set_side(vocab, left, left_length, &out->left);
+    set_side(vocab, right, strlen(right), &out->right);
     return true;
 }
 
-static qd_code add_merge(bpe *b, const qd_vocab *vocab, const json_t *merge, size_t rank, qd_str *joined, qd_error *err)
+static qd_code add_merge(bpe *b, const qd_vocab *vocab, const json_t *merge, size_t rank, merge_text *text,
+                         qd_error *err)
 {
-    const char *left, *right;
-    size_t left_length;
-    if (!merge_sides(merge, &left, &left_length, &right))
+    if (!read_sides(merge, vocab, text))
         return qd_fail(err, QD_EFORMAT, "'merges': number %zu is neither \"a b\" nor [\"a\", \"b\"]", rank);
-    size_t skip = b->prefix == NULL ? 0 : strlen(b->prefix), right_length = strlen(right);
+    const qd_str *left = &text->left, *right = &text->right;
+    size_t skip = qd_min_size(b->prefix == NULL ? 0 : strlen(b->prefix), right->length);
     uint32_t left_id, right_id, id;
-    qd_str_clear(joined);
-    qd_str_add_bytes(joined, left, left_length);
-    qd_str_add(joined, right + (skip <= right_length ? skip : right_length));
-    qd_code code = qd_str_check(joined, err);
-    if (code != QD_OK)
-        return code;
-    if (!qd_vocab_find(vocab, left, left_length, &left_id) || !qd_vocab_find(vocab, right, right_length, &right_id) ||
-        !qd_vocab_find(vocab, qd_str_borrow(joined), joined->length, &id))
+    qd_str_clear(&text->joined);
+    qd_str_add_bytes(&text->joined, qd_str_borrow(left), left->length);
+    qd_str_add_bytes(&text->joined, qd_str_borrow(right) + skip, right->length - skip);
+    if (left->failed || right->failed || text->joined.failed)
+        return qd_fail(err, QD_ENOMEM, "out of memory reading 'merges'");
+    if (!qd_vocab_find(vocab, qd_str_borrow(left), left->length, &left_id) ||
+        !qd_vocab_find(vocab, qd_str_borrow(right), right->length, &right_id) ||
+        !qd_vocab_find(vocab, qd_str_borrow(&text->joined), text->joined.length, &id))
         return qd_fail(err, QD_EFORMAT, "'merges': number %zu: '%.40s', its left or its right side is not in 'vocab'",
-                       rank, qd_str_borrow(joined));
+                       rank, qd_str_borrow(&text->joined));
     qd_bpe_pairs_put(&b->pairs, left_id, right_id, (uint32_t)rank, id);
     return QD_OK;
 }
@@ -94,13 +114,13 @@ static qd_code parse_merges(bpe *b, const json_t *model, const qd_vocab *vocab, 
     const json_t *merges = json_object_get(model, "merges"), *merge;
     if (!json_is_array(merges) || json_array_size(merges) >= UINT32_MAX)
         return qd_fail(err, QD_EFORMAT, "'merges': an array is wanted, found %s", qd_json_type_name(merges));
-    QD_AUTO(qd_str_fini) qd_str joined = { 0 };
+    QD_AUTO(merge_text_fini) merge_text text = { 0 };
     qd_code code = qd_bpe_pairs_init(&b->pairs, json_array_size(merges), err);
     size_t rank;
     json_array_foreach(merges, rank, merge)
     {
         if (code == QD_OK)
-            code = add_merge(b, vocab, merge, rank, &joined, err);
+            code = add_merge(b, vocab, merge, rank, &text, err);
     }
     return code;
 }

@@ -53,8 +53,8 @@ static qd_code encode_raw(session *s, const char *text, size_t length, qd_place 
     if (code != QD_OK)
         return code;
     const char *normalized = qd_piece_text(&s->text, 0);
-    code = qd_added_tokens_cut(&t->added, &t->added.normalized, normalized, s->text.items[0].length, &s->normalized,
-                               err);
+    code =
+        qd_added_tokens_cut(&t->added, &t->added.normalized, normalized, s->text.items[0].length, &s->normalized, err);
     for (size_t i = 0; code == QD_OK && i < s->normalized.count; i++) {
         const qd_part *part = &s->normalized.items[i];
         if (part->token != NULL)

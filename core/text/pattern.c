@@ -12,11 +12,11 @@
 #include "text/utf8.h"
 
 enum {
-    REGEX_BYTES = 1 << 16,      /* longest expression */
-    NESTING = 100,              /* parentheses */
-    STEPS = 100000,             /* of backtracking a match, plus STEPS_PER_BYTE for each byte of the text */
-    STEPS_PER_BYTE = 64,        /* the usual expressions need 1 or 2 on their worst text, a run of blanks */
-    HEAP_KIB = 256 * 1024,      /* the interpreter's; the compiled matcher uses the machine stack */
+    REGEX_BYTES = 1 << 16, /* longest expression */
+    NESTING = 100,         /* parentheses */
+    STEPS = 100000,        /* of backtracking a match, plus STEPS_PER_BYTE for each byte of the text */
+    STEPS_PER_BYTE = 64,   /* the usual expressions need 1 or 2 on their worst text, a run of blanks */
+    HEAP_KIB = 256 * 1024, /* the interpreter's; the compiled matcher uses the machine stack */
 };
 
 struct qd_pattern {
@@ -159,8 +159,8 @@ static qd_code prepare(qd_matcher *matcher, const qd_pattern *pattern, size_t le
 static qd_code match_once(qd_matcher *matcher, const qd_pattern *pattern, const char *text, size_t length, size_t at,
                           int *out_found, qd_error *err)
 {
-    int rc = pcre2_match(pattern->code, (PCRE2_SPTR)text, length, at, PCRE2_NO_UTF_CHECK, matcher->data,
-                         matcher->context);
+    int rc =
+        pcre2_match(pattern->code, (PCRE2_SPTR)text, length, at, PCRE2_NO_UTF_CHECK, matcher->data, matcher->context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its places on the heap */
         rc = pcre2_match(pattern->code, (PCRE2_SPTR)text, length, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, matcher->data,
                          matcher->context);
@@ -174,8 +174,7 @@ static qd_code match_once(qd_matcher *matcher, const qd_pattern *pattern, const 
     return qd_fail(err, QD_ETOOBIG, "regular expression at byte %zu of %zu: %s", at, length, why);
 }
 
-static qd_code run_regex(qd_matcher *matcher, const qd_pattern *pattern, const char *text, size_t length,
-                         qd_error *err)
+static qd_code run_regex(qd_matcher *matcher, const qd_pattern *pattern, const char *text, size_t length, qd_error *err)
 {
     qd_code code = prepare(matcher, pattern, length, err);
     size_t at = 0;

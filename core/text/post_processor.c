@@ -129,8 +129,8 @@ qd_code qd_post_processor_parse(const json_t *spec, qd_post_processor *out, qd_e
                        qd_json_type_name(spec));
     if (strcmp(type, "Sequence") == 0) {
         const json_t *list = json_object_get(spec, "processors"), *item;
-        qd_code code = json_is_array(list) ? QD_OK
-                                           : qd_fail(err, QD_EFORMAT, "post_processor: Sequence needs 'processors'");
+        qd_code code =
+            json_is_array(list) ? QD_OK : qd_fail(err, QD_EFORMAT, "post_processor: Sequence needs 'processors'");
         size_t i;
         json_array_foreach(list, i, item)
         {

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "text/nul_text.h"
 #include "text/tokenizer_private.h"
 
 enum { FILE_BYTES = 256 << 20, CONFIG_BYTES = 16 << 20, DEPTH = 32 };
@@ -88,24 +89,28 @@ static qd_code parse_file(qd_tokenizer *t, const json_t *file, qd_error *err)
     return code;
 }
 
-static qd_code from_json(const json_t *file, qd_tokenizer **out, qd_error *err)
+qd_code qd_tokenizer_parse(const char *json, size_t length, qd_tokenizer **out, qd_error *err)
 {
+    QD_AUTO(qd_json_fini) json_t *file = NULL;
+    QD_AUTO(qd_str_fini) qd_str hidden = { 0 };
+    bool hides_nul;
     qd_tokenizer *t = NULL;
-    qd_code code = qd_alloc(1, sizeof *t, (void **)&t, err);
+    qd_code code = qd_nul_hide(json, length, &hidden, &hides_nul, err);
+    if (code == QD_OK && hides_nul)
+        code = qd_json_parse_object(qd_str_borrow(&hidden), hidden.length, DEPTH, &file, err);
+    else if (code == QD_OK)
+        code = qd_json_parse_object(json, length, DEPTH, &file, err);
     if (code == QD_OK)
+        code = qd_alloc(1, sizeof *t, (void **)&t, err);
+    if (code == QD_OK) {
+        t->vocab.hides_nul = hides_nul;
         code = parse_file(t, file, err);
+    }
     if (code == QD_OK)
         *out = t;
     else
         qd_tokenizer_destroy(t);
     return code;
-}
-
-qd_code qd_tokenizer_parse(const char *json, size_t length, qd_tokenizer **out, qd_error *err)
-{
-    QD_AUTO(qd_json_fini) json_t *file = NULL;
-    qd_code code = qd_json_parse_object(json, length, DEPTH, &file, err);
-    return code == QD_OK ? from_json(file, out, err) : code;
 }
 
 /* bos_token: "<s>" or {"content": "<s>", ...}. A name that is no token says nothing: some folders carry one. */
@@ -127,16 +132,17 @@ qd_code qd_tokenizer_open(const char *model_dir, qd_tokenizer **out, qd_error *e
 {
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(model_dir, "tokenizer.json");
     QD_AUTO(qd_free_pointer) char *config_path = qd_path_join(model_dir, "tokenizer_config.json");
-    QD_AUTO(qd_json_fini) json_t *file = NULL, *config = NULL;
+    QD_AUTO(qd_json_fini) json_t *config = NULL;
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
     qd_tokenizer *t = NULL;
     if (path == NULL || config_path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory opening a tokenizer");
-    qd_code code = qd_json_read_object(path, FILE_BYTES, DEPTH, &file, err);
-    if (code == QD_OK) {
-        code = from_json(file, &t, err);
-        if (code != QD_OK)
-            return qd_within(err, code, "'%s'", path);
-    }
+    qd_code code = qd_file_read(path, FILE_BYTES, &text, err);
+    if (code != QD_OK)
+        return code;
+    code = qd_tokenizer_parse(qd_str_borrow(&text), text.length, &t, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "'%s'", path);
     if (code == QD_OK && qd_path_exists(config_path))
         code = qd_json_read_object(config_path, CONFIG_BYTES, DEPTH, &config, err);
     if (code != QD_OK) {

@@ -47,6 +47,7 @@ static qd_code add_piece(unigram *u, qd_vocab *vocab, const json_t *entry, size_
     u->scores[id] = json_number_value(score);
     if (u->scores[id] < u->unknown_score)
         u->unknown_score = u->scores[id];
+    text = qd_vocab_text(vocab, (uint32_t)id, &length); /* as it is looked for: with U+0000 put back */
     return length == 0 ? QD_OK : qd_trie_add(&u->trie, text, length, (int32_t)id, err);
 }
 

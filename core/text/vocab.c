@@ -6,10 +6,12 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "text/nul_text.h"
 
 void qd_vocab_fini(qd_vocab *vocab)
 {
     qd_str_fini(&vocab->texts);
+    qd_str_fini(&vocab->restored);
     free(vocab->tokens);
     free(vocab->slots);
     *vocab = (qd_vocab){ 0 };
@@ -79,7 +81,17 @@ qd_code qd_vocab_add(qd_vocab *vocab, const char *text, size_t length, int64_t i
     if (id < 0 || id > QD_VOCAB_LARGEST_ID)
         return qd_fail(err, QD_EFORMAT, "token '%.40s': the id %lld is not within 0..%d", text, (long long)id,
                        QD_VOCAB_LARGEST_ID);
-    qd_code code = make_room(vocab, err);
+    if (length > UINT32_MAX)
+        return qd_fail(err, QD_ETOOBIG, "token of %zu bytes", length);
+    if (vocab->hides_nul) {
+        qd_str_clear(&vocab->restored);
+        qd_nul_restore(text, length, &vocab->restored);
+        text = qd_str_borrow(&vocab->restored);
+        length = vocab->restored.length;
+    }
+    qd_code code = qd_str_check(&vocab->restored, err);
+    if (code == QD_OK)
+        code = make_room(vocab, err);
     if (code == QD_OK)
         code = widen_ids(vocab, (size_t)id, err);
     if (code != QD_OK)
@@ -90,8 +102,6 @@ qd_code qd_vocab_add(qd_vocab *vocab, const char *text, size_t length, int64_t i
                        (long long)id);
     if (vocab->tokens[id].known)
         return qd_fail(err, QD_EFORMAT, "token '%.40s': the id %lld is taken", text, (long long)id);
-    if (length > UINT32_MAX)
-        return qd_fail(err, QD_ETOOBIG, "token of %zu bytes", length);
     vocab->tokens[id] = (qd_token){ vocab->texts.length, (uint32_t)length, 1 };
     qd_str_add_bytes(&vocab->texts, text, length);
     vocab->slots[slot] = (uint32_t)id + 1;

@@ -80,8 +80,7 @@ static void choose_starts(const qd_window_request *request, size_t available, si
         if (request->sampling == QD_SAMPLING_RANDOM)
             starts[i] = (size_t)qd_rng_below(key, i, (uint64_t)free_places + 1);
         else
-            starts[i] =
-                (size_t)floor(((double)i + request->phase) * (double)free_places / (double)request->count);
+            starts[i] = (size_t)floor(((double)i + request->phase) * (double)free_places / (double)request->count);
     qsort(starts, request->count, sizeof *starts, by_size);
 }
 
@@ -97,8 +96,7 @@ static qd_code check_request(const qd_ids *ids, const qd_window_request *request
     if (!(request->phase >= 0.0 && request->phase < 1.0))
         return qd_fail(err, QD_EINVAL, "phase %g is not within [0, 1)", request->phase);
     if (ids->count < request->length)
-        return qd_fail(err, QD_EINVAL, "the text has %zu tokens, and a sample needs %zu", ids->count,
-                       request->length);
+        return qd_fail(err, QD_EINVAL, "the text has %zu tokens, and a sample needs %zu", ids->count, request->length);
     return QD_OK;
 }
 
@@ -139,7 +137,8 @@ qd_code qd_windows_cut(const qd_ids *ids, size_t length, size_t max_windows, qd_
     if (code != QD_OK)
         return code;
     if (policy != QD_BOS_NONE && bos < 0)
-        return qd_fail(err, QD_EINVAL, "the tokenizer has no BOS token: of every-window, none, inserted only 'none' works");
+        return qd_fail(err, QD_EINVAL,
+                       "the tokenizer has no BOS token: of every-window, none, inserted only 'none' works");
     /* Every-window: BOS + ids is cut, so window j covers ids j * length - 1 .., the first of them under its BOS. */
     size_t lead = policy == QD_BOS_NONE ? 0 : 1, content = length - lead;
     size_t step = policy == QD_BOS_INSERTED ? content : length;

@@ -84,7 +84,8 @@ static void check_vectors(const char *family)
         if (line[0] == '\0')
             continue;
         QD_AUTO(qd_json_fini) json_t *vector = NULL;
-        check_ok(qd_json_parse_object(line, strlen(line), 4, &vector, &err));
+        vector = json_loads(line, JSON_ALLOW_NUL, NULL); /* one of the texts has a NUL */
+        assert_non_null(vector);
         const json_t *text = json_object_get(vector, "text"), *ids = json_object_get(vector, "ids");
         int good = encodes_as(t, text, QD_SPECIAL_NONE, ids) &
                    encodes_as(t, text, QD_SPECIAL_ADD, json_object_get(vector, "ids_with_special")) &
@@ -143,7 +144,8 @@ static void check_model(const char *folder, const char *name, const char *text_k
     QD_AUTO(qd_json_fini) json_t *reference = NULL;
     snprintf(file, sizeof file, "%s/reference.json", path);
     check_ok(qd_json_read_object(file, FILE_BYTES, 8, &reference, &err));
-    assert_true(encodes_as(t, json_object_get(reference, text_key), QD_SPECIAL_ADD, json_object_get(reference, ids_key)));
+    assert_true(
+        encodes_as(t, json_object_get(reference, text_key), QD_SPECIAL_ADD, json_object_get(reference, ids_key)));
     uint32_t bos = 0;
     assert_true(qd_tokenizer_bos(t, &bos));
     assert_int_equal(bos, json_integer_value(json_array_get(json_object_get(reference, ids_key), 0)));
