@@ -14,7 +14,8 @@ typedef struct layer_job {
     const qd_linear *linear;
     const qd_rounded *rounded;
     unsigned bits; /* of the container: a narrow grid has one level less, not one bit less */
-    const qd_dtype *scale_dtype;
+    const qd_scale_type *scale_type;
+    const qd_dtype *scale_dtype; /* of the model */
 } layer_job;
 
 /* cols 0 = rank 1. Takes data. */
@@ -81,41 +82,36 @@ static bool group_is_zero(const layer_job *job, size_t o, size_t g)
 }
 
 /* Scales were rounded to their type before anything was rounded to them; here they may only be carried over. */
-static qd_code check_scales(const layer_job *job, const void *stored, float *scratch, qd_error *err)
+static bool keeps_scales(const layer_job *job, const qd_dtype *dtype, const void *stored)
 {
     const qd_grid *grid = job->rounded->grid;
-    job->scale_dtype->to_floats(stored, job->linear->out * grid->groups, scratch);
     for (size_t o = 0; o < job->linear->out; o++)
         for (size_t g = 0; g < grid->groups; g++) {
-            float scale = qd_matf_row(grid->scale.view, o)[g];
-            if (scratch[o * grid->groups + g] != scale && !group_is_zero(job, o, g))
-                return qd_fail(err, QD_EINVAL,
-                               "scale.type: scale %g of row %zu, group %zu is not a value of this model's type %s; use "
-                               "scale.type '%s'",
-                               (double)scale, o, g, job->scale_dtype->name,
-                               strcmp(job->scale_dtype->name, "F16") == 0 ? "f16" : "bf16");
+            float back;
+            size_t at = o * grid->groups + g;
+            dtype->to_floats((const unsigned char *)stored + at * dtype->bits / 8, 1, &back);
+            if (back != grid->scale.view.data[at] && !group_is_zero(job, o, g))
+                return false;
         }
-    return QD_OK;
+    return true;
 }
 
+/* In the model's type, as loaders expect them; in their own where one of them is too small for that (bf16 scales, F16 model). */
 static qd_code write_scales(const layer_job *job, qd_error *err)
 {
     const qd_grid *grid = job->rounded->grid;
+    const qd_dtype *dtype = job->scale_dtype, *own = qd_dtype_find(job->scale_type->dtype);
     size_t count = job->linear->out * grid->groups;
     void *data = NULL;
-    QD_AUTO(qd_free_pointer) float *scratch = NULL;
-    qd_code code = qd_alloc(count, sizeof *scratch, (void **)&scratch, err);
-    if (code == QD_OK)
-        code = qd_alloc(count, job->scale_dtype->bits / 8, &data, err);
+    qd_code code = qd_alloc(count, qd_max_size(dtype->bits, own->bits) / 8, &data, err);
     if (code != QD_OK)
         return code;
-    job->scale_dtype->from_floats(grid->scale.view.data, count, data);
-    code = check_scales(job, data, scratch, err);
-    if (code != QD_OK) {
-        free(data);
-        return code;
+    dtype->from_floats(grid->scale.view.data, count, data);
+    if (!keeps_scales(job, dtype, data)) {
+        dtype = own;
+        dtype->from_floats(grid->scale.view.data, count, data);
     }
-    return take(job, "weight_scale", job->scale_dtype->name, job->linear->out, grid->groups, data, err);
+    return take(job, "weight_scale", dtype->name, job->linear->out, grid->groups, data, err);
 }
 
 /* Column by column: the zeros of one group over all rows are one packed row of the transpose. */
@@ -163,7 +159,7 @@ static qd_code write_layer(const void *ctx, qd_shard_writer *writer, const qd_li
                            qd_error *err)
 {
     const target *t = ctx;
-    const layer_job job = { writer, linear, rounded, (unsigned)t->spec->bits, t->scale_dtype };
+    const layer_job job = { writer, linear, rounded, (unsigned)t->spec->bits, t->spec->scale_type, t->scale_dtype };
     qd_code code = check_range(&job, err);
     if (code == QD_OK)
         code = write_codes(&job, err);
