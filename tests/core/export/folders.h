@@ -191,29 +191,29 @@ static inline qd_grid_spec grid_of(double bits, qd_zero_kind zero, size_t group_
 }
 
 /* Every linear of a model, rounded to nearest by the room below: what an engine would have decided. */
-typedef struct decided {
+typedef struct decision {
     const qd_model *model;
     qd_grid grids[64];
     uint8_t *codes[64];
-} decided;
+} decision;
 
 static inline qd_code decided_layer(void *ctx, size_t index, qd_rounded *out, qd_error *err)
 {
-    const decided *d = ctx;
+    const decision *d = ctx;
     (void)err;
     *out = (qd_rounded){ &d->grids[index], d->codes[index] };
     return QD_OK;
 }
 
-static inline qd_rounded_source decided_source(decided *d)
+static inline qd_rounded_source decided_source(decision *d)
 {
     return (qd_rounded_source){ decided_layer, d };
 }
 
-static inline decided decide(const qd_model *model, const qd_grid_spec *spec)
+static inline decision decide(const qd_model *model, const qd_grid_spec *spec)
 {
     qd_error err = { 0 };
-    decided d = { .model = model };
+    decision d = { .model = model };
     assert_true(qd_model_linear_count(model) <= QD_LENGTH(d.grids));
     for (size_t i = 0; i < qd_model_linear_count(model); i++) {
         const qd_linear *linear = qd_model_linear_at(model, i);
@@ -230,7 +230,7 @@ static inline decided decide(const qd_model *model, const qd_grid_spec *spec)
     return d;
 }
 
-static inline void decided_free(decided *d)
+static inline void decided_free(decision *d)
 {
     for (size_t i = 0; i < QD_LENGTH(d->codes); i++) {
         free(d->codes[i]);
@@ -243,7 +243,7 @@ typedef struct scene {
     char source[FOLDER_PATH], dir[FOLDER_PATH];
     qd_model *model;
     qd_grid_spec spec;
-    decided decided;
+    decision decided;
     const qd_format *format;
     size_t variant;
 } scene;
