@@ -129,6 +129,16 @@ static qd_code read_parts(packed_layer *p, qd_error *err)
     return code == QD_OK ? read_zeros(p, err) : code;
 }
 
+static void dequantize_row(const packed_layer *p, size_t o, const uint8_t *codes, float *out)
+{
+    for (size_t g = 0; g < p->groups; g++) {
+        float scale = p->scales[o * p->groups + g];
+        int zero = p->zeros[o * p->groups + g];
+        for (size_t i = g * p->group_size; i < (g + 1) * p->group_size; i++)
+            out[i] = (float)(codes[i] - zero) * scale;
+    }
+}
+
 static qd_code unpack_rows(const packed_layer *p, qd_matf w, qd_error *err)
 {
     size_t in = p->linear->in, words = qd_pack_words(in, p->scheme.bits);
@@ -138,12 +148,9 @@ static qd_code unpack_rows(const packed_layer *p, qd_matf w, qd_error *err)
     if (code == QD_OK)
         code = qd_alloc(in, 1, (void **)&codes, err);
     for (size_t o = 0; code == QD_OK && o < p->linear->out; o++) {
-        memcpy(row, p->codes->data + 4 * o * words, 4 * words);
+        memcpy(row, p->codes->data + 4 * o * words, 4 * words); /* the file may hold it at any address */
         qd_unpack_row(row, in, p->scheme.bits, codes);
-        for (size_t i = 0; i < in; i++) {
-            size_t g = o * p->groups + i / p->group_size;
-            qd_matf_row(w, o)[i] = (float)((int)codes[i] - (int)p->zeros[g]) * p->scales[g];
-        }
+        dequantize_row(p, o, codes, qd_matf_row(w, o));
     }
     return code;
 }

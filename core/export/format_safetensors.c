@@ -8,6 +8,8 @@
 #include "export/format.h"
 #include "export/weights.h"
 
+enum { CHUNK = 256 };
+
 static const char *const variants[] = { "f32", "bf16", "f16", NULL };
 /* dtype in the file and in config.json, by variant. */
 static const char *const dtypes[] = { "F32", "BF16", "F16" };
@@ -35,11 +37,11 @@ static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w
     const qd_dtype *dtype = qd_dtype_find(dtypes[variant]);
     qd_grid_dequantize(rounded->grid, rounded->codes, w);
     for (size_t o = 0; o < w.rows; o++)
-        for (size_t i = 0; i < w.cols; i++) {
-            unsigned char stored[sizeof(float)];
-            float *at = qd_matf_row(w, o) + i;
-            dtype->from_floats(at, 1, stored);
-            dtype->to_floats(stored, 1, at);
+        for (size_t i = 0; i < w.cols; i += CHUNK) {
+            float stored[CHUNK], *at = qd_matf_row(w, o) + i; /* room for the widest type */
+            size_t count = qd_min_size(CHUNK, w.cols - i);
+            dtype->from_floats(at, count, stored);
+            dtype->to_floats(stored, count, at);
         }
 }
 

@@ -3,6 +3,9 @@
 
 #include <sys/stat.h>
 
+#include "export/shard_writer.h"
+#include "model/shards.h"
+
 static const char novella[] = "tests/models/novella-1m";
 
 static scene *tiny_scene(char *source, tiny m, const char *format, qd_grid_spec spec)
@@ -173,6 +176,42 @@ static void a_sharded_source_stays_sharded_with_an_index_of_the_new_names(void *
         scene_close(s);
         folder_remove(source);
     }
+}
+
+/* 10 tensors of 400 bytes, at most 1000 bytes a file: 2 a file; and one larger than the limit by itself. */
+static void tensors_beyond_the_limit_go_into_numbered_shards_with_an_index(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    char dir[FOLDER_PATH], name[16];
+    qd_shard_writer writer = { 0 };
+    qd_shards shards = { 0 };
+    folder_make(dir);
+    check_ok(qd_shard_writer_init(&writer, dir, 1000, &err));
+    for (size_t i = 0; i < 11; i++) {
+        float *data = NULL;
+        const uint64_t shape[] = { i < 10 ? 100 : 1000 };
+        check_ok(qd_alloc((size_t)shape[0], sizeof *data, (void **)&data, &err));
+        data[7] = (float)i;
+        snprintf(name, sizeof name, "t%zu", i);
+        check_ok(qd_shard_writer_take(&writer, name, "F32", 1, shape, data, &err));
+    }
+    check_ok(qd_shard_writer_cut(&writer, &err));
+    check_ok(qd_shard_writer_cut(&writer, &err)); /* nothing to cut: no empty file */
+    check_ok(qd_shard_writer_finish(&writer, &err));
+    qd_shard_writer_fini(&writer);
+    check_ok(qd_shards_open(dir, &shards, &err));
+    assert_int_equal(shards.file_count, 6);
+    assert_int_equal(shards.warning_count, 0);
+    assert_string_equal(shards.names[5], "model-00006-of-00006.safetensors");
+    for (size_t i = 0; i < 11; i++) {
+        float found;
+        snprintf(name, sizeof name, "t%zu", i);
+        memcpy(&found, qd_shards_find(&shards, name)->data + 7 * sizeof found, sizeof found);
+        assert_true(found == (float)i);
+    }
+    qd_shards_fini(&shards);
+    folder_remove(dir);
 }
 
 static void the_same_decision_gives_the_same_bytes(void **state)
@@ -671,6 +710,7 @@ int main(void)
         cmocka_unit_test(config_json_is_the_sources_with_quantization_config_as_loaders_want_it),
         cmocka_unit_test(a_dequantized_config_names_a_type_that_holds_every_tensor),
         cmocka_unit_test(a_sharded_source_stays_sharded_with_an_index_of_the_new_names),
+        cmocka_unit_test(tensors_beyond_the_limit_go_into_numbered_shards_with_an_index),
         cmocka_unit_test(the_same_decision_gives_the_same_bytes),
         cmocka_unit_test(extra_facts_are_merged_but_cannot_replace_ours),
         cmocka_unit_test(a_plain_model_opens_as_itself),
