@@ -12,14 +12,15 @@ const qd_format *qd_format_at(size_t index)
     return index < QD_LENGTH(table) ? table[index] : NULL;
 }
 
-static int find_variant(const qd_format *format, const char *word, size_t *out_variant)
+/* Index of `word` among the variants, -1 when it is none of them; no word is the first. */
+static int find_variant(const qd_format *format, const char *word)
 {
-    for (size_t i = 0; format->variants != NULL && format->variants[i] != NULL; i++)
-        if (strcmp(format->variants[i], word) == 0) {
-            *out_variant = i;
-            return 1;
-        }
-    return 0;
+    if (word == NULL)
+        return 0;
+    for (int i = 0; format->variants != NULL && format->variants[i] != NULL; i++)
+        if (strcmp(format->variants[i], word) == 0)
+            return i;
+    return -1;
 }
 
 const qd_format *qd_format_find(const char *name, size_t *out_variant)
@@ -29,8 +30,11 @@ const qd_format *qd_format_find(const char *name, size_t *out_variant)
     for (size_t i = 0; i < QD_LENGTH(table); i++) {
         if (strlen(table[i]->name) != length || strncmp(table[i]->name, name, length) != 0)
             continue;
-        *out_variant = 0;
-        return colon == NULL || find_variant(table[i], colon + 1, out_variant) ? table[i] : NULL;
+        int variant = find_variant(table[i], colon == NULL ? NULL : colon + 1);
+        if (variant < 0)
+            return NULL;
+        *out_variant = (size_t)variant;
+        return table[i];
     }
     return NULL;
 }
