@@ -235,17 +235,21 @@ static void a_weight_put_into_a_block_is_the_one_used(void **state)
     each("gqa-tied-bf16") each("mha-biases-f32") each("mqa-shards-f16") each("rope-linear") each("rope-llama3") \
         each("rope-yarn") each("rope-yarn-factor") each("rope-partial") each("mistral-window-67") \
             each("mistral-window-5")
-#define MATCHES(name) { name ": logits and first block match the float64 reference", matches_the_float64_reference, NULL, NULL, name },
-#define GROUPS(name) { name ": group by group gives the same bits", group_by_group_gives_the_same_bits, NULL, NULL, name },
-#define CAUSAL(name) { name ": the future does not reach the past", the_future_does_not_reach_the_past, NULL, NULL, name },
-#define NLL(name) { name ": nll is -log softmax of the logits", nll_is_minus_log_softmax_of_the_logits, NULL, NULL, name },
+#define MATCHES(name) \
+    { name ": logits and first block match the float64 reference", matches_the_float64_reference, NULL, NULL, name },
+#define GROUPS(name) \
+    { name ": group by group gives the same bits", group_by_group_gives_the_same_bits, NULL, NULL, name },
+#define CAUSAL(name) \
+    { name ": the future does not reach the past", the_future_does_not_reach_the_past, NULL, NULL, name },
+#define NLL(name) \
+    { name ": nll is -log softmax of the logits", nll_is_minus_log_softmax_of_the_logits, NULL, NULL, name },
 
 int main(void)
 {
     qd_blas_single_thread();
     const struct CMUnitTest tests[] = {
         FIXTURES(MATCHES) FIXTURES(GROUPS) FIXTURES(CAUSAL) FIXTURES(NLL)
-        cmocka_unit_test(an_overlay_replaces_every_linear_once),
+            cmocka_unit_test(an_overlay_replaces_every_linear_once),
         cmocka_unit_test(a_weight_put_into_a_block_is_the_one_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
