@@ -45,7 +45,9 @@ static qd_code nll_task(void *ctx, size_t index, size_t worker, qd_error *err)
     const batch *b = ctx;
     (void)worker;
     qd_matf hidden = sequence_of(b, index);
-    qd_code code = qd_model_final_norm(b->model, hidden, err);
+    qd_code code = qd_cancel_check(b->cancel, err);
+    if (code == QD_OK)
+        code = qd_model_final_norm(b->model, hidden, err);
     if (code != QD_OK)
         return code;
     qd_cmatf context = qd_cmatf_block(qd_matf_const(hidden), 0, 0, b->length - 1, hidden.cols);
@@ -104,9 +106,12 @@ static size_t batch_windows(const qd_model *model, size_t length)
     return qd_max_size(1, BATCH_BYTES / qd_max_size(1, bytes));
 }
 
-static void summarize(const double *nll, size_t windows, size_t predictions, qd_perplexity *out)
+static qd_code summarize(const double *nll, size_t windows, size_t predictions, qd_perplexity *out, qd_error *err)
 {
     double sum = 0, square = 0;
+    for (size_t i = 0; i < windows; i++)
+        if (!isfinite(nll[i]))
+            return qd_fail(err, QD_ENUMERIC, "perplexity: the loss of window %zu of %zu is not finite", i, windows);
     for (size_t i = 0; i < windows; i++)
         sum += nll[i] / (double)predictions;
     double mean = sum / (double)windows;
@@ -119,6 +124,7 @@ static void summarize(const double *nll, size_t windows, size_t predictions, qd_
         .windows = windows,
         .predictions = windows * predictions,
     };
+    return QD_OK;
 }
 
 static qd_code check_windows(const qd_model *model, size_t count, size_t length, size_t least, qd_error *err)
@@ -162,9 +168,7 @@ qd_code qd_perplexity_measure(const qd_model *model, const qd_overlay *overlay, 
             qd_progress_step(progress, first + count, windows->count, "windows");
     }
     destroy_scratches(scratch, threads);
-    if (code == QD_OK)
-        summarize(nll, windows->count, length - 1, out);
-    return code;
+    return code == QD_OK ? summarize(nll, windows->count, length - 1, out, err) : code;
 }
 
 qd_code qd_logits_compute(const qd_model *model, const qd_overlay *overlay, const uint32_t *ids, size_t sequences,

@@ -17,8 +17,8 @@ static qd_code need_size(const json_t *config, const char *key, size_t *out, qd_
 {
     qd_code code = qd_json_size(config, key, 0, out, err);
     if (code != QD_OK)
-        return qd_within(err, code, "config.json");
-    return *out > 0 ? QD_OK : qd_fail(err, QD_EFORMAT, "config.json: '%s' is missing or 0", key);
+        return code;
+    return *out > 0 ? QD_OK : qd_fail(err, QD_EFORMAT, "'%s' is missing or 0", key);
 }
 
 static qd_code check_activation(const json_t *config, qd_error *err)
@@ -26,9 +26,9 @@ static qd_code check_activation(const json_t *config, qd_error *err)
     const char *activation = NULL;
     qd_code code = qd_json_text(config, "hidden_act", "silu", &activation, err);
     if (code != QD_OK)
-        return qd_within(err, code, "config.json");
+        return code;
     if (strcmp(activation, "silu") != 0 && strcmp(activation, "swish") != 0)
-        return qd_fail(err, QD_EUNSUPPORTED, "config.json: hidden_act '%s' is not supported here; silu is", activation);
+        return qd_fail(err, QD_EUNSUPPORTED, "hidden_act '%s' is not supported here; silu is", activation);
     return QD_OK;
 }
 
@@ -42,21 +42,46 @@ static qd_code read_sizes(const json_t *config, qd_decoder *d, qd_error *err)
     if (code == QD_OK)
         code = qd_json_size(config, "num_key_value_heads", d->heads, &d->kv_heads, err);
     if (code == QD_OK)
-        code = qd_json_size(config, "head_dim", d->hidden / d->heads, &d->head_dim, err);
+        code = qd_json_size(config, "head_dim", 0, &d->head_dim, err);
     if (code != QD_OK)
         return code;
+    if (d->head_dim == 0 && d->hidden % d->heads != 0)
+        return qd_fail(err, QD_EFORMAT, "hidden_size %zu does not divide into %zu heads, and 'head_dim' is missing",
+                       d->hidden, d->heads);
+    if (d->head_dim == 0)
+        d->head_dim = d->hidden / d->heads;
     enum { LARGEST = 1 << 24 };
     if (d->hidden > LARGEST || d->intermediate > LARGEST || d->heads > LARGEST || d->head_dim > LARGEST)
-        return qd_fail(err, QD_EFORMAT,
-                       "config.json: hidden %zu, intermediate %zu, heads %zu or head_dim %zu is beyond %d", d->hidden,
-                       d->intermediate, d->heads, d->head_dim, LARGEST);
-    if (d->kv_heads == 0 || d->kv_heads > d->heads || d->heads % d->kv_heads != 0 || d->head_dim == 0)
-        return qd_fail(err, QD_EFORMAT, "config.json: %zu heads of %zu cannot share %zu key/value heads", d->heads,
-                       d->head_dim, d->kv_heads);
+        return qd_fail(err, QD_EFORMAT, "hidden %zu, intermediate %zu, heads %zu or head_dim %zu is beyond %d",
+                       d->hidden, d->intermediate, d->heads, d->head_dim, LARGEST);
+    if (d->kv_heads == 0 || d->kv_heads > d->heads || d->heads % d->kv_heads != 0)
+        return qd_fail(err, QD_EFORMAT, "%zu heads of %zu cannot share %zu key/value heads", d->heads, d->head_dim,
+                       d->kv_heads);
     return QD_OK;
 }
 
-static qd_code configure(const json_t *config, qd_decoder *out, qd_error *err)
+/* layer_types, where there, says which layers see only `window` positions (fixtures.md). All alike is what runs here. */
+static qd_code read_window(const json_t *config, size_t window, size_t *out, qd_error *err)
+{
+    const json_t *types = json_object_get(config, "layer_types");
+    size_t count = json_array_size(types), sliding = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *type = json_string_value(json_array_get(types, i));
+        if (type == NULL || (strcmp(type, "full_attention") != 0 && strcmp(type, "sliding_attention") != 0))
+            return qd_fail(err, QD_EUNSUPPORTED,
+                           "layer_types: '%s' of layer %zu is not supported; full_attention and sliding_attention are",
+                           type == NULL ? "" : type, i);
+        sliding += type[0] == 's';
+    }
+    if (sliding != 0 && (sliding != count || window == 0))
+        return qd_fail(err, QD_EUNSUPPORTED,
+                       "layer_types: %zu of %zu layers slide, over a window of %zu; all or none is supported", sliding,
+                       count, window);
+    *out = count > 0 && sliding == 0 ? 0 : window;
+    return QD_OK;
+}
+
+static qd_code configure_plain(const json_t *config, qd_decoder *out, qd_error *err)
 {
     qd_decoder d = { 0 };
     size_t positions = 0;
@@ -73,22 +98,31 @@ static qd_code configure(const json_t *config, qd_decoder *out, qd_error *err)
     if (code != QD_OK)
         return code;
     if (!(eps >= 0) || !isfinite(eps))
-        return qd_fail(err, QD_EFORMAT, "config.json: rms_norm_eps %g is no small number", eps);
+        return qd_fail(err, QD_EFORMAT, "rms_norm_eps %g is no small number", eps);
     d.eps = (float)eps;
     *out = d;
     return QD_OK;
 }
 
-/* Mistral: a sliding window over every layer when the config has one. */
+/* Llama: biases by two keys; no window. */
+static qd_code configure_llama(const json_t *config, qd_decoder *out, qd_error *err)
+{
+    qd_code code = configure_plain(config, out, err);
+    if (code == QD_OK)
+        code = qd_json_bool(config, "attention_bias", false, &out->attention_bias, err);
+    if (code == QD_OK)
+        code = qd_json_bool(config, "mlp_bias", false, &out->mlp_bias, err);
+    return code == QD_OK ? read_window(config, 0, &out->window, err) : code;
+}
+
+/* Mistral: no biases; a sliding window over every layer when the config has one. */
 static qd_code configure_mistral(const json_t *config, qd_decoder *out, qd_error *err)
 {
     size_t window = 0;
     qd_code code = qd_json_size(config, "sliding_window", 0, &window, err);
     if (code == QD_OK)
-        code = configure(config, out, err);
-    if (code == QD_OK)
-        out->window = window;
-    return code;
+        code = configure_plain(config, out, err);
+    return code == QD_OK ? read_window(config, window, &out->window, err) : code;
 }
 
 #define LLAMA_NAMES \
@@ -96,7 +130,7 @@ static qd_code configure_mistral(const json_t *config, qd_decoder *out, qd_error
     .norm_before_mlp = "post_attention_layernorm.weight", .embedding = "model.embed_tokens.weight", \
     .final_norm = "model.norm.weight", .head = "lm_head.weight", .ignored_suffixes = ignored_suffixes
 
-static const qd_arch_ops llama_ops = { .configure = configure, LLAMA_NAMES };
+static const qd_arch_ops llama_ops = { .configure = configure_llama, LLAMA_NAMES };
 static const qd_arch_ops mistral_ops = { .configure = configure_mistral, LLAMA_NAMES };
 static const char *const llama_classes[] = { "LlamaForCausalLM", NULL };
 static const char *const mistral_classes[] = { "MistralForCausalLM", NULL };

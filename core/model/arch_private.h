@@ -26,7 +26,8 @@ enum { QD_GROUP_QKV, QD_GROUP_O, QD_GROUP_MLP, QD_GROUP_DOWN, QD_GROUPS };
 /* Numbers of a decoder, read from config.json by the architecture's row. */
 typedef struct qd_decoder {
     size_t hidden, heads, kv_heads, head_dim, intermediate;
-    size_t window; /* 0 = full attention */
+    size_t window;                 /* 0 = full attention */
+    bool attention_bias, mlp_bias; /* on q, k, v, o; on gate, up, down */
     float eps;
     qd_rope rope;
 } qd_decoder;
@@ -38,7 +39,7 @@ struct qd_arch_ops {
     const char *block_prefix;                            /* "model.layers.%zu." */
     const char *norm_before_attention, *norm_before_mlp; /* below the block */
     const char *embedding, *final_norm, *head;           /* whole tensor names */
-    const char *const *ignored_suffixes;                 /* stored buffers that carry no weights */
+    const char *const *ignored_suffixes;                 /* stored buffers without weights: no warning about them */
 };
 
 /* Sizes of a slot. */

@@ -192,6 +192,7 @@ qd_code qd_block_enter(const qd_block *block, qd_matf residual, qd_scratch *scra
 qd_code qd_block_advance(const qd_block *block, size_t group, qd_matf residual, qd_cmatf input, qd_scratch *scratch,
                          qd_matf out_input, qd_error *err)
 {
+    assert(group < QD_GROUPS && input.cols == qd_block_group_width(block, group));
     qd_code code = check_length(scratch, residual.rows, err);
     if (code != QD_OK)
         return code;

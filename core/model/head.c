@@ -9,6 +9,24 @@
 
 enum { SLICE_ROWS = 2048 }; /* vocabulary rows widened at a time */
 
+/* Rows of a table as floats; what is not finite is an error that names the tensor. */
+static qd_code finite_rows(const qd_tensor *table, size_t first, size_t count, float *out, qd_error *err)
+{
+    qd_code code = qd_tensor_rows_to_floats(table, first, count, out, err);
+    if (code != QD_OK)
+        return code;
+    unsigned bad = 0; /* an exponent of all ones: infinity or NaN; no branch, this runs over the head for every window */
+    for (size_t i = 0; i < count * (size_t)table->shape[1]; i++) {
+        uint32_t bits;
+        memcpy(&bits, &out[i], sizeof bits);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    if (bad == 0)
+        return QD_OK;
+    code = qd_tensor_check_finite(table, err);
+    return code != QD_OK ? code : qd_fail(err, QD_ENUMERIC, "tensor '%s' holds NaN or infinity", table->name);
+}
+
 qd_code qd_model_embed(const qd_model *model, const uint32_t *ids, qd_matf out, qd_error *err)
 {
     const qd_tensor *table = qd_model_embedding(model);
@@ -17,7 +35,7 @@ qd_code qd_model_embed(const qd_model *model, const uint32_t *ids, qd_matf out, 
         if (ids[t] >= vocabulary)
             return qd_fail(err, QD_EINVAL, "token id %u at position %zu is not below the vocabulary of %zu", ids[t], t,
                            vocabulary);
-        qd_code code = qd_tensor_rows_to_floats(table, ids[t], 1, qd_matf_row(out, t), err);
+        qd_code code = finite_rows(table, ids[t], 1, qd_matf_row(out, t), err);
         if (code != QD_OK)
             return code;
     }
@@ -28,6 +46,8 @@ qd_code qd_model_final_norm(const qd_model *model, qd_matf hidden, qd_error *err
 {
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf weight = { 0 };
     qd_code code = qd_matf_buf_init(&weight, 1, hidden.cols, err);
+    if (code == QD_OK)
+        code = qd_tensor_check_finite(qd_model_final_norm_tensor(model), err);
     if (code == QD_OK)
         code = qd_tensor_to_floats(qd_model_final_norm_tensor(model), weight.view.data, err);
     if (code == QD_OK)
@@ -40,7 +60,7 @@ static qd_code slice_logits(const qd_model *model, qd_cmatf normed, size_t first
                             qd_error *err)
 {
     qd_matf used = qd_matf_block(rows, 0, 0, out.cols, normed.cols);
-    qd_code code = qd_tensor_rows_to_floats(qd_model_head(model), first, out.cols, used.data, err);
+    qd_code code = finite_rows(qd_model_head(model), first, out.cols, used.data, err);
     if (code == QD_OK)
         qd_gemm_f32(QD_PLAIN, QD_TRANSPOSED, 1, normed, qd_matf_const(used), 0, out);
     return code;

@@ -71,7 +71,7 @@ static qd_code find_arch(const json_t *config, const qd_arch **out, const char *
     const json_t *classes = json_object_get(config, "architectures");
     const char *name = json_string_value(json_array_get(classes, 0));
     if (name == NULL)
-        return qd_fail(err, QD_EFORMAT, "config.json: 'architectures' is missing or empty");
+        return qd_fail(err, QD_EFORMAT, "'architectures' is missing or empty");
     *out = qd_arch_find_class(name);
     *out_class = name;
     if (*out != NULL)
@@ -80,15 +80,15 @@ static qd_code find_arch(const json_t *config, const qd_arch **out, const char *
     for (size_t i = 0; qd_arch_at(i) != NULL; i++)
         for (size_t k = 0; qd_arch_at(i)->classes[k] != NULL; k++)
             qd_str_addf(&known, "%s%s", known.length == 0 ? "" : ", ", qd_arch_at(i)->classes[k]);
-    return qd_fail(err, QD_EUNSUPPORTED, "config.json: architecture '%s' is not supported; supported are %s", name,
+    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%s' is not supported; supported are %s", name,
                    qd_str_borrow(&known));
 }
 
 /* A tensor outside or inside a block with the shape it must have; dimension 0 = 0 means rank 1. */
-static qd_code need_tensor(const qd_model *model, const char *name, size_t rows, size_t cols, const qd_tensor **out,
+static qd_code need_tensor(qd_model *model, const char *name, size_t rows, size_t cols, const qd_tensor **out,
                            qd_error *err)
 {
-    const qd_tensor *t = qd_shards_find(&model->shards, name);
+    const qd_tensor *t = qd_shards_use(&model->shards, name);
     if (t == NULL)
         return qd_fail(err, QD_EFORMAT, "tensor '%s' is missing", name);
     bool fits =
@@ -98,7 +98,7 @@ static qd_code need_tensor(const qd_model *model, const char *name, size_t rows,
             err, QD_ESHAPE, "tensor '%s' has %zu dimensions of %llu x %llu elements, the config wants %zu x %zu", name,
             t->rank, t->rank > 0 ? (unsigned long long)t->shape[0] : 0,
             t->rank > 1 ? (unsigned long long)t->shape[1] : 1, rows == 0 ? cols : rows, rows == 0 ? (size_t)1 : cols);
-    if (t->dtype->to_floats == NULL)
+    if (t->dtype->from_floats == NULL) /* the types we write are the ones weights come in */
         return qd_fail(err, QD_EUNSUPPORTED,
                        "tensor '%s': weights of dtype %s are not supported; F32, F16 and BF16 are", name,
                        t->dtype->name);
@@ -138,7 +138,8 @@ static qd_code read_linear(qd_model *model, size_t block, qd_slot slot, packing 
     linear->name = copy;
     if (code == QD_OK && (how == STORED || qd_shards_find(&model->shards, weight) != NULL))
         code = need_tensor(model, weight, linear->out, linear->in, &linear->weight, err);
-    if (code == QD_OK && qd_shards_find(&model->shards, bias) != NULL)
+    bool biased = slot <= QD_SLOT_O ? model->decoder.attention_bias : model->decoder.mlp_bias;
+    if (code == QD_OK && biased)
         code = need_tensor(model, bias, 0, linear->out, &linear->bias, err);
     return code;
 }
@@ -174,12 +175,12 @@ static qd_code read_ends(qd_model *model, qd_error *err)
     if (code != QD_OK)
         return code;
     model->head = model->embedding; /* a missing head means tied, whatever the flag says */
-    if (!tied && qd_shards_find(&model->shards, ops->head) != NULL)
+    if (qd_shards_use(&model->shards, ops->head) != NULL && !tied)
         code = need_tensor(model, ops->head, v, d, &model->head, err);
     return code;
 }
 
-static qd_code read_config(qd_model *model, qd_error *err)
+static qd_code read_numbers(qd_model *model, qd_error *err)
 {
     const json_t *json = model->config_json;
     qd_model_config *c = &model->config;
@@ -195,7 +196,7 @@ static qd_code read_config(qd_model *model, qd_error *err)
     if (code != QD_OK)
         return code;
     if (c->blocks == 0 || c->blocks > MAX_BLOCKS || c->vocabulary == 0)
-        return qd_fail(err, QD_EFORMAT, "config.json: '%s' is missing or out of range",
+        return qd_fail(err, QD_EFORMAT, "'%s' is missing or out of range",
                        c->vocabulary == 0 ? "vocab_size" : "num_hidden_layers");
     c->hidden = model->decoder.hidden;
     const json_t *bos = json_object_get(json, "bos_token_id");
@@ -205,7 +206,12 @@ static qd_code read_config(qd_model *model, qd_error *err)
     return QD_OK;
 }
 
-/* Multimodal wrappers and quantized folders are told apart from plain ones here. */
+static qd_code read_config(qd_model *model, qd_error *err)
+{
+    qd_code code = read_numbers(model, err);
+    return code == QD_OK ? QD_OK : qd_within(err, code, "config.json");
+}
+
 static qd_code check_plain(const qd_model *model, packing how, qd_error *err)
 {
     if (how == STORED && json_object_get(model->config_json, "quantization_config") != NULL)
@@ -215,10 +221,10 @@ static qd_code check_plain(const qd_model *model, packing how, qd_error *err)
 
 static qd_code open_model(const char *dir, packing how, qd_model *model, qd_error *err)
 {
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "config.json");
-    if (path == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
+    QD_AUTO(qd_free_pointer) char *path = NULL;
     qd_code code = qd_dup(dir, &model->dir, err);
+    if (code == QD_OK)
+        code = qd_folder_file(dir, "config.json", &path, err);
     if (code == QD_OK)
         code = qd_json_read_object(path, CONFIG_LIMIT, CONFIG_DEPTH, &model->config_json, err);
     if (code == QD_OK)
@@ -231,6 +237,8 @@ static qd_code open_model(const char *dir, packing how, qd_model *model, qd_erro
         code = read_ends(model, err);
     if (code == QD_OK)
         code = read_blocks(model, how, err);
+    if (code == QD_OK && how == STORED)
+        code = qd_shards_warn_unused(&model->shards, model->arch->ops->ignored_suffixes, err);
     if (code == QD_OK)
         model->config.dtype = model->embedding->dtype->name;
     return code;

@@ -68,7 +68,7 @@ static const qd_rope_scaling table[] = {
     { "llama3", llama3_frequency, needs_llama3 },
     { "yarn", yarn_frequency, needs_factor },
 };
-enum { YARN_ROW = 3 };
+enum { LLAMA3_ROW = 2, YARN_ROW = 3 };
 
 static qd_code find_scaling(const char *name, const qd_rope_scaling **out, qd_error *err)
 {
@@ -80,7 +80,7 @@ static qd_code find_scaling(const char *name, const qd_rope_scaling **out, qd_er
         }
         qd_str_addf(&known, "%s%s", i == 0 ? "" : ", ", table[i].name);
     }
-    return qd_fail(err, QD_EUNSUPPORTED, "config.json: rope type '%s' is not supported; supported are %s", name,
+    return qd_fail(err, QD_EUNSUPPORTED, "rope type '%s' is not supported; supported are %s", name,
                    qd_str_borrow(&known));
 }
 
@@ -113,27 +113,67 @@ static qd_code check_parameters(const qd_rope *rope, const json_t *source, qd_er
 {
     for (size_t i = 0; rope->scaling->required[i] != NULL; i++)
         if (!json_is_number(json_object_get(source, rope->scaling->required[i])))
-            return qd_fail(err, QD_EFORMAT, "config.json: rope type '%s' needs '%s'", rope->scaling->name,
+            return qd_fail(err, QD_EFORMAT, "rope type '%s' needs '%s'", rope->scaling->name,
                            rope->scaling->required[i]);
     if (!(rope->theta > 1) || !(rope->factor > 0) || !isfinite(rope->theta) || !isfinite(rope->factor))
-        return qd_fail(err, QD_EFORMAT, "config.json: rope_theta %g and factor %g make no rotation", rope->theta,
-                       rope->factor);
-    if (rope->scaling == &table[YARN_ROW] && !(rope->original_positions > 0))
-        return qd_fail(err, QD_EFORMAT, "config.json: rope type 'yarn' needs original_max_position_embeddings");
-    if (rope->high_frequency_factor == rope->low_frequency_factor)
-        return qd_fail(err, QD_EFORMAT, "config.json: low_freq_factor equals high_freq_factor");
+        return qd_fail(err, QD_EFORMAT, "rope_theta %g and factor %g make no rotation", rope->theta, rope->factor);
+    bool yarn = rope->scaling == &table[YARN_ROW], llama3 = rope->scaling == &table[LLAMA3_ROW];
+    if ((yarn || llama3) && !(rope->original_positions > 0))
+        return qd_fail(err, QD_EFORMAT, "rope type '%s' needs original_max_position_embeddings above 0",
+                       rope->scaling->name);
+    if (yarn && !(rope->beta_fast > 0 && rope->beta_slow > 0))
+        return qd_fail(err, QD_EFORMAT, "beta_fast %g and beta_slow %g must be above 0", rope->beta_fast,
+                       rope->beta_slow);
+    if (llama3 && !(rope->low_frequency_factor > 0 && rope->high_frequency_factor > rope->low_frequency_factor))
+        return qd_fail(err, QD_EFORMAT, "low_freq_factor %g must be above 0 and below high_freq_factor %g",
+                       rope->low_frequency_factor, rope->high_frequency_factor);
+    return QD_OK;
+}
+
+/* The object that holds the parameters: rope_parameters, rope_scaling, or neither (NULL). */
+static qd_code find_source(const json_t *config, const json_t **out, qd_error *err)
+{
+    static const char *const keys[] = { "rope_parameters", "rope_scaling" };
+    /* Parameters that change the result and that no row here reads; and one object a layer type. */
+    static const char *const unread[] = { "mscale", "mscale_all_dim", "full_attention", "sliding_attention" };
+    *out = NULL;
+    for (size_t i = 0; *out == NULL && i < QD_LENGTH(keys); i++) {
+        const json_t *value = json_object_get(config, keys[i]);
+        if (value != NULL && !json_is_null(value) && !json_is_object(value))
+            return qd_fail(err, QD_EFORMAT, "'%s': an object is wanted, found %s", keys[i], qd_json_type_name(value));
+        *out = json_is_object(value) ? value : NULL;
+    }
+    for (size_t i = 0; i < QD_LENGTH(unread); i++)
+        if (json_object_get(*out, unread[i]) != NULL)
+            return qd_fail(err, QD_EUNSUPPORTED, "rope parameter '%s' is not supported here", unread[i]);
+    return QD_OK;
+}
+
+static qd_code read_dimensions(const json_t *source, const json_t *config, size_t head_dim, size_t *out, qd_error *err)
+{
+    double partial = 1;
+    qd_code code = qd_json_real(config, "partial_rotary_factor", 1, &partial, err);
+    if (code == QD_OK)
+        code = qd_json_real(source, "partial_rotary_factor", partial, &partial, err);
+    if (code != QD_OK)
+        return code;
+    if (!(partial > 0 && partial <= 1))
+        return qd_fail(err, QD_EFORMAT, "partial_rotary_factor %g is not in (0, 1]", partial);
+    *out = (size_t)((double)head_dim * partial);
+    if (*out == 0 || *out % 2 != 0)
+        return qd_fail(err, QD_EFORMAT, "%zu rotary dimensions of a head of %zu; an even number is wanted", *out,
+                       head_dim);
     return QD_OK;
 }
 
 qd_code qd_rope_read(const json_t *config, size_t head_dim, size_t max_positions, qd_rope *out, qd_error *err)
 {
     qd_rope rope = { 0 };
-    const json_t *source = json_object_get(config, "rope_parameters");
-    if (!json_is_object(source))
-        source = json_object_get(config, "rope_scaling");
+    const json_t *source = NULL;
     const char *type = NULL;
-    double partial = 1;
-    qd_code code = qd_json_text(source, "rope_type", NULL, &type, err);
+    qd_code code = find_source(config, &source, err);
+    if (code == QD_OK)
+        code = qd_json_text(source, "rope_type", NULL, &type, err);
     if (code == QD_OK && type == NULL)
         code = qd_json_text(source, "type", "default", &type, err);
     if (code == QD_OK)
@@ -143,22 +183,19 @@ qd_code qd_rope_read(const json_t *config, size_t head_dim, size_t max_positions
     if (code == QD_OK)
         code = check_parameters(&rope, source, err);
     if (code == QD_OK)
-        code = qd_json_real(source, "partial_rotary_factor", 1, &partial, err);
-    if (code != QD_OK)
-        return code;
-    rope.dimensions = (size_t)((double)head_dim * partial);
-    if (!(partial > 0 && partial <= 1) || rope.dimensions == 0 || rope.dimensions % 2 != 0)
-        return qd_fail(err, QD_EFORMAT, "config.json: %zu rotary dimensions of a head of %zu; an even number is wanted",
-                       rope.dimensions, head_dim);
-    *out = rope;
-    return QD_OK;
+        code = read_dimensions(source, config, head_dim, &rope.dimensions, err);
+    if (code == QD_OK)
+        *out = rope;
+    return code;
 }
 
 void qd_rope_tables(const qd_rope *rope, qd_matf out_cosine, qd_matf out_sine)
 {
     double scale = 1;
-    if (rope->scaling == &table[YARN_ROW])
-        scale = rope->attention_factor > 0 ? rope->attention_factor : 0.1 * log(rope->factor) + 1;
+    if (rope->scaling == &table[YARN_ROW] && rope->attention_factor > 0)
+        scale = rope->attention_factor;
+    else if (rope->scaling == &table[YARN_ROW] && rope->factor > 1)
+        scale = 0.1 * log(rope->factor) + 1;
     for (size_t i = 0; i < rope->dimensions / 2; i++) {
         double plain = pow(rope->theta, -2.0 * (double)i / (double)rope->dimensions);
         double frequency = rope->scaling->frequency(rope, i, plain);

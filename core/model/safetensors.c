@@ -11,7 +11,6 @@
 #include "base/mem.h"
 
 enum {
-    HEADER_LIMIT = 16 << 20,
     TENSOR_LIMIT = 1000000,
     HEADER_DEPTH = 4,
     NAME_LIMIT = 512,
@@ -42,6 +41,22 @@ void qd_safetensors_destroy(qd_safetensors *file)
     free(file);
 }
 
+/* Rule 5: jansson reads -0 as the integer 0, other readers refuse it. No number of a header is negative, so a minus sign
+ * outside strings is refused as such. */
+static bool has_minus(const char *text, size_t length)
+{
+    bool in_string = false;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '\\' && in_string)
+            i++;
+        else if (text[i] == '"')
+            in_string = !in_string;
+        else if (text[i] == '-' && !in_string)
+            return true;
+    }
+    return false;
+}
+
 /* Rules 1, 2: the length word and the JSON text. */
 static qd_code read_header(const char *name, const unsigned char *bytes, size_t length, json_t **out, size_t *out_size,
                            qd_error *err)
@@ -50,8 +65,8 @@ static qd_code read_header(const char *name, const unsigned char *bytes, size_t 
     if (length < 8)
         return qd_fail(err, QD_EFORMAT, "'%s': %zu bytes, a safetensors file has at least 8", name, length);
     memcpy(&n, bytes, sizeof n);
-    if (n > HEADER_LIMIT)
-        return qd_fail(err, QD_EFORMAT, "'%s': header of %" PRIu64 " bytes, the limit is %d", name, n, HEADER_LIMIT);
+    if (n > QD_HEADER_LIMIT)
+        return qd_fail(err, QD_EFORMAT, "'%s': header of %" PRIu64 " bytes, the limit is %d", name, n, QD_HEADER_LIMIT);
     if (n > length - 8)
         return qd_fail(err, QD_EFORMAT, "'%s': header of %" PRIu64 " bytes, but the file ends after %zu", name, n,
                        length - 8);
@@ -64,8 +79,20 @@ static qd_code read_header(const char *name, const unsigned char *bytes, size_t 
     qd_code code = qd_json_parse_object(text, used, HEADER_DEPTH, out, err);
     if (code != QD_OK)
         return qd_within(err, code, "'%s': header", name);
+    if (has_minus(text, used)) {
+        json_decref(*out);
+        *out = NULL;
+        return qd_fail(err, QD_EFORMAT, "'%s': header: a negative number", name);
+    }
     *out_size = (size_t)n;
     return QD_OK;
+}
+
+/* C0, DEL, and C1 (U+0080 to U+009F: C2 80 to C2 9F). */
+static bool is_control(const char *at)
+{
+    unsigned char first = (unsigned char)at[0], second = (unsigned char)at[1]; /* at worst the closing NUL */
+    return first < 0x20 || first == 0x7f || (first == 0xc2 && second >= 0x80 && second < 0xa0);
 }
 
 /* Rule 4. */
@@ -76,9 +103,9 @@ static qd_code check_name(const parse *p, const char *name, qd_error *err)
         return qd_fail(err, QD_EFORMAT, "'%s': a tensor name of %zu bytes, allowed are 1 to %d", p->file, length,
                        NAME_LIMIT);
     for (size_t i = 0; i < length; i++)
-        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
-            return qd_fail(err, QD_EFORMAT, "'%s': a tensor name with the control character 0x%02x", p->file,
-                           (unsigned char)name[i]);
+        if (is_control(name + i))
+            return qd_fail(err, QD_EFORMAT, "'%s': a tensor name with a control character (byte 0x%02x at %zu)",
+                           p->file, (unsigned char)name[i], i);
     return QD_OK;
 }
 

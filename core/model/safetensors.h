@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "model/dtype.h"
 
-enum { QD_TENSOR_MAX_RANK = 8 };
+enum { QD_TENSOR_MAX_RANK = 8, QD_HEADER_LIMIT = 16 << 20 /* bytes of JSON */ };
 
 /* A tensor in a mapped file; strings and data live as long as the qd_safetensors. `data` may be unaligned. */
 typedef struct qd_tensor {

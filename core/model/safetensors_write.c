@@ -10,6 +10,18 @@
 #include "base/mem.h"
 #include "model/safetensors.h"
 
+/* Whole bytes that fit in size_t, so that byte_count is right. */
+static qd_code check_size(const qd_tensor_out *t, qd_error *err)
+{
+    uint64_t bits = t->dtype->bits;
+    bool fits = t->rank <= QD_TENSOR_MAX_RANK;
+    for (size_t i = 0; fits && i < t->rank; i++)
+        fits = !__builtin_mul_overflow(bits, t->shape[i], &bits);
+    if (!fits || bits % 8 != 0)
+        return qd_fail(err, QD_ESHAPE, "safetensors: tensor '%s': its shape makes no whole number of bytes", t->name);
+    return QD_OK;
+}
+
 static size_t byte_count(const qd_tensor_out *t)
 {
     size_t elements = 1;
@@ -49,6 +61,9 @@ static qd_code build_header(const qd_tensor_out *const *sorted, size_t count, co
     failed |= json_object_set_new(header, "__metadata__", metadata);
     size_t offset = 0;
     for (size_t i = 0; i < count; i++) {
+        /* A second entry would replace the first in the header while both lie in the data. */
+        if (json_object_get(header, sorted[i]->name) != NULL)
+            return qd_fail(err, QD_EINVAL, "safetensors: two tensors are called '%s'", sorted[i]->name);
         failed |= json_object_set_new(header, sorted[i]->name, entry_of(sorted[i], offset));
         offset += byte_count(sorted[i]);
     }
@@ -56,6 +71,9 @@ static qd_code build_header(const qd_tensor_out *const *sorted, size_t count, co
     if (text == NULL)
         return qd_fail(err, QD_ENOMEM, "safetensors header: out of memory, or a name that is not UTF-8");
     uint64_t length = (strlen(text) + 7) / 8 * 8;
+    if (length > QD_HEADER_LIMIT)
+        return qd_fail(err, QD_ETOOBIG, "safetensors: a header of %llu bytes, the limit is %d",
+                       (unsigned long long)length, QD_HEADER_LIMIT);
     qd_str_add_bytes(out, &length, sizeof length);
     qd_str_add(out, text);
     while ((out->length & 7) != 0 && !out->failed)
@@ -91,6 +109,8 @@ qd_code qd_safetensors_write(const char *path, const qd_tensor_out *tensors, siz
         qsort(sorted, count, sizeof *sorted, by_width_then_name);
     qd_str_addf(&temporary, "%s.tmp.%ld", path, (long)getpid());
     code = qd_str_check(&temporary, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++)
+        code = check_size(&tensors[i], err);
     if (code == QD_OK)
         code = build_header(sorted, count, keys, values, pairs, &header, err);
     if (code == QD_OK)

@@ -1,9 +1,11 @@
 /* shards.c: see shards.h. */
 #include "model/shards.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -20,6 +22,7 @@ void qd_shards_fini(qd_shards *shards)
     free(shards->files);
     qd_names_free(shards->names, shards->file_count);
     free(shards->tensors);
+    free(shards->used);
     qd_names_free(shards->warnings, shards->warning_count);
     *shards = (qd_shards){ 0 };
 }
@@ -29,12 +32,25 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(const qd_tensor *const *)a)->name, (*(const qd_tensor *const *)b)->name);
 }
 
-const qd_tensor *qd_shards_find(const qd_shards *shards, const char *name)
+static const qd_tensor **place_of(const qd_shards *shards, const char *name)
 {
     const qd_tensor key = { .name = name }, *at = &key;
-    const qd_tensor **found =
-        shards->tensor_count == 0 ? NULL : bsearch(&at, shards->tensors, shards->tensor_count, sizeof at, by_name);
+    return shards->tensor_count == 0 ? NULL : bsearch(&at, shards->tensors, shards->tensor_count, sizeof at, by_name);
+}
+
+const qd_tensor *qd_shards_find(const qd_shards *shards, const char *name)
+{
+    const qd_tensor **found = place_of(shards, name);
     return found == NULL ? NULL : *found;
+}
+
+const qd_tensor *qd_shards_use(qd_shards *shards, const char *name)
+{
+    const qd_tensor **found = place_of(shards, name);
+    if (found == NULL)
+        return NULL;
+    shards->used[found - shards->tensors] = 1;
+    return *found;
 }
 
 static qd_code warn(qd_shards *shards, char *text, qd_error *err)
@@ -55,12 +71,78 @@ static qd_code warn(qd_shards *shards, char *text, qd_error *err)
     return QD_OK;
 }
 
-static qd_code add_file(qd_shards *shards, const char *dir, const char *name, qd_error *err)
+/* true when `path`, resolved, lies in `dir`, resolved. */
+static bool lies_in(const char *path, const char *dir)
+{
+    size_t length = strlen(dir);
+    if (length == 1) /* the root folder */
+        return true;
+    return strncmp(path, dir, length) == 0 && path[length] == '/';
+}
+
+static qd_code unresolved(const char *path, qd_error *err)
+{
+    if (errno == ELOOP)
+        return qd_fail(err, QD_EFORMAT, "'%s': symbolic links in a circle", path);
+    return qd_fail_errno(err, "'%s'", path);
+}
+
+qd_code qd_folder_file(const char *dir, const char *name, char **out_path, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
     if (path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    qd_code code = qd_dup(name, &shards->names[shards->file_count], err);
+    QD_AUTO(qd_free_pointer) char *folder = realpath(dir, NULL);
+    if (folder == NULL)
+        return unresolved(dir, err);
+    QD_AUTO(qd_free_pointer) char *file = realpath(path, NULL);
+    if (file == NULL)
+        return unresolved(path, err);
+    if (!lies_in(file, folder))
+        return qd_fail(err, QD_EFORMAT, "'%s' is a symbolic link that leads out of its folder, to '%s'", path, file);
+    struct stat info;
+    if (stat(file, &info) != 0)
+        return qd_fail_errno(err, "'%s'", path);
+    if (!S_ISREG(info.st_mode))
+        return qd_fail(err, QD_EFORMAT, "'%s' is not a regular file", path);
+    *out_path = path;
+    path = NULL;
+    return QD_OK;
+}
+
+static bool ends_in_one(const char *text, const char *const *suffixes)
+{
+    size_t length = strlen(text);
+    for (; *suffixes != NULL; suffixes++) {
+        size_t tail = strlen(*suffixes);
+        if (length >= tail && strcmp(text + length - tail, *suffixes) == 0)
+            return true;
+    }
+    return false;
+}
+
+qd_code qd_shards_warn_unused(qd_shards *shards, const char *const *suffixes, qd_error *err)
+{
+    const char *first = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < shards->tensor_count; i++)
+        if (!shards->used[i] && !ends_in_one(shards->tensors[i]->name, suffixes) && count++ == 0)
+            first = shards->tensors[i]->name;
+    if (count == 0)
+        return QD_OK;
+    qd_str text = { 0 };
+    qd_str_addf(&text, "tensor '%s' has no use in this architecture", first);
+    if (count > 1)
+        qd_str_addf(&text, ", nor have %zu others", count - 1);
+    return warn(shards, qd_str_take(&text), err);
+}
+
+static qd_code add_file(qd_shards *shards, const char *dir, const char *name, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *path = NULL;
+    qd_code code = qd_folder_file(dir, name, &path, err);
+    if (code == QD_OK)
+        code = qd_dup(name, &shards->names[shards->file_count], err);
     if (code != QD_OK)
         return code;
     code = qd_safetensors_open(path, &shards->files[shards->file_count], err);
@@ -72,6 +154,17 @@ static qd_code add_file(qd_shards *shards, const char *dir, const char *name, qd
     return QD_OK;
 }
 
+static qd_code in_two_shards(const qd_shards *shards, const char *name, qd_error *err)
+{
+    size_t first = 0, second;
+    while (qd_safetensors_find(shards->files[first], name) == NULL)
+        first++;
+    for (second = first + 1; qd_safetensors_find(shards->files[second], name) == NULL;)
+        second++;
+    return qd_fail(err, QD_EFORMAT, "tensor '%s' is in two shards, '%s' and '%s'", name, shards->names[first],
+                   shards->names[second]);
+}
+
 /* All tensors of all files, sorted; a name in two files is refused. */
 static qd_code merge(qd_shards *shards, qd_error *err)
 {
@@ -79,6 +172,8 @@ static qd_code merge(qd_shards *shards, qd_error *err)
     for (size_t i = 0; i < shards->file_count; i++)
         total += qd_safetensors_count(shards->files[i]);
     qd_code code = qd_alloc(total, sizeof *shards->tensors, (void **)&shards->tensors, err);
+    if (code == QD_OK)
+        code = qd_alloc(total, sizeof *shards->used, (void **)&shards->used, err);
     if (code != QD_OK)
         return code;
     for (size_t i = 0; i < shards->file_count; i++)
@@ -88,7 +183,7 @@ static qd_code merge(qd_shards *shards, qd_error *err)
         qsort(shards->tensors, total, sizeof *shards->tensors, by_name);
     for (size_t i = 1; i < total; i++)
         if (strcmp(shards->tensors[i - 1]->name, shards->tensors[i]->name) == 0)
-            return qd_fail(err, QD_EFORMAT, "tensor '%s' is in two shards", shards->tensors[i]->name);
+            return in_two_shards(shards, shards->tensors[i]->name, err);
     return QD_OK;
 }
 
@@ -144,12 +239,10 @@ static qd_code check_map(qd_shards *shards, const json_t *index, const json_t *m
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)map, tensor, value)
     {
-        size_t i = 0;
-        while (i < shards->file_count && strcmp(shards->names[i], json_string_value(value)) != 0)
-            i++;
-        if (i == shards->file_count || qd_safetensors_find(shards->files[i], tensor) == NULL)
-            return qd_fail(err, QD_EFORMAT, "%s: tensor '%s' is not in '%s'", index_name, tensor,
-                           json_string_value(value));
+        const char *file = json_string_value(value);
+        char **at = bsearch(&file, shards->names, shards->file_count, sizeof file, compare_texts);
+        if (at == NULL || qd_safetensors_find(shards->files[at - shards->names], tensor) == NULL)
+            return qd_fail(err, QD_EFORMAT, "%s: tensor '%s' is not in '%s'", index_name, tensor, file);
     }
     uint64_t bytes = 0;
     qd_code code = QD_OK;
@@ -203,19 +296,20 @@ static qd_code open_index(const char *dir, const char *path, qd_shards *shards, 
 
 qd_code qd_shards_open(const char *dir, qd_shards *out, qd_error *err)
 {
-    QD_AUTO(qd_free_pointer) char *single = qd_path_join(dir, single_name);
-    QD_AUTO(qd_free_pointer) char *index = qd_path_join(dir, index_name);
+    QD_AUTO(qd_free_pointer) char *index = NULL;
     qd_shards shards = { 0 };
-    qd_code code = single == NULL || index == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
-    if (code == QD_OK && qd_path_exists(single)) {
-        code = reserve(&shards, 1, err);
+    qd_code code = reserve(&shards, 1, err);
+    if (code == QD_OK)
+        code = add_file(&shards, dir, single_name, err);
+    if (code == QD_OK)
+        code = merge(&shards, err);
+    if (code == QD_ENOTFOUND) {
+        qd_shards_fini(&shards);
+        code = qd_folder_file(dir, index_name, &index, err);
         if (code == QD_OK)
-            code = add_file(&shards, dir, single_name, err);
-        if (code == QD_OK)
-            code = merge(&shards, err);
-    } else if (code == QD_OK && qd_path_exists(index))
-        code = open_index(dir, index, &shards, err);
-    else if (code == QD_OK)
+            code = open_index(dir, index, &shards, err);
+    }
+    if (code == QD_ENOTFOUND)
         code = qd_fail(err, QD_ENOTFOUND, "'%s' has neither %s nor %s", dir, single_name, index_name);
     if (code != QD_OK) {
         qd_shards_fini(&shards);

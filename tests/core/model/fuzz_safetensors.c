@@ -1,0 +1,33 @@
+/* fuzz_safetensors.c: any bytes as a safetensors file: refused, or every tensor can be read within the bytes. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "model/safetensors.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    qd_safetensors *file = NULL;
+    qd_error err = { 0 };
+    if (qd_safetensors_parse("fuzz", data, size, &file, &err) != QD_OK) {
+        assert(err.code != QD_OK && err.text[0] != '\0');
+        return 0;
+    }
+    size_t total = 0;
+    for (size_t i = 0; i < qd_safetensors_count(file); i++) {
+        const qd_tensor *t = qd_safetensors_at(file, i);
+        assert(qd_safetensors_find(file, t->name) == t);
+        assert(t->data >= data && t->bytes <= size && (size_t)(t->data - data) <= size - t->bytes);
+        total += t->bytes;
+        float *values = t->dtype->to_floats == NULL ? NULL : malloc((size_t)t->elements * sizeof *values + 1);
+        if (values != NULL)
+            assert(qd_tensor_to_floats(t, values, &err) == QD_OK);
+        free(values);
+        qd_tensor_check_finite(t, &err);
+    }
+    assert(total <= size);
+    qd_safetensors_metadata(file, "format");
+    qd_safetensors_destroy(file);
+    return 0;
+}
