@@ -62,9 +62,12 @@ static qd_code check_values(const qd_layer_input *input, qd_error *err)
             if (!isfinite(qd_cmatf_row(input->w, i)[j]))
                 return qd_fail(err, QD_ENUMERIC, "weight (%zu, %zu) is not finite", i, j);
         for (size_t g = 0; g < input->grid->groups; g++) {
-            float scale = qd_matf_row(input->grid->scale.view, i)[g];
-            if (!(scale > 0.0f && isfinite(scale)) || !isfinite(qd_matf_row(input->grid->zero.view, i)[g]))
-                return qd_fail(err, QD_ENUMERIC, "scale (%zu, %zu) is not positive and finite", i, g);
+            float scale = qd_matf_row(input->grid->scale.view, i)[g], zero = qd_matf_row(input->grid->zero.view, i)[g];
+            if (!(scale > 0.0f && isfinite(scale)))
+                return qd_fail(err, QD_ENUMERIC, "scale (%zu, %zu) is %g, not positive and finite", i, g,
+                               (double)scale);
+            if (!isfinite(zero))
+                return qd_fail(err, QD_ENUMERIC, "zero (%zu, %zu) is not finite", i, g);
         }
     }
     return QD_OK;
@@ -86,12 +89,13 @@ qd_code qd_layer_round(const qd_algorithm *algorithm, const qd_layer_input *inpu
         if (out_codes[i] > span)
             return qd_fail(err, QD_EINTERNAL, "algorithm '%s': code %d of 0..%d at %zu", algorithm->name, out_codes[i],
                            span, i);
+    if (!isfinite(certificate.energy_sq) || !isfinite(certificate.overload_bound_sq) ||
+        !isfinite(certificate.output_sq)) /* values too large for the arithmetic, not a broken bound */
+        return qd_fail(err, QD_ENUMERIC, "algorithm '%s': error %g (bound %g) of output %g is not finite",
+                       algorithm->name, certificate.energy_sq, certificate.overload_bound_sq, certificate.output_sq);
     if (certificate.status == QD_VIOLATED)
         return qd_fail(err, QD_EINTERNAL, "algorithm '%s': energy %g is over its bound %g", algorithm->name,
                        certificate.energy_sq, certificate.overload_bound_sq);
-    if (!isfinite(certificate.energy_sq) || !isfinite(certificate.output_sq))
-        return qd_fail(err, QD_ENUMERIC, "algorithm '%s': error %g of output %g is not finite", algorithm->name,
-                       certificate.energy_sq, certificate.output_sq);
     *out = certificate;
     return QD_OK;
 }

@@ -14,6 +14,8 @@ enum { SAMPLE = 8 };
 /* Energies below this fraction of the output are rounding noise of the weights themselves: no relative residual there. */
 #define NOISE_FLOOR_FLOAT64 1e-12
 #define NOISE_FLOOR_FLOAT32 1e-10
+/* H_lambda form minus lambda ||.||^2: below this fraction of the form the difference is rounding. */
+#define CANCELLATION 1e-13
 /* sqnr_db of a layer without any error. */
 #define SQNR_CAP_DB 300.0
 
@@ -102,6 +104,13 @@ double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps)
     return bound;
 }
 
+/* x H x^T from x H_lambda x^T and lambda ||x||^2. */
+static double undamped(double damped, double shift)
+{
+    double difference = damped - shift;
+    return fabs(difference) <= CANCELLATION * damped ? 0.0 : difference;
+}
+
 static void fill_sums(const qd_evidence *e, qd_certificate *out)
 {
     for (size_t i = 0; i < out->out; i++) {
@@ -115,7 +124,7 @@ static void fill_sums(const qd_evidence *e, qd_certificate *out)
     }
     out->bound_sq = e->bound_sq;
     out->expected_sq = e->expected_sq;
-    out->error_sq = out->energy_sq - out->lambda * out->weight_error_sq;
+    out->error_sq = undamped(out->energy_sq, out->lambda * out->weight_error_sq);
     out->ratio = out->bound_sq > 0.0 ? sqrt(out->energy_sq / out->bound_sq) : 0.0;
 }
 
@@ -134,7 +143,7 @@ static qd_code fill_output(const qd_evidence *e, double *targets, qd_certificate
             norm += value * value;
         }
     }
-    out->output_sq = fmax(0.0, damped - out->lambda * norm);
+    out->output_sq = fmax(0.0, undamped(damped, out->lambda * norm));
     if (out->output_sq > 0.0)
         out->relative_error = sqrt(fmax(0.0, out->error_sq) / out->output_sq);
     out->sqnr_db = SQNR_CAP_DB;

@@ -8,7 +8,7 @@
 #include "linalg/chol.h"
 #include "quant/factor_rows.h"
 
-/* What stands for lambda = 0 once it failed, as a fraction of the mean diagonal. */
+/* The least a failed lambda is raised to, as a fraction of the mean diagonal: 0 and tiny ones would never get there. */
 #define FIRST_RESORT 1e-8
 
 enum { ROWS_PER_TASK = 64 };
@@ -52,6 +52,22 @@ static qd_code gather_rows(void *ctx, size_t index, size_t worker, qd_error *err
     return QD_OK;
 }
 
+/* A squared pivot below I eps max H_jj is what rounding left of zero: C would be noise there, and 1 / C_jj the feedback. */
+static qd_code check_pivots(const qd_factor *factor, double lambda, qd_error *err)
+{
+    double largest = 0.0;
+    for (size_t t = 0; t < factor->features; t++)
+        largest = fmax(largest, qd_matd_row(factor->hessian.view, t)[t] + lambda);
+    double least = (double)factor->features * 0x1p-52 * largest;
+    for (size_t t = 0; t < factor->features; t++) {
+        double pivot = qd_matd_row(factor->c.view, t)[t];
+        if (pivot * pivot <= least)
+            return qd_fail(err, QD_ENUMERIC, "squared pivot %zu of %zu, %g, is lost in rounding", t, factor->features,
+                           pivot * pivot);
+    }
+    return QD_OK;
+}
+
 /* algorithms.md §5 and factor.h: lambda, then 10 lambda, ... each try from the undamped H. */
 static qd_code escalate(qd_factor *factor, double lambda, double mean, qd_error *err)
 {
@@ -59,6 +75,8 @@ static qd_code escalate(qd_factor *factor, double lambda, double mean, qd_error 
     qd_error last = { 0 };
     for (unsigned step = 0; step <= QD_LADDER_STEPS; step++) {
         qd_code code = qd_chol_reversed(h, lambda, factor->c.view, &last);
+        if (code == QD_OK)
+            code = check_pivots(factor, lambda, &last);
         if (code == QD_OK) {
             factor->lambda = lambda;
             factor->lambda_relative = lambda / mean;
@@ -71,7 +89,7 @@ static qd_code escalate(qd_factor *factor, double lambda, double mean, qd_error 
             return code;
         }
         if (step < QD_LADDER_STEPS)
-            lambda = lambda > 0.0 ? 10.0 * lambda : FIRST_RESORT * fabs(mean);
+            lambda = fmax(10.0 * lambda, FIRST_RESORT * mean);
     }
     return qd_fail(err, QD_ENUMERIC,
                    "hessian: not positive definite even with lambda = %g (%g of its mean diagonal): %s", lambda,

@@ -48,8 +48,8 @@ typedef struct qd_factor {
     qd_matd_buf hessian;            /* H (undamped) permuted into processing order */
     double trace;                   /* tr H, undamped */
 } qd_factor;
-/* Escalates lambda x10 up to QD_LADDER_STEPS times; QD_ENUMERIC (with lambda and pivot) when all fail, or when H has a value that is
- * not finite. */
+/* Escalates lambda x10 (to at least 1e-8 of the mean diagonal) up to QD_LADDER_STEPS times, when a pivot is not positive or lost in
+ * rounding; QD_ENUMERIC (with lambda and pivot) when all fail, or when H has a value that is not finite. */
 qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
                          qd_pool *pool, qd_factor **out, qd_error *err);
 void qd_factor_destroy(qd_factor *factor);

@@ -9,7 +9,7 @@
 extern const qd_order qd_order_natural, qd_order_norm_descending;
 extern const qd_regularizer qd_regularizer_mean_diagonal;
 
-/* Mean of H_jj over live columns (H_jj != 0); 1 when there is none, so that damping stays positive. */
+/* Mean of |H_jj| over live columns (H_jj != 0); 1 when there is none, so that damping stays positive. */
 double qd_mean_diagonal(qd_cmatd hessian);
 
 #endif

@@ -21,7 +21,8 @@ double qd_mean_diagonal(qd_cmatd hessian)
     size_t live = 0;
     for (size_t j = 0; j < hessian.rows; j++) {
         double value = qd_cmatd_row(hessian, j)[j];
-        sum += value;
+        sum += fabs(
+            value); /* a negative entry is no second moment: the ladder of factor.h decides, not a negative lambda */
         live += value != 0.0;
     }
     return live == 0 ? 1.0 : sum / (double)live;

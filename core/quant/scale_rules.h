@@ -12,7 +12,7 @@ extern const qd_scale_rule qd_scale_minmax, qd_scale_mse;
 /* Codes and statistic of one group. */
 typedef struct qd_group_stat {
     double low, high; /* codes */
-    double range;     /* max|w| (QD_ZERO_NONE) or max w - lo, at least 1e-4 */
+    double range;     /* max|w| (QD_ZERO_NONE) or max w - lo (max(max w, 0) - lo for an integer zero), at least 1e-4 */
     double lowest;    /* |lo|, lo = min(min w, 0); 0 for QD_ZERO_NONE */
 } qd_group_stat;
 qd_group_stat qd_group_measure(const qd_grid_spec *spec, const float *weights, size_t count);
