@@ -22,6 +22,7 @@ static const struct {
     { "config.json", QD_ROLE_CONFIG },
     { "manifest.json", QD_ROLE_RECORD },
     { "certificate.json", QD_ROLE_RECORD },
+    { "recipe.json", QD_ROLE_RECORD },
     { "artifacts.tar", QD_ROLE_RECORD },
     { "*.safetensors", QD_ROLE_WEIGHTS },
     { "*.safetensors.index.json", QD_ROLE_WEIGHTS },
