@@ -1,0 +1,90 @@
+/* job_json.c: see job_json.h. */
+#include "api/job_json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/text.h"
+
+enum { ID_LENGTH = 26, LINK_LENGTH = 64 };
+
+int qd_job_id_ok(const char *id)
+{
+    return strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789") == ID_LENGTH && id[ID_LENGTH] == '\0';
+}
+
+static void set_link(json_t *links, const char *name, const char *id, const char *tail)
+{
+    char path[LINK_LENGTH];
+    snprintf(path, sizeof path, "/jobs/%s%s", id, tail);
+    json_object_set_new(links, name, json_string(path));
+}
+
+/* Only what answers now: no artifacts before the job has succeeded. */
+static json_t *print_links(const qd_job *job)
+{
+    json_t *links = json_object();
+    int succeeded = strcmp(job->state, "succeeded") == 0;
+    set_link(links, "self", job->id, "");
+    set_link(links, "layers", job->id, "/layers");
+    set_link(links, "events", job->id, "/events");
+    set_link(links, "log", job->id, "/log");
+    if (succeeded) {
+        set_link(links, "artifacts", job->id, "/artifacts");
+        set_link(links, "certificate", job->id, "/certificate");
+    } else if (job->finished_ms == 0)
+        set_link(links, "cancel", job->id, "/cancel");
+    else
+        set_link(links, "retry", job->id, "/retry");
+    return links;
+}
+
+static void set_borrowed(json_t *object, const char *key, json_t *value)
+{
+    json_object_set_new(object, key, value == NULL ? json_null() : json_incref(value));
+}
+
+json_t *qd_job_print(const qd_job *job)
+{
+    json_t *object = json_object();
+    if (object == NULL)
+        return NULL;
+    json_object_set_new(object, "id", json_string(job->id));
+    json_object_set_new(object, "name", qd_text_print(job->name));
+    json_object_set_new(object, "tags", json_is_object(job->tags) ? json_incref(job->tags) : json_object());
+    json_object_set_new(object, "state", json_string(job->state));
+    json_object_set_new(object, "created_at", qd_time_print(job->created_ms));
+    json_object_set_new(object, "started_at", qd_time_print(job->started_ms));
+    json_object_set_new(object, "finished_at", qd_time_print(job->finished_ms));
+    json_object_set_new(object, "attempt", json_integer(job->attempt));
+    json_object_set_new(object, "resumed", json_integer(job->resumed));
+    set_borrowed(object, "request", job->request);
+    set_borrowed(object, "resolved", job->resolved);
+    set_borrowed(object, "progress", job->progress);
+    set_borrowed(object, "result", job->result);
+    set_borrowed(object, "problem", job->problem);
+    json_object_set_new(object, "links", print_links(job));
+    return object;
+}
+
+json_t *qd_job_page_print(const qd_job *jobs, size_t count, int has_more)
+{
+    json_t *data = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(data, qd_job_print(&jobs[i]));
+    json_t *cursor = has_more && count > 0 ? json_string(jobs[count - 1].id) : json_null();
+    return json_pack("{s:o, s:b, s:o}", "data", data, "has_more", has_more, "next_cursor", cursor);
+}
+
+json_t *qd_list_print_take(json_t *array)
+{
+    return json_pack("{s:o}", "data", array);
+}
+
+json_t *qd_event_page_print_take(json_t *events, size_t limit)
+{
+    int has_more = json_array_size(events) > limit;
+    while (json_array_size(events) > limit)
+        json_array_remove(events, json_array_size(events) - 1);
+    return json_pack("{s:o, s:b}", "data", events, "has_more", has_more);
+}

@@ -1,0 +1,39 @@
+/* handlers.h: the handlers of the route table, by resource file.
+ * Room: server/http. May use: core, jobs, api. Never: MHD.
+ * Threads: any, several at once. */
+#ifndef QD_HTTP_HANDLERS_H
+#define QD_HTTP_HANDLERS_H
+
+#include "http/route.h"
+
+#define QD_HANDLER(name) qd_code name(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
+
+/* jobs_write.c */
+QD_HANDLER(qd_post_job);
+QD_HANDLER(qd_cancel_job);
+QD_HANDLER(qd_retry_job);
+QD_HANDLER(qd_delete_job);
+/* jobs_read.c */
+QD_HANDLER(qd_list_jobs);
+QD_HANDLER(qd_get_job);
+QD_HANDLER(qd_get_layers);
+QD_HANDLER(qd_get_certificate);
+/* events.c */
+QD_HANDLER(qd_get_events);
+/* files.c */
+QD_HANDLER(qd_get_manifest);
+QD_HANDLER(qd_get_artifact);
+QD_HANDLER(qd_get_log);
+/* health.c */
+QD_HANDLER(qd_get_live);
+QD_HANDLER(qd_get_ready);
+/* metrics.c */
+QD_HANDLER(qd_get_metrics);
+/* document.c */
+QD_HANDLER(qd_get_document);
+QD_HANDLER(qd_get_page);
+
+/* 200 (or `status`) with the job as it is now, and its ETag. */
+qd_code qd_reply_job(const qd_app *app, const char *id, unsigned status, qd_reply *reply, qd_error *err);
+
+#endif

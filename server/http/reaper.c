@@ -1,0 +1,127 @@
+/* reaper.c: see reaper.h. */
+#include "http/reaper.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct qd_reaper_socket {
+    qd_reaper_socket *previous, *next;
+    int fd;
+    double deadline; /* 0 = none */
+};
+
+struct qd_reaper {
+    pthread_mutex_t mutex;
+    pthread_cond_t stop;
+    pthread_t thread;
+    bool closing;
+    qd_reaper_socket *first;
+    atomic_uint_fast64_t *cut;
+};
+
+static void reap_locked(qd_reaper *reaper)
+{
+    double now = qd_clock_seconds();
+    for (qd_reaper_socket *s = reaper->first; s != NULL; s = s->next)
+        if (s->deadline > 0 && now > s->deadline) {
+            shutdown(s->fd, SHUT_RDWR);
+            s->deadline = 0;
+            atomic_fetch_add(reaper->cut, 1);
+        }
+}
+
+static void *run_reaper(void *ctx)
+{
+    qd_reaper *reaper = ctx;
+    pthread_mutex_lock(&reaper->mutex);
+    while (!reaper->closing) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec++;
+        pthread_cond_timedwait(&reaper->stop, &reaper->mutex, &until);
+        reap_locked(reaper);
+    }
+    pthread_mutex_unlock(&reaper->mutex);
+    return NULL;
+}
+
+qd_reaper_socket *qd_reaper_add(qd_reaper *reaper, int fd)
+{
+    qd_reaper_socket *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->fd = fd;
+    pthread_mutex_lock(&reaper->mutex);
+    s->next = reaper->first;
+    if (s->next != NULL)
+        s->next->previous = s;
+    reaper->first = s;
+    pthread_mutex_unlock(&reaper->mutex);
+    return s;
+}
+
+void qd_reaper_remove(qd_reaper *reaper, qd_reaper_socket *s)
+{
+    pthread_mutex_lock(&reaper->mutex);
+    if (s->next != NULL)
+        s->next->previous = s->previous;
+    *(s->previous == NULL ? &reaper->first : &s->previous->next) = s->next;
+    pthread_mutex_unlock(&reaper->mutex);
+    free(s);
+}
+
+void qd_reaper_arm(qd_reaper *reaper, qd_reaper_socket *s, double seconds)
+{
+    if (s == NULL)
+        return;
+    pthread_mutex_lock(&reaper->mutex);
+    s->deadline = seconds > 0 ? qd_clock_seconds() + seconds : 0;
+    pthread_mutex_unlock(&reaper->mutex);
+}
+
+qd_code qd_reaper_create(atomic_uint_fast64_t *cut, qd_reaper **out, qd_error *err)
+{
+    qd_reaper *reaper = NULL;
+    pthread_condattr_t attributes;
+    qd_code code = qd_alloc(1, sizeof *reaper, (void **)&reaper, err);
+    if (code != QD_OK)
+        return code;
+    reaper->cut = cut;
+    pthread_mutex_init(&reaper->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&reaper->stop, &attributes);
+    pthread_condattr_destroy(&attributes);
+    int failed = pthread_create(&reaper->thread, NULL, run_reaper, reaper);
+    if (failed != 0) {
+        pthread_cond_destroy(&reaper->stop);
+        pthread_mutex_destroy(&reaper->mutex);
+        free(reaper);
+        return qd_fail(err, QD_EIO, "deadlines: no thread: %s", strerror(failed));
+    }
+    *out = reaper;
+    return QD_OK;
+}
+
+void qd_reaper_destroy(qd_reaper *reaper)
+{
+    if (reaper == NULL)
+        return;
+    pthread_mutex_lock(&reaper->mutex);
+    reaper->closing = true;
+    pthread_cond_signal(&reaper->stop);
+    pthread_mutex_unlock(&reaper->mutex);
+    pthread_join(reaper->thread, NULL);
+    assert(reaper->first == NULL);
+    pthread_cond_destroy(&reaper->stop);
+    pthread_mutex_destroy(&reaper->mutex);
+    free(reaper);
+}

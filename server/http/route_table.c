@@ -1,0 +1,50 @@
+/* route_table.c: the list of routes. schema/openapi.json holds the same rows. */
+#include <assert.h>
+
+#include "http/counters.h"
+#include "http/handlers.h"
+
+enum { MEBIBYTE = 1 << 20 };
+
+static const char *const list_parameters[] = { "state", "tag", "limit", "cursor", NULL };
+static const char *const event_parameters[] = { "after", "limit", NULL };
+
+/* method, pattern, handler, parameters, body limit, where, summary */
+static const qd_route routes[] = {
+    { QD_POST, "/jobs", qd_post_job, NULL, MEBIBYTE, QD_AWAY, "Create a job" },
+    { QD_GET, "/jobs", qd_list_jobs, list_parameters, 0, QD_INLINE, "List jobs, newest first" },
+    { QD_GET, "/jobs/{id}", qd_get_job, NULL, 0, QD_INLINE, "One job" },
+    { QD_DELETE, "/jobs/{id}", qd_delete_job, NULL, 0, QD_AWAY, "Delete a finished job and its files" },
+    { QD_POST, "/jobs/{id}/cancel", qd_cancel_job, NULL, 0, QD_AWAY, "Cancel a job" },
+    { QD_POST, "/jobs/{id}/retry", qd_retry_job, NULL, MEBIBYTE, QD_AWAY,
+      "Try a job again from its last finished layer" },
+    { QD_GET, "/jobs/{id}/layers", qd_get_layers, NULL, 0, QD_AWAY, "The finished layers with their certificates" },
+    { QD_GET, "/jobs/{id}/events", qd_get_events, event_parameters, 0, QD_AWAY,
+      "The job's events, as a list or a stream" },
+    { QD_GET, "/jobs/{id}/artifacts", qd_get_manifest, NULL, 0, QD_AWAY, "The manifest of the artifact" },
+    { QD_GET, "/jobs/{id}/artifacts/{path}", qd_get_artifact, NULL, 0, QD_AWAY, "One file of the artifact" },
+    { QD_GET, "/jobs/{id}/certificate", qd_get_certificate, NULL, 0, QD_AWAY, "The certificate document" },
+    { QD_GET, "/jobs/{id}/log", qd_get_log, NULL, 0, QD_AWAY, "The run's log" },
+    { QD_GET, "/catalog", qd_get_document, NULL, 0, QD_INLINE, "Every choice a job may make, with its parameters" },
+    { QD_GET, "/livez", qd_get_live, NULL, 0, QD_INLINE, "Is the service alive?" },
+    { QD_GET, "/readyz", qd_get_ready, NULL, 0, QD_AWAY, "Can the service take and run jobs?" },
+    { QD_GET, "/metrics", qd_get_metrics, NULL, 0, QD_AWAY, "Measurements as Prometheus text" },
+    { QD_GET, "/openapi.json", qd_get_document, NULL, 0, QD_INLINE, "This contract" },
+    { QD_GET, "/schema/job.json", qd_get_document, NULL, 0, QD_INLINE, "JSON Schema of a job request" },
+    { QD_GET, "/", qd_get_page, NULL, 0, QD_INLINE, "The dashboard" },
+    { QD_GET, "/app.js", qd_get_document, NULL, 0, QD_INLINE, "The dashboard's script" },
+    { QD_GET, "/style.css", qd_get_document, NULL, 0, QD_INLINE, "The dashboard's style" },
+    { QD_GET, "/icon.svg", qd_get_document, NULL, 0, QD_INLINE, "The dashboard's icon" },
+};
+
+static_assert(QD_LENGTH(routes) < QD_COUNTED_ROUTES, "every route has its counters, and one is left for none");
+
+const qd_route *qd_route_at(size_t index)
+{
+    return index < QD_LENGTH(routes) ? &routes[index] : NULL;
+}
+
+size_t qd_route_index(const qd_route *route)
+{
+    return route == NULL ? QD_COUNTED_ROUTES - 1 : (size_t)(route - routes);
+}

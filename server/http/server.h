@@ -1,0 +1,36 @@
+/* server.h: the HTTP service: start, port, stop.
+ * Room: server/http. May use: core, jobs, api, libmicrohttpd. The only room that includes microhttpd.h.
+ * Threads: start and stop from one thread, and not from a request.
+ * Source: api.md, server.md §1. */
+#ifndef QD_HTTP_SERVER_H
+#define QD_HTTP_SERVER_H
+
+#include <stdint.h>
+
+#include "jobs/service.h"
+
+typedef struct qd_http qd_http;
+
+/* Limits of 0 mean the default in brackets. */
+typedef struct qd_http_config {
+    const char *host; /* a literal address, or "localhost" */
+    uint16_t port;    /* 0 = pick one */
+    qd_service *service;
+    qd_service_log log;
+    unsigned connections;             /* at once [8000] */
+    unsigned connections_per_address; /* [no limit: behind a proxy every client has the proxy's address] */
+    unsigned streams;                 /* event streams at once [2000] */
+    unsigned downloads;               /* artifact files being sent at once [64] */
+    double header_seconds;            /* from connect, or the end of the request before, to the whole header [10] */
+    double body_seconds;              /* from header to the whole body [15] */
+    double idle_seconds;              /* a connection that moves nothing [30] */
+    double heartbeat_seconds;         /* comment line on an idle event stream [15] */
+} qd_http_config;
+
+/* Listens when it returns. QD_EINVAL: host is no address; QD_EIO: the address cannot be bound. */
+qd_code qd_http_start(const qd_http_config *config, qd_http **out, qd_error *err);
+uint16_t qd_http_port(const qd_http *http);
+/* Refuses new connections, ends event streams, lets replies in flight finish (5 s at most), stops; NULL is fine. */
+void qd_http_stop(qd_http *http);
+
+#endif
