@@ -25,7 +25,7 @@ void qd_parts_fini(qd_parts *parts)
     *parts = (qd_parts){ 0 };
 }
 
-static qd_code parse_token(const json_t *entry, qd_added_token *out, qd_error *err)
+static qd_code parse_token(const json_t *entry, const qd_vocab *vocab, qd_added_token *out, qd_error *err)
 {
     const char *content;
     size_t id;
@@ -39,7 +39,8 @@ static qd_code parse_token(const json_t *entry, qd_added_token *out, qd_error *e
     if (content[0] == '\0' || strlen(content) > LONGEST_CONTENT)
         return qd_fail(err, QD_EFORMAT, "token %zu: 'content' of %zu bytes; 1 to %d are allowed", id, strlen(content),
                        LONGEST_CONTENT);
-    out->id = (uint32_t)id;
+    if (!qd_vocab_find(vocab, content, strlen(content), &out->id))
+        out->id = (uint32_t)id;
     code = qd_json_bool(entry, "special", false, &out->special, err);
     if (code == QD_OK)
         code = qd_json_bool(entry, "normalized", !out->special, &out->normalized, err);
@@ -67,7 +68,8 @@ static qd_code register_token(qd_added_tokens *tokens, size_t index, const qd_ch
     return qd_trie_add(&tokens->normalized, qd_piece_text(&text, 0), text.items[0].length, (int32_t)index, err);
 }
 
-qd_code qd_added_tokens_parse(const json_t *list, const qd_chain *normalizer, qd_added_tokens *out, qd_error *err)
+qd_code qd_added_tokens_parse(const json_t *list, const qd_vocab *vocab, const qd_chain *normalizer,
+                              qd_added_tokens *out, qd_error *err)
 {
     if (list == NULL || json_is_null(list))
         return QD_OK;
@@ -81,7 +83,7 @@ qd_code qd_added_tokens_parse(const json_t *list, const qd_chain *normalizer, qd
     {
         if (code != QD_OK)
             break;
-        code = parse_token(entry, &out->items[i], err);
+        code = parse_token(entry, vocab, &out->items[i], err);
         if (code == QD_OK) {
             out->count = i + 1;
             code = register_token(out, i, normalizer, err);

@@ -24,8 +24,10 @@ typedef struct qd_added_tokens {
 } qd_added_tokens;
 
 void qd_added_tokens_fini(qd_added_tokens *tokens);
-/* `list` may be NULL or null. Normalized tokens go through `normalizer` first. */
-qd_code qd_added_tokens_parse(const json_t *list, const qd_chain *normalizer, qd_added_tokens *out, qd_error *err);
+/* `list` may be NULL or null. A token that `vocab` has too keeps its id there, as the usual readers do, whatever the
+ * list says. Normalized tokens go through `normalizer` first. */
+qd_code qd_added_tokens_parse(const json_t *list, const qd_vocab *vocab, const qd_chain *normalizer,
+                              qd_added_tokens *out, qd_error *err);
 /* NULL: none. */
 const qd_added_token *qd_added_tokens_find(const qd_added_tokens *tokens, const char *content);
 const qd_added_token *qd_added_tokens_by_id(const qd_added_tokens *tokens, uint32_t id);

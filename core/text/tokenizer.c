@@ -37,7 +37,7 @@ static qd_code parse_steps(qd_tokenizer *t, const json_t *file, qd_error *err)
     if (code == QD_OK)
         code = qd_chain_parse(&qd_decoders, decoder, &t->decoder, err);
     if (code == QD_OK)
-        code = qd_added_tokens_parse(json_object_get(file, "added_tokens"), &t->normalizer, &t->added, err);
+        code = qd_added_tokens_parse(json_object_get(file, "added_tokens"), &t->vocab, &t->normalizer, &t->added, err);
     if (code == QD_OK)
         code = qd_post_processor_parse(json_object_get(file, "post_processor"), &t->post, err);
     t->decodes_plainly = decoder == NULL || json_is_null(decoder);
