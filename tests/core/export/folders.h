@@ -284,4 +284,21 @@ static inline void scene_close(scene *s)
     free(s);
 }
 
+/* A scene over a fresh tiny source, whose folder goes to `source`; written: an artifact that passes its check. */
+static inline scene *tiny_scene(char *source, tiny m, const char *format, qd_grid_spec spec)
+{
+    folder_make(source);
+    tiny_write(source, m);
+    return scene_open(source, format, spec);
+}
+
+static inline scene *written_scene(char *source, tiny m, const char *format, qd_grid_spec spec)
+{
+    qd_error err = { 0 };
+    scene *s = tiny_scene(source, m, format, spec);
+    check_ok(scene_write(s, &err));
+    check_ok(scene_check(s, &err));
+    return s;
+}
+
 #endif
