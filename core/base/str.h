@@ -22,7 +22,7 @@ void qd_str_fini(qd_str *s);
 void qd_str_add(qd_str *s, const char *text);
 void qd_str_add_bytes(qd_str *s, const void *bytes, size_t length);
 void qd_str_addf(qd_str *s, const char *format, ...) QD_PRINTF(2, 3);
-void qd_str_vaddf(qd_str *s, const char *format, va_list args);
+void qd_str_vaddf(qd_str *s, const char *format, va_list args) QD_PRINTF(2, 0);
 /* Forgets the content, keeps the memory. */
 void qd_str_clear(qd_str *s);
 /* QD_ENOMEM when any append failed. */
