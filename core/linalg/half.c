@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3") /* vectorize the runs */
+#endif
+
 static uint32_t bits_of(float value)
 {
     uint32_t bits;

@@ -34,6 +34,17 @@ INLINE float exp_one(float x)
     return x < -87.0f ? 0.0f : p * scale;
 }
 
+bool qd_all_finite(const float *values, size_t count)
+{
+    uint32_t bad = 0; /* an exponent of all ones; no branch, so that it vectorizes */
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    return bad == 0;
+}
+
 INLINE float row_max(const float *row, size_t count)
 {
     float lane[LANES];

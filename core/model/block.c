@@ -28,13 +28,20 @@ void qd_block_destroy(qd_block *block)
     free(block);
 }
 
-/* A 1 x n row from a tensor, checked finite. */
+/* Widens a tensor; only where a value is not finite is it read again, to name the element. */
+static qd_code load_finite(const qd_tensor *tensor, float *out, qd_error *err)
+{
+    qd_code code = qd_tensor_to_floats(tensor, out, err);
+    if (code != QD_OK || qd_all_finite(out, (size_t)tensor->elements))
+        return code;
+    return qd_tensor_check_finite(tensor, err);
+}
+
+/* A 1 x n row from a tensor. */
 static qd_code load_row(const qd_tensor *tensor, qd_matf_buf *out, qd_error *err)
 {
-    qd_code code = qd_tensor_check_finite(tensor, err);
-    if (code == QD_OK)
-        code = qd_matf_buf_init(out, 1, (size_t)tensor->elements, err);
-    return code == QD_OK ? qd_tensor_to_floats(tensor, out->view.data, err) : code;
+    qd_code code = qd_matf_buf_init(out, 1, (size_t)tensor->elements, err);
+    return code == QD_OK ? load_finite(tensor, out->view.data, err) : code;
 }
 
 static qd_code load_dense(const qd_model *model, size_t index, const qd_overlay *overlay, qd_dense *out, qd_error *err)
@@ -45,11 +52,8 @@ static qd_code load_dense(const qd_model *model, size_t index, const qd_overlay 
         code = overlay->weight(overlay->ctx, index, linear, out->weight.view, err);
     else if (code == QD_OK && linear->weight == NULL)
         code = qd_fail(err, QD_ENOTFOUND, "'%s' has no stored weight", linear->name);
-    else if (code == QD_OK) {
-        code = qd_tensor_check_finite(linear->weight, err);
-        if (code == QD_OK)
-            code = qd_tensor_to_floats(linear->weight, out->weight.view.data, err);
-    }
+    else if (code == QD_OK)
+        code = load_finite(linear->weight, out->weight.view.data, err);
     if (code == QD_OK && linear->bias != NULL)
         code = load_row(linear->bias, &out->bias, err);
     return code;

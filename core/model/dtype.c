@@ -17,12 +17,14 @@ static void f64_to_floats(const void *from, size_t count, float *out)
 
 static void f32_to_floats(const void *from, size_t count, float *out)
 {
-    memcpy(out, from, count * sizeof *out);
+    if (count > 0) /* an empty tensor may come with no memory */
+        memcpy(out, from, count * sizeof *out);
 }
 
 static void floats_to_f32(const float *from, size_t count, void *out)
 {
-    memcpy(out, from, count * sizeof *from);
+    if (count > 0)
+        memcpy(out, from, count * sizeof *from);
 }
 
 static void floats_to_bf16(const float *from, size_t count, void *out)

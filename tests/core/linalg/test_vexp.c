@@ -108,6 +108,25 @@ static void a_nan_in_a_row_comes_out_as_nan(void **state)
         }
 }
 
+static void one_value_that_is_not_finite_is_found_anywhere(void **state)
+{
+    (void)state;
+    float values[70];
+    for (size_t i = 0; i < 70; i++)
+        values[i] = i % 2 ? 3.4028235e38f : -1e-45f;
+    for (size_t count = 0; count <= 70; count++)
+        assert_true(qd_all_finite(values, count));
+    const float bad[] = { NAN, INFINITY, -INFINITY };
+    for (size_t at = 0; at < 70; at++)
+        for (size_t k = 0; k < 3; k++) {
+            float kept = values[at];
+            values[at] = bad[k];
+            assert_false(qd_all_finite(values, 70));
+            assert_true(qd_all_finite(values, at));
+            values[at] = kept;
+        }
+}
+
 static void silu_is_the_definition(void **state)
 {
     (void)state;
@@ -137,6 +156,7 @@ int main(void)
         cmocka_unit_test(soft_max_is_the_definition_at_every_length),
         cmocka_unit_test(extreme_rows_stay_finite),
         cmocka_unit_test(a_nan_in_a_row_comes_out_as_nan),
+        cmocka_unit_test(one_value_that_is_not_finite_is_found_anywhere),
         cmocka_unit_test(silu_is_the_definition),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
