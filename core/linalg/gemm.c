@@ -40,6 +40,13 @@ void qd_gemm_f64(qd_transpose ta, qd_transpose tb, double alpha, qd_cmatd a, qd_
                 leading(a.ld), b.data, leading(b.ld), beta, out.data, leading(out.ld));
 }
 
+void qd_syrk_f32(qd_cmatf a, qd_matf out)
+{
+    assert(out.rows == a.cols && out.cols == a.cols);
+    cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, narrow(a.cols), narrow(a.rows), 1.0f, a.data, leading(a.ld),
+                0.0f, out.data, leading(out.ld));
+}
+
 void qd_blas_single_thread(void)
 {
     openblas_set_num_threads(1);

@@ -7,8 +7,16 @@
 #include "base/mem.h"
 #include "linalg/gemm.h"
 
-/* Fixed, so that sums do not depend on the number of threads: 2048 tokens a float32 product, tiles of 256 x 256. */
-enum { CHUNK = 2048, TILE = 256 };
+/* Fixed, so that sums do not depend on the number of threads: 2048 tokens a float32 product, and tiles by the number of features: large
+ * ones are faster, small ones give two threads something to do. */
+enum { CHUNK = 2048, LARGEST_TILE = 256, MIRROR = 16 };
+
+static size_t tile_size(size_t features)
+{
+    size_t largest = features <= 128 ? 64 : features <= 512 ? 128 : LARGEST_TILE;
+    size_t tiles = (features - 1) / largest + 1;
+    return (features - 1) / tiles + 1; /* equal shares */
+}
 
 qd_code qd_gram_init(qd_gram *gram, size_t features, qd_error *err)
 {
@@ -28,8 +36,8 @@ typedef struct addition {
     qd_cmatf left, right; /* T x I each */
     symmetry symmetry;
     qd_matd sum;
-    size_t tiles;    /* tiles along one side */
-    float *products; /* one TILE x TILE buffer a worker */
+    size_t tile, tiles; /* side of a tile, tiles along one side */
+    float *products;    /* one tile a worker */
 } addition;
 
 /* Task index -> (row, column) of a tile; for SYMMETRIC only row <= column are tasks. */
@@ -56,11 +64,14 @@ static void add_product(const addition *a, qd_cmatf product, size_t i0, size_t j
     }
 }
 
+/* Copies a tile to the other side of the diagonal, in squares that fit the first cache on both sides. */
 static void mirror(const addition *a, size_t i0, size_t j0, size_t rows, size_t cols)
 {
-    for (size_t j = 0; j < cols; j++)
-        for (size_t i = 0; i < rows && i0 + i < j0 + j; i++)
-            qd_matd_row(a->sum, j0 + j)[i0 + i] = qd_matd_row(a->sum, i0 + i)[j0 + j];
+    for (size_t ib = i0; ib < i0 + rows; ib += MIRROR)
+        for (size_t jb = j0; jb < j0 + cols; jb += MIRROR)
+            for (size_t j = jb; j < qd_min_size(jb + MIRROR, j0 + cols); j++)
+                for (size_t i = ib; i < qd_min_size(ib + MIRROR, i0 + rows) && i < j; i++)
+                    qd_matd_row(a->sum, j)[i] = qd_matd_row(a->sum, i)[j];
 }
 
 static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
@@ -69,13 +80,17 @@ static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
     (void)err;
     size_t ti, tj;
     tile_of(a, index, &ti, &tj);
-    size_t i0 = ti * TILE, j0 = tj * TILE;
-    size_t rows = qd_min_size(TILE, a->left.cols - i0), cols = qd_min_size(TILE, a->right.cols - j0);
-    qd_matf product = qd_matf_view(a->products + worker * TILE * TILE, rows, cols);
+    size_t i0 = ti * a->tile, j0 = tj * a->tile;
+    size_t rows = qd_min_size(a->tile, a->left.cols - i0), cols = qd_min_size(a->tile, a->right.cols - j0);
+    qd_matf product = qd_matf_view(a->products + worker * a->tile * a->tile, rows, cols);
     for (size_t t = 0; t < a->left.rows; t += CHUNK) {
         size_t count = qd_min_size(CHUNK, a->left.rows - t);
-        qd_gemm_f32(QD_TRANSPOSED, QD_PLAIN, 1.0f, qd_cmatf_block(a->left, t, i0, count, rows),
-                    qd_cmatf_block(a->right, t, j0, count, cols), 0.0f, product);
+        qd_cmatf left = qd_cmatf_block(a->left, t, i0, count, rows);
+        if (a->symmetry == SYMMETRIC && ti == tj)
+            qd_syrk_f32(left, product);
+        else
+            qd_gemm_f32(QD_TRANSPOSED, QD_PLAIN, 1.0f, left, qd_cmatf_block(a->right, t, j0, count, cols), 0.0f,
+                        product);
         add_product(a, qd_matf_const(product), i0, j0);
     }
     if (a->symmetry == SYMMETRIC)
@@ -94,10 +109,11 @@ static qd_code add(qd_gram *gram, qd_cmatf left, qd_cmatf right, symmetry kind, 
     if (left.rows == 0 || features == 0)
         return QD_OK;
     QD_AUTO(qd_free_pointer) void *products = NULL;
-    qd_code code = qd_alloc(qd_pool_threads(pool) * TILE * TILE, sizeof(float), &products, err);
+    size_t tile = tile_size(features);
+    qd_code code = qd_alloc(qd_pool_threads(pool) * tile * tile, sizeof(float), &products, err);
     if (code != QD_OK)
         return code;
-    addition a = { left, right, kind, gram->sum.view, (features - 1) / TILE + 1, products };
+    addition a = { left, right, kind, gram->sum.view, tile, (features - 1) / tile + 1, products };
     size_t tasks = kind == SYMMETRIC ? a.tiles * (a.tiles + 1) / 2 : a.tiles * a.tiles;
     code = qd_pool_for(pool, tasks, add_tile, &a, err);
     if (code == QD_OK)

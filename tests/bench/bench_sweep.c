@@ -1,8 +1,9 @@
 /* bench_sweep.c: the OPTQ sweep against the same run's sgemm, with the objective beside the time.
  *
- * Usage: bench_sweep [columns...]   (576 1024 2048 4096; rows = columns)
+ * Usage: bench_sweep [columns[:group_size]...]   (576 2048 2048:128; rows = columns)
  * GF/s of a sweep counts 2 O I^2 / 2 operations: one multiply-add for each row and pair of columns. One thread.
- * Times are CPU time of the process (other jobs on the machine disturb it least), the best of several repeats. */
+ * Times are CPU time of the process (other jobs on the machine disturb it least). A product and a sweep alternate, and the
+ * share is the median over pairs: what slows one down for a while slows its neighbour too. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,11 @@
 #include "linalg/gemm.h"
 #include "quant/sweep.h"
 
-enum { REPEATS = 3 };
+enum { REPEATS = 7, ALL_KERNELS_LIMIT = 2048 };
+
+/* Of sgemm, for the fastest kernel in float32 from this many columns on. */
+#define GOAL 0.6
+enum { GOAL_COLUMNS = 2048 };
 
 static double seconds(void)
 {
@@ -86,16 +91,26 @@ static void tear_down(bench *b)
     free(b->codes);
 }
 
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(const double *values)
+{
+    double sorted[REPEATS];
+    memcpy(sorted, values, sizeof sorted);
+    qsort(sorted, REPEATS, sizeof *sorted, ascending);
+    return sorted[REPEATS / 2];
+}
+
 static double time_gemm(const bench *b)
 {
-    double best = INFINITY;
-    for (int i = 0; i < REPEATS; i++) {
-        double start = seconds();
-        qd_gemm_f32(QD_PLAIN, QD_PLAIN, 1.0f, qd_matf_const(b->w.view),
-                    qd_cmatf_block(qd_matf_const(b->x.view), 0, 0, b->columns, b->columns), 0.0f, b->product.view);
-        best = fmin(best, seconds() - start);
-    }
-    return best;
+    double start = seconds();
+    qd_gemm_f32(QD_PLAIN, QD_PLAIN, 1.0f, qd_matf_const(b->w.view),
+                qd_cmatf_block(qd_matf_const(b->x.view), 0, 0, b->columns, b->columns), 0.0f, b->product.view);
+    return seconds() - start;
 }
 
 static double time_factor(bench *b)
@@ -108,8 +123,12 @@ static double time_factor(bench *b)
     return seconds() - start;
 }
 
-static void time_sweep(bench *b, qd_precision precision, const qd_sweep_kernel *kernel, double *out_pack,
-                       double *out_sweep)
+/* Medians over pairs of a product and a sweep. */
+typedef struct timing {
+    double gemm, sweep, share, pack; /* GF/s, GF/s, their ratio, seconds */
+} timing;
+
+static timing time_sweep(bench *b, qd_precision precision, const qd_sweep_kernel *kernel)
 {
     qd_error err = { 0 };
     qd_layer_input input = {
@@ -118,17 +137,26 @@ static void time_sweep(bench *b, qd_precision precision, const qd_sweep_kernel *
     QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
     QD_AUTO(qd_feedback_fini) qd_feedback feedback = { 0 };
     QD_AUTO(qd_free_pointer) void *neurons = NULL;
+    double start = seconds(), gemm[REPEATS], sweep[REPEATS], share[REPEATS], n = (double)b->columns;
     stop_on(qd_steps_init(&input, QD_DEAD_ZERO, &steps, &err), &err);
-    double start = seconds();
     stop_on(qd_feedback_init(b->factor, precision, NULL, &feedback, &err), &err);
-    *out_pack = seconds() - start;
+    timing t = { .pack = seconds() - start };
     stop_on(qd_alloc(b->columns, sizeof(qd_neuron), &neurons, &err), &err);
-    *out_sweep = INFINITY;
-    for (int i = 0; i < REPEATS; i++) {
+    for (int i = -1; i < REPEATS; i++) { /* the first pair warms up */
+        double product = time_gemm(b);
         start = seconds();
         stop_on(qd_sweep_run(&input, &steps, &feedback, kernel, b->codes, neurons, &err), &err);
-        *out_sweep = fmin(*out_sweep, seconds() - start);
+        double elapsed = seconds() - start;
+        if (i < 0)
+            continue;
+        gemm[i] = 2.0 * n * n * n / product / 1e9;
+        sweep[i] = n * n * n / elapsed / 1e9;
+        share[i] = sweep[i] / gemm[i];
     }
+    t.gemm = median(gemm);
+    t.sweep = median(sweep);
+    t.share = median(share);
+    return t;
 }
 
 static qd_certificate certificate_of(bench *b, const qd_algorithm *algorithm, qd_precision precision,
@@ -148,45 +176,67 @@ static qd_certificate certificate_of(bench *b, const qd_algorithm *algorithm, qd
     return certificate;
 }
 
+static void report_kernel(bench *b, const qd_sweep_kernel *kernel, qd_precision precision, double rtn)
+{
+    double whole;
+    timing t = time_sweep(b, precision, kernel);
+    qd_certificate optq = certificate_of(b, NULL, precision, kernel, &whole);
+    printf("  %-8s %s  sweep %6.1f GF/s = %5.1f %% of sgemm %6.1f (packing %.4f s, all with certificate %.3f s)  "
+           "objective %.6g, rtn %.6g",
+           kernel->name, qd_precision_name(precision), t.sweep, 100.0 * t.share, t.gemm, t.pack, whole, optq.energy_sq,
+           rtn);
+    if (kernel == qd_sweep_kernel_best() && precision == QD_FLOAT32 && b->columns >= GOAL_COLUMNS)
+        printf("  goal %.0f %%: %s", 100.0 * GOAL, t.share >= GOAL ? "met" : "MISSED");
+    printf("\n");
+    fflush(stdout);
+}
+
 static void report(size_t columns, size_t group_size)
 {
     bench b = set_up(columns, group_size);
-    double n = (double)columns, gemm = 2 * n * n * n / time_gemm(&b) / 1e9, rtn_seconds;
-    double factor = time_factor(&b);
+    double rtn_seconds, factor = time_factor(&b);
     qd_certificate rtn = certificate_of(&b, qd_algorithm_find("rtn"), QD_FLOAT64, NULL, &rtn_seconds);
-    printf("%zu x %zu, groups of %zu: sgemm %.1f GF/s, factor %.3f s, rtn with certificate %.3f s\n", columns, columns,
-           b.grid.group_size, gemm, factor, rtn_seconds);
+    printf("%zu x %zu, groups of %zu: factor %.3f s, rtn with certificate %.3f s; medians of %d pairs\n", columns,
+           columns, b.grid.group_size, factor, rtn_seconds, REPEATS);
     for (size_t k = 0; qd_sweep_kernel_at(k) != NULL; k++) {
         const qd_sweep_kernel *kernel = qd_sweep_kernel_at(k);
-        for (int precision = QD_FLOAT64; kernel->supported() && precision <= QD_FLOAT32; precision++) {
-            double pack, sweep, whole;
-            time_sweep(&b, (qd_precision)precision, kernel, &pack, &sweep);
-            qd_certificate optq = certificate_of(&b, NULL, (qd_precision)precision, kernel, &whole);
-            printf("  %-8s %s  sweep %7.4f s %6.1f GF/s = %5.1f %% of sgemm (+ packing %.4f s, all with certificate "
-                   "%.3f s)  objective %.6g, rtn %.6g\n",
-                   kernel->name, qd_precision_name((qd_precision)precision), sweep, n * n * n / sweep / 1e9,
-                   100 * n * n * n / sweep / 1e9 / gemm, pack, whole, optq.energy_sq, rtn.energy_sq);
-        }
+        int wanted = kernel->supported() && (columns <= ALL_KERNELS_LIMIT || kernel == qd_sweep_kernel_best());
+        for (int precision = QD_FLOAT64; wanted && precision <= QD_FLOAT32; precision++)
+            report_kernel(&b, kernel, (qd_precision)precision, rtn.energy_sq);
     }
-    fflush(stdout);
     tear_down(&b);
+}
+
+/* The processor's own name where the system tells it. */
+static void print_machine(void)
+{
+    char line[256], name[256] = "unknown processor";
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "model name : %255[^\n]", name) == 1)
+            break;
+    if (file != NULL)
+        fclose(file);
+    printf("%s; BLAS core %s, sweep kernel %s, one thread\n", name, qd_blas_core_name(), qd_sweep_kernel_best()->name);
 }
 
 int main(int argc, char **argv)
 {
-    static const size_t sizes[] = { 576, 1024, 2048, 4096 };
     qd_blas_single_thread();
-    printf("BLAS core %s, sweep kernel %s, one thread\n", qd_blas_core_name(), qd_sweep_kernel_best()->name);
-    for (size_t i = 0; argc < 2 && i < QD_LENGTH(sizes); i++)
-        report(sizes[i], 0);
-    for (int i = 1; i < argc; i++) {
+    print_machine();
+    static const char *const usual[] = { "576", "2048", "2048:128" };
+    size_t count = argc < 2 ? QD_LENGTH(usual) : (size_t)argc - 1;
+    for (size_t i = 0; i < count; i++) {
+        const char *text = argc < 2 ? usual[i] : argv[i + 1];
         char *end;
-        unsigned long columns = strtoul(argv[i], &end, 10);
+        unsigned long columns = strtoul(text, &end, 10), group_size = 0;
+        if (*end == ':')
+            group_size = strtoul(end + 1, &end, 10);
         if (*end != '\0' || columns < 1 || columns > 65536) {
-            fprintf(stderr, "bench_sweep: columns: '%s' is not in 1..65536\n", argv[i]);
+            fprintf(stderr, "bench_sweep: '%s' is not COLUMNS or COLUMNS:GROUP_SIZE with columns in 1..65536\n", text);
             return 2;
         }
-        report(columns, 0);
+        report(columns, group_size);
     }
     return 0;
 }

@@ -12,7 +12,8 @@ static void fill(qd_matf x, uint64_t seed)
 /* Tokens below, at and past a chunk; features below, at and past a tile. */
 static const struct {
     size_t tokens, features;
-} shapes[] = { { 1, 1 }, { 3, 5 }, { 100, 256 }, { 70, 257 }, { 2048, 33 }, { 4099, 40 }, { 30, 530 } };
+} shapes[] = { { 1, 1 },    { 3, 5 },     { 9, 64 },    { 50, 129 }, { 100, 256 },
+               { 70, 257 }, { 2048, 33 }, { 4099, 40 }, { 30, 530 } };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 static double naive(qd_cmatf a, qd_cmatf b, size_t i, size_t j)
