@@ -9,6 +9,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 
+enum { RECORD_DEPTH = 8 };
+
 void qd_checkpoint_fini(qd_checkpoint *checkpoint)
 {
     qd_grid_fini(&checkpoint->grid);
@@ -25,6 +27,26 @@ qd_code qd_checkpoint_next_key(const char *previous, const char *layer_name, cha
     return code == QD_OK ? qd_sha256(text.data, text.length, out_key, err) : code;
 }
 
+/* Of everything the file says: a flipped bit makes the layer be made again. */
+static qd_code digest_of(const char *record, const uint8_t *codes, const qd_grid *grid, size_t out, size_t in,
+                         char *hex, qd_error *err)
+{
+    QD_AUTO(qd_digest_fini) qd_digest digest = { 0 };
+    const struct {
+        const void *bytes;
+        size_t length;
+    } parts[] = { { record, strlen(record) },
+                  { codes, out * in },
+                  { grid->scale.view.data, out * grid->groups * sizeof(float) },
+                  { grid->zero.view.data, out * grid->groups * sizeof(float) } };
+    qd_code code = qd_digest_init(&digest, QD_SHA256, err);
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(parts); i++)
+        code = qd_digest_add(&digest, parts[i].bytes, parts[i].length, err);
+    if (code == QD_OK)
+        qd_digest_hex(&digest, hex);
+    return code;
+}
+
 static qd_code path_of(const char *work_dir, size_t index, qd_str *out, qd_error *err)
 {
     qd_str_addf(out, "%s/layers/%05zu.safetensors", work_dir, index);
@@ -32,12 +54,14 @@ static qd_code path_of(const char *work_dir, size_t index, qd_str *out, qd_error
 }
 
 qd_code qd_checkpoint_write(const char *work_dir, size_t index, const char *key, const qd_linear *linear,
-                            const qd_grid_spec *spec, const qd_checkpoint *c, qd_error *err)
+                            const qd_checkpoint *c, qd_error *err)
 {
-    (void)spec;
+    char digest[QD_DIGEST_HEX];
     QD_AUTO(qd_str_fini) qd_str path = { 0 };
     QD_AUTO(qd_free_pointer) char *record = qd_json_print(c->record);
     qd_code code = record == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : path_of(work_dir, index, &path, err);
+    if (code == QD_OK)
+        code = digest_of(record, c->codes, &c->grid, linear->out, linear->in, digest, err);
     if (code != QD_OK)
         return code;
     const qd_tensor_out tensors[] = {
@@ -45,7 +69,7 @@ qd_code qd_checkpoint_write(const char *work_dir, size_t index, const char *key,
         { "scale", qd_dtype_find("F32"), 2, { linear->out, c->grid.groups }, c->grid.scale.view.data },
         { "zero", qd_dtype_find("F32"), 2, { linear->out, c->grid.groups }, c->grid.zero.view.data },
     };
-    const char *const keys[] = { "key", "record" }, *const values[] = { key, record };
+    const char *const keys[] = { "digest", "key", "record" }, *const values[] = { digest, key, record };
     return qd_safetensors_write(path.data, tensors, QD_LENGTH(tensors), keys, values, QD_LENGTH(keys), err);
 }
 
@@ -92,13 +116,21 @@ static qd_code read_codes(const qd_safetensors *file, const qd_linear *linear, c
 static qd_code read_file(const qd_safetensors *file, const char *key, const qd_linear *linear, const qd_grid_spec *spec,
                          qd_checkpoint *c, qd_error *err)
 {
-    const char *found = qd_safetensors_metadata(file, "key"), *record = qd_safetensors_metadata(file, "record");
-    if (found == NULL || record == NULL || strcmp(found, key) != 0)
+    char digest[QD_DIGEST_HEX];
+    const char *found = qd_safetensors_metadata(file, "key"), *record = qd_safetensors_metadata(file, "record"),
+               *wanted = qd_safetensors_metadata(file, "digest");
+    if (found == NULL || record == NULL || wanted == NULL || strcmp(found, key) != 0)
         return qd_fail(err, QD_ENOTFOUND, "checkpoint of another job");
-    qd_code code = qd_json_parse_object(record, strlen(record), 8, &c->record, err);
+    qd_code code = qd_json_parse_object(record, strlen(record), RECORD_DEPTH, &c->record, err);
     if (code == QD_OK)
         code = read_grid(file, linear, spec, &c->grid, err);
-    return code == QD_OK ? read_codes(file, linear, &c->grid, &c->codes, err) : code;
+    if (code == QD_OK)
+        code = read_codes(file, linear, &c->grid, &c->codes, err);
+    if (code == QD_OK)
+        code = digest_of(record, c->codes, &c->grid, linear->out, linear->in, digest, err);
+    if (code == QD_OK && strcmp(digest, wanted) != 0)
+        code = qd_fail(err, QD_ENOTFOUND, "checkpoint with other bytes than were written");
+    return code;
 }
 
 qd_code qd_checkpoint_read(const char *work_dir, size_t index, const char *key, const qd_linear *linear,

@@ -1,7 +1,8 @@
 /* checkpoint.h: a finished layer on disk: its codes, grid, certificate, under a key that says what it was made from.
  * Room: core/engine, private to it. May use: core.
  * Threads: called from one thread.
- * File: WORK/layers/NNNNN.safetensors; tensors codes U8 [O, I], scale F32 [O, G], zero F32 [O, G]; metadata key, record. */
+ * File: WORK/layers/NNNNN.safetensors; tensors codes U8 [O, I], scale F32 [O, G], zero F32 [O, G]; metadata key, record,
+ * digest of all of them. */
 #ifndef QD_ENGINE_CHECKPOINT_H
 #define QD_ENGINE_CHECKPOINT_H
 
@@ -23,7 +24,7 @@ void qd_checkpoint_fini(qd_checkpoint *checkpoint);
 qd_code qd_checkpoint_next_key(const char *previous, const char *layer_name, char *out_key, qd_error *err);
 
 qd_code qd_checkpoint_write(const char *work_dir, size_t index, const char *key, const qd_linear *linear,
-                            const qd_grid_spec *spec, const qd_checkpoint *checkpoint, qd_error *err);
+                            const qd_checkpoint *checkpoint, qd_error *err);
 /* QD_ENOTFOUND when there is none, or it belongs to another key, or it is damaged: the layer is then made again. */
 qd_code qd_checkpoint_read(const char *work_dir, size_t index, const char *key, const qd_linear *linear,
                            const qd_grid_spec *spec, qd_checkpoint *out, qd_error *err);

@@ -1,20 +1,25 @@
 /* context.c: see context.h. */
 #include "engine/context.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "export/artifact.h"
 
-enum { TEXT_LIMIT = 1 << 30, DEFAULT_LENGTH = 2048 };
+enum { DEFAULT_LENGTH = 2048, READ_BYTES = 4 << 20 };
 /* Part of every checkpoint key: raised when the same recipe would give other bytes. */
 static const char engine_version[] = "quantd-engine-1";
 
 void qd_context_fini(qd_context *c)
 {
     qd_windows_fini(&c->calibration);
+    qd_windows_fini(&c->evaluation);
     qd_tokenizer_destroy(c->tokenizer);
     qd_model_destroy(c->model);
     qd_pool_destroy(c->pool);
@@ -33,24 +38,72 @@ qd_code qd_context_length(const qd_context *c, const char *field, size_t wanted,
     return QD_OK;
 }
 
+static ssize_t read_some(int fd, unsigned char *bytes)
+{
+    ssize_t got;
+    do
+        got = read(fd, bytes, READ_BYTES);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+/* SHA-256 of a file of any size, with ears for cancel. */
+static qd_code digest_file(const qd_context *c, const char *path, char *out_hex, json_int_t *out_size, qd_error *err)
+{
+    QD_AUTO(qd_digest_fini) qd_digest digest = { 0 };
+    QD_AUTO(qd_free_pointer) unsigned char *bytes = NULL;
+    QD_AUTO(qd_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return qd_fail_errno(err, "open '%s'", path);
+    qd_code code = qd_alloc(READ_BYTES, 1, (void **)&bytes, err);
+    if (code == QD_OK)
+        code = qd_digest_init(&digest, QD_SHA256, err);
+    ssize_t got = 1;
+    for (*out_size = 0; code == QD_OK && got != 0; *out_size += got) {
+        code = qd_cancel_check(c->cancel, err);
+        got = code == QD_OK ? read_some(fd, bytes) : 0;
+        if (got < 0)
+            return qd_fail_errno(err, "read '%s'", path);
+        if (code == QD_OK)
+            code = qd_digest_add(&digest, bytes, (size_t)got, err);
+    }
+    if (code == QD_OK)
+        qd_digest_hex(&digest, out_hex);
+    return code;
+}
+
+static qd_code digest_one(qd_context *c, const char *name, qd_error *err)
+{
+    char hex[QD_DIGEST_HEX];
+    json_int_t size = 0;
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(c->paths->model_dir, name);
+    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : digest_file(c, path, hex, &size, err);
+    if (code != QD_OK)
+        return code;
+    json_t *file = json_pack("{s:s, s:I, s:s}", "name", name, "size", size, "sha256", hex);
+    return json_array_append_new(c->model_files, file) == 0 ? QD_OK : qd_fail(err, QD_ENOMEM, "out of memory");
+}
+
+/* What decides the numbers: the configuration and the weights. */
 static qd_code digest_model(qd_context *c, qd_error *err)
 {
     c->model_files = json_array();
-    for (size_t i = 0; i < qd_model_file_count(c->model); i++) {
-        char hex[QD_DIGEST_HEX];
-        uint64_t size = 0;
-        QD_AUTO(qd_free_pointer) char *path = qd_path_join(c->paths->model_dir, qd_model_file_at(c->model, i));
-        qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_sha256_file(path, hex, err);
-        if (code == QD_OK)
-            code = qd_file_size(path, &size, err);
+    qd_code code = digest_one(c, "config.json", err);
+    for (size_t i = 0; code == QD_OK && i < qd_model_file_count(c->model); i++)
+        code = digest_one(c, qd_model_file_at(c->model, i), err);
+    return code;
+}
+
+/* A value that is no number is found before hours of work, not after. */
+static qd_code check_weights(const qd_context *c, qd_error *err)
+{
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < qd_model_tensor_count(c->model); i++) {
+        code = qd_tensor_check_finite(qd_model_tensor_at(c->model, i), err);
         if (code == QD_OK)
             code = qd_cancel_check(c->cancel, err);
-        if (code != QD_OK)
-            return code;
-        json_array_append_new(c->model_files, json_pack("{s:s, s:I, s:s}", "name", qd_model_file_at(c->model, i),
-                                                        "size", (json_int_t)size, "sha256", hex));
     }
-    return QD_OK;
+    return code;
 }
 
 static qd_code open_tokenizer(qd_context *c, qd_error *err)
@@ -85,7 +138,7 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
                                   .bos = r->calibration_bos ? c->bos : -1 };
     qd_code code = qd_context_length(c, "calibration", r->calibration_length, &request.length, err);
     if (code == QD_OK)
-        code = qd_corpus_read(c->tokenizer, c->paths->calibration_text, r->calibration_split, TEXT_LIMIT, &ids, err);
+        code = qd_corpus_read(c->tokenizer, c->paths->calibration_text, r->calibration_split, QD_TEXT_LIMIT, &ids, err);
     if (code == QD_OK)
         code = qd_windows_sample(&ids, &request, &c->calibration, err);
     if (code != QD_OK)
@@ -95,12 +148,10 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
     return code == QD_OK ? qd_sha256_file(c->paths->calibration_text, c->text_digest, err) : code;
 }
 
-/* Members of the recipe that do not change a layer's bytes. */
+/* Drops the members that do not change a layer's bytes (calibration: the token ids count, however they came about). */
 static void keep_what_matters(json_t *recipe)
 {
-    static const char *const others[] = {
-        "name", "tags", "model", "evaluation", "format", "on_degraded", "calibration"
-    };
+    static const char *const others[] = { "name", "tags", "model", "evaluation", "format", "calibration" };
     for (size_t i = 0; i < QD_LENGTH(others); i++)
         json_object_del(recipe, others[i]);
 }
@@ -134,12 +185,22 @@ static qd_code make_keys(qd_context *c, qd_error *err)
 /* What the artifact's container asks of each layer, before hours of work. */
 static qd_code check_format(const qd_context *c, qd_error *err)
 {
-    qd_code code = QD_OK;
+    qd_code code = qd_artifact_check_source(c->model, err);
     const char *dtype = qd_model_borrow_config(c->model)->dtype;
     for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(c->model); i++) {
         const qd_linear *linear = qd_model_linear_at(c->model, i);
         code = c->recipe->format->check_layer(&c->recipe->grid, c->recipe->format_variant, linear, dtype, err);
     }
+    return code;
+}
+
+static qd_code open_model(qd_context *c, qd_error *err)
+{
+    qd_code code = qd_model_open(c->paths->model_dir, &c->model, err);
+    if (code == QD_OK)
+        code = check_format(c, err);
+    for (size_t i = 0; code == QD_OK && qd_model_warning_at(c->model, i) != NULL; i++)
+        qd_emit_warning(c->sink, "%s", qd_model_warning_at(c->model, i));
     return code;
 }
 
@@ -149,15 +210,17 @@ qd_code qd_context_init(qd_context *c, qd_error *err)
     c->bos = -1;
     qd_code code = layers == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_make(layers, err);
     if (code == QD_OK)
-        code = qd_model_open(c->paths->model_dir, &c->model, err);
+        code = qd_publish_check(c, err);
     if (code == QD_OK)
-        code = check_format(c, err);
-    for (size_t i = 0; code == QD_OK && qd_model_warning_at(c->model, i) != NULL; i++)
-        qd_emit_warning(c->sink, "%s", qd_model_warning_at(c->model, i));
+        code = open_model(c, err);
     if (code == QD_OK)
         code = open_tokenizer(c, err);
     if (code == QD_OK)
         code = sample_calibration(c, err);
+    if (code == QD_OK)
+        code = qd_evaluation_cut(c, err);
+    if (code == QD_OK)
+        code = check_weights(c, err);
     if (code == QD_OK)
         code = digest_model(c, err);
     return code == QD_OK ? make_keys(c, err) : code;

@@ -9,6 +9,8 @@
 #include "engine/records.h"
 #include "engine/streams.h"
 
+enum { QD_TEXT_LIMIT = 1 << 30 }; /* bytes of a calibration or evaluation text */
+
 typedef struct qd_context {
     const qd_recipe *recipe;
     const qd_run_paths *paths;
@@ -19,9 +21,11 @@ typedef struct qd_context {
     qd_tokenizer *tokenizer;                                            /* NULL when no text is read */
     int64_t bos;                                                        /* -1 = the model has none */
     qd_windows calibration;                                             /* count 0 = data-free */
+    qd_windows evaluation;                                              /* count 0 = not evaluated */
     char calibration_digest[QD_DIGEST_HEX], text_digest[QD_DIGEST_HEX]; /* token ids; the text file. "" = none */
     char (*keys)[QD_KEY_HEX];                                           /* checkpoint key of each layer */
-    json_t *model_files;                                                /* [{"name","size","sha256"}] */
+    json_t *model_files; /* [{"name","size","sha256"}]: config.json and the weights */
+    size_t finished;     /* leading layers whose checkpoint holds */
     /* Sums over layers for the result. */
     double error_sq, output_sq;
     size_t certified, degraded, resumed;
@@ -34,12 +38,22 @@ void qd_context_fini(qd_context *context);
 /* Tokens a window: the recipe's, or 2048 where it is 0, at most the model's positions. QD_EINVAL names `field` when an explicit one is longer. */
 qd_code qd_context_length(const qd_context *context, const char *field, size_t wanted, size_t *out, qd_error *err);
 
+/* Fills `evaluation`; nothing where there is no text. Part of qd_context_init: a text that will not do is found before any work. */
+qd_code qd_evaluation_cut(qd_context *context, qd_error *err);
+
 /* The phases, in order. */
 qd_code qd_phase_quantize(qd_context *context, qd_error *err);
 qd_code qd_phase_evaluate(qd_context *context, json_t **out_perplexity, qd_error *err);
-/* Writes out_dir (and checks it, in the verifying phase): sizes of the artifact into the result. */
-qd_code qd_phase_export(qd_context *context, const json_t *perplexity, double *out_bits_per_weight, uint64_t *out_size,
-                        qd_error *err);
+/* Writes out_dir. out_manifest: new reference. */
+qd_code qd_phase_export(qd_context *context, const json_t *perplexity, json_t **out_manifest, qd_error *err);
+/* Opens it again and compares it with what was decided. */
+qd_code qd_phase_verify(qd_context *context, qd_error *err);
+
+/* out_dir is removed and made afresh only when it is ours: absent, empty, an artifact, or begun by this work_dir. */
+qd_code qd_publish_check(const qd_context *context, qd_error *err);
+
+/* Error over output norm, over all layers that have data. */
+double qd_context_relative_error(const qd_context *context);
 
 /* Finished layers as export and evaluation want them; holds one layer at a time. */
 typedef struct qd_finished {

@@ -1,22 +1,19 @@
 /* evaluate.c: the evaluating phase: perplexity of source, quantized model, and the baseline at the same grid. */
 #include "engine/context.h"
 
-#include <math.h>
-#include <string.h>
-
 #include "base/json.h"
 #include "eval/perplexity.h"
 
-enum { TEXT_LIMIT = 1 << 30 };
-
-/* The decided weights of a layer. */
+/* The weights of a layer as the artifact's readers will compute them. */
 static qd_code quantized_weight(void *ctx, size_t index, const qd_linear *linear, qd_matf w, qd_error *err)
 {
     qd_rounded rounded;
+    const qd_finished *finished = ctx;
+    const qd_recipe *recipe = finished->context->recipe;
     (void)linear;
     qd_code code = qd_finished_layer(ctx, index, &rounded, err);
     if (code == QD_OK)
-        qd_grid_dequantize(rounded.grid, rounded.codes, w);
+        recipe->format->expected_weight(&rounded, recipe->format_variant, w);
     return code;
 }
 
@@ -70,49 +67,52 @@ static qd_code measure(const qd_context *c, const contender *who, const qd_windo
     if (code != QD_OK)
         return code == QD_ECANCELLED ? code : qd_within(err, code, "evaluation of the %s model", who->name);
     p->before += windows->count;
-    json_object_set_new(out, who->name, isfinite(result.perplexity) ? json_real(result.perplexity) : json_null());
-    json_object_set_new(json_object_get(out, "standard_error"), who->name, json_real(result.standard_error));
+    json_object_set_new(out, who->name, qd_number_print(result.perplexity));
+    json_object_set_new(json_object_get(out, "standard_error"), who->name, qd_number_print(result.standard_error));
     json_object_set_new(out, "windows", json_integer((json_int_t)result.windows));
     json_object_set_new(out, "predictions", json_integer((json_int_t)result.predictions));
     return QD_OK;
 }
 
-static qd_code cut(const qd_context *c, qd_windows *out, qd_error *err)
+qd_code qd_evaluation_cut(qd_context *c, qd_error *err)
 {
     const qd_recipe *r = c->recipe;
+    if (c->paths->evaluation_text == NULL)
+        return QD_OK;
     QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
     size_t length = 0;
     qd_code code = qd_context_length(c, "evaluation", r->evaluation_length, &length, err);
     if (code == QD_OK)
-        code = qd_corpus_read(c->tokenizer, c->paths->evaluation_text, r->evaluation_split, TEXT_LIMIT, &ids, err);
+        code = qd_corpus_read(c->tokenizer, c->paths->evaluation_text, r->evaluation_split, QD_TEXT_LIMIT, &ids, err);
     qd_bos_policy policy = c->bos < 0 ? QD_BOS_NONE : r->evaluation_bos;
     if (code == QD_OK)
-        code = qd_windows_cut(&ids, length, r->evaluation_windows, policy, c->bos, out, err);
+        code = qd_windows_cut(&ids, length, r->evaluation_windows, policy, c->bos, &c->evaluation, err);
     return code == QD_OK ? QD_OK : qd_within(err, code, "evaluation");
 }
 
 qd_code qd_phase_evaluate(qd_context *c, json_t **out_perplexity, qd_error *err)
 {
+    const qd_recipe *r = c->recipe;
+    const contender contenders[] = { { "source", NULL }, { "quantized", quantized_weight }, { "rtn", nearest_weight } };
+    /* what is its own baseline is not measured twice */
+    size_t count = r->baseline == NULL || r->baseline == r->algorithm ? 2 : 3;
     *out_perplexity = json_null();
-    if (c->paths->evaluation_text == NULL) {
+    if (c->evaluation.count == 0) {
         qd_emit_warning(c->sink, "not evaluated: neither job nor operator names an evaluation text");
         return QD_OK;
     }
     qd_emit_phase(c->sink, "evaluating");
-    QD_AUTO(qd_windows_fini) qd_windows windows = { 0 };
-    qd_code code = cut(c, &windows, err);
-    const contender contenders[] = { { "source", NULL }, { "quantized", quantized_weight }, { "rtn", nearest_weight } };
-    size_t count = c->recipe->baseline == NULL ? 2 : 3;
     passage p = { 0 };
-    if (code == QD_OK)
-        qd_meter_start(&p.meter, c->sink, "evaluating", "windows", count * windows.count);
-    json_t *out = json_pack("{s:{}, s:I}", "standard_error", "length", (json_int_t)windows.length);
+    qd_meter_start(&p.meter, c->sink, "evaluating", "windows", count * c->evaluation.count);
+    QD_AUTO(qd_json_fini)
+    json_t *out = json_pack("{s:{}, s:I}", "standard_error", "length", (json_int_t)c->evaluation.length);
+    qd_code code = out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
     for (size_t i = 0; code == QD_OK && i < count; i++)
-        code = measure(c, &contenders[i], &windows, &p, out, err);
-    if (code != QD_OK) {
-        json_decref(out);
+        code = measure(c, &contenders[i], &c->evaluation, &p, out, err);
+    if (code != QD_OK)
         return code;
-    }
-    *out_perplexity = out;
+    if (r->baseline != NULL && r->baseline == r->algorithm)
+        json_object_set(out, "rtn", json_object_get(out, "quantized"));
+    *out_perplexity = json_incref(out);
     return QD_OK;
 }

@@ -1,16 +1,22 @@
 /* records.c: see records.h. */
 #include "engine/records.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 
-static json_t *number(double value)
+json_t *qd_number_print(double value)
 {
     json_t *n = json_real(value); /* NaN and infinity are no JSON: they become null */
     return n == NULL ? json_null() : n;
+}
+
+static json_t *whole_or_real(double value)
+{
+    return value == rint(value) ? json_integer((json_int_t)value) : qd_number_print(value);
 }
 
 json_t *qd_certificate_print(const qd_certificate *c)
@@ -45,7 +51,7 @@ json_t *qd_certificate_print(const qd_certificate *c)
         { "weight_error_sq", c->weight_error_sq },
     };
     for (size_t i = 0; i < QD_LENGTH(reals); i++)
-        json_object_set_new(out, reals[i].name, number(reals[i].value));
+        json_object_set_new(out, reals[i].name, qd_number_print(reals[i].value));
     json_object_set_new(out, "lambda_source", json_string(c->lambda_source));
     json_object_set_new(out, "escalations", json_integer(c->escalations));
     json_object_set_new(out, "precision", json_string(c->precision));
@@ -67,19 +73,19 @@ json_t *qd_grid_spec_print(const qd_grid_spec *spec, const qd_grid *grid)
 json_t *qd_layer_print(const qd_layer_facts *f)
 {
     const qd_grid_spec *spec = &f->recipe->grid;
-    json_t *out =
-        json_pack("{s:I, s:s, s:[I, I], s:f, s:o?, s:s?, s:f}", "index", (json_int_t)f->index, "name", f->linear->name,
-                  "shape", (json_int_t)f->linear->out, (json_int_t)f->linear->in, "bits", spec->bits, "grid",
-                  qd_grid_spec_print(spec, f->grid), "order", f->certificate->order, "lambda", f->certificate->lambda);
+    json_t *out = json_pack("{s:I, s:s, s:[I, I], s:o, s:o, s:s, s:f}", "index", (json_int_t)f->index, "name",
+                            f->linear->name, "shape", (json_int_t)f->linear->out, (json_int_t)f->linear->in, "bits",
+                            whole_or_real(spec->bits), "grid", qd_grid_spec_print(spec, f->grid), "order",
+                            f->certificate->order, "lambda", f->certificate->lambda);
     json_t *error = json_object();
-    json_object_set_new(error, "calibration", number(f->certificate->relative_error));
+    json_object_set_new(error, "calibration", qd_number_print(f->certificate->relative_error));
     json_object_set_new(error, "held_out", json_null());
     json_object_set_new(out, "error", error);
     json_object_set_new(out, "certificate", qd_certificate_print(f->certificate));
     json_object_set_new(out, "degraded", json_boolean(f->degraded_reason != NULL));
     json_object_set_new(out, "degraded_reason",
                         f->degraded_reason == NULL ? json_null() : json_string(f->degraded_reason));
-    json_object_set_new(out, "seconds", number(f->seconds));
+    json_object_set_new(out, "seconds", qd_number_print(f->seconds));
     return out;
 }
 
@@ -120,7 +126,7 @@ void qd_meter_step(qd_meter *meter, size_t done)
     json_t *eta = json_null();
     if (done > meter->free_of_charge) {
         double each = (now - meter->started) / (double)(done - meter->free_of_charge);
-        eta = number(each * (double)(meter->total - done));
+        eta = qd_number_print(each * (double)(meter->total - done));
     }
     qd_emit_take(meter->sink,
                  json_pack("{s:s, s:s, s:I, s:I, s:s, s:o}", "event", "progress", "phase", meter->phase, "done",

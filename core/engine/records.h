@@ -7,6 +7,8 @@
 #include "engine/recipe.h"
 #include "engine/run.h"
 
+/* NaN and infinity, which JSON has not, become null. */
+json_t *qd_number_print(double value);
 /* New references; NULL only when out of memory. Field names are those of theory.md §8.2. */
 json_t *qd_certificate_print(const qd_certificate *certificate);
 json_t *qd_grid_spec_print(const qd_grid_spec *spec, const qd_grid *grid);

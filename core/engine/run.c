@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "engine/context.h"
 
 /* Linux gives ru_maxrss in KiB. */
@@ -25,48 +26,61 @@ static json_t *calibration_facts(const qd_context *c)
                      "text_sha256", c->text_digest, "tokens_sha256", c->calibration_digest);
 }
 
-static json_t *make_result(const qd_context *c, json_t *perplexity, double bits_per_weight, uint64_t size,
-                           json_t *seconds)
+/* Bytes of the artifact's files. */
+static json_int_t size_of(const json_t *manifest)
 {
-    double relative = c->output_sq > 0 ? sqrt(fmax(c->error_sq, 0) / c->output_sq) : 0;
-    return json_pack("{s:O, s:n, s:f, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:O, s:s, s:o}", "perplexity", perplexity,
-                     "kl", "bits_per_weight", bits_per_weight, "size", (json_int_t)size, "relative_error", relative,
-                     "certified_layers", (json_int_t)c->certified, "layers",
-                     (json_int_t)qd_model_linear_count(c->model), "degraded_layers", (json_int_t)c->degraded,
-                     "resumed_layers", (json_int_t)c->resumed, "peak_memory", peak_memory(), "seconds", seconds,
-                     "format", c->recipe->format->name, "calibration", calibration_facts(c));
+    size_t index;
+    const json_t *file;
+    json_int_t size = 0;
+    json_array_foreach(json_object_get(manifest, "files"), index, file) size +=
+        json_integer_value(json_object_get(file, "size"));
+    return size;
 }
 
-static double lap(double *since)
+double qd_context_relative_error(const qd_context *c)
 {
-    double now = qd_clock_seconds(), taken = now - *since;
+    return c->output_sq > 0 ? sqrt(fmax(c->error_sq, 0) / c->output_sq) : 0;
+}
+
+static json_t *make_result(const qd_context *c, json_t *perplexity, const json_t *manifest, json_t *seconds)
+{
+    return json_pack("{s:O, s:n, s:O, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:o}", "perplexity", perplexity,
+                     "kl", "bits_per_weight", json_object_get(manifest, "bits_per_weight"), "size", size_of(manifest),
+                     "relative_error", qd_context_relative_error(c), "certified_layers", (json_int_t)c->certified,
+                     "layers", (json_int_t)qd_model_linear_count(c->model), "degraded_layers", (json_int_t)c->degraded,
+                     "resumed_layers", (json_int_t)c->resumed, "peak_memory", peak_memory(), "seconds", seconds,
+                     "format", json_object_get(manifest, "format"), "calibration", calibration_facts(c));
+}
+
+/* Seconds since the last call, under a phase's name. */
+static void lap(json_t *seconds, const char *phase, double *since)
+{
+    double now = qd_clock_seconds();
+    json_object_set_new(seconds, phase, json_real(now - *since));
     *since = now;
-    return taken;
 }
 
 static qd_code run_phases(qd_context *c, json_t **out, qd_error *err)
 {
-    json_t *seconds = json_object(), *perplexity = NULL, *result = NULL;
-    double clock = qd_clock_seconds(), bits_per_weight = 0;
-    uint64_t size = 0;
+    QD_AUTO(qd_json_fini) json_t *seconds = json_object(), *perplexity = NULL, *manifest = NULL;
+    double clock = qd_clock_seconds();
     qd_code code = qd_context_init(c, err);
     if (code == QD_OK)
         code = qd_phase_quantize(c, err);
-    json_object_set_new(seconds, "quantizing", json_real(lap(&clock)));
+    lap(seconds, "quantizing", &clock);
     if (code == QD_OK)
         code = qd_phase_evaluate(c, &perplexity, err);
-    json_object_set_new(seconds, "evaluating", json_real(lap(&clock)));
+    lap(seconds, "evaluating", &clock);
     if (code == QD_OK)
-        code = qd_phase_export(c, perplexity, &bits_per_weight, &size, err);
-    json_object_set_new(seconds, "exporting", json_real(lap(&clock)));
-    if (code == QD_OK) {
-        result = make_result(c, perplexity, bits_per_weight, size, seconds);
-        code = result == NULL ? qd_fail(err, QD_EINTERNAL, "the result could not be described") : QD_OK;
-    }
-    json_decref(seconds);
-    json_decref(perplexity);
-    *out = result;
-    return code;
+        code = qd_phase_export(c, perplexity, &manifest, err);
+    lap(seconds, "exporting", &clock);
+    if (code == QD_OK)
+        code = qd_phase_verify(c, err);
+    lap(seconds, "verifying", &clock);
+    if (code != QD_OK)
+        return code;
+    *out = make_result(c, perplexity, manifest, seconds);
+    return *out == NULL ? qd_fail(err, QD_EINTERNAL, "the result could not be described") : QD_OK;
 }
 
 qd_code qd_run(const qd_recipe *recipe, const qd_run_paths *paths, const qd_run_options *options, const qd_sink *sink,
@@ -78,10 +92,8 @@ qd_code qd_run(const qd_recipe *recipe, const qd_run_paths *paths, const qd_run_
     if (code == QD_OK)
         code = run_phases(&context, &result, err);
     qd_context_fini(&context);
-    if (code != QD_OK) {
-        json_decref(result);
+    if (code != QD_OK)
         return code;
-    }
     json_t *event = json_pack("{s:s}", "event", "result");
     json_object_update(event, result);
     qd_emit_take(sink, event);

@@ -23,7 +23,9 @@ static qd_code map_scratch(const char *work_dir, size_t bytes, void **out, qd_er
     if (fd < 0)
         return qd_fail_errno(err, "create '%s'", path);
     unlink(path);
-    int refused = posix_fallocate(fd, 0, (off_t)bytes);
+    int refused = EINTR;
+    while (refused == EINTR)
+        refused = posix_fallocate(fd, 0, (off_t)bytes);
     if (refused != 0)
         return qd_fail(err, refused == ENOSPC ? QD_ENOSPC : QD_EIO,
                        "scratch file of %zu bytes for activations: no space left in '%s'", bytes, work_dir);
@@ -47,18 +49,19 @@ void qd_streams_fini(qd_streams *s)
     *s = (qd_streams){ 0 };
 }
 
-/* Is the input of group + 1 kept, or made again when it is wanted? */
+/* Is the input of a group kept, or made again from the kept one before it? */
 static bool is_stored(const qd_block *block, size_t group)
 {
     return group == 0 || qd_block_group_writes_residual(block, group - 1) ||
            qd_block_group_width(block, group) <= qd_block_group_width(block, group - 1);
 }
 
-static size_t widest(const qd_block *block, int stored_only)
+typedef enum breadth { ALL_GROUPS, STORED_GROUPS } breadth;
+static size_t widest(const qd_block *block, breadth which)
 {
     size_t width = 0;
     for (size_t g = 0; g < qd_block_groups(block); g++)
-        if (!stored_only || is_stored(block, g))
+        if (which == ALL_GROUPS || is_stored(block, g))
             width = qd_max_size(width, qd_block_group_width(block, g));
     return width;
 }
@@ -131,7 +134,7 @@ qd_code qd_streams_init(const qd_model *model, const qd_windows *windows, const 
     qd_block *block = NULL; /* only asked for its widths */
     qd_code code = qd_block_load(model, 0, NULL, &block, err);
     if (code == QD_OK)
-        code = allocate(&s, widest(block, 1), widest(block, 0), work_dir, err);
+        code = allocate(&s, widest(block, STORED_GROUPS), widest(block, ALL_GROUPS), work_dir, err);
     qd_block_destroy(block);
     embedding e = { &s, windows->ids };
     if (code == QD_OK)
@@ -209,21 +212,21 @@ static qd_code gather_task(void *ctx, size_t index, size_t worker, qd_error *err
     return code;
 }
 
+/* Chunk by chunk, so that cancelling is heard; where the input is stored no copy is made. */
 qd_code qd_streams_gram(qd_streams *s, size_t group, qd_gram *gram, qd_error *err)
 {
-    if (group == s->stored)
-        return qd_gram_add(gram, qd_matf_const(s->input[QD_STREAM_QUANTIZED]), s->pool, err);
     size_t at_once = qd_max_size(1, CHUNK_TOKENS / s->length),
            width = qd_block_group_width(s->block[QD_STREAM_QUANTIZED], group);
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf chunk = { 0 };
-    qd_code code = qd_matf_buf_init(&chunk, at_once * s->length, width, err);
+    qd_code code = group == s->stored ? QD_OK : qd_matf_buf_init(&chunk, at_once * s->length, width, err);
     for (size_t first = 0; code == QD_OK && first < s->sequences; first += at_once) {
         size_t count = qd_min_size(at_once, s->sequences - first);
+        qd_cmatf rows = qd_cmatf_block(qd_matf_const(group == s->stored ? s->input[QD_STREAM_QUANTIZED] : chunk.view),
+                                       group == s->stored ? first * s->length : 0, 0, count * s->length, width);
         gathering g = { s, group, first, chunk.view };
-        code = qd_pool_for(s->pool, count, gather_task, &g, err);
+        code = group == s->stored ? qd_cancel_check(s->cancel, err) : qd_pool_for(s->pool, count, gather_task, &g, err);
         if (code == QD_OK)
-            code = qd_gram_add(gram, qd_cmatf_block(qd_matf_const(chunk.view), 0, 0, count * s->length, width), s->pool,
-                               err);
+            code = qd_gram_add(gram, rows, s->pool, err);
     }
     return code;
 }

@@ -10,9 +10,16 @@
 qd_code qd_artifact_write(const qd_format *format, size_t variant, const qd_model *model, const qd_grid_spec *spec,
                           const qd_rounded_source *source, const char *dir, qd_error *err);
 
+/* Before any work: can every side file of this source be carried over? QD_EFORMAT names a link, a device or a name that is no text. */
+qd_code qd_artifact_check_source(const qd_model *model, qd_error *err);
+
 /* manifest.json beside the files: {"format","bits_per_weight","files":[{"path","size","sha256","role":"weights|config|side|record"}],...extra}.
  * Deterministic: no times, no host names. `extra` members are merged in. Listed: every file in dir except manifest.json itself. */
 qd_code qd_artifact_write_manifest(const char *dir, const json_t *extra, json_t **out_manifest, qd_error *err);
+
+/* manifest.json against the folder: every file listed and there, sizes and digests as written. QD_EFORMAT names the first that is not.
+ * *out_manifest (may be NULL) is a new reference. */
+qd_code qd_artifact_check_files(const char *dir, json_t **out_manifest, qd_error *err);
 
 /* Re-opens dir with the reader (not the writer's memory), checks every digest of the manifest, dequantizes every layer and compares with
  * what was decided, compares side files with the source, checks finite values. QD_EFORMAT names the first difference. */
@@ -27,5 +34,6 @@ void qd_artifact_destroy(qd_artifact *artifact);
 const qd_model *qd_artifact_model(const qd_artifact *artifact);
 const qd_overlay *qd_artifact_overlay(const qd_artifact *artifact); /* NULL for a plain model */
 const qd_format *qd_artifact_format(const qd_artifact *artifact);   /* NULL for a plain model */
+size_t qd_artifact_variant(const qd_artifact *artifact);            /* of the format */
 
 #endif

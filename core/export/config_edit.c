@@ -9,7 +9,7 @@
 
 enum { CONFIG_LIMIT = 4 << 20, CONFIG_DEPTH = 32 };
 
-static qd_code read_config(const char *dir, json_t **out, qd_error *err)
+qd_code qd_config_read(const char *dir, json_t **out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "config.json");
     if (path == NULL)
@@ -20,7 +20,7 @@ static qd_code read_config(const char *dir, json_t **out, qd_error *err)
 qd_code qd_config_edit(const char *source_dir, const json_t *changes, const char *dir, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
-    qd_code code = read_config(source_dir, &config, err);
+    qd_code code = qd_config_read(source_dir, &config, err);
     if (code != QD_OK)
         return code;
     json_object_update(config, (json_t *)(uintptr_t)changes);
@@ -31,11 +31,36 @@ qd_code qd_config_edit(const char *source_dir, const json_t *changes, const char
     return qd_file_write(path, text, strlen(text), err);
 }
 
-qd_code qd_config_dtype_key(const char *source_dir, const char **out, qd_error *err)
+static const char *const dtype_keys[] = { "torch_dtype", "dtype" };
+
+qd_code qd_config_set_dtype(const char *source_dir, const char *dtype, const char *dir, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
-    qd_code code = read_config(source_dir, &config, err);
+    qd_code code = qd_config_read(source_dir, &config, err);
+    if (code != QD_OK)
+        return code;
+    bool old = json_object_get(config, dtype_keys[0]) != NULL;
+    QD_AUTO(qd_json_fini) json_t *changes = json_pack("{s:s}", dtype_keys[old ? 0 : 1], dtype);
+    if (changes == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    return qd_config_edit(source_dir, changes, dir, err);
+}
+
+qd_code qd_config_compare(const char *source_dir, const char *dir, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *source = NULL, *copy = NULL;
+    const char *key;
+    json_t *value;
+    qd_code code = qd_config_read(source_dir, &source, err);
     if (code == QD_OK)
-        *out = json_object_get(config, "torch_dtype") != NULL ? "torch_dtype" : "dtype";
-    return code;
+        code = qd_config_read(dir, &copy, err);
+    if (code != QD_OK)
+        return code;
+    json_object_foreach(source, key, value)
+    {
+        bool is_dtype = strcmp(key, dtype_keys[0]) == 0 || strcmp(key, dtype_keys[1]) == 0;
+        if (!is_dtype && !json_equal(value, json_object_get(copy, key)))
+            return qd_fail(err, QD_EFORMAT, "config.json: '%.100s' is not the source's", key);
+    }
+    return QD_OK;
 }

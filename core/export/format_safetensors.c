@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "export/config_edit.h"
 #include "export/format.h"
-#include "export/shard_writer.h"
+#include "export/weights.h"
 
 static const char *const variants[] = { "f32", "bf16", "f16", NULL };
 /* dtype in the file and in config.json, by variant. */
@@ -34,19 +34,30 @@ static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w
 {
     const qd_dtype *dtype = qd_dtype_find(dtypes[variant]);
     qd_grid_dequantize(rounded->grid, rounded->codes, w);
-    for (size_t o = 0; variant != 0 && o < w.rows; o++)
+    for (size_t o = 0; o < w.rows; o++)
         for (size_t i = 0; i < w.cols; i++) {
-            unsigned char stored[8];
+            unsigned char stored[sizeof(float)];
             float *at = qd_matf_row(w, o) + i;
             dtype->from_floats(at, 1, stored);
             dtype->to_floats(stored, 1, at);
         }
 }
 
-static qd_code write_layer(qd_shard_writer *w, const qd_linear *linear, const qd_rounded *rounded, size_t variant,
+static qd_code check_fits(const qd_dtype *dtype, const void *stored, qd_matf values, qd_error *err)
+{
+    const qd_tensor made = { .name = "weight",
+                             .dtype = dtype,
+                             .elements = values.rows * values.cols,
+                             .data = stored,
+                             .bytes = values.rows * values.cols * dtype->bits / 8 };
+    qd_code code = qd_tensor_check_finite(&made, err);
+    return code == QD_OK ? QD_OK : qd_within(err, code, "format 'safetensors': a value does not fit %s", dtype->name);
+}
+
+static qd_code write_layer(const void *ctx, qd_shard_writer *writer, const qd_linear *linear, const qd_rounded *rounded,
                            qd_error *err)
 {
-    const qd_dtype *dtype = qd_dtype_find(dtypes[variant]);
+    const qd_dtype *dtype = ctx;
     size_t count = linear->out * linear->in;
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf values = { 0 };
     void *data = NULL;
@@ -57,55 +68,44 @@ static qd_code write_layer(qd_shard_writer *w, const qd_linear *linear, const qd
         return code;
     qd_grid_dequantize(rounded->grid, rounded->codes, values.view);
     dtype->from_floats(values.view.data, count, data);
-    const uint64_t shape[] = { linear->out, linear->in };
-    return qd_shard_writer_take(w, linear->weight->name, dtype->name, 2, shape, data, err);
-}
-
-static const qd_linear *linear_of(const qd_model *model, const qd_tensor *tensor, size_t *out_index)
-{
-    for (size_t i = 0; i < qd_model_linear_count(model); i++)
-        if (qd_model_linear_at(model, i)->weight == tensor) {
-            *out_index = i;
-            return qd_model_linear_at(model, i);
-        }
-    return NULL;
-}
-
-static qd_code write_weights(const qd_model *model, size_t variant, const qd_rounded_source *source, qd_shard_writer *w,
-                             qd_error *err)
-{
-    qd_code code = QD_OK;
-    for (size_t i = 0; code == QD_OK && i < qd_model_tensor_count(model); i++) {
-        size_t index = 0;
-        const qd_tensor *tensor = qd_model_tensor_at(model, i);
-        const qd_linear *linear = linear_of(model, tensor, &index);
-        qd_rounded rounded;
-        if (linear == NULL)
-            code = qd_shard_writer_copy(w, tensor, err);
-        else {
-            code = source->layer(source->ctx, index, &rounded, err);
-            if (code == QD_OK)
-                code = write_layer(w, linear, &rounded, variant, err);
-        }
+    code = check_fits(dtype, data, values.view, err);
+    if (code != QD_OK) {
+        free(data);
+        return code;
     }
-    return code == QD_OK ? qd_shard_writer_finish(w, err) : code;
+    const uint64_t shape[] = { linear->out, linear->in };
+    return qd_shard_writer_take(writer, linear->weight->name, dtype->name, 2, shape, data, err);
 }
 
 static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
                      const char *dir, qd_error *err)
 {
     (void)spec;
-    const char *key = NULL;
-    QD_AUTO(qd_shard_writer_fini) qd_shard_writer writer = { 0 };
-    qd_code code = qd_config_dtype_key(qd_model_borrow_dir(model), &key, err);
-    if (code == QD_OK)
-        code = qd_shard_writer_init(&writer, dir, 0, err);
-    if (code == QD_OK)
-        code = write_weights(model, variant, source, &writer, err);
+    const qd_dtype *dtype = qd_dtype_find(dtypes[variant]);
+    const qd_layer_writer layers = { write_layer, dtype };
+    qd_code code = qd_weights_write(model, source, &layers, dir, err);
     if (code != QD_OK)
         return code;
-    QD_AUTO(qd_json_fini) json_t *changes = json_pack("{s:s}", key, config_names[variant]);
-    return qd_config_edit(qd_model_borrow_dir(model), changes, dir, err);
+    /* Loaders turn every tensor into the config's type: the variant's where the other tensors have it too, else float32,
+     * which holds both. */
+    bool same = strcmp(qd_model_borrow_config(model)->dtype, dtype->name) == 0;
+    return qd_config_set_dtype(qd_model_borrow_dir(model), config_names[same ? variant : 0], dir, err);
+}
+
+/* Nothing but our manifest tells such a folder from a source model. */
+static qd_code recognize(const json_t *config, const json_t *manifest, size_t *out_variant, qd_error *err)
+{
+    const char *name = json_string_value(json_object_get(manifest, "format"));
+    size_t variant = 0;
+    if (name == NULL || json_object_get(config, "quantization_config") != NULL)
+        return QD_ENOTFOUND;
+    const qd_format *format = qd_format_find(name, &variant);
+    if (format == NULL)
+        return QD_ENOTFOUND;
+    if (format->variants != variants)
+        return qd_fail(err, QD_EFORMAT, "manifest.json: format '%s', but config.json has no quantization_config", name);
+    *out_variant = variant;
+    return QD_OK;
 }
 
 static qd_code read_weight(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err)
@@ -114,7 +114,9 @@ static qd_code read_weight(const qd_model *packed, const qd_linear *linear, qd_m
     if (linear->weight == NULL)
         return qd_fail(err, QD_EFORMAT, "tensor '%s.weight' is missing", linear->name);
     qd_code code = qd_tensor_check_finite(linear->weight, err);
-    return code == QD_OK ? qd_tensor_to_floats(linear->weight, w.data, err) : code;
+    for (size_t o = 0; code == QD_OK && o < linear->out; o++)
+        code = qd_tensor_rows_to_floats(linear->weight, o, 1, qd_matf_row(w, o), err);
+    return code;
 }
 
 const qd_format qd_format_safetensors = {
@@ -125,6 +127,7 @@ const qd_format qd_format_safetensors = {
     .check = check,
     .check_layer = check_layer,
     .write = write,
+    .recognize = recognize,
     .read_weight = read_weight,
     .expected_weight = expected_weight,
 };

@@ -120,6 +120,11 @@ qd_code qd_shard_writer_take(qd_shard_writer *w, const char *name, const char *d
     return code;
 }
 
+qd_code qd_shard_writer_cut(qd_shard_writer *w, qd_error *err)
+{
+    return w->count > 0 ? flush(w, err) : QD_OK;
+}
+
 static qd_code write_index(const qd_shard_writer *w, qd_error *err)
 {
     json_t *map = json_object();

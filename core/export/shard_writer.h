@@ -27,6 +27,8 @@ qd_code qd_shard_writer_copy(qd_shard_writer *writer, const qd_tensor *tensor, q
 /* A new tensor; `data` (heap) is the writer's, even on failure. */
 qd_code qd_shard_writer_take(qd_shard_writer *writer, const char *name, const char *dtype, size_t rank,
                              const uint64_t *shape, void *data, qd_error *err);
+/* What comes next goes into another shard. */
+qd_code qd_shard_writer_cut(qd_shard_writer *writer, qd_error *err);
 /* Writes what is left; names the files as loaders expect them. */
 qd_code qd_shard_writer_finish(qd_shard_writer *writer, qd_error *err);
 

@@ -1,0 +1,122 @@
+/* catalog.c: every registry as JSON, with typed parameters: GET /catalog. */
+#include "engine/recipe_fields.h"
+
+#include "model/arch.h"
+
+static json_t *print_param(const qd_param *param)
+{
+    static const char *const types[] = { "number", "integer", "choice", "boolean" };
+    json_t *out = json_pack("{s:s, s:s, s:s?, s:s?}", "name", param->name, "type", types[param->type], "unit",
+                            param->unit, "help", param->help);
+    if (param->type == QD_PARAM_CHOICE) {
+        json_t *words = json_array();
+        for (size_t i = 0; param->choices[i] != NULL; i++)
+            json_array_append_new(words, json_string(param->choices[i]));
+        json_object_set_new(out, "choices", words);
+        json_object_set_new(out, "default", json_string(param->choices[(size_t)param->def]));
+    } else if (param->type == QD_PARAM_BOOLEAN)
+        json_object_set_new(out, "default", json_boolean(param->def != 0));
+    else {
+        json_object_set_new(out, "min", json_real(param->min));
+        json_object_set_new(out, "max", json_real(param->max));
+        json_object_set_new(out, "default", json_real(param->def));
+    }
+    return out;
+}
+
+static json_t *print_params(const qd_param *params)
+{
+    json_t *out = json_array();
+    for (; params != NULL && params->name != NULL; params++)
+        json_array_append_new(out, print_param(params));
+    return out;
+}
+
+static json_t *row(const char *name, const char *summary, const qd_param *params)
+{
+    return json_pack("{s:s, s:s, s:o}", "name", name, "summary", summary, "params", print_params(params));
+}
+
+static json_t *algorithms(void)
+{
+    static const char *const needs[] = { "nothing", "hessian", "mismatch" };
+    json_t *out = json_array();
+    for (size_t i = 0; qd_algorithm_at(i) != NULL; i++) {
+        const qd_algorithm *a = qd_algorithm_at(i);
+        json_t *one = row(a->name, a->summary, a->params);
+        json_object_set_new(one, "alias", a->alias == NULL ? json_null() : json_string(a->alias));
+        json_object_set_new(one, "needs", json_string(needs[a->needs]));
+        json_array_append_new(out, one);
+    }
+    return out;
+}
+
+static json_t *alphabets(void)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; qd_alphabet_at(i) != NULL; i++) {
+        const qd_alphabet *a = qd_alphabet_at(i);
+        json_t *one = row(a->name, a->summary, a->params), *widths = json_array();
+        for (const double *b = a->bits; *b > 0; b++)
+            json_array_append_new(widths, json_real(*b));
+        json_object_set_new(one, "bits", widths);
+        json_array_append_new(out, one);
+    }
+    return out;
+}
+
+static json_t *texts(const char *const *words)
+{
+    json_t *out = json_array();
+    for (; words != NULL && *words != NULL; words++)
+        json_array_append_new(out, json_string(*words));
+    return out;
+}
+
+static json_t *formats(void)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; qd_format_at(i) != NULL; i++) {
+        const qd_format *f = qd_format_at(i);
+        json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:o}", "name", f->name, "summary", f->summary,
+                                             "constraints", f->constraints, "variants", texts(f->variants)));
+    }
+    return out;
+}
+
+static json_t *architectures(void)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; qd_arch_at(i) != NULL; i++)
+        json_array_append_new(out, json_pack("{s:s, s:s, s:o}", "name", qd_arch_at(i)->name, "summary",
+                                             qd_arch_at(i)->summary, "classes", texts(qd_arch_at(i)->classes)));
+    return out;
+}
+
+/* Registries whose rows are name, summary and params. */
+#define ROWS(out, at) \
+    for (size_t i = 0; at(i) != NULL; i++) \
+    json_array_append_new(out, row(at(i)->name, at(i)->summary, at(i)->params))
+
+static json_t *names(const char *(*name)(size_t index))
+{
+    json_t *out = json_array();
+    for (size_t i = 0; name(i) != NULL; i++)
+        json_array_append_new(out, json_pack("{s:s}", "name", name(i)));
+    return out;
+}
+
+json_t *qd_catalog_print(void)
+{
+    json_t *rules = json_array(), *orders = json_array(), *regularizers = json_array(), *types = json_array();
+    ROWS(rules, qd_scale_rule_at);
+    ROWS(orders, qd_order_at);
+    ROWS(regularizers, qd_regularizer_at);
+    for (size_t i = 0; qd_scale_type_at(i) != NULL; i++)
+        json_array_append_new(types, row(qd_scale_type_at(i)->name, qd_scale_type_at(i)->summary, NULL));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:[], s:o, s:o, s:o, s:o, s:o}", "algorithms", algorithms(),
+                     "roundings", names(qd_rounding_name), "alphabets", alphabets(), "scale_rules", rules,
+                     "scale_types", types, "orders", orders, "regularizers", regularizers, "transforms", "formats",
+                     formats(), "architectures", architectures(), "splits", names(qd_split_name), "samplings",
+                     names(qd_sampling_name), "bos_policies", names(qd_bos_policy_name));
+}

@@ -1,0 +1,99 @@
+/* recipe.c: a recipe's defaults, its end, and requests without their secrets. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "engine/recipe_fields.h"
+
+static_assert(sizeof(size_t) == sizeof(uint64_t), "QD_FIELD_COUNT serves both");
+
+void qd_recipe_destroy(qd_recipe *recipe)
+{
+    if (recipe == NULL)
+        return;
+    free(recipe->name);
+    json_decref(recipe->tags);
+    free(recipe->model_url);
+    free(recipe->model_revision);
+    free(recipe->model_token);
+    json_decref(recipe->model_sha256);
+    free(recipe->calibration_source);
+    free(recipe->evaluation_text);
+    free(recipe);
+}
+
+static qd_code set_default(qd_recipe *recipe, const qd_field *field, qd_error *err)
+{
+    char *at = (char *)recipe + field->offset;
+    switch (field->type) {
+    case QD_FIELD_TEXT:
+    case QD_FIELD_URL:
+        return qd_dup(field->def_text, (char **)(void *)at, err);
+    case QD_FIELD_COUNT:
+        *(uint64_t *)(void *)at = (uint64_t)field->def;
+        return QD_OK;
+    case QD_FIELD_REAL:
+    case QD_FIELD_WIDTH:
+        *(double *)(void *)at = field->def;
+        return QD_OK;
+    case QD_FIELD_BOOLEAN:
+        *(bool *)at = field->def != 0;
+        return QD_OK;
+    case QD_FIELD_CHOICE:
+        return field->choice->take(recipe, field->def_text)
+                   ? QD_OK
+                   : qd_fail(err, QD_EINTERNAL, "%s: no default '%s'", field->path, field->def_text);
+    case QD_FIELD_REGULARIZATION:
+        recipe->regularizer = qd_regularizer_at(0);
+        recipe->regularization = recipe->regularizer->params[0].def;
+        return QD_OK;
+    case QD_FIELD_OBJECT:
+    case QD_FIELD_LABELS:
+    case QD_FIELD_DIGESTS:
+        return QD_OK;
+    }
+    return QD_OK;
+}
+
+qd_code qd_recipe_create(qd_recipe **out, qd_error *err)
+{
+    qd_recipe *recipe = NULL;
+    qd_code code = qd_alloc(1, sizeof *recipe, (void **)&recipe, err);
+    if (code != QD_OK)
+        return code;
+    recipe->tags = json_object();
+    if (recipe->tags == NULL)
+        code = qd_fail(err, QD_ENOMEM, "out of memory");
+    for (size_t i = 0; code == QD_OK && qd_field_at(i) != NULL; i++)
+        code = set_default(recipe, qd_field_at(i), err);
+    if (code != QD_OK) {
+        qd_recipe_destroy(recipe);
+        return code;
+    }
+    *out = recipe;
+    return QD_OK;
+}
+
+/* Removes "a/b" from a tree of objects. */
+static void remove_path(json_t *object, const char *path)
+{
+    const char *slash = strchr(path, '/');
+    if (slash == NULL) {
+        json_object_del(object, path);
+        return;
+    }
+    char key[QD_WORD];
+    snprintf(key, sizeof key, "%.*s", (int)(slash - path), path);
+    remove_path(json_object_get(object, key), slash + 1);
+}
+
+json_t *qd_recipe_redact(const json_t *request)
+{
+    json_t *copy = json_deep_copy(request);
+    for (size_t i = 0; copy != NULL && qd_field_at(i) != NULL; i++)
+        if (qd_field_at(i)->traits & QD_FIELD_SECRET)
+            remove_path(copy, qd_field_at(i)->path);
+    return copy;
+}

@@ -1,0 +1,296 @@
+/* recipe_fields.c: see recipe_fields.h. */
+#include "engine/recipe_fields.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool word(const char *name, char out[QD_WORD])
+{
+    if (name == NULL)
+        return false;
+    snprintf(out, QD_WORD, "%s", name);
+    return true;
+}
+
+/* The three functions of a registry of rows with a name. */
+#define ROW_CHOICE(id, at, find, member) \
+    static bool id##_name(size_t index, char out[QD_WORD]) \
+    { \
+        return at(index) != NULL && word(at(index)->name, out); \
+    } \
+    static bool id##_take(qd_recipe *recipe, const char *name) \
+    { \
+        if (find(name) == NULL) \
+            return false; \
+        recipe->member = find(name); \
+        return true; \
+    } \
+    static bool id##_give(const qd_recipe *recipe, char *out) \
+    { \
+        return word(recipe->member->name, out); \
+    } \
+    static const qd_choice id##_choice = { id##_name, id##_take, id##_give }
+
+/* The same for an enum whose names are a table. */
+#define ENUM_CHOICE(id, name_of, find, type, member) \
+    static bool id##_name(size_t index, char out[QD_WORD]) \
+    { \
+        return word(name_of(index), out); \
+    } \
+    static bool id##_take(qd_recipe *recipe, const char *name) \
+    { \
+        if (find(name) < 0) \
+            return false; \
+        recipe->member = (type)find(name); \
+        return true; \
+    } \
+    static bool id##_give(const qd_recipe *recipe, char *out) \
+    { \
+        return word(name_of((size_t)recipe->member), out); \
+    } \
+    static const qd_choice id##_choice = { id##_name, id##_take, id##_give }
+
+static const char *zero_word(size_t index)
+{
+    return index <= QD_ZERO_FLOAT ? qd_zero_kind_name((qd_zero_kind)index) : NULL;
+}
+
+static const char *on_degraded_name(size_t index)
+{
+    static const char *const names[] = { "warn", "fail" };
+    return index < QD_LENGTH(names) ? names[index] : NULL;
+}
+
+static int on_degraded_find(const char *name)
+{
+    for (int i = 0; on_degraded_name((size_t)i) != NULL; i++)
+        if (strcmp(on_degraded_name((size_t)i), name) == 0)
+            return i;
+    return -1;
+}
+
+ROW_CHOICE(alphabet, qd_alphabet_at, qd_alphabet_find, grid.alphabet);
+ROW_CHOICE(rule, qd_scale_rule_at, qd_scale_rule_find, grid.rule);
+ROW_CHOICE(scale_type, qd_scale_type_at, qd_scale_type_find, grid.scale_type);
+ENUM_CHOICE(rounding, qd_rounding_name, qd_rounding_find, qd_rounding, rounding);
+ENUM_CHOICE(zero, zero_word, qd_zero_kind_find, qd_zero_kind, grid.zero);
+ENUM_CHOICE(degraded, on_degraded_name, on_degraded_find, qd_on_degraded, on_degraded);
+ENUM_CHOICE(calibration_split, qd_split_name, qd_split_find, qd_split, calibration_split);
+ENUM_CHOICE(sampling, qd_sampling_name, qd_sampling_find, qd_sampling, calibration_sampling);
+ENUM_CHOICE(evaluation_split, qd_split_name, qd_split_find, qd_split, evaluation_split);
+ENUM_CHOICE(bos, qd_bos_policy_name, qd_bos_policy_find, qd_bos_policy, evaluation_bos);
+
+/* Names of all algorithms, then their other names. */
+static bool algorithm_name(size_t index, char out[QD_WORD])
+{
+    size_t rows = 0;
+    while (qd_algorithm_at(rows) != NULL)
+        rows++;
+    if (index < rows)
+        return word(qd_algorithm_at(index)->name, out);
+    for (size_t i = 0, aliases = rows; i < rows; i++)
+        if (qd_algorithm_at(i)->alias != NULL && aliases++ == index)
+            return word(qd_algorithm_at(i)->alias, out);
+    return false;
+}
+
+static bool algorithm_take(qd_recipe *recipe, const char *name)
+{
+    if (qd_algorithm_find(name) == NULL)
+        return false;
+    recipe->algorithm = qd_algorithm_find(name);
+    return true;
+}
+
+static bool algorithm_give(const qd_recipe *recipe, char *out)
+{
+    return word(recipe->algorithm->name, out);
+}
+
+/* "auto" is the norm-descending order until there is something to choose by. */
+static bool order_name(size_t index, char out[QD_WORD])
+{
+    if (index == 0)
+        return word("auto", out);
+    return qd_order_at(index - 1) != NULL && word(qd_order_at(index - 1)->name, out);
+}
+
+static bool order_take(qd_recipe *recipe, const char *name)
+{
+    const qd_order *order = qd_order_find(strcmp(name, "auto") == 0 ? "norm-descending" : name);
+    if (order == NULL)
+        return false;
+    recipe->order = order;
+    return true;
+}
+
+static bool order_give(const qd_recipe *recipe, char *out)
+{
+    return word(recipe->order->name, out);
+}
+
+/* Only what needs no data can be made on the grid that was decided. */
+static bool baseline_name(size_t index, char out[QD_WORD])
+{
+    for (size_t i = 0, seen = 0; qd_algorithm_at(i) != NULL; i++)
+        if (qd_algorithm_at(i)->needs == QD_NEEDS_NOTHING && seen++ == index)
+            return word(qd_algorithm_at(i)->name, out);
+    return false;
+}
+
+static bool baseline_take(qd_recipe *recipe, const char *name)
+{
+    const qd_algorithm *found = name == NULL ? NULL : qd_algorithm_find(name);
+    if (name != NULL && (found == NULL || found->needs != QD_NEEDS_NOTHING))
+        return false;
+    recipe->baseline = found;
+    return true;
+}
+
+static bool baseline_give(const qd_recipe *recipe, char *out)
+{
+    return recipe->baseline != NULL && word(recipe->baseline->name, out);
+}
+
+/* Every format, followed by its variants: "safetensors", "safetensors:f32", ... */
+static bool format_name(size_t index, char out[QD_WORD])
+{
+    size_t seen = 0;
+    for (size_t i = 0; qd_format_at(i) != NULL; i++) {
+        const qd_format *format = qd_format_at(i);
+        if (seen++ == index)
+            return word(format->name, out);
+        for (size_t v = 0; format->variants != NULL && format->variants[v] != NULL; v++)
+            if (seen++ == index) {
+                snprintf(out, QD_WORD, "%s:%s", format->name, format->variants[v]);
+                return true;
+            }
+    }
+    return false;
+}
+
+static bool format_take(qd_recipe *recipe, const char *name)
+{
+    size_t variant = 0;
+    const qd_format *format = qd_format_find(name, &variant);
+    if (format == NULL)
+        return false;
+    recipe->format = format;
+    recipe->format_variant = variant;
+    return true;
+}
+
+static bool format_give(const qd_recipe *recipe, char *out)
+{
+    if (recipe->format_variant == 0)
+        return word(recipe->format->name, out);
+    snprintf(out, QD_WORD, "%s:%s", recipe->format->name, recipe->format->variants[recipe->format_variant]);
+    return true;
+}
+
+static const qd_choice algorithm_choice = { algorithm_name, algorithm_take, algorithm_give };
+static const qd_choice order_choice = { order_name, order_take, order_give };
+static const qd_choice baseline_choice = { baseline_name, baseline_take, baseline_give };
+static const qd_choice format_choice = { format_name, format_take, format_give };
+
+enum { URL_CHARACTERS = 2000 };
+#define AT(member) .offset = offsetof(qd_recipe, member)
+
+static const qd_field table[] = {
+    { "name", QD_FIELD_TEXT, QD_FIELD_NULLABLE, AT(name), .max = 200, .help = "label" },
+    { "tags", QD_FIELD_LABELS, 0, AT(tags), .max = 200, .help = "labels to find jobs by, text to text" },
+    { "model", QD_FIELD_OBJECT, QD_FIELD_REQUIRED, .shorthand = "model/url",
+      .help = "what is quantized; a bare string is its URL" },
+    { "model/url", QD_FIELD_URL, QD_FIELD_REQUIRED, AT(model_url), .max = URL_CHARACTERS,
+      .help = "a Hugging Face model page or hf://org/name, or a folder by https:// or file://" },
+    { "model/revision", QD_FIELD_TEXT, 0, AT(model_revision), .min = 1, .max = 200, .def_text = "main",
+      .help = "branch, tag or commit of a hub model" },
+    { "model/token", QD_FIELD_TEXT, QD_FIELD_NULLABLE | QD_FIELD_SECRET, AT(model_token), .min = 1, .max = 500,
+      .help = "access token of the hub; never shown again" },
+    { "model/sha256", QD_FIELD_DIGESTS, QD_FIELD_NULLABLE, AT(model_sha256),
+      .help = "digests that files must have, by file name" },
+    { "algorithm", QD_FIELD_CHOICE, 0, .def_text = "optq", .choice = &algorithm_choice,
+      .help = "how weights are rounded" },
+    { "rounding", QD_FIELD_CHOICE, 0, .def_text = "nearest", .choice = &rounding_choice,
+      .help = "how one value goes to a code" },
+    { "seed", QD_FIELD_COUNT, 0, AT(seed), .max = 9007199254740991.0, .help = "key of all random numbers" },
+    { "bits", QD_FIELD_WIDTH, 0, AT(grid.bits), .def = 4, .unit = "bits", .help = "width of a code" },
+    { "alphabet", QD_FIELD_OBJECT, 0, .shorthand = "alphabet/kind", .help = "the codes; a bare string is its kind" },
+    { "alphabet/kind", QD_FIELD_CHOICE, 0, .def_text = "int", .choice = &alphabet_choice, .help = "family of codes" },
+    { "alphabet/zero", QD_FIELD_CHOICE, QD_FIELD_DERIVED, .def_text = "none", .choice = &zero_choice,
+      .help = "zero point: none (signed codes), integer (a code) or float; the kind's own when absent" },
+    { "alphabet/narrow", QD_FIELD_BOOLEAN, 0, AT(grid.narrow),
+      .help = "drop the lowest (signed) or highest (unsigned) code" },
+    { "group_size", QD_FIELD_COUNT, 0, AT(grid.group_size), .max = 1048576, .def = 128, .unit = "input features",
+      .help = "features that share a scale; 0 = the whole row" },
+    { "scale", QD_FIELD_OBJECT, 0, .help = "how scales are chosen and stored" },
+    { "scale/rule", QD_FIELD_CHOICE, 0, .def_text = "mse", .choice = &rule_choice,
+      .help = "how a group's scale is chosen" },
+    { "scale/shrink", QD_FIELD_REAL, QD_FIELD_ABOVE, AT(grid.shrink), .max = 4, .def = 1,
+      .unit = "fraction of the range", .help = "the range is multiplied by it" },
+    { "scale/type", QD_FIELD_CHOICE, 0, .def_text = "bf16", .choice = &scale_type_choice,
+      .help = "what a scale is stored as" },
+    { "order", QD_FIELD_CHOICE, 0, .def_text = "auto", .choice = &order_choice,
+      .help = "order of columns; auto = norm-descending" },
+    { "regularization", QD_FIELD_REGULARIZATION, 0, .help = "damping of H: auto, or one rule and its value" },
+    { "on_degraded", QD_FIELD_CHOICE, 0, .def_text = "warn", .choice = &degraded_choice,
+      .help = "what happens when a layer can only be rounded to nearest" },
+    { "calibration", QD_FIELD_OBJECT, 0, .help = "the text that statistics are taken from" },
+    { "calibration/source", QD_FIELD_URL, QD_FIELD_NULLABLE, AT(calibration_source), .max = URL_CHARACTERS,
+      .help = "URL of a text; null = the operator's" },
+    { "calibration/samples", QD_FIELD_COUNT, 0, AT(calibration_samples), .min = 1, .max = 65536, .def = 128,
+      .unit = "sequences", .help = "how many sequences" },
+    { "calibration/length", QD_FIELD_COUNT, QD_FIELD_NULLABLE, AT(calibration_length), .min = 2, .max = 1048576,
+      .unit = "tokens", .help = "tokens a sequence; null = 2048, at most the model's positions" },
+    { "calibration/bos", QD_FIELD_BOOLEAN, 0, AT(calibration_bos), .def = 1,
+      .help = "every sequence begins with the model's BOS" },
+    { "calibration/split", QD_FIELD_CHOICE, 0, .def_text = "whole", .choice = &calibration_split_choice,
+      .help = "whole: one encode call a document; lines: each line with its newline by itself" },
+    { "calibration/sampling", QD_FIELD_CHOICE, 0, .def_text = "even", .choice = &sampling_choice,
+      .help = "where sequences start: evenly spaced, or random by seed" },
+    { "calibration/phase", QD_FIELD_REAL, QD_FIELD_BELOW, AT(calibration_phase), .max = 1, .unit = "spacings",
+      .help = "shift of evenly spaced starts" },
+    { "evaluation", QD_FIELD_OBJECT, 0, .help = "the text that perplexity is measured on" },
+    { "evaluation/text", QD_FIELD_URL, QD_FIELD_NULLABLE, AT(evaluation_text), .max = URL_CHARACTERS,
+      .help = "URL of a text; null = the operator's" },
+    { "evaluation/length", QD_FIELD_COUNT, QD_FIELD_NULLABLE, AT(evaluation_length), .min = 2, .max = 1048576,
+      .unit = "tokens", .help = "tokens a window; null = 2048, at most the model's positions" },
+    { "evaluation/windows", QD_FIELD_COUNT, QD_FIELD_NULLABLE, AT(evaluation_windows), .min = 1, .max = 1048576,
+      .unit = "windows", .help = "at most so many windows; null = all" },
+    { "evaluation/split", QD_FIELD_CHOICE, 0, .def_text = "whole", .choice = &evaluation_split_choice,
+      .help = "as calibration.split" },
+    { "evaluation/bos", QD_FIELD_CHOICE, 0, .def_text = "every-window", .choice = &bos_choice,
+      .help = "how BOS enters the windows" },
+    { "evaluation/baseline", QD_FIELD_CHOICE, QD_FIELD_NULLABLE, .def_text = "rtn", .choice = &baseline_choice,
+      .help = "what is measured beside the result on the same grid; null = nothing" },
+    { "format", QD_FIELD_CHOICE, 0, .def_text = "compressed-tensors", .choice = &format_choice,
+      .help = "container of the artifact" },
+};
+
+const qd_field *qd_field_at(size_t index)
+{
+    return index < QD_LENGTH(table) ? &table[index] : NULL;
+}
+
+const char *qd_field_key(const qd_field *field)
+{
+    const char *slash = strrchr(field->path, '/');
+    return slash == NULL ? field->path : slash + 1;
+}
+
+bool qd_field_is_member(const qd_field *field, const char *parent)
+{
+    size_t length = strlen(parent);
+    const char *slash = strrchr(field->path, '/');
+    if (length == 0)
+        return slash == NULL;
+    return slash != NULL && (size_t)(slash - field->path) == length && strncmp(field->path, parent, length) == 0;
+}
+
+const qd_field *qd_field_find(const char *parent, const char *key)
+{
+    for (size_t i = 0; i < QD_LENGTH(table); i++)
+        if (qd_field_is_member(&table[i], parent) && strcmp(qd_field_key(&table[i]), key) == 0)
+            return &table[i];
+    return NULL;
+}

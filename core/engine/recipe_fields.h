@@ -1,0 +1,66 @@
+/* recipe_fields.h: the fields of a job as typed rows: parser, printer, JSON Schema and messages are made from them.
+ * Room: core/engine, private to it. May use: core.
+ * Threads: constant tables.
+ * Source: api.md "Creating a job": the fields that exist now. A new field is a member of qd_recipe and a row here. */
+#ifndef QD_ENGINE_RECIPE_FIELDS_H
+#define QD_ENGINE_RECIPE_FIELDS_H
+
+#include "engine/recipe.h"
+
+typedef enum qd_field_type {
+    QD_FIELD_OBJECT,         /* holds the rows whose path begins with its own */
+    QD_FIELD_TEXT,           /* char *; max = characters */
+    QD_FIELD_URL,            /* char *; scheme://...; max = characters */
+    QD_FIELD_COUNT,          /* size_t or uint64_t; where it may be null, null is 0 */
+    QD_FIELD_REAL,           /* double */
+    QD_FIELD_WIDTH,          /* double; one of the widths of the alphabet */
+    QD_FIELD_BOOLEAN,        /* bool */
+    QD_FIELD_CHOICE,         /* a row of a registry, by name */
+    QD_FIELD_LABELS,         /* json_t *: object of texts; max = characters of each */
+    QD_FIELD_DIGESTS,        /* json_t *: object file name -> 64 hex digits */
+    QD_FIELD_REGULARIZATION, /* "auto" or {row of the registry: value} */
+} qd_field_type;
+
+enum {
+    QD_FIELD_NULLABLE = 1,
+    QD_FIELD_REQUIRED = 2,
+    QD_FIELD_SECRET = 4,   /* write-only: never printed */
+    QD_FIELD_ABOVE = 8,    /* min itself is not allowed */
+    QD_FIELD_BELOW = 16,   /* max itself is not allowed */
+    QD_FIELD_DERIVED = 32, /* the default depends on another field: the schema gives none */
+};
+
+enum { QD_WORD = 64 };
+
+/* A registry as a field sees it. */
+typedef struct qd_choice {
+    bool (*name)(size_t index, char out[QD_WORD]);         /* accepted words in order; false past the end */
+    bool (*take)(qd_recipe *recipe, const char *name);     /* false for an unknown word; NULL only where nullable */
+    bool (*give)(const qd_recipe *recipe, char *out_word); /* the word that was taken; false = null */
+} qd_choice;
+
+typedef struct qd_field {
+    const char
+        *path; /* "calibration/samples": the JSON Pointer without its first slash; parents stand before children */
+    qd_field_type type;
+    unsigned traits;
+    size_t offset; /* of the member in qd_recipe, where the type has one */
+    double min, max, def;
+    const char *def_text;    /* CHOICE, TEXT */
+    const qd_choice *choice; /* CHOICE */
+    const char *shorthand;   /* OBJECT: the path of the child that a bare string means */
+    const char *unit, *help;
+} qd_field;
+
+const qd_field *qd_field_at(size_t index); /* NULL past the end */
+/* A member of the object at `parent` ("" = the request); NULL when there is none. */
+const qd_field *qd_field_find(const char *parent, const char *key);
+/* The part of the path after the last slash. */
+const char *qd_field_key(const qd_field *field);
+/* true when `field` is a direct member of `parent`. */
+bool qd_field_is_member(const qd_field *field, const char *parent);
+
+/* A recipe with every default; QD_ENOMEM only. */
+qd_code qd_recipe_create(qd_recipe **out, qd_error *err);
+
+#endif

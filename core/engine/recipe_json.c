@@ -1,0 +1,473 @@
+/* recipe_json.c: JSON -> recipe, by the field table. Every finding is kept, with a JSON Pointer and a sentence. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "engine/recipe_fields.h"
+
+typedef struct parser {
+    qd_recipe *recipe;
+    qd_issues *issues;
+    qd_code code; /* out of memory: the only failure that is not a finding */
+    qd_error *err;
+} parser;
+
+/* Cuts an incomplete UTF-8 sequence off the end: what is cut by a buffer stays a text. */
+static void trim(char *text)
+{
+    size_t length = strlen(text), at = length;
+    while (at > 0 && length - at < 4 && ((unsigned char)text[at - 1] & 0xC0) == 0x80)
+        at--;
+    if (at == 0 || (unsigned char)text[at - 1] < 0xC0)
+        return;
+    unsigned char lead = (unsigned char)text[at - 1];
+    size_t wanted = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+    if (length - (at - 1) < wanted)
+        text[at - 1] = '\0';
+}
+
+/* A request's text as a message shows it: at most 60 bytes. */
+typedef struct shown {
+    char text[64];
+} shown;
+static shown show(const char *text)
+{
+    shown out;
+    snprintf(out.text, sizeof out.text, "%.60s", text);
+    trim(out.text);
+    return out;
+}
+
+/* A dotted name for sentences: "calibration/samples" -> "calibration.samples". */
+typedef struct label {
+    char text[2 * QD_WORD];
+} label;
+static label label_of(const char *path)
+{
+    label out;
+    snprintf(out.text, sizeof out.text, "%s", path);
+    for (char *at = out.text; *at != '\0'; at++)
+        if (*at == '/')
+            *at = '.';
+    trim(out.text);
+    return out;
+}
+
+static void complain(parser *p, const char *pointer, const char *format, ...) QD_PRINTF(3, 4);
+static void complain(parser *p, const char *pointer, const char *format, ...)
+{
+    if (p->issues->count == QD_ISSUES_MAX)
+        return;
+    qd_issue *issue = &p->issues->items[p->issues->count++];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(issue->detail, sizeof issue->detail, format, args);
+    va_end(args);
+    snprintf(issue->pointer, sizeof issue->pointer, "%s", pointer);
+    trim(issue->detail);
+    trim(issue->pointer);
+}
+
+/* parent + "/" + key, with ~ and / of the key escaped (RFC 6901). */
+typedef struct pointer {
+    char text[160];
+} pointer;
+static pointer pointer_to(const char *parent, const char *key)
+{
+    pointer out;
+    size_t used = (size_t)snprintf(out.text, sizeof out.text, "%s/", parent);
+    for (; *key != '\0' && used + 3 < sizeof out.text; key++) {
+        if (*key == '~' || *key == '/') {
+            out.text[used++] = '~';
+            out.text[used++] = *key == '~' ? '0' : '1';
+        } else
+            out.text[used++] = *key;
+    }
+    out.text[used] = '\0';
+    return out;
+}
+
+static void *member(const parser *p, const qd_field *field)
+{
+    return (char *)p->recipe + field->offset;
+}
+
+static void complain_type(parser *p, const qd_field *field, const json_t *value, const char *at, const char *wanted)
+{
+    complain(p, at, "%s: %s is wanted, found %s", label_of(field->path).text, wanted, qd_json_type_name(value));
+}
+
+/* Code points; (size_t)-1 when there is a control character, which no label, name or URL needs. */
+static size_t characters(const char *text)
+{
+    size_t count = 0;
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+            return (size_t)-1;
+        count += ((unsigned char)*text & 0xC0) != 0x80;
+    }
+    return count;
+}
+
+static bool check_text(parser *p, const qd_field *field, const char *text, const char *at)
+{
+    size_t count = characters(text);
+    label name = label_of(field->path);
+    if (count == (size_t)-1)
+        complain(p, at, "%s: '%s' has a control character", name.text, show(text).text);
+    else if ((double)count > field->max)
+        complain(p, at, "%s: %zu characters; at most %.0f are allowed", name.text, count, field->max);
+    else if ((double)count < field->min)
+        complain(p, at, "%s: an empty text; at least %.0f character is wanted", name.text, field->min);
+    else if (field->type == QD_FIELD_URL && strstr(text, "://") == NULL)
+        complain(p, at, "%s: '%s' is no URL (scheme://...)", name.text, show(text).text);
+    else
+        return true;
+    return false;
+}
+
+static void take_text(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    if (!json_is_string(value)) {
+        complain_type(p, field, value, at, field->type == QD_FIELD_URL ? "a string (a URL)" : "a string");
+        return;
+    }
+    if (!check_text(p, field, json_string_value(value), at))
+        return;
+    char **slot = member(p, field);
+    free(*slot);
+    *slot = NULL;
+    qd_code code = qd_dup(json_string_value(value), slot, p->err);
+    if (code != QD_OK)
+        p->code = code;
+}
+
+/* "0..1", "(0, 4]" with the ends that count. */
+static void complain_range(parser *p, const qd_field *field, double given, const char *at)
+{
+    bool open = (field->traits & (QD_FIELD_ABOVE | QD_FIELD_BELOW)) != 0;
+    if (open)
+        complain(p, at, "%s: %.17g is not in %c%g, %g%c", label_of(field->path).text, given,
+                 field->traits & QD_FIELD_ABOVE ? '(' : '[', field->min, field->max,
+                 field->traits & QD_FIELD_BELOW ? ')' : ']');
+    else
+        complain(p, at, "%s: %.17g is not in %.17g..%.17g", label_of(field->path).text, given, field->min, field->max);
+}
+
+static bool in_range(const qd_field *field, double given)
+{
+    bool above = field->traits & QD_FIELD_ABOVE ? given > field->min : given >= field->min;
+    bool below = field->traits & QD_FIELD_BELOW ? given < field->max : given <= field->max;
+    return above && below;
+}
+
+static void take_count(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    if (!json_is_integer(value))
+        complain_type(p, field, value, at, "an integer");
+    else if (!in_range(field, (double)json_integer_value(value)))
+        complain_range(p, field, (double)json_integer_value(value), at);
+    else
+        *(uint64_t *)member(p, field) = (uint64_t)json_integer_value(value);
+}
+
+static void take_real(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    double given = json_number_value(value);
+    if (!json_is_number(value))
+        complain_type(p, field, value, at, "a number");
+    else if (field->type == QD_FIELD_REAL && !in_range(field, given))
+        complain_range(p, field, given, at);
+    else
+        *(double *)member(p, field) = given;
+}
+
+static void take_boolean(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    if (json_is_boolean(value))
+        *(bool *)member(p, field) = json_is_true(value);
+    else
+        complain_type(p, field, value, at, "true or false");
+}
+
+/* "rtn, optq, gptq" */
+static void list_words(const qd_choice *choice, char *out, size_t size)
+{
+    char word[QD_WORD];
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; choice->name(i, word) && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%s", i == 0 ? "" : ", ", word);
+}
+
+static void take_choice(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    char words[240];
+    if (!json_is_string(value)) {
+        complain_type(p, field, value, at, "a string");
+        return;
+    }
+    if (field->choice->take(p->recipe, json_string_value(value)))
+        return;
+    list_words(field->choice, words, sizeof words);
+    complain(p, at, "%s: '%s' is not in %s", label_of(field->path).text, show(json_string_value(value)).text, words);
+}
+
+static bool is_digest(const char *text)
+{
+    return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64;
+}
+
+enum { MAP_MEMBERS = 64 };
+
+static void check_map_member(parser *p, const qd_field *field, const char *key, const json_t *value, const char *at)
+{
+    pointer where = pointer_to(at, key);
+    label name = label_of(field->path);
+    size_t length = characters(key);
+    if (length == 0 || length > 200)
+        complain(p, where.text, "%s: a key of 1 to 200 characters is wanted, found '%s'", name.text, show(key).text);
+    else if (!json_is_string(value))
+        complain(p, where.text, "%s: '%s': a string is wanted, found %s", name.text, show(key).text,
+                 qd_json_type_name(value));
+    else if (field->type == QD_FIELD_DIGESTS && !is_digest(json_string_value(value)))
+        complain(p, where.text, "%s: '%s': '%s' is not 64 hexadecimal digits", name.text, show(key).text,
+                 show(json_string_value(value)).text);
+    else if (field->type == QD_FIELD_LABELS && !((double)characters(json_string_value(value)) <= field->max))
+        complain(p, where.text, "%s: '%s': a text of at most %.0f characters is wanted, without control characters",
+                 name.text, show(key).text, field->max);
+}
+
+static void take_map(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    const char *key;
+    json_t *item, **slot = member(p, field);
+    if (!json_is_object(value)) {
+        complain_type(p, field, value, at, "an object of strings");
+        return;
+    }
+    size_t before = p->issues->count;
+    if (json_object_size(value) > MAP_MEMBERS)
+        complain(p, at, "%s: %zu members; at most %d are allowed", label_of(field->path).text, json_object_size(value),
+                 MAP_MEMBERS);
+    json_object_foreach((json_t *)(uintptr_t)value, key, item) check_map_member(p, field, key, item, at);
+    if (p->issues->count != before)
+        return;
+    json_decref(*slot);
+    *slot = json_deep_copy(value);
+    if (*slot == NULL)
+        p->code = qd_fail(p->err, QD_ENOMEM, "out of memory");
+}
+
+/* {"mean_diagonal": 0.01}: a row of the registry and its value. */
+static void take_rule(parser *p, const char *key, const json_t *value, const char *at)
+{
+    const qd_regularizer *rule = qd_regularizer_find(key);
+    pointer where = pointer_to(at, key);
+    if (rule == NULL) {
+        char known[200] = "";
+        for (size_t i = 0; qd_regularizer_at(i) != NULL; i++)
+            snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i == 0 ? "" : ", ",
+                     qd_regularizer_at(i)->name);
+        complain(p, where.text, "regularization: '%s' is not in %s", show(key).text, known);
+    } else if (!json_is_number(value))
+        complain(p, where.text, "regularization.%s: a number is wanted, found %s", key, qd_json_type_name(value));
+    else if (!(json_number_value(value) >= rule->params[0].min && json_number_value(value) <= rule->params[0].max))
+        complain(p, where.text, "regularization.%s: %.17g is not in %g..%g", key, json_number_value(value),
+                 rule->params[0].min, rule->params[0].max);
+    else {
+        p->recipe->regularizer = rule;
+        p->recipe->regularization = json_number_value(value);
+    }
+}
+
+static void take_regularization(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    const char *key;
+    json_t *item;
+    if (json_is_string(value)) {
+        if (strcmp(json_string_value(value), "auto") != 0)
+            complain(p, at, "regularization: '%s' is not in auto, or an object as {\"%s\": %g}",
+                     show(json_string_value(value)).text, qd_regularizer_at(0)->name,
+                     qd_regularizer_at(0)->params[0].def);
+    } else if (!json_is_object(value) || json_object_size(value) != 1)
+        complain(p, at, "%s: \"auto\" or an object of one rule and its value is wanted, found %s%s", field->path,
+                 qd_json_type_name(value), json_is_object(value) ? " with another number of members" : "");
+    else
+        json_object_foreach((json_t *)(uintptr_t)value, key, item) take_rule(p, key, item, at);
+}
+
+static void parse_members(parser *p, const json_t *object, const char *parent, const char *at);
+
+static void parse_null(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    if (!(field->traits & QD_FIELD_NULLABLE)) {
+        complain_type(p, field, value, at, field->type == QD_FIELD_OBJECT ? "an object" : "a value");
+        return;
+    }
+    if (field->type == QD_FIELD_CHOICE)
+        field->choice->take(p->recipe, NULL);
+    else if (field->type == QD_FIELD_COUNT)
+        *(uint64_t *)member(p, field) = 0;
+    /* texts and maps that may be null are null already */
+}
+
+static void parse_value(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    if (json_is_null(value)) {
+        parse_null(p, field, value, at);
+        return;
+    }
+    switch (field->type) {
+    case QD_FIELD_OBJECT:
+        if (json_is_object(value))
+            parse_members(p, value, field->path, at);
+        else if (field->shorthand != NULL && json_is_string(value))
+            parse_value(p, qd_field_find(field->path, field->shorthand + strlen(field->path) + 1), value, at);
+        else
+            complain_type(p, field, value, at, field->shorthand == NULL ? "an object" : "a string or an object");
+        return;
+    case QD_FIELD_TEXT:
+    case QD_FIELD_URL:
+        take_text(p, field, value, at);
+        return;
+    case QD_FIELD_COUNT:
+        take_count(p, field, value, at);
+        return;
+    case QD_FIELD_REAL:
+    case QD_FIELD_WIDTH:
+        take_real(p, field, value, at);
+        return;
+    case QD_FIELD_BOOLEAN:
+        take_boolean(p, field, value, at);
+        return;
+    case QD_FIELD_CHOICE:
+        take_choice(p, field, value, at);
+        return;
+    case QD_FIELD_LABELS:
+    case QD_FIELD_DIGESTS:
+        take_map(p, field, value, at);
+        return;
+    case QD_FIELD_REGULARIZATION:
+        take_regularization(p, field, value, at);
+        return;
+    }
+}
+
+static void complain_unknown(parser *p, const char *parent, const char *key, const char *at)
+{
+    char known[300] = "";
+    size_t used = 0;
+    for (size_t i = 0; qd_field_at(i) != NULL && used < sizeof known; i++)
+        if (qd_field_is_member(qd_field_at(i), parent))
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used == 0 ? "" : ", ",
+                                     qd_field_key(qd_field_at(i)));
+    complain(p, at, "%s%s%s: no such field; known are %s", label_of(parent).text, parent[0] == '\0' ? "" : ".",
+             show(key).text, known);
+}
+
+static void parse_members(parser *p, const json_t *object, const char *parent, const char *at)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        const qd_field *field = qd_field_find(parent, key);
+        pointer where = pointer_to(at, key);
+        if (field == NULL)
+            complain_unknown(p, parent, key, where.text);
+        else
+            parse_value(p, field, value, where.text);
+    }
+    for (size_t i = 0; qd_field_at(i) != NULL; i++) {
+        const qd_field *field = qd_field_at(i);
+        if (!(field->traits & QD_FIELD_REQUIRED) || !qd_field_is_member(field, parent) ||
+            json_object_get(object, qd_field_key(field)) != NULL)
+            continue;
+        complain(p, pointer_to(at, qd_field_key(field)).text, "%s: is missing; %s", label_of(field->path).text,
+                 field->help);
+    }
+}
+
+/* true when no finding is at or below one of these members: what depends on them may be judged. */
+static bool are_sound(const parser *p, const char *const *members)
+{
+    for (size_t i = 0; i < p->issues->count; i++)
+        for (size_t m = 0; members[m] != NULL; m++) {
+            size_t length = strlen(members[m]);
+            const char *found = p->issues->items[i].pointer;
+            if (strncmp(found, members[m], length) == 0 && (found[length] == '\0' || found[length] == '/'))
+                return false;
+        }
+    return true;
+}
+
+static void check_width(parser *p)
+{
+    static const char *const needed[] = { "/bits", NULL };
+    const qd_grid_spec *spec = &p->recipe->grid;
+    char widths[100] = "";
+    size_t used = 0;
+    for (const double *b = spec->alphabet->bits; *b > 0; b++) {
+        if (*b == spec->bits)
+            return;
+        used += (size_t)snprintf(widths + used, sizeof widths - used, "%s%g", used == 0 ? "" : ", ", *b);
+    }
+    if (are_sound(p, needed))
+        complain(p, "/bits", "bits: %.17g is not in %s", spec->bits, widths);
+}
+
+/* The sentence of a check begins with the field it is about: "scale.type: ..." -> "/scale/type". */
+static pointer pointer_of_sentence(const char *sentence)
+{
+    pointer out = { "/format" };
+    size_t length = strcspn(sentence, ":");
+    if (sentence[length] == ':' && length > 0 && length + 2 < sizeof out.text &&
+        strspn(sentence, "abcdefghijklmnopqrstuvwxyz0123456789_.") == length) {
+        snprintf(out.text, sizeof out.text, "/%.*s", (int)length, sentence);
+        for (char *at = out.text; *at != '\0'; at++)
+            if (*at == '.')
+                *at = '/';
+    }
+    return out;
+}
+
+static void check_together(parser *p, const json_t *request)
+{
+    static const char *const grid[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
+    qd_recipe *r = p->recipe;
+    if (json_object_get(json_object_get(request, "alphabet"), "zero") == NULL)
+        r->grid.zero = r->grid.alphabet->zero;
+    check_width(p);
+    qd_error why = { 0 };
+    if (are_sound(p, grid) && r->format->check(&r->grid, r->format_variant, &why) != QD_OK)
+        complain(p, pointer_of_sentence(why.text).text, "%s", why.text);
+}
+
+qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issues, qd_error *err)
+{
+    qd_issues own = { 0 };
+    parser p = { .issues = issues == NULL ? &own : issues, .err = err };
+    *p.issues = (qd_issues){ 0 };
+    qd_code code = qd_recipe_create(&p.recipe, err);
+    if (code != QD_OK)
+        return code;
+    if (json_is_object(request)) {
+        parse_members(&p, request, "", "");
+        check_together(&p, request);
+    } else
+        complain(&p, "", "a job is an object, found %s", qd_json_type_name(request));
+    code = p.code;
+    if (code == QD_OK && p.issues->count > 0)
+        code = qd_fail(err, QD_EINVAL, "%s", p.issues->items[0].detail);
+    if (code != QD_OK) {
+        qd_recipe_destroy(p.recipe);
+        return code;
+    }
+    *out = p.recipe;
+    return QD_OK;
+}

@@ -1,0 +1,201 @@
+/* verify.c: qd_verify: see run.h. Nothing here believes the writer: everything is read from the folder. */
+#include "engine/verify.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "engine/run.h"
+
+enum { FINDINGS_MAX = 100, RECORD_LIMIT = 256 << 20, RECORD_DEPTH = 16 };
+
+void qd_findings_add(qd_findings *findings, const char *where, const char *format, ...)
+{
+    char detail[600];
+    va_list args;
+    if (json_array_size(findings->lines) >= FINDINGS_MAX)
+        return;
+    va_start(args, format);
+    vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    json_t *line = json_pack("{s:s, s:s}", "where", where, "detail", detail);
+    if (line == NULL) /* bytes of the folder that are no text */
+        line = json_pack("{s:s, s:s}", "where", "?", "detail", "damaged in a way that cannot be shown as text");
+    json_array_append_new(findings->lines, line);
+}
+
+/* A record of the folder; a finding and NULL where there is none, or it is no JSON. */
+static json_t *read_record(const char *dir, const char *name, qd_findings *findings)
+{
+    json_t *out = NULL;
+    qd_error why = { 0 };
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
+    if (path == NULL || qd_json_read_object(path, RECORD_LIMIT, RECORD_DEPTH, &out, &why) != QD_OK)
+        qd_findings_add(findings, name, "%s", why.text);
+    return out;
+}
+
+static int compare_floats(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* Values in a group of a row, as many as the grid has codes at most. The row is sorted in place. */
+static size_t count_values(float *values, size_t count)
+{
+    size_t distinct = count > 0;
+    qsort(values, count, sizeof *values, compare_floats);
+    for (size_t i = 1; i < count; i++)
+        distinct += values[i] > values[i - 1];
+    return distinct;
+}
+
+static void check_values(const qd_linear *linear, const json_t *record, qd_matf w, qd_findings *findings)
+{
+    const json_t *grid = json_object_get(record, "grid");
+    size_t size = (size_t)json_integer_value(json_object_get(grid, "group_size"));
+    json_int_t codes =
+        json_integer_value(json_object_get(grid, "high")) - json_integer_value(json_object_get(grid, "low")) + 1;
+    if (size == 0 || codes < 1) {
+        qd_findings_add(findings, linear->name, "its record has no grid");
+        return;
+    }
+    for (size_t o = 0; o < w.rows; o++)
+        for (size_t first = 0; first < w.cols; first += size) {
+            size_t count = qd_min_size(size, w.cols - first), distinct = 0;
+            float *row = qd_matf_row(w, o) + first;
+            for (size_t i = 0; i < count; i++)
+                if (!isfinite(row[i])) {
+                    qd_findings_add(findings, linear->name, "weight (%zu, %zu) is not finite", o, first + i);
+                    return;
+                }
+            distinct = count_values(row, count);
+            if (distinct <= (size_t)codes)
+                continue;
+            qd_findings_add(findings, linear->name, "row %zu: %zu values in a group, the grid has %lld codes", o,
+                            distinct, (long long)codes);
+            return;
+        }
+}
+
+static qd_code check_layer(const qd_artifact *artifact, size_t index, const json_t *record, qd_findings *findings,
+                           qd_error *err)
+{
+    const qd_linear *linear = qd_model_linear_at(qd_artifact_model(artifact), index);
+    const qd_overlay *overlay = qd_artifact_overlay(artifact);
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf w = { 0 };
+    qd_error why = { 0 };
+    qd_code code = qd_matf_buf_init(&w, linear->out, linear->in, err);
+    if (code != QD_OK)
+        return code;
+    if (overlay->weight(overlay->ctx, index, linear, w.view, &why) != QD_OK)
+        qd_findings_add(findings, linear->name, "%s", why.text);
+    else
+        check_values(linear, record, w.view, findings);
+    return QD_OK;
+}
+
+/* Other tensors have no NaN either. */
+static void check_tensors(const qd_model *model, qd_findings *findings)
+{
+    for (size_t i = 0; i < qd_model_tensor_count(model); i++) {
+        qd_error why = { 0 };
+        const qd_tensor *tensor = qd_model_tensor_at(model, i);
+        if (qd_tensor_check_finite(tensor, &why) != QD_OK)
+            qd_findings_add(findings, tensor->name, "%s", why.text);
+    }
+}
+
+/* What the manifest says of the certificates is what the certificate says. */
+static void check_manifest(const json_t *manifest, const json_t *certificate, qd_findings *findings)
+{
+    static const char *const pairs[][2] = { { "layers", "layers" },
+                                            { "certified", "certified_layers" },
+                                            { "degraded", "degraded_layers" } };
+    const json_t *said = json_object_get(manifest, "certificates"), *summary = json_object_get(certificate, "summary");
+    for (size_t i = 0; i < QD_LENGTH(pairs); i++)
+        if (!json_equal(json_object_get(said, pairs[i][0]), json_object_get(summary, pairs[i][1])))
+            qd_findings_add(findings, "manifest.json", "certificates.%s is not what certificate.json says",
+                            pairs[i][0]);
+}
+
+typedef struct records {
+    json_t *manifest, *certificate, *recipe;
+} records;
+
+static qd_code check_content(const qd_artifact *artifact, const records *r, const char *against, qd_findings *findings,
+                             qd_error *err)
+{
+    const qd_model *model = qd_artifact_model(artifact);
+    qd_code code = QD_OK;
+    check_tensors(model, findings);
+    check_manifest(r->manifest, r->certificate, findings);
+    qd_verify_certificate(model, r->certificate, findings);
+    for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(model); i++)
+        code = check_layer(artifact, i, json_array_get(json_object_get(r->certificate, "layers"), i), findings, err);
+    if (code == QD_OK && against != NULL)
+        code = qd_verify_against(artifact, r->certificate, r->recipe, against, findings, err);
+    return code;
+}
+
+static qd_code check_artifact(const char *dir, const records *r, const char *against, qd_findings *findings,
+                              qd_error *err)
+{
+    qd_artifact *artifact = NULL;
+    qd_error why = { 0 };
+    if (qd_artifact_check_files(dir, NULL, &why) != QD_OK)
+        qd_findings_add(findings, "manifest.json", "%s", why.text);
+    qd_code code = qd_artifact_open(dir, &artifact, &why);
+    if (code != QD_OK) {
+        qd_findings_add(findings, "config.json", "%s", why.text);
+        return code == QD_ENOMEM ? qd_fail(err, code, "%s", why.text) : QD_OK;
+    }
+    if (qd_artifact_overlay(artifact) == NULL)
+        qd_findings_add(findings, "config.json", "a plain model: nothing says that it was quantized");
+    else
+        code = check_content(artifact, r, against, findings, err);
+    qd_artifact_destroy(artifact);
+    return code;
+}
+
+static json_t *copy_of(const json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    return value == NULL ? json_null() : json_deep_copy(value);
+}
+
+static json_t *make_report(const char *dir, const char *against, const records *r, const qd_findings *findings)
+{
+    return json_pack("{s:b, s:s, s:s?, s:o, s:o, s:o, s:O}", "ok", json_array_size(findings->lines) == 0, "artifact",
+                     dir, "against", against, "format", copy_of(r->manifest, "format"), "bits_per_weight",
+                     copy_of(r->manifest, "bits_per_weight"), "certificates", copy_of(r->certificate, "summary"),
+                     "findings", findings->lines);
+}
+
+qd_code qd_verify(const char *artifact_dir, const char *against, json_t **out_report, qd_error *err)
+{
+    qd_findings findings = { json_array() };
+    if (!qd_path_exists(artifact_dir) || findings.lines == NULL) {
+        json_decref(findings.lines);
+        return qd_fail(err, QD_ENOTFOUND, "there is no folder '%s'", artifact_dir);
+    }
+    records r = { .manifest = read_record(artifact_dir, "manifest.json", &findings),
+                  .certificate = read_record(artifact_dir, "certificate.json", &findings),
+                  .recipe = read_record(artifact_dir, "recipe.json", &findings) };
+    qd_code code = check_artifact(artifact_dir, &r, against, &findings, err);
+    if (code == QD_OK) {
+        *out_report = make_report(artifact_dir, against, &r, &findings);
+        code = *out_report == NULL ? qd_fail(err, QD_EINTERNAL, "the report could not be described") : QD_OK;
+    }
+    json_decref(findings.lines);
+    json_decref(r.manifest);
+    json_decref(r.certificate);
+    json_decref(r.recipe);
+    return code;
+}

@@ -1,0 +1,28 @@
+/* verify.h: the parts of qd_verify: what is found is collected, a line each.
+ * Room: core/engine, private to it. May use: core.
+ * Threads: one thread. */
+#ifndef QD_ENGINE_VERIFY_H
+#define QD_ENGINE_VERIFY_H
+
+#include <jansson.h>
+
+#include "base/auto.h"
+#include "base/error.h"
+#include "export/artifact.h"
+
+typedef struct qd_findings {
+    json_t *lines; /* [{"where","detail"}] */
+} qd_findings;
+/* `where` is a file or a layer. Only the first hundred are kept. */
+void qd_findings_add(qd_findings *findings, const char *where, const char *format, ...) QD_PRINTF(3, 4);
+
+/* The record of one layer: shape, and the identities between its numbers that need no data (theory.md §8.2). */
+void qd_verify_record(const qd_linear *linear, const json_t *record, qd_findings *findings);
+/* The document: a record for every layer, in order, and a summary that adds up. */
+void qd_verify_certificate(const qd_model *model, const json_t *document, qd_findings *findings);
+
+/* Everything that can be said when the source is there: `recipe` is recipe.json. Fails only where the source cannot be read. */
+qd_code qd_verify_against(const qd_artifact *artifact, const json_t *certificate, const json_t *recipe,
+                          const char *source_dir, qd_findings *findings, qd_error *err);
+
+#endif

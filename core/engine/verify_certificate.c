@@ -1,0 +1,173 @@
+/* verify_certificate.c: do the numbers of a certificate agree with each other? Source: theory.md §2-3, §8.2. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/verify.h"
+
+/* Numbers are printed with 17 digits and were computed in float64: what is an identity holds to this. */
+#define IDENTITY 1e-9
+/* Of residuals and bounds after a float32 sweep. */
+#define FLOAT32_TOLERANCE 1e-4
+
+typedef struct judge {
+    const char *layer;
+    const json_t *certificate;
+    qd_findings *findings;
+} judge;
+
+static double value(const judge *j, const char *key)
+{
+    return json_number_value(json_object_get(j->certificate, key));
+}
+
+static const char *word(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text == NULL ? "" : text;
+}
+
+/* got = want up to rounding; `size` is the scale of the numbers it was computed from. */
+static void equal(const judge *j, const char *what, double got, double want, double size)
+{
+    if (!(fabs(got - want) <= IDENTITY * fmax(fabs(size), fabs(want))))
+        qd_findings_add(j->findings, j->layer, "%s is %.17g, its parts give %.17g", what, got, want);
+}
+
+static void at_most(const judge *j, const char *what, double got, double limit, double tolerance)
+{
+    if (!(got <= limit * (1 + tolerance)))
+        qd_findings_add(j->findings, j->layer, "%s: %.17g is over %.17g", what, got, limit);
+}
+
+static bool are_numbers(const judge *j)
+{
+    static const char *const needed[] = { "m",
+                                          "N",
+                                          "d",
+                                          "lambda",
+                                          "S",
+                                          "r2_max",
+                                          "r2_min",
+                                          "bound_sq",
+                                          "energy_sq",
+                                          "error_sq",
+                                          "output_sq",
+                                          "rel_error",
+                                          "sqnr_db",
+                                          "ratio",
+                                          "identity_resid",
+                                          "clip_count",
+                                          "overload_bound_sq",
+                                          "weight_error_sq" };
+    for (size_t i = 0; i < QD_LENGTH(needed); i++)
+        if (!json_is_number(json_object_get(j->certificate, needed[i]))) {
+            qd_findings_add(j->findings, j->layer, "certificate: '%s' is no number", needed[i]);
+            return false;
+        }
+    return true;
+}
+
+static void check_identities(const judge *j, double tolerance)
+{
+    double energy = value(j, "energy_sq"), output = value(j, "output_sq"), bound = value(j, "bound_sq");
+    double error = fmax(0, value(j, "error_sq")), relative = value(j, "rel_error"), n = value(j, "N");
+    equal(j, "error_sq", value(j, "error_sq"), energy - value(j, "lambda") * value(j, "weight_error_sq"), energy);
+    equal(j, "rel_error", relative, output > 0 ? sqrt(error / output) : 0, 1);
+    if (relative > 0)
+        equal(j, "sqnr_db", value(j, "sqnr_db"), fmin(300, -20 * log10(relative)), 1);
+    equal(j, "ratio", value(j, "ratio"), bound > 0 ? sqrt(energy / bound) : 0, 1);
+    at_most(j, "S against N r2_max", value(j, "S"), n * value(j, "r2_max"), IDENTITY);
+    at_most(j, "N r2_min against S", n * value(j, "r2_min"), value(j, "S"), IDENTITY);
+    at_most(j, "energy_sq against overload_bound_sq (T2)", energy, value(j, "overload_bound_sq"), tolerance);
+    if (value(j, "clip_count") == 0)
+        at_most(j, "energy_sq against bound_sq (T1) with nothing clipped", energy, bound, tolerance);
+}
+
+/* What the status claims must follow from the numbers beside it. */
+static void check_status(const judge *j, double tolerance)
+{
+    const char *status = word(j->certificate, "status");
+    bool clipped = value(j, "clip_count") > 0, data = value(j, "m") > 0;
+    bool suspect = !(value(j, "identity_resid") <= tolerance);
+    const char *wanted = suspect   ? "NUMERIC_SUSPECT"
+                         : !data   ? "UNCERTIFIED"
+                         : clipped ? "CERTIFIED_OVERLOAD"
+                                   : "CERTIFIED";
+    if (strcmp(status, wanted) != 0)
+        qd_findings_add(j->findings, j->layer, "status is '%s', the numbers say '%s'", status, wanted);
+}
+
+static void check_shape(const judge *j, const qd_linear *linear, const json_t *record)
+{
+    const json_t *shape = json_object_get(record, "shape");
+    json_int_t rows = json_integer_value(json_array_get(shape, 0)), cols = json_integer_value(json_array_get(shape, 1));
+    if (strcmp(word(record, "name"), linear->name) != 0)
+        qd_findings_add(j->findings, j->layer, "its record is of '%s'", word(record, "name"));
+    if (rows != (json_int_t)linear->out || cols != (json_int_t)linear->in || value(j, "d") != (double)rows ||
+        value(j, "N") != (double)cols)
+        qd_findings_add(j->findings, j->layer, "its record is of %lld x %lld, certified was %g x %g, it has %zu x %zu",
+                        (long long)rows, (long long)cols, value(j, "d"), value(j, "N"), linear->out, linear->in);
+}
+
+void qd_verify_record(const qd_linear *linear, const json_t *record, qd_findings *findings)
+{
+    const judge j = { linear->name, json_object_get(record, "certificate"), findings };
+    double tolerance = strcmp(word(j.certificate, "precision"), "float32") == 0 ? FLOAT32_TOLERANCE : IDENTITY;
+    if (!are_numbers(&j))
+        return;
+    check_shape(&j, linear, record);
+    check_identities(&j, tolerance);
+    check_status(&j, tolerance);
+    equal(&j, "error.calibration", json_number_value(json_object_get(json_object_get(record, "error"), "calibration")),
+          value(&j, "rel_error"), 1);
+    if (json_is_true(json_object_get(record, "degraded")) != json_is_string(json_object_get(record, "degraded_reason")))
+        qd_findings_add(findings, linear->name, "degraded without a reason, or a reason without being degraded");
+}
+
+/* Sums over records, as the run made them. */
+typedef struct totals {
+    double error, output;
+    json_int_t certified, degraded;
+} totals;
+
+static void add_record(totals *t, const json_t *record)
+{
+    const json_t *certificate = json_object_get(record, "certificate");
+    const char *status = word(certificate, "status");
+    t->error += json_number_value(json_object_get(certificate, "error_sq"));
+    t->output += json_number_value(json_object_get(certificate, "output_sq"));
+    t->certified += strcmp(status, "CERTIFIED") == 0 || strcmp(status, "CERTIFIED_OVERLOAD") == 0;
+    t->degraded += json_is_true(json_object_get(record, "degraded"));
+}
+
+static void check_summary(const json_t *document, const totals *t, size_t layers, qd_findings *findings)
+{
+    static const char file[] = "certificate.json";
+    const json_t *summary = json_object_get(document, "summary");
+    const struct {
+        const char *key;
+        double wanted;
+    } sums[] = { { "layers", (double)layers },
+                 { "certified_layers", (double)t->certified },
+                 { "degraded_layers", (double)t->degraded },
+                 { "relative_error", t->output > 0 ? sqrt(fmax(t->error, 0) / t->output) : 0 } };
+    const judge j = { file, summary, findings };
+    for (size_t i = 0; i < QD_LENGTH(sums); i++)
+        equal(&j, sums[i].key, value(&j, sums[i].key), sums[i].wanted, 1);
+}
+
+void qd_verify_certificate(const qd_model *model, const json_t *document, qd_findings *findings)
+{
+    totals sums = { 0 };
+    const json_t *layers = json_object_get(document, "layers");
+    size_t count = qd_model_linear_count(model);
+    if (json_array_size(layers) != count) {
+        qd_findings_add(findings, "certificate.json", "%zu layers, the model has %zu", json_array_size(layers), count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        qd_verify_record(qd_model_linear_at(model, i), json_array_get(layers, i), findings);
+        add_record(&sums, json_array_get(layers, i));
+    }
+    check_summary(document, &sums, count, findings);
+}

@@ -1,0 +1,132 @@
+/* artifact_check.c: nothing is published that was not read back from disk and found to be what was decided (design.md §6). */
+#include <string.h>
+
+#include "base/json.h"
+#include "export/artifact.h"
+#include "export/config_edit.h"
+#include "export/side_files.h"
+#include "export/weights.h"
+
+/* What one check is about. */
+typedef struct comparison {
+    const qd_model *source;
+    const qd_artifact *artifact;
+    const qd_format *format;
+    size_t variant;
+    const qd_rounded_source *decided;
+} comparison;
+
+/* Bit for bit: -0 and +0 differ, as they do in the files. */
+static qd_code compare_weights(qd_cmatf found, qd_cmatf wanted, qd_error *err)
+{
+    for (size_t o = 0; o < wanted.rows; o++) {
+        const float *a = qd_cmatf_row(found, o), *b = qd_cmatf_row(wanted, o);
+        for (size_t i = 0; memcmp(a, b, wanted.cols * sizeof *a) != 0 && i < wanted.cols; i++)
+            if (memcmp(a + i, b + i, sizeof *a) != 0)
+                return qd_fail(err, QD_EFORMAT, "weight (%zu, %zu) is %.9g, decided was %.9g", o, i, (double)a[i],
+                               (double)b[i]);
+    }
+    return QD_OK;
+}
+
+static qd_code compare_layer(const comparison *c, size_t index, qd_error *err)
+{
+    const qd_model *model = qd_artifact_model(c->artifact);
+    const qd_linear *linear = qd_model_linear_at(model, index);
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf found = { 0 }, wanted = { 0 };
+    qd_rounded rounded;
+    qd_code code = qd_matf_buf_init(&found, linear->out, linear->in, err);
+    if (code == QD_OK)
+        code = qd_matf_buf_init(&wanted, linear->out, linear->in, err);
+    if (code == QD_OK)
+        code = c->decided->layer(c->decided->ctx, index, &rounded, err);
+    if (code != QD_OK)
+        return code;
+    c->format->expected_weight(&rounded, c->variant, wanted.view);
+    code = c->format->read_weight(model, linear, found.view, err);
+    if (code == QD_OK)
+        code = compare_weights(qd_matf_const(found.view), qd_matf_const(wanted.view), err);
+    return code == QD_OK ? QD_OK : qd_within(err, code, "layer '%s'", linear->name);
+}
+
+static qd_code compare_tensor(const comparison *c, const qd_tensor *wanted, qd_error *err)
+{
+    const qd_tensor *found = qd_model_tensor(qd_artifact_model(c->artifact), wanted->name);
+    if (found == NULL)
+        return qd_fail(err, QD_EFORMAT, "tensor '%s' of the source is missing", wanted->name);
+    if (found->dtype != wanted->dtype || found->rank != wanted->rank ||
+        memcmp(found->shape, wanted->shape, wanted->rank * sizeof *wanted->shape) != 0)
+        return qd_fail(err, QD_EFORMAT, "tensor '%s' has not the type or shape of the source's", wanted->name);
+    if (memcmp(found->data, wanted->data, wanted->bytes) != 0)
+        return qd_fail(err, QD_EFORMAT, "tensor '%s' is not the source's", wanted->name);
+    return qd_tensor_check_finite(found, err);
+}
+
+/* A tensor that the source has not must be part of a quantized layer. */
+static qd_code check_known(const comparison *c, const qd_tensor *tensor, qd_error *err)
+{
+    if (qd_model_tensor(c->source, tensor->name) != NULL)
+        return QD_OK;
+    for (size_t i = 0; i < qd_model_linear_count(c->source); i++) {
+        const char *name = qd_model_linear_at(c->source, i)->name;
+        size_t length = strlen(name);
+        if (strncmp(tensor->name, name, length) == 0 && strncmp(tensor->name + length, ".weight_", 8) == 0)
+            return QD_OK;
+    }
+    return qd_fail(err, QD_EFORMAT, "tensor '%s' is neither the source's nor a quantized layer's", tensor->name);
+}
+
+static qd_code compare_tensors(const comparison *c, qd_error *err)
+{
+    const qd_model *model = qd_artifact_model(c->artifact);
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < qd_model_tensor_count(c->source); i++) {
+        size_t ignored;
+        const qd_tensor *tensor = qd_model_tensor_at(c->source, i);
+        if (qd_weights_linear(c->source, tensor, &ignored) == NULL)
+            code = compare_tensor(c, tensor, err);
+    }
+    for (size_t i = 0; code == QD_OK && i < qd_model_tensor_count(model); i++)
+        code = check_known(c, qd_model_tensor_at(model, i), err);
+    return code;
+}
+
+static qd_code compare_all(const comparison *c, const qd_progress *progress, const qd_cancel *cancel, qd_error *err)
+{
+    const qd_model *model = qd_artifact_model(c->artifact);
+    size_t count = qd_model_linear_count(c->source);
+    if (qd_artifact_format(c->artifact) != c->format || qd_artifact_variant(c->artifact) != c->variant)
+        return qd_fail(err, QD_EFORMAT, "the folder is not of format '%s'", c->format->name);
+    if (qd_model_linear_count(model) != count)
+        return qd_fail(err, QD_EFORMAT, "the folder has %zu linear layers, the source has %zu",
+                       qd_model_linear_count(model), count);
+    qd_code code = compare_tensors(c, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++) {
+        code = qd_cancel_check(cancel, err);
+        if (code == QD_OK)
+            code = compare_layer(c, i, err);
+        qd_progress_step(progress, i + 1, count, "layers");
+    }
+    return code;
+}
+
+qd_code qd_artifact_check(const char *dir, const qd_model *source_model, const qd_format *format, size_t variant,
+                          const qd_rounded_source *decided, const qd_progress *progress, const qd_cancel *cancel,
+                          qd_error *err)
+{
+    qd_artifact *artifact = NULL;
+    const char *source_dir = qd_model_borrow_dir(source_model);
+    qd_code code = qd_artifact_check_files(dir, NULL, err);
+    if (code == QD_OK)
+        code = qd_side_files_compare(source_dir, dir, err);
+    if (code == QD_OK)
+        code = qd_config_compare(source_dir, dir, err);
+    if (code == QD_OK)
+        code = qd_artifact_open(dir, &artifact, err);
+    if (code == QD_OK) {
+        const comparison c = { source_model, artifact, format, variant, decided };
+        code = compare_all(&c, progress, cancel, err);
+    }
+    qd_artifact_destroy(artifact);
+    return code;
+}

@@ -1,0 +1,95 @@
+/* artifact_open.c: the reading half of artifact.h: a folder as a model whose linear weights its format reads. */
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "export/artifact.h"
+#include "export/config_edit.h"
+#include "export/manifest.h"
+
+struct qd_artifact {
+    qd_model *model;
+    const qd_format *format; /* NULL = plain */
+    size_t variant;
+    qd_overlay overlay;
+};
+
+void qd_artifact_destroy(qd_artifact *artifact)
+{
+    if (artifact == NULL)
+        return;
+    qd_model_destroy(artifact->model);
+    free(artifact);
+}
+
+static qd_code read_overlay(void *ctx, size_t linear_index, const qd_linear *linear, qd_matf w, qd_error *err)
+{
+    const qd_artifact *artifact = ctx;
+    (void)linear_index;
+    return artifact->format->read_weight(artifact->model, linear, w, err);
+}
+
+/* The row of the table whose folder this is; plain when no row claims it. */
+static qd_code recognize(const char *dir, qd_artifact *artifact, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *config = NULL, *manifest = NULL;
+    qd_code code = qd_config_read(dir, &config, err);
+    if (code == QD_OK)
+        code = qd_manifest_peek(dir, &manifest, err);
+    if (code != QD_OK)
+        return code;
+    for (size_t i = 0; qd_format_at(i) != NULL; i++) {
+        code = qd_format_at(i)->recognize(config, manifest, &artifact->variant, err);
+        if (code == QD_OK)
+            artifact->format = qd_format_at(i);
+        if (code != QD_ENOTFOUND)
+            return code;
+    }
+    return QD_OK;
+}
+
+static qd_code open_artifact(const char *dir, qd_artifact *artifact, qd_error *err)
+{
+    qd_code code = recognize(dir, artifact, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "artifact '%s'", dir);
+    if (artifact->format == NULL)
+        return qd_model_open(dir, &artifact->model, err);
+    artifact->overlay = (qd_overlay){ .weight = read_overlay, .ctx = artifact };
+    return qd_model_open_packed(dir, &artifact->model, err);
+}
+
+qd_code qd_artifact_open(const char *dir, qd_artifact **out, qd_error *err)
+{
+    qd_artifact *artifact = NULL;
+    qd_code code = qd_alloc(1, sizeof *artifact, (void **)&artifact, err);
+    if (code == QD_OK)
+        code = open_artifact(dir, artifact, err);
+    if (code != QD_OK) {
+        qd_artifact_destroy(artifact);
+        return code;
+    }
+    *out = artifact;
+    return QD_OK;
+}
+
+const qd_model *qd_artifact_model(const qd_artifact *artifact)
+{
+    return artifact->model;
+}
+
+const qd_overlay *qd_artifact_overlay(const qd_artifact *artifact)
+{
+    return artifact->format == NULL ? NULL : &artifact->overlay;
+}
+
+const qd_format *qd_artifact_format(const qd_artifact *artifact)
+{
+    return artifact->format;
+}
+
+size_t qd_artifact_variant(const qd_artifact *artifact)
+{
+    return artifact->variant;
+}

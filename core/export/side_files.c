@@ -1,0 +1,239 @@
+/* side_files.c: see side_files.h. */
+#include "export/side_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+enum { CHUNK = 1 << 16 };
+
+/* The first row that matches decides; what no row knows is a side file. Weights in other containers would be the unquantized ones. */
+static const struct {
+    const char *pattern;
+    qd_file_role role;
+} roles[] = {
+    { "config.json", QD_ROLE_CONFIG },
+    { "manifest.json", QD_ROLE_RECORD },
+    { "certificate.json", QD_ROLE_RECORD },
+    { "recipe.json", QD_ROLE_RECORD },
+    { "artifacts.tar", QD_ROLE_RECORD },
+    { "*.safetensors", QD_ROLE_WEIGHTS },
+    { "*.safetensors.index.json", QD_ROLE_WEIGHTS },
+    { "pytorch_model*.bin", QD_ROLE_WEIGHTS },
+    { "pytorch_model*.bin.index.json", QD_ROLE_WEIGHTS },
+    { "*.gguf", QD_ROLE_WEIGHTS },
+    { "*.pt", QD_ROLE_WEIGHTS },
+    { "*.pth", QD_ROLE_WEIGHTS },
+    { "*.ckpt*", QD_ROLE_WEIGHTS },
+    { "*.h5", QD_ROLE_WEIGHTS },
+    { "*.msgpack", QD_ROLE_WEIGHTS },
+    { "*.onnx", QD_ROLE_WEIGHTS },
+    { "*.onnx_data", QD_ROLE_WEIGHTS },
+};
+
+qd_file_role qd_file_role_of(const char *name)
+{
+    for (size_t i = 0; i < QD_LENGTH(roles); i++)
+        if (qd_glob_match(roles[i].pattern, name))
+            return roles[i].role;
+    return QD_ROLE_SIDE;
+}
+
+const char *qd_file_role_name(qd_file_role role)
+{
+    static const char *const names[] = { "weights", "config", "side", "record" };
+    return names[role];
+}
+
+static bool is_text(const char *name)
+{
+    for (const char *at = name; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            return false;
+    json_t *utf8 = json_string(name);
+    json_decref(utf8);
+    return utf8 != NULL;
+}
+
+typedef enum folders { FOLDERS_SKIP, FOLDERS_REFUSE } folders;
+
+static qd_code check_entry(const char *dir, const char *name, folders policy, bool *out_keep, qd_error *err)
+{
+    struct stat info;
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    if (!is_text(name))
+        return qd_fail(err, QD_EFORMAT, "folder '%s' holds a file whose name is not UTF-8 text", dir);
+    if (lstat(path, &info) != 0)
+        return qd_fail_errno(err, "stat '%s'", path);
+    *out_keep = S_ISREG(info.st_mode);
+    if (*out_keep || (S_ISDIR(info.st_mode) && policy == FOLDERS_SKIP))
+        return QD_OK;
+    const char *what = S_ISLNK(info.st_mode)   ? "a symbolic link"
+                       : S_ISDIR(info.st_mode) ? "a folder"
+                                               : "a device, pipe or socket";
+    return qd_fail(err, QD_EFORMAT, "'%s' is %s; only regular files are taken", path, what);
+}
+
+/* Keeps the names of regular files, all or those of side files; the rest is not even looked at. */
+typedef enum keep { KEEP_ALL, KEEP_SIDE } keep;
+
+static qd_code list(const char *dir, keep which, folders policy, char ***out, size_t *out_count, qd_error *err)
+{
+    char **names = NULL;
+    size_t count = 0, kept = 0;
+    qd_code code = qd_dir_list(dir, &names, &count, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++) {
+        bool wanted = false;
+        if (which == KEEP_ALL || qd_file_role_of(names[i]) == QD_ROLE_SIDE)
+            code = check_entry(dir, names[i], policy, &wanted, err);
+        if (code == QD_OK && wanted) {
+            char *name = names[i];
+            names[i] = names[kept];
+            names[kept++] = name;
+        }
+    }
+    if (code != QD_OK) {
+        qd_names_free(names, count);
+        return code;
+    }
+    for (size_t i = kept; i < count; i++)
+        free(names[i]);
+    *out = names;
+    *out_count = kept;
+    return QD_OK;
+}
+
+qd_code qd_regular_files_list(const char *dir, char ***out, size_t *out_count, qd_error *err)
+{
+    return list(dir, KEEP_ALL, FOLDERS_REFUSE, out, out_count, err);
+}
+
+/* Weights may be links (they are only read, as numbers); what is copied may not. */
+qd_code qd_side_files_list(const char *dir, char ***out, size_t *out_count, qd_error *err)
+{
+    return list(dir, KEEP_SIDE, FOLDERS_SKIP, out, out_count, err);
+}
+
+static qd_code open_regular(const char *dir, const char *name, int *out_fd, qd_error *err)
+{
+    struct stat info;
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    QD_AUTO(qd_close_fd) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return qd_fail_errno(err, "open '%s'", path);
+    if (fstat(fd, &info) != 0)
+        return qd_fail_errno(err, "stat '%s'", path);
+    if (!S_ISREG(info.st_mode))
+        return qd_fail(err, QD_EFORMAT, "'%s' is not a regular file", path);
+    *out_fd = fd;
+    fd = -1;
+    return QD_OK;
+}
+
+/* Up to CHUNK bytes, fewer only at the end. */
+static qd_code read_chunk(int fd, const char *name, unsigned char *chunk, size_t *out_length, qd_error *err)
+{
+    size_t length = 0;
+    while (length < CHUNK) {
+        ssize_t got = read(fd, chunk + length, CHUNK - length);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return qd_fail_errno(err, "read '%s'", name);
+        if (got == 0)
+            break;
+        length += (size_t)got;
+    }
+    *out_length = length;
+    return QD_OK;
+}
+
+/* Straight to its name: the folder is not published before everything in it was compared. */
+static qd_code copy_file(const char *source_dir, const char *dir, const char *name, qd_error *err)
+{
+    QD_AUTO(qd_close_fd) int from = -1, to = -1;
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
+    QD_AUTO(qd_free_pointer) unsigned char *chunk = NULL;
+    size_t length = CHUNK;
+    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+    if (code == QD_OK)
+        code = qd_alloc(CHUNK, 1, (void **)&chunk, err);
+    if (code == QD_OK)
+        code = open_regular(source_dir, name, &from, err);
+    if (code != QD_OK)
+        return code;
+    to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (to < 0)
+        return qd_fail_errno(err, "create '%s'", path);
+    while (code == QD_OK && length == CHUNK) {
+        code = read_chunk(from, name, chunk, &length, err);
+        if (code == QD_OK)
+            code = qd_write_all(to, chunk, length, err);
+    }
+    if (code != QD_OK)
+        return qd_within(err, code, "'%s'", path);
+    return fsync(to) == 0 ? QD_OK : qd_fail_errno(err, "fsync '%s'", path);
+}
+
+qd_code qd_side_files_copy(const char *source_dir, const char *dir, qd_error *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    qd_code code = qd_side_files_list(source_dir, &names, &count, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++)
+        code = copy_file(source_dir, dir, names[i], err);
+    qd_names_free(names, count);
+    return code;
+}
+
+static qd_code compare_file(const char *source_dir, const char *dir, const char *name, qd_error *err)
+{
+    QD_AUTO(qd_close_fd) int a = -1, b = -1;
+    QD_AUTO(qd_free_pointer) unsigned char *chunks = NULL;
+    size_t left = CHUNK, right = CHUNK;
+    qd_code code = qd_alloc(2, CHUNK, (void **)&chunks, err);
+    if (code == QD_OK)
+        code = open_regular(source_dir, name, &a, err);
+    if (code == QD_OK)
+        code = open_regular(dir, name, &b, err);
+    for (size_t at = 0; code == QD_OK && left == CHUNK; at += left) {
+        code = read_chunk(a, name, chunks, &left, err);
+        if (code == QD_OK)
+            code = read_chunk(b, name, chunks + CHUNK, &right, err);
+        if (code == QD_OK && (left != right || memcmp(chunks, chunks + CHUNK, left) != 0))
+            return qd_fail(err, QD_EFORMAT, "side file '%s' is not the source's, from byte %zu of it on or later", name,
+                           at);
+    }
+    return code;
+}
+
+qd_code qd_side_files_compare(const char *source_dir, const char *dir, qd_error *err)
+{
+    char **names = NULL, **copies = NULL;
+    size_t count = 0, copied = 0;
+    qd_code code = qd_side_files_list(source_dir, &names, &count, err);
+    if (code == QD_OK)
+        code = qd_side_files_list(dir, &copies, &copied, err);
+    for (size_t i = 0; code == QD_OK && i < qd_max_size(count, copied); i++) {
+        if (i == copied || (i < count && strcmp(names[i], copies[i]) < 0))
+            code = qd_fail(err, QD_EFORMAT, "side file '%s' of the source is missing", names[i]);
+        else if (i == count || strcmp(names[i], copies[i]) > 0)
+            code = qd_fail(err, QD_EFORMAT, "file '%s' is neither the source's nor ours", copies[i]);
+        else
+            code = compare_file(source_dir, dir, names[i], err);
+    }
+    qd_names_free(names, count);
+    qd_names_free(copies, copied);
+    return code;
+}

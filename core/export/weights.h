@@ -1,0 +1,23 @@
+/* weights.h: the source's tensors, shard by shard, with each linear weight replaced by what a format makes of it.
+ * Room: core/export, private to it. May use: base, quant, model.
+ * Threads: called from one thread. */
+#ifndef QD_EXPORT_WEIGHTS_H
+#define QD_EXPORT_WEIGHTS_H
+
+#include "export/format.h"
+#include "export/shard_writer.h"
+
+/* What a format puts in the place of LINEAR.weight. */
+typedef struct qd_layer_writer {
+    qd_code (*write)(const void *ctx, qd_shard_writer *writer, const qd_linear *linear, const qd_rounded *rounded,
+                     qd_error *err);
+    const void *ctx;
+} qd_layer_writer;
+
+/* Every other tensor is copied bit for bit. A shard of the source becomes (at least) one shard of the artifact. */
+qd_code qd_weights_write(const qd_model *model, const qd_rounded_source *source, const qd_layer_writer *layers,
+                         const char *dir, qd_error *err);
+/* The linear layer whose stored weight this tensor is; NULL for any other. */
+const qd_linear *qd_weights_linear(const qd_model *model, const qd_tensor *tensor, size_t *out_index);
+
+#endif

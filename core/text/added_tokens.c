@@ -1,0 +1,201 @@
+/* added_tokens.c: see added_tokens.h. */
+#include "text/added_tokens.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "text/utf8.h"
+
+enum { LONGEST_CONTENT = 1024, MOST_TOKENS = 1 << 20 };
+
+void qd_added_tokens_fini(qd_added_tokens *tokens)
+{
+    for (size_t i = 0; i < tokens->count; i++)
+        free(tokens->items[i].content);
+    free(tokens->items);
+    qd_trie_fini(&tokens->raw);
+    qd_trie_fini(&tokens->normalized);
+    *tokens = (qd_added_tokens){ 0 };
+}
+
+void qd_parts_fini(qd_parts *parts)
+{
+    free(parts->items);
+    *parts = (qd_parts){ 0 };
+}
+
+static qd_code parse_token(const json_t *entry, qd_added_token *out, qd_error *err)
+{
+    const char *content;
+    size_t id;
+    qd_code code = qd_component_text(entry, "content", &content, err);
+    if (code == QD_OK)
+        code = qd_json_size(entry, "id", SIZE_MAX, &id, err);
+    if (code != QD_OK)
+        return code;
+    if (id > QD_VOCAB_LARGEST_ID)
+        return qd_fail(err, QD_EFORMAT, "'%.40s': 'id' is not within 0..%d", content, QD_VOCAB_LARGEST_ID);
+    if (content[0] == '\0' || strlen(content) > LONGEST_CONTENT)
+        return qd_fail(err, QD_EFORMAT, "token %zu: 'content' of %zu bytes; 1 to %d are allowed", id, strlen(content),
+                       LONGEST_CONTENT);
+    out->id = (uint32_t)id;
+    code = qd_json_bool(entry, "special", false, &out->special, err);
+    if (code == QD_OK)
+        code = qd_json_bool(entry, "normalized", !out->special, &out->normalized, err);
+    if (code == QD_OK)
+        code = qd_json_bool(entry, "single_word", false, &out->single_word, err);
+    if (code == QD_OK)
+        code = qd_json_bool(entry, "lstrip", false, &out->lstrip, err);
+    if (code == QD_OK)
+        code = qd_json_bool(entry, "rstrip", false, &out->rstrip, err);
+    return code == QD_OK ? qd_dup(content, &out->content, err) : code;
+}
+
+/* Puts token `index` into the trie that will look for it. */
+static qd_code register_token(qd_added_tokens *tokens, size_t index, const qd_chain *normalizer, qd_error *err)
+{
+    const qd_added_token *token = &tokens->items[index];
+    if (!token->normalized)
+        return qd_trie_add(&tokens->raw, token->content, strlen(token->content), (int32_t)index, err);
+    QD_AUTO(qd_pieces_fini) qd_pieces text = { 0 }, spare = { 0 };
+    qd_code code = qd_pieces_add(&text, token->content, strlen(token->content), QD_PLACE_START, err);
+    if (code == QD_OK)
+        code = qd_chain_run(normalizer, &text, &spare, err);
+    if (code != QD_OK || text.items[0].length == 0)
+        return code;
+    return qd_trie_add(&tokens->normalized, qd_piece_text(&text, 0), text.items[0].length, (int32_t)index, err);
+}
+
+qd_code qd_added_tokens_parse(const json_t *list, const qd_chain *normalizer, qd_added_tokens *out, qd_error *err)
+{
+    if (list == NULL || json_is_null(list))
+        return QD_OK;
+    size_t count = json_array_size(list), i;
+    if (!json_is_array(list) || count > MOST_TOKENS)
+        return qd_fail(err, QD_EFORMAT, "'added_tokens': an array of at most %d is wanted, found %s", MOST_TOKENS,
+                       qd_json_type_name(list));
+    qd_code code = qd_alloc(count, sizeof *out->items, (void **)&out->items, err);
+    const json_t *entry;
+    json_array_foreach(list, i, entry)
+    {
+        if (code != QD_OK)
+            break;
+        code = parse_token(entry, &out->items[i], err);
+        if (code == QD_OK) {
+            out->count = i + 1;
+            code = register_token(out, i, normalizer, err);
+        }
+    }
+    return code == QD_OK ? QD_OK : qd_within(err, code, "'added_tokens'");
+}
+
+const qd_added_token *qd_added_tokens_find(const qd_added_tokens *tokens, const char *content)
+{
+    for (size_t i = 0; i < tokens->count; i++)
+        if (strcmp(tokens->items[i].content, content) == 0)
+            return &tokens->items[i];
+    return NULL;
+}
+
+const qd_added_token *qd_added_tokens_by_id(const qd_added_tokens *tokens, uint32_t id)
+{
+    for (size_t i = 0; i < tokens->count; i++)
+        if (tokens->items[i].id == id)
+            return &tokens->items[i];
+    return NULL;
+}
+
+static bool word_char_before(const char *text, size_t at)
+{
+    uint32_t c;
+    if (at == 0)
+        return false;
+    (void)qd_utf8_get(text + qd_utf8_before(text, at), &c);
+    return qd_char_is_word(c);
+}
+
+static bool word_char_at(const char *text, size_t at, size_t length)
+{
+    uint32_t c;
+    if (at >= length)
+        return false;
+    (void)qd_utf8_get(text + at, &c);
+    return qd_char_is_word(c);
+}
+
+/* Where the white space that ends at `at` begins, not before `floor`. */
+static size_t spaces_before(const char *text, size_t at, size_t floor)
+{
+    while (at > floor) {
+        uint32_t c;
+        size_t before = qd_utf8_before(text, at);
+        (void)qd_utf8_get(text + before, &c);
+        if (!qd_char_is_space(c))
+            break;
+        at = before;
+    }
+    return at;
+}
+
+static size_t spaces_after(const char *text, size_t at, size_t length)
+{
+    while (at < length) {
+        uint32_t c;
+        size_t step = qd_utf8_get(text + at, &c);
+        if (!qd_char_is_space(c))
+            break;
+        at += step;
+    }
+    return at;
+}
+
+/* The longest token that begins at text[at]; *out_end is behind it. NULL: none. */
+static const qd_added_token *longest_at(const qd_added_tokens *tokens, const qd_trie *trie, const char *text,
+                                        size_t length, size_t at, size_t *out_end)
+{
+    const qd_added_token *found = NULL;
+    uint32_t node = 0;
+    for (; at < length && (node = qd_trie_step(trie, node, (unsigned char)text[at])) != 0; at++)
+        if (trie->nodes[node].value >= 0) {
+            found = &tokens->items[trie->nodes[node].value];
+            *out_end = at + 1;
+        }
+    return found;
+}
+
+static qd_code add_part(qd_parts *parts, size_t start, size_t end, const qd_added_token *token, qd_error *err)
+{
+    if (start == end && token == NULL)
+        return QD_OK;
+    qd_code code = qd_grow((void **)&parts->items, &parts->capacity, parts->count + 1, sizeof *parts->items, err);
+    if (code == QD_OK)
+        parts->items[parts->count++] = (qd_part){ start, end, token };
+    return code;
+}
+
+qd_code qd_added_tokens_cut(const qd_added_tokens *tokens, const qd_trie *trie, const char *text, size_t length,
+                            qd_parts *out, qd_error *err)
+{
+    out->count = 0;
+    qd_code code = QD_OK;
+    size_t done = 0;
+    for (size_t at = 0; code == QD_OK && trie->count > 0 && at < length;) {
+        size_t end = at + 1, start = at;
+        const qd_added_token *token = longest_at(tokens, trie, text, length, at, &end);
+        at = end;
+        if (token == NULL)
+            continue;
+        if (token->single_word && (word_char_before(text, start) || word_char_at(text, end, length)))
+            continue;
+        if (token->lstrip)
+            start = spaces_before(text, start, done);
+        if (token->rstrip)
+            end = spaces_after(text, end, length);
+        code = add_part(out, done, start, NULL, err);
+        if (code == QD_OK)
+            code = add_part(out, start, end, token, err);
+        at = done = end;
+    }
+    return code == QD_OK ? add_part(out, done, length, NULL, err) : code;
+}

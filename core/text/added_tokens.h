@@ -1,0 +1,50 @@
+/* added_tokens.h: tokens that are found in the text before the model sees it.
+ * Room: core/text, private. May use: base, jansson.
+ * Threads: immutable after parsing.
+ * Source: formats.md §3 "added_tokens", fixtures.md "Tokenizers". */
+#ifndef QD_TEXT_ADDED_TOKENS_H
+#define QD_TEXT_ADDED_TOKENS_H
+
+#include "text/component.h"
+#include "text/trie.h"
+#include "text/vocab.h"
+
+typedef struct qd_added_token {
+    char *content;
+    uint32_t id;
+    bool single_word, lstrip, rstrip, normalized, special;
+} qd_added_token;
+
+/* Zero-initialize; qd_added_tokens_fini. */
+typedef struct qd_added_tokens {
+    qd_added_token *items;
+    size_t count;
+    qd_trie raw;        /* normalized: false: looked for in the text as it came */
+    qd_trie normalized; /* the others, normalized themselves: looked for in normalized text */
+} qd_added_tokens;
+
+void qd_added_tokens_fini(qd_added_tokens *tokens);
+/* `list` may be NULL or null. Normalized tokens go through `normalizer` first. */
+qd_code qd_added_tokens_parse(const json_t *list, const qd_chain *normalizer, qd_added_tokens *out, qd_error *err);
+/* NULL: none. */
+const qd_added_token *qd_added_tokens_find(const qd_added_tokens *tokens, const char *content);
+const qd_added_token *qd_added_tokens_by_id(const qd_added_tokens *tokens, uint32_t id);
+
+/* A part of a text: an added token, or what stands between two (token NULL). */
+typedef struct qd_part {
+    size_t start, end;
+    const qd_added_token *token;
+} qd_part;
+
+/* Zero-initialize; qd_parts_fini. */
+typedef struct qd_parts {
+    qd_part *items;
+    size_t count, capacity;
+} qd_parts;
+void qd_parts_fini(qd_parts *parts);
+
+/* Replaces `out`: the text cut at the tokens of `trie` (a member of `tokens`), leftmost first, longest of those. */
+qd_code qd_added_tokens_cut(const qd_added_tokens *tokens, const qd_trie *trie, const char *text, size_t length,
+                            qd_parts *out, qd_error *err);
+
+#endif

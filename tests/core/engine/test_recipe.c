@@ -1,0 +1,519 @@
+/* test_recipe.c: every field of a job: its default, values that are taken, values that are refused and in which words. */
+#include "check.h"
+
+#include "base/json.h"
+#include "base/rng.h"
+#include "engine/recipe_fields.h"
+
+static json_t *parse_text(const char *text)
+{
+    json_error_t why;
+    json_t *value = json_loads(text, JSON_DECODE_ANY, &why);
+    if (value == NULL)
+        fail_msg("%s: %s", text, why.text);
+    return value;
+}
+
+/* {"model":"file:///m"} with one field set; dequantized format, which holds every grid. */
+static json_t *request_with(const char *path, const char *value)
+{
+    json_t *request = parse_text("{\"model\": {\"url\": \"file:///m\"}, \"format\": \"safetensors\"}");
+    const char *slash = strchr(path, '/');
+    if (slash == NULL) {
+        json_object_set_new(request, path, parse_text(value));
+        return request;
+    }
+    char parent[QD_WORD];
+    snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+    if (json_object_get(request, parent) == NULL)
+        json_object_set_new(request, parent, json_object());
+    json_object_set_new(json_object_get(request, parent), slash + 1, parse_text(value));
+    return request;
+}
+
+static json_t *value_at(json_t *object, const char *path)
+{
+    const char *slash = strchr(path, '/');
+    if (slash == NULL)
+        return json_object_get(object, path);
+    char parent[QD_WORD];
+    snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+    return json_object_get(json_object_get(object, parent), slash + 1);
+}
+
+static json_t *print_parsed(const json_t *request)
+{
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    check_ok(qd_recipe_parse(request, &recipe, NULL, &err));
+    json_t *out = qd_recipe_print(recipe);
+    qd_recipe_destroy(recipe);
+    assert_non_null(out);
+    return out;
+}
+
+static void check_equal_json(const json_t *got, const json_t *want, const char *what)
+{
+    if (json_equal(got, want))
+        return;
+    char *a = got == NULL ? NULL : json_dumps(got, JSON_ENCODE_ANY), *b = json_dumps(want, JSON_ENCODE_ANY);
+    print_error("%s: got %s, want %s\n", what, a == NULL ? "nothing" : a, b);
+    free(a);
+    free(b);
+    fail();
+}
+
+static void a_request_with_only_a_model_gets_the_defaults_of_the_contract(void **state)
+{
+    (void)state;
+    QD_AUTO(qd_json_fini) json_t *request = parse_text("{\"model\": \"https://example.org/m/\"}");
+    QD_AUTO(qd_json_fini) json_t *got = print_parsed(request);
+    QD_AUTO(qd_json_fini)
+    json_t *want = parse_text(
+        "{\"name\": null, \"tags\": {},"
+        " \"model\": {\"url\": \"https://example.org/m/\", \"revision\": \"main\", \"sha256\": null},"
+        " \"algorithm\": \"optq\", \"rounding\": \"nearest\", \"seed\": 0, \"bits\": 4,"
+        " \"alphabet\": {\"kind\": \"int\", \"zero\": \"none\", \"narrow\": false}, \"group_size\": 128,"
+        " \"scale\": {\"rule\": \"mse\", \"shrink\": 1, \"type\": \"bf16\"}, \"order\": \"norm-descending\","
+        " \"regularization\": {\"mean_diagonal\": 0.01}, \"on_degraded\": \"warn\","
+        " \"calibration\": {\"source\": null, \"samples\": 128, \"length\": null, \"bos\": true, \"split\": \"whole\","
+        "  \"sampling\": \"even\", \"phase\": 0},"
+        " \"evaluation\": {\"text\": null, \"length\": null, \"windows\": null, \"split\": \"whole\","
+        "  \"bos\": \"every-window\", \"baseline\": \"rtn\"},"
+        " \"format\": \"compressed-tensors\"}");
+    check_equal_json(got, want, "defaults");
+}
+
+/* value as given, and as it is printed (NULL = the same). */
+static const struct {
+    const char *path, *given, *printed;
+} good[] = {
+    { "name", "\"a name\"", NULL },
+    { "name", "null", NULL },
+    { "name", "\"\"", NULL },
+    { "tags", "{\"team\": \"a\", \"\\u00e9\": \"\"}", NULL },
+    { "model/url", "\"hf://org/name\"", NULL },
+    { "model/revision", "\"v1.0\"", NULL },
+    { "model/token", "null", NULL },
+    { "model/sha256", "{\"m\": \"0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef\"}", NULL },
+    { "model/sha256", "null", NULL },
+    { "algorithm", "\"rtn\"", NULL },
+    { "algorithm", "\"gptq\"", "\"optq\"" },
+    { "rounding", "\"nearest\"", NULL },
+    { "seed", "9007199254740991", NULL },
+    { "bits", "2", NULL },
+    { "bits", "3", NULL },
+    { "bits", "4.0", "4" },
+    { "bits", "5", NULL },
+    { "bits", "6", NULL },
+    { "bits", "8", NULL },
+    { "alphabet", "\"int-asymmetric\"", "{\"kind\": \"int-asymmetric\", \"zero\": \"integer\", \"narrow\": false}" },
+    { "alphabet", "\"int\"", "{\"kind\": \"int\", \"zero\": \"none\", \"narrow\": false}" },
+    { "alphabet/kind", "\"int-asymmetric\"", NULL },
+    { "alphabet/zero", "\"none\"", NULL },
+    { "alphabet/zero", "\"integer\"", NULL },
+    { "alphabet/zero", "\"float\"", NULL },
+    { "alphabet/narrow", "true", NULL },
+    { "group_size", "0", NULL },
+    { "group_size", "1", NULL },
+    { "group_size", "1048576", NULL },
+    { "scale/rule", "\"minmax\"", NULL },
+    { "scale/shrink", "4", NULL },
+    { "scale/shrink", "0.8", NULL },
+    { "scale/type", "\"f32\"", NULL },
+    { "scale/type", "\"f16\"", NULL },
+    { "order", "\"natural\"", NULL },
+    { "order", "\"auto\"", "\"norm-descending\"" },
+    { "regularization", "\"auto\"", "{\"mean_diagonal\": 0.01}" },
+    { "regularization", "{\"mean_diagonal\": 0}", "{\"mean_diagonal\": 0.0}" },
+    { "on_degraded", "\"fail\"", NULL },
+    { "calibration/source", "\"https://example.org/t.txt\"", NULL },
+    { "calibration/source", "null", NULL },
+    { "calibration/samples", "1", NULL },
+    { "calibration/length", "2", NULL },
+    { "calibration/length", "null", NULL },
+    { "calibration/bos", "false", NULL },
+    { "calibration/split", "\"lines\"", NULL },
+    { "calibration/sampling", "\"random\"", NULL },
+    { "calibration/phase", "0.999", NULL },
+    { "evaluation/text", "\"file:///t\"", NULL },
+    { "evaluation/length", "1048576", NULL },
+    { "evaluation/windows", "200", NULL },
+    { "evaluation/windows", "null", NULL },
+    { "evaluation/split", "\"lines\"", NULL },
+    { "evaluation/bos", "\"none\"", NULL },
+    { "evaluation/bos", "\"inserted\"", NULL },
+    { "evaluation/baseline", "null", NULL },
+    { "evaluation/baseline", "\"rtn\"", NULL },
+    { "format", "\"compressed-tensors\"", NULL },
+    { "format", "\"safetensors\"", NULL },
+    { "format", "\"safetensors:bf16\"", NULL },
+    { "format", "\"safetensors:f16\"", NULL },
+};
+
+static void every_good_value_is_taken_and_printed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < QD_LENGTH(good); i++) {
+        QD_AUTO(qd_json_fini) json_t *request = request_with(good[i].path, good[i].given);
+        QD_AUTO(qd_json_fini) json_t *got = print_parsed(request);
+        QD_AUTO(qd_json_fini)
+        json_t *want = parse_text(good[i].printed == NULL ? good[i].given : good[i].printed);
+        if (strcmp(good[i].path, "model/token") == 0)
+            assert_null(value_at(got, good[i].path));
+        else
+            check_equal_json(value_at(got, good[i].path), want, good[i].path);
+        QD_AUTO(qd_json_fini) json_t *again = print_parsed(got);
+        check_equal_json(again, got, "printed and parsed again");
+    }
+}
+
+/* value, the pointer of the finding, and a part of its sentence. */
+static const struct {
+    const char *path, *given, *pointer, *part;
+} bad[] = {
+    { "name", "7", "/name", "name: a string is wanted, found an integer" },
+    { "name", "\"a\\nb\"", "/name", "control character" },
+    { "tags", "[]", "/tags", "tags: an object of strings is wanted, found an array" },
+    { "tags", "null", "/tags", "found null" },
+    { "tags", "{\"a\": 1}", "/tags/a", "'a': a string is wanted, found an integer" },
+    { "tags", "{\"\": \"x\"}", "/tags/", "key of 1 to 200 characters" },
+    { "tags", "{\"a/b~\": 1}", "/tags/a~1b~0", "'a/b~'" },
+    { "model", "7", "/model", "model: a string or an object is wanted, found an integer" },
+    { "model", "\"\"", "/model", "model.url: '' is no URL" },
+    { "model", "{}", "/model/url", "model.url: is missing" },
+    { "model/url", "\"org/name\"", "/model/url", "model.url: 'org/name' is no URL" },
+    { "model/url", "null", "/model/url", "found null" },
+    { "model/revision", "\"\"", "/model/revision", "empty" },
+    { "model/token", "5", "/model/token", "model.token: a string is wanted" },
+    { "model/sha256", "{\"m\": \"12\"}", "/model/sha256/m", "'12' is not 64 hexadecimal digits" },
+    { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq, gptq" },
+    { "algorithm", "1", "/algorithm", "a string is wanted, found an integer" },
+    { "rounding", "\"stochastic\"", "/rounding", "rounding: 'stochastic' is not in nearest" },
+    { "seed", "-1", "/seed", "seed: -1 is not in 0..9007199254740991" },
+    { "seed", "1.5", "/seed", "an integer is wanted, found a number" },
+    { "bits", "17", "/bits", "bits: 17 is not in 2, 3, 4, 5, 6, 8" },
+    { "bits", "1.58", "/bits", "is not in 2, 3, 4, 5, 6, 8" },
+    { "bits", "\"4\"", "/bits", "bits: a number is wanted, found a string" },
+    { "bits", "null", "/bits", "found null" },
+    { "alphabet", "\"nf4\"", "/alphabet", "alphabet.kind: 'nf4' is not in int, int-asymmetric" },
+    { "alphabet", "[]", "/alphabet", "a string or an object" },
+    { "alphabet", "{\"levels\": [1]}", "/alphabet/levels", "no such field; known are kind, zero, narrow" },
+    { "alphabet/kind", "\"nf4\"", "/alphabet/kind", "'nf4'" },
+    { "alphabet/zero", "\"half\"", "/alphabet/zero", "'half' is not in none, integer, float" },
+    { "alphabet/narrow", "1", "/alphabet/narrow", "true or false is wanted, found an integer" },
+    { "group_size", "-1", "/group_size", "group_size: -1 is not in 0..1048576" },
+    { "group_size", "1e3", "/group_size", "an integer is wanted" },
+    { "scale", "\"mse\"", "/scale", "scale: an object is wanted, found a string" },
+    { "scale/rule", "\"hessian-mse\"", "/scale/rule", "scale.rule: 'hessian-mse' is not in minmax, mse" },
+    { "scale/shrink", "0", "/scale/shrink", "scale.shrink: 0 is not in (0, 4]" },
+    { "scale/shrink", "4.1", "/scale/shrink", "is not in (0, 4]" },
+    { "scale/type", "\"e8m0\"", "/scale/type", "is not in f32, bf16, f16" },
+    { "order", "\"best\"", "/order", "order: 'best' is not in auto, natural, norm-descending" },
+    { "regularization", "0.01", "/regularization", "\"auto\" or an object of one rule" },
+    { "regularization", "{}", "/regularization", "number of members" },
+    { "regularization", "\"spectral\"", "/regularization", "'spectral' is not in auto" },
+    { "regularization", "{\"absolute\": 1}", "/regularization/absolute", "'absolute' is not in mean_diagonal" },
+    { "regularization", "{\"mean_diagonal\": -1}", "/regularization/mean_diagonal",
+      "regularization.mean_diagonal: -1" },
+    { "regularization", "{\"mean_diagonal\": \"1\"}", "/regularization/mean_diagonal", "a number is wanted" },
+    { "on_degraded", "\"ignore\"", "/on_degraded", "is not in warn, fail" },
+    { "calibration", "\"self\"", "/calibration", "calibration: an object is wanted, found a string" },
+    { "calibration", "null", "/calibration", "found null" },
+    { "calibration/source", "\"self\"", "/calibration/source", "calibration.source: 'self' is no URL" },
+    { "calibration/samples", "0", "/calibration/samples", "calibration.samples: 0 is not in 1..65536" },
+    { "calibration/length", "1", "/calibration/length", "calibration.length: 1 is not in 2..1048576" },
+    { "calibration/bos", "\"yes\"", "/calibration/bos", "true or false is wanted, found a string" },
+    { "calibration/split", "\"words\"", "/calibration/split", "is not in whole, lines" },
+    { "calibration/sampling", "\"odd\"", "/calibration/sampling", "is not in even, random" },
+    { "calibration/phase", "1", "/calibration/phase", "calibration.phase: 1 is not in [0, 1)" },
+    { "evaluation/text", "5", "/evaluation/text", "a string (a URL) is wanted" },
+    { "evaluation/length", "1", "/evaluation/length", "is not in 2..1048576" },
+    { "evaluation/windows", "0", "/evaluation/windows", "is not in 1..1048576" },
+    { "evaluation/split", "0", "/evaluation/split", "a string is wanted" },
+    { "evaluation/bos", "true", "/evaluation/bos", "a string is wanted, found a boolean" },
+    { "evaluation/baseline", "\"optq\"", "/evaluation/baseline", "'optq' is not in rtn" },
+    { "format", "\"zip\"", "/format", "format: 'zip' is not in compressed-tensors, safetensors" },
+    { "format", "\"compressed-tensors:x\"", "/format", "is not in" },
+    { "format", "[\"safetensors\"]", "/format", "a string is wanted, found an array" },
+};
+
+static void check_finding(const json_t *request, const char *pointer, const char *part)
+{
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    qd_issues issues;
+    check_fails(qd_recipe_parse(request, &recipe, &issues, &err), QD_EINVAL);
+    assert_int_equal(issues.count, 1);
+    assert_string_equal(issues.items[0].pointer, pointer);
+    check_contains(issues.items[0].detail, part);
+    assert_string_equal(err.text, issues.items[0].detail);
+}
+
+static void every_bad_value_is_refused_with_its_pointer_and_what_is_allowed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < QD_LENGTH(bad); i++) {
+        QD_AUTO(qd_json_fini) json_t *request = request_with(bad[i].path, bad[i].given);
+        check_finding(request, bad[i].pointer, bad[i].part);
+    }
+}
+
+static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **state)
+{
+    (void)state;
+    for (size_t f = 0; qd_field_at(f) != NULL; f++) {
+        const qd_field *field = qd_field_at(f);
+        size_t goods = field->type == QD_FIELD_OBJECT, bads = field->type == QD_FIELD_OBJECT;
+        for (size_t i = 0; i < QD_LENGTH(good); i++)
+            goods += strcmp(good[i].path, field->path) == 0;
+        for (size_t i = 0; i < QD_LENGTH(bad); i++)
+            bads += strcmp(bad[i].path, field->path) == 0;
+        if (goods == 0 || bads == 0)
+            fail_msg("'%s' has %zu good and %zu bad values", field->path, goods, bads);
+    }
+}
+
+static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const char *const later[] = { "effort",      "mismatch", "certified", "refine",    "transforms",
+                                         "activations", "kv_cache", "targets",   "overrides", "gate",
+                                         "limits",      "webhook",  "publish",   "bitz" };
+    for (size_t i = 0; i < QD_LENGTH(later); i++) {
+        char pointer[64], part[64];
+        QD_AUTO(qd_json_fini) json_t *request = request_with(later[i], "null");
+        snprintf(pointer, sizeof pointer, "/%s", later[i]);
+        snprintf(part, sizeof part, "%s: no such field; known are name, tags, model,", later[i]);
+        check_finding(request, pointer, part);
+    }
+    QD_AUTO(qd_json_fini) json_t *nested = request_with("evaluation/tasks", "[]");
+    check_finding(nested, "/evaluation/tasks", "evaluation.tasks: no such field; known are text, length, windows");
+}
+
+static void all_findings_are_collected_and_the_first_is_the_error(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    qd_issues issues;
+    QD_AUTO(qd_json_fini)
+    json_t *request = parse_text("{\"bits\": 17, \"x\": 1, \"order\": 3, \"calibration\": {\"samples\": 0, \"y\": 1}}");
+    check_fails(qd_recipe_parse(request, &recipe, &issues, &err), QD_EINVAL);
+    static const char *const pointers[] = {
+        "/x", "/order", "/calibration/samples", "/calibration/y", "/model", "/bits"
+    };
+    assert_int_equal(issues.count, QD_LENGTH(pointers));
+    for (size_t i = 0; i < QD_LENGTH(pointers); i++)
+        assert_string_equal(issues.items[i].pointer, pointers[i]);
+    check_contains(err.text, "x: no such field");
+}
+
+static void more_findings_than_fit_and_endless_keys_do_no_harm(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    qd_issues issues;
+    QD_AUTO(qd_json_fini) json_t *request = json_object();
+    for (int i = 0; i < 40; i++) {
+        char key[900] = "";
+        for (int k = 0; k < 200; k++)
+            strcat(key, "\xc3\xa9/"); /* cut in the middle of a character if cut bytewise */
+        snprintf(key + 3 * (size_t)i + 1 - (i > 0), 8, "%d", i);
+        json_object_set_new(request, "long", json_null());
+        json_object_set_new(request, key, json_integer(i));
+    }
+    check_fails(qd_recipe_parse(request, &recipe, &issues, &err), QD_EINVAL);
+    assert_true(issues.count <= QD_ISSUES_MAX);
+    for (size_t i = 0; i < issues.count; i++) {
+        QD_AUTO(qd_json_fini) json_t *pointer = json_string(issues.items[i].pointer);
+        QD_AUTO(qd_json_fini) json_t *detail = json_string(issues.items[i].detail);
+        assert_non_null(pointer); /* still UTF-8 */
+        assert_non_null(detail);
+    }
+}
+
+static void long_names_are_counted_in_characters(void **state)
+{
+    (void)state;
+    char text[3 * 201 + 3] = "\"";
+    for (int i = 0; i < 200; i++)
+        strcat(text, "\xe2\x82\xac");
+    strcat(text, "\"");
+    QD_AUTO(qd_json_fini) json_t *fits = request_with("name", text);
+    QD_AUTO(qd_json_fini) json_t *printed = print_parsed(fits);
+    assert_non_null(printed);
+    text[strlen(text) - 1] = '\0';
+    strcat(text, "x\"");
+    QD_AUTO(qd_json_fini) json_t *over = request_with("name", text);
+    check_finding(over, "/name", "name: 201 characters; at most 200");
+}
+
+static void fields_that_disagree_are_both_named_with_what_would_work(void **state)
+{
+    (void)state;
+    QD_AUTO(qd_json_fini) json_t *three = parse_text("{\"model\": \"file:///m\", \"bits\": 3}");
+    check_finding(three, "/bits", "format");
+    check_finding(three, "/bits", "safetensors");
+    QD_AUTO(qd_json_fini)
+    json_t *zero = parse_text("{\"model\": \"file:///m\", \"alphabet\": {\"kind\": \"int\", \"zero\": \"float\"}}");
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    qd_issues issues;
+    check_fails(qd_recipe_parse(zero, &recipe, &issues, &err), QD_EINVAL);
+    check_contains(err.text, "zero");
+    check_contains(err.text, "safetensors");
+}
+
+static void what_is_no_object_is_refused(void **state)
+{
+    (void)state;
+    QD_AUTO(qd_json_fini) json_t *array = json_array();
+    check_finding(array, "", "a job is an object, found an array");
+    check_finding(NULL, "", "found nothing");
+}
+
+/* A walk over random combinations: what is printed is taken again and printed the same. */
+static void print_and_parse_are_a_fixpoint_on_random_requests(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < 300; round++) {
+        QD_AUTO(qd_json_fini) json_t *request = request_with("seed", "1");
+        for (uint64_t k = 0; k < 8; k++) {
+            size_t i = (size_t)qd_rng_below(round, k, QD_LENGTH(good));
+            if (strncmp(good[i].path, "format", 6) == 0 || strcmp(good[i].path, "alphabet") == 0)
+                continue; /* combinations that disagree have their own test */
+            QD_AUTO(qd_json_fini) json_t *one = request_with(good[i].path, good[i].given);
+            json_object_del(one, "format");
+            json_object_update_recursive(request, one);
+        }
+        QD_AUTO(qd_json_fini) json_t *once = print_parsed(request);
+        QD_AUTO(qd_json_fini) json_t *twice = print_parsed(once);
+        check_equal_json(twice, once, "second print");
+    }
+}
+
+/* Property names of a schema node; through oneOf to the object. */
+static json_t *properties_of(json_t *schema)
+{
+    json_t *object =
+        json_object_get(schema, "oneOf") == NULL ? schema : json_array_get(json_object_get(schema, "oneOf"), 1);
+    return json_object_get(object, "properties");
+}
+
+/* The parser's list in "known are a, b, c" against the schema's. */
+static void check_known(const char *path, json_t *schema)
+{
+    char probe[QD_WORD], list[400] = "";
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    snprintf(probe, sizeof probe, "%s%sno-such-field", path, path[0] == '\0' ? "" : "/");
+    QD_AUTO(qd_json_fini) json_t *request = request_with(probe, "1");
+    check_fails(qd_recipe_parse(request, &recipe, NULL, &err), QD_EINVAL);
+    const char *key;
+    json_t *value;
+    json_object_foreach(properties_of(schema), key, value)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] == '\0' ? "" : ", ", key);
+    const char *known = strstr(err.text, "known are ");
+    assert_non_null(known);
+    assert_string_equal(known + strlen("known are "), list);
+}
+
+static void the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defaults(void **state)
+{
+    (void)state;
+    QD_AUTO(qd_json_fini) json_t *schema = qd_recipe_schema();
+    QD_AUTO(qd_json_fini) json_t *request = parse_text("{\"model\": \"file:///m\"}");
+    QD_AUTO(qd_json_fini) json_t *defaults = print_parsed(request);
+    static const char *const objects[] = { "model", "alphabet", "scale", "calibration", "evaluation" };
+    check_known("", schema);
+    for (size_t i = 0; i < QD_LENGTH(objects); i++)
+        check_known(objects[i], json_object_get(properties_of(schema), objects[i]));
+    for (size_t f = 0; qd_field_at(f) != NULL; f++) {
+        const qd_field *field = qd_field_at(f);
+        json_t *node = properties_of(schema), *fallback = NULL;
+        char key[QD_WORD];
+        snprintf(key, sizeof key, "%.*s", (int)strcspn(field->path, "/"), field->path);
+        node = json_object_get(node, key);
+        if (strchr(field->path, '/') != NULL)
+            node = json_object_get(properties_of(node), qd_field_key(field));
+        assert_non_null(node);
+        fallback = json_object_get(node, "default");
+        if (field->type != QD_FIELD_OBJECT && strcmp(field->path, "alphabet/zero") != 0 &&
+            strcmp(field->path, "model/url") != 0 && strcmp(field->path, "model/token") != 0)
+            check_equal_json(fallback, value_at(defaults, field->path), field->path);
+    }
+}
+
+static void secrets_are_neither_printed_nor_echoed(void **state)
+{
+    (void)state;
+    QD_AUTO(qd_json_fini) json_t *request = request_with("model/token", "\"hf_secret\"");
+    QD_AUTO(qd_json_fini) json_t *printed = print_parsed(request);
+    QD_AUTO(qd_json_fini) json_t *echo = qd_recipe_redact(request);
+    char *texts[] = { json_dumps(printed, 0), json_dumps(echo, 0) };
+    for (size_t i = 0; i < QD_LENGTH(texts); i++) {
+        assert_null(strstr(texts[i], "hf_secret"));
+        free(texts[i]);
+    }
+    assert_string_equal(json_string_value(value_at(request, "model/token")), "hf_secret");
+    assert_string_equal(json_string_value(value_at(echo, "model/url")), "file:///m");
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    check_ok(qd_recipe_parse(request, &recipe, NULL, &err));
+    assert_string_equal(recipe->model_token, "hf_secret");
+    qd_recipe_destroy(recipe);
+    QD_AUTO(qd_json_fini) json_t *plain = parse_text("{\"model\": \"file:///m\"}");
+    QD_AUTO(qd_json_fini) json_t *same = qd_recipe_redact(plain);
+    check_equal_json(same, plain, "nothing to remove");
+}
+
+static bool has_row(const json_t *catalog, const char *registry, const char *name)
+{
+    const json_t *rows = json_object_get(catalog, registry);
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        if (strcmp(json_string_value(json_object_get(json_array_get(rows, i), "name")), name) == 0)
+            return true;
+    return false;
+}
+
+static void the_catalog_lists_every_registry(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = { { "algorithms", "optq" },     { "algorithms", "rtn" },
+                                           { "alphabets", "int" },       { "scale_rules", "mse" },
+                                           { "scale_types", "bf16" },    { "orders", "norm-descending" },
+                                           { "formats", "safetensors" }, { "regularizers", "mean_diagonal" },
+                                           { "splits", "lines" },        { "samplings", "random" },
+                                           { "bos_policies", "none" },   { "architectures", "llama" } };
+    QD_AUTO(qd_json_fini) json_t *catalog = qd_catalog_print();
+    for (size_t i = 0; i < QD_LENGTH(rows); i++)
+        if (!has_row(catalog, rows[i][0], rows[i][1]))
+            fail_msg("no '%s' in '%s'", rows[i][1], rows[i][0]);
+    json_t *row = json_array_get(json_object_get(catalog, "regularizers"), 0);
+    json_t *param = json_array_get(json_object_get(row, "params"), 0);
+    assert_string_equal(json_string_value(json_object_get(param, "type")), "number");
+    check_close(json_number_value(json_object_get(param, "default")), 0.01, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_with_only_a_model_gets_the_defaults_of_the_contract),
+        cmocka_unit_test(every_good_value_is_taken_and_printed),
+        cmocka_unit_test(every_bad_value_is_refused_with_its_pointer_and_what_is_allowed),
+        cmocka_unit_test(every_field_of_the_table_has_a_good_and_a_bad_value_here),
+        cmocka_unit_test(fields_that_do_not_exist_yet_are_refused_by_name),
+        cmocka_unit_test(all_findings_are_collected_and_the_first_is_the_error),
+        cmocka_unit_test(more_findings_than_fit_and_endless_keys_do_no_harm),
+        cmocka_unit_test(long_names_are_counted_in_characters),
+        cmocka_unit_test(fields_that_disagree_are_both_named_with_what_would_work),
+        cmocka_unit_test(what_is_no_object_is_refused),
+        cmocka_unit_test(print_and_parse_are_a_fixpoint_on_random_requests),
+        cmocka_unit_test(the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defaults),
+        cmocka_unit_test(secrets_are_neither_printed_nor_echoed),
+        cmocka_unit_test(the_catalog_lists_every_registry),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
