@@ -24,7 +24,7 @@ typedef struct qd_connection {
 } qd_connection;
 
 typedef enum qd_access { QD_READ_WRITE, QD_READ_ONLY } qd_access;
-/* Opens with our settings (server.md §2): WAL, synchronous=FULL, foreign keys, no trusted schema. */
+/* Opens with our settings (server.md §2): WAL, synchronous=FULL, foreign keys. */
 qd_code qd_connection_open(const char *path, qd_access access, qd_connection *out, qd_error *err);
 void qd_connection_close(qd_connection *c); /* fine on a zeroed one */
 
