@@ -1,0 +1,61 @@
+/* cache.h: the content-addressed store below cache_dir: blobs, index, locks, snapshots (layout in fetch.h).
+ * Room: server/fetch, private. May use: base.
+ * Threads: any, and several processes: every write goes through a temporary name and a rename; a key's download is
+ * serialized by flock, which the kernel lets go of when its holder dies. */
+#ifndef QD_FETCH_CACHE_H
+#define QD_FETCH_CACHE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/cancel.h"
+#include "base/digest.h"
+#include "base/error.h"
+#include "fetch/transfer.h"
+
+typedef struct qd_cache {
+    char *root;
+} qd_cache;
+
+/* Makes the folders and removes partial downloads and unfinished snapshots older than a week. */
+qd_code qd_cache_init(qd_cache *cache, const char *root, qd_error *err);
+void qd_cache_fini(qd_cache *cache);
+
+/* Heap strings; NULL = out of memory. */
+char *qd_cache_blob_path(const qd_cache *cache, const char *sha256);
+char *qd_cache_path(const qd_cache *cache, const char *folder, const char *key, const char *suffix);
+
+/* QD_SAME: the blob is there, with this size unless QD_SIZE_UNKNOWN; *out_size is its size. */
+qd_same qd_cache_has(const qd_cache *cache, const char *sha256, uint64_t size, uint64_t *out_size);
+/* 64 hex digits that name a download: by content where the digest is known beforehand, else by URL. */
+qd_code qd_cache_key(const char *kind, const char *text, char out_key[QD_DIGEST_HEX], qd_error *err);
+/* Moves a complete, synced file to its blob; a blob already there is kept. */
+qd_code qd_cache_publish(const qd_cache *cache, const char *path, const char *sha256, qd_error *err);
+
+/* What a URL gave last time. */
+typedef struct qd_index_entry {
+    char etag[QD_HEADER_TEXT], last_modified[QD_HEADER_TEXT], sha256[QD_DIGEST_HEX];
+    uint64_t size;
+} qd_index_entry;
+/* QD_SAME: known, and its blob is there. An unreadable record counts as none. */
+qd_same qd_cache_recall(const qd_cache *cache, const char *key, qd_index_entry *out);
+qd_code qd_cache_remember(const qd_cache *cache, const char *key, const char *shown_url, const qd_index_entry *entry,
+                          qd_error *err);
+
+/* Waits for the key, looking at cancel and stop; qd_cache_unlock is fine on -1. */
+qd_code qd_cache_lock(const qd_cache *cache, const char *key, const qd_cancel *cancel, const atomic_bool *stop,
+                      int *out_fd, qd_error *err);
+void qd_cache_unlock(int *fd);
+
+/* Free bytes must cover `needed` and leave `floor`. QD_ENOSPC with both numbers. */
+qd_code qd_cache_check_space(const qd_cache *cache, uint64_t needed, uint64_t floor, qd_error *err);
+
+/* A file of a model folder. */
+typedef struct qd_snapshot_file {
+    const char *name, *sha256;
+} qd_snapshot_file;
+/* files sorted by name; hard links, or copies where linking fails. Appears whole by one rename. *out_folder: heap. */
+qd_code qd_snapshot_make(const qd_cache *cache, const qd_snapshot_file *files, size_t count, char **out_folder,
+                         qd_error *err);
+
+#endif

@@ -1,0 +1,104 @@
+/* snapshot.c: model folders as links to blobs; see cache.h. */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/str.h"
+#include "fetch/cache.h"
+
+/* A pure function of names and contents: the same model from two places is one folder. */
+static qd_code snapshot_id(const qd_snapshot_file *files, size_t count, char out_id[QD_DIGEST_HEX], qd_error *err)
+{
+    qd_str list = { 0 };
+    for (size_t i = 0; i < count; i++)
+        qd_str_addf(&list, "%s %s\n", files[i].sha256, files[i].name);
+    qd_code code = qd_str_check(&list, err);
+    if (code == QD_OK)
+        code = qd_sha256(list.data, list.length, out_id, err);
+    qd_str_fini(&list);
+    return code;
+}
+
+static qd_code place(const qd_cache *cache, const char *folder, const qd_snapshot_file *file, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *blob = qd_cache_blob_path(cache, file->sha256);
+    QD_AUTO(qd_free_pointer) char *name = qd_path_join(folder, file->name);
+    if (blob == NULL || name == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    if (link(blob, name) == 0)
+        return QD_OK;
+    if (errno == ENOENT || errno == ENOSPC)
+        return qd_fail_errno(err, "link '%s'", name);
+    return qd_file_copy(blob, name, err); /* a file system without links, or too many of them */
+}
+
+static qd_code build(const qd_cache *cache, const char *folder, const qd_snapshot_file *files, size_t count,
+                     qd_error *err)
+{
+    qd_code code = qd_dir_remove(folder, err);
+    if (code == QD_OK)
+        code = qd_dir_make(folder, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++)
+        code = place(cache, folder, &files[i], err);
+    return code == QD_OK ? qd_dir_sync(folder, err) : code;
+}
+
+/* A snapshot came by one rename, so it was whole; this notices what an operator's hand removed since. */
+static qd_same is_whole(const qd_cache *cache, const char *folder, const qd_snapshot_file *files, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        QD_AUTO(qd_free_pointer) char *blob = qd_cache_blob_path(cache, files[i].sha256);
+        QD_AUTO(qd_free_pointer) char *name = qd_path_join(folder, files[i].name);
+        uint64_t a, b;
+        if (blob == NULL || name == NULL || qd_file_size(blob, &a, NULL) != QD_OK ||
+            qd_file_size(name, &b, NULL) != QD_OK || a != b)
+            return QD_DIFFERENT;
+    }
+    return QD_SAME;
+}
+
+/* rename does not replace a folder that holds something: then somebody else was first, or it is broken. */
+static qd_code install(const qd_cache *cache, const char *temporary, const char *folder, const qd_snapshot_file *files,
+                       size_t count, qd_error *err)
+{
+    if (qd_file_rename(temporary, folder, err) == QD_OK)
+        return QD_OK;
+    if (!qd_path_exists(folder))
+        return err == NULL ? QD_EIO : err->code;
+    if (is_whole(cache, folder, files, count) == QD_SAME)
+        return qd_dir_remove(temporary, err);
+    qd_code code = qd_dir_remove(folder, err);
+    return code == QD_OK ? qd_file_rename(temporary, folder, err) : code;
+}
+
+qd_code qd_snapshot_make(const qd_cache *cache, const qd_snapshot_file *files, size_t count, char **out_folder,
+                         qd_error *err)
+{
+    static atomic_uint counter; /* only to make names differ; not state */
+    char id[QD_DIGEST_HEX], suffix[64];
+    qd_code code = snapshot_id(files, count, id, err);
+    if (code != QD_OK)
+        return code;
+    snprintf(suffix, sizeof suffix, ".tmp.%ld.%u", (long)getpid(), atomic_fetch_add(&counter, 1));
+    QD_AUTO(qd_free_pointer) char *folder = qd_cache_path(cache, "snapshots", id, "");
+    QD_AUTO(qd_free_pointer) char *temporary = qd_cache_path(cache, "snapshots", id, suffix);
+    if (folder == NULL || temporary == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    if (is_whole(cache, folder, files, count) != QD_SAME) {
+        code = build(cache, temporary, files, count, err);
+        if (code == QD_OK)
+            code = install(cache, temporary, folder, files, count, err);
+        if (code != QD_OK) {
+            qd_dir_remove(temporary, NULL);
+            return qd_within(err, code, "snapshot");
+        }
+    }
+    *out_folder = folder;
+    folder = NULL;
+    return QD_OK;
+}
