@@ -1,0 +1,42 @@
+/* active.h: the jobs workers own right now, in memory: how to stop them, how far they are.
+ * Room: server/jobs, private to it. May use: base, jansson.
+ * Threads: any; guarded by the service's mutex. */
+#ifndef QD_JOBS_ACTIVE_H
+#define QD_JOBS_ACTIVE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cancel.h"
+#include "jobs/service.h"
+
+typedef struct qd_active {
+    char id[27];
+    unsigned attempt;
+    qd_cancel cancel; /* asks the worker to stop: cancelled, or the service ends */
+    int wake_fd;      /* eventfd: the worker looks at `cancel` now */
+    /* guarded by the service's mutex */
+    bool forsaken;    /* the job was deleted: its worker removes the files */
+    json_t *progress; /* newest, or NULL */
+    uint64_t steps;   /* progress reports so far */
+    uint64_t rss;
+    struct qd_active *next;
+} qd_active;
+
+qd_code qd_active_begin(qd_service *service, const char *id, unsigned attempt, qd_active *active, qd_error *err);
+/* true: forsaken. */
+bool qd_active_end(qd_service *service, qd_active *active);
+
+/* Asks every worker on this job (NULL: on any job) to stop. */
+void qd_active_stop(qd_service *service, const char *id);
+/* The job was deleted. true: a worker still has its files and will remove them. */
+bool qd_active_forsake(qd_service *service, const char *id);
+
+/* progress: a new reference, taken. */
+void qd_active_set_progress_take(qd_service *service, qd_active *active, json_t *progress);
+void qd_active_set_rss(qd_service *service, qd_active *active, uint64_t bytes);
+/* A copy of the newest progress of this attempt (NULL when there is none) and the number of reports. */
+json_t *qd_active_progress(qd_service *service, const char *id, unsigned attempt, uint64_t *out_steps);
+
+#endif

@@ -1,0 +1,102 @@
+/* artifact.c: paths and files that may be read; see service.h. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "jobs/paths.h"
+#include "jobs/service_private.h"
+#include "store/artifact_rows.h"
+#include "store/job_rows.h"
+
+typedef struct lookup {
+    const char *id, *path; /* path NULL: the job only */
+    qd_state_id state;
+    uint64_t size;
+    char sha256[65];
+} lookup;
+
+static qd_code look_up(void *ctx, qd_tx *tx, qd_error *err)
+{
+    lookup *l = ctx;
+    QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
+    qd_code code = qd_job_row_read(tx, l->id, &row, err);
+    if (code == QD_OK && !qd_state_find(row.state, &l->state))
+        code = qd_fail(err, QD_EINTERNAL, "job '%s' has the unknown state '%s'", row.id, row.state);
+    if (code == QD_OK && l->path != NULL && l->state == QD_STATE_SUCCEEDED)
+        code = qd_artifact_row_find(tx, l->id, l->path, &l->size, l->sha256, err);
+    return code;
+}
+
+static qd_code find_artifact(qd_service *service, lookup *l, qd_error *err)
+{
+    qd_code code = qd_store_read(service->store, look_up, l, err);
+    if (code == QD_OK && l->state != QD_STATE_SUCCEEDED)
+        return qd_fail(err, QD_ENOTFOUND, "job '%s' is %s: it has no artifact", l->id, qd_state_at(l->state)->name);
+    return code;
+}
+
+qd_code qd_service_artifact_dir(qd_service *service, const char *id, char **out_path, qd_error *err)
+{
+    lookup l = { .id = id };
+    QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
+    qd_code code = find_artifact(service, &l, err);
+    if (code == QD_OK)
+        code = qd_job_paths_init(service->settings.state_dir, id, &paths, err);
+    return code == QD_OK ? qd_dup(paths.artifact, out_path, err) : code;
+}
+
+qd_code qd_service_log_path(qd_service *service, const char *id, char **out_path, qd_error *err)
+{
+    lookup l = { .id = id };
+    QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
+    qd_code code = qd_store_read(service->store, look_up, &l, err);
+    if (code == QD_OK)
+        code = qd_job_paths_init(service->settings.state_dir, id, &paths, err);
+    if (code == QD_OK && !qd_path_exists(paths.log))
+        code = qd_fail(err, QD_ENOTFOUND, "job '%s' has no log yet", id);
+    return code == QD_OK ? qd_dup(paths.log, out_path, err) : code;
+}
+
+/* Below the folder and nowhere else, through no link of any kind. */
+static int open_beneath(int folder, const char *path)
+{
+    const struct open_how how = { .flags = O_RDONLY | O_CLOEXEC,
+                                  .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+    long fd;
+    do
+        fd = syscall(SYS_openat2, folder, path, &how, sizeof how);
+    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+    return (int)fd;
+}
+
+qd_code qd_service_artifact_open(qd_service *service, const char *id, const char *path, int *out_fd, uint64_t *out_size,
+                                 char out_sha256_hex[65], qd_error *err)
+{
+    lookup l = { .id = id, .path = path };
+    QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
+    qd_code code = find_artifact(service, &l, err);
+    if (code == QD_OK)
+        code = qd_job_paths_init(service->settings.state_dir, id, &paths, err);
+    if (code != QD_OK)
+        return code;
+    QD_AUTO(qd_close_fd) int folder = open(paths.artifact, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    QD_AUTO(qd_close_fd) int fd = folder < 0 ? -1 : open_beneath(folder, path);
+    struct stat info;
+    if (fd < 0 || fstat(fd, &info) != 0)
+        return qd_fail_errno(err, "open '%.200s' of job '%s'", path, id);
+    if (!S_ISREG(info.st_mode) || (uint64_t)info.st_size != l.size)
+        return qd_fail(err, QD_EIO, "'%.200s' of job '%s' is not the file that was published", path, id);
+    *out_size = l.size;
+    memcpy(out_sha256_hex, l.sha256, sizeof l.sha256);
+    *out_fd = fd;
+    fd = -1;
+    return QD_OK;
+}

@@ -1,0 +1,77 @@
+/* cancel.c: cancel and delete; see service.h. A cancelled job's row says so before its run has ended; the run's next write then finds that it has
+ * lost the job. */
+#include "base/clock.h"
+#include "jobs/paths.h"
+#include "jobs/record.h"
+#include "jobs/service_private.h"
+#include "store/job_rows.h"
+
+typedef struct wish {
+    const char *id;
+    uint64_t last_event;
+} wish;
+
+static qd_code find_state(const qd_job_row *row, qd_state_id *out, qd_error *err)
+{
+    return qd_state_find(row->state, out)
+               ? QD_OK
+               : qd_fail(err, QD_EINTERNAL, "job '%s' has the unknown state '%s'", row->id, row->state);
+}
+
+static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
+{
+    wish *w = ctx;
+    QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
+    qd_state_id state = QD_STATE_QUEUED;
+    const char *cancelled = qd_state_at(QD_STATE_CANCELLED)->name;
+    w->last_event = 0;
+    qd_code code = qd_job_row_read(tx, w->id, &row, err);
+    if (code == QD_OK)
+        code = find_state(&row, &state, err);
+    if (code != QD_OK || state == QD_STATE_CANCELLED)
+        return code;
+    if (!qd_state_may_follow(state, QD_STATE_CANCELLED))
+        return qd_fail(err, QD_ECONFLICT, "job '%s' has %s already", row.id, row.state);
+    code = qd_job_row_move(tx, row.id, row.attempt, row.state, cancelled, err);
+    if (code == QD_OK)
+        code = qd_job_row_finish(tx, row.id, NULL, NULL, qd_clock_wall_ms(), err);
+    return code == QD_OK ? qd_record_state_event(tx, row.id, QD_STATE_CANCELLED, &w->last_event, err) : code;
+}
+
+qd_code qd_service_cancel(qd_service *service, const char *id, qd_error *err)
+{
+    wish w = { .id = id };
+    qd_code code = qd_store_write(service->store, cancel, &w, err);
+    if (code != QD_OK || w.last_event == 0)
+        return code;
+    qd_active_stop(service, id);
+    qd_bell_ring(service->bell, id, w.last_event);
+    qd_service_say(service, "info", "job.cancelled", "job=%s", id);
+    return QD_OK;
+}
+
+static qd_code delete (void *ctx, qd_tx *tx, qd_error *err)
+{
+    wish *w = ctx;
+    QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
+    qd_state_id state = QD_STATE_QUEUED;
+    qd_code code = qd_job_row_read(tx, w->id, &row, err);
+    if (code == QD_OK)
+        code = find_state(&row, &state, err);
+    if (code == QD_OK && qd_state_at(state)->kind != QD_STATE_FINAL)
+        return qd_fail(err, QD_ECONFLICT, "job '%s' is %s: cancel it first", row.id, row.state);
+    return code == QD_OK ? qd_job_row_delete(tx, row.id, err) : code;
+}
+
+/* The rows go first: what is left after a crash in between is swept at the next start. */
+qd_code qd_service_delete(qd_service *service, const char *id, qd_error *err)
+{
+    wish w = { .id = id };
+    qd_code code = qd_store_write(service->store, delete, &w, err);
+    if (code != QD_OK)
+        return code;
+    qd_service_say(service, "info", "job.deleted", "job=%s", id);
+    if (qd_active_forsake(service, id))
+        return QD_OK; /* a cancelled run is still on its way out */
+    return qd_job_paths_remove(service->settings.state_dir, id, err);
+}

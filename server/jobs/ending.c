@@ -1,0 +1,138 @@
+/* ending.c: see ending.h. */
+#include "jobs/ending.h"
+
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "jobs/publish.h"
+#include "jobs/service_private.h"
+
+enum { CRASHES_MAX = 3 };
+
+static json_t *problem_document(const char *word, const char *detail, qd_state_id state)
+{
+    json_t *document = json_pack("{s:s, s:s, s:s}", "code", word, "detail", detail, "phase", qd_state_at(state)->name);
+    if (document == NULL) /* text that is no UTF-8: say what can be said */
+        document = json_pack("{s:s, s:s, s:s}", "code", word, "detail", "the reason cannot be printed; see the log",
+                             "phase", qd_state_at(state)->name);
+    return document;
+}
+
+/* An artifact that was made and does not hold what it should: kept for inspection, never served. */
+static qd_state_id failed_state(const qd_course *course, qd_code code)
+{
+    int wrong = code == QD_EFORMAT || code == QD_ESHAPE || code == QD_ENUMERIC;
+    return course->state == QD_STATE_VERIFYING && wrong ? QD_STATE_QUARANTINED : QD_STATE_FAILED;
+}
+
+/* Until it is written, or somebody else has the job, or the service stops (then it is found running, and resumed, at the next start). */
+static qd_code insist(qd_course *course, qd_record *record, qd_state_id to, qd_error *err)
+{
+    for (;;) {
+        qd_code code = qd_course_move(course, record, to, err);
+        if (code != QD_ENOSPC && code != QD_EIO && code != QD_EBUSY)
+            return code;
+        qd_service_say(course->service, "error", "job.not-recorded", "job=%s state=%s reason=\"%s\"",
+                       course->active->id, qd_state_at(to)->name, err->text);
+        if (qd_service_stopping(course->service))
+            return code;
+        nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
+    }
+}
+
+static void fail(qd_course *course, const char *word, qd_state_id to, const char *detail)
+{
+    qd_error err = { 0 };
+    QD_AUTO(qd_json_fini) json_t *document = problem_document(word, detail, course->state);
+    qd_record record = qd_course_record(course);
+    record.type = "problem";
+    record.data = document;
+    record.problem = document;
+    record.ending = QD_RECORD_FINISH;
+    qd_code code = insist(course, &record, to, &err);
+    if (code == QD_OK)
+        qd_service_say(course->service, "warn", "job.ended", "job=%s state=%s code=%s reason=\"%s\"",
+                       course->active->id, qd_state_at(to)->name, word, detail);
+}
+
+/* Back into the queue: the next attempt goes on from the checkpoints. */
+static void resume(qd_course *course, const json_t *warning)
+{
+    qd_error err = { 0 };
+    qd_record record = qd_course_record(course);
+    record.ending = QD_RECORD_RESUME;
+    if (warning != NULL) {
+        record.type = "warning";
+        record.data = warning;
+        record.crash_rule = QD_CRASHES_SET;
+        record.crashes = course->crashes;
+    }
+    if (insist(course, &record, QD_STATE_QUEUED, &err) != QD_OK)
+        return;
+    pthread_mutex_lock(&course->service->mutex);
+    course->service->tally.resumes++;
+    pthread_mutex_unlock(&course->service->mutex);
+    qd_service_queued(course->service);
+}
+
+static void crash(qd_course *course, const qd_error *reason)
+{
+    char detail[800];
+    course->crashes++;
+    if (course->crashes >= CRASHES_MAX) {
+        snprintf(detail, sizeof detail, "the run died %u times in a row without finishing a layer; the last time: %s",
+                 course->crashes, reason->text);
+        fail(course, "crash", QD_STATE_FAILED, detail);
+        return;
+    }
+    snprintf(detail, sizeof detail, "%s; it is started again and goes on from its last finished layer", reason->text);
+    qd_service_say(course->service, "warn", "run.died", "job=%s reason=\"%s\"", course->active->id, reason->text);
+    QD_AUTO(qd_json_fini) json_t *warning = json_pack("{s:s}", "detail", detail);
+    resume(course, warning);
+}
+
+static void succeed(qd_course *course)
+{
+    qd_error err = { 0 };
+    QD_AUTO(qd_publication_fini) qd_publication publication = { 0 };
+    qd_code code = qd_publish(&course->paths, &publication, &err);
+    if (code != QD_OK) {
+        fail(course, qd_code_name(code), failed_state(course, code), err.text);
+        return;
+    }
+    json_t *seconds = json_object_get(course->result, "seconds");
+    if (json_is_object(seconds))
+        json_object_set_new(seconds, "downloading", json_real(course->downloading));
+    qd_record record = qd_course_record(course);
+    record.type = "result";
+    record.data = course->result;
+    record.result = course->result;
+    record.files = publication.files;
+    record.file_count = publication.count;
+    record.ending = QD_RECORD_FINISH;
+    code = insist(course, &record, QD_STATE_SUCCEEDED, &err);
+    if (code == QD_OK)
+        qd_service_say(course->service, "info", "job.ended", "job=%s state=succeeded", course->active->id);
+    else if (code == QD_ECONFLICT) /* cancelled in the last moment: what nobody's row names is not kept */
+        qd_dir_remove(course->paths.artifact, NULL);
+    if (code == QD_OK)
+        qd_dir_remove(course->paths.work, NULL);
+}
+
+void qd_end_attempt(qd_course *course, qd_end end, const qd_error *reason)
+{
+    if (end == QD_END_RESULT)
+        succeed(course);
+    else if (reason->code == QD_ECONFLICT && course->fault == QD_ECONFLICT)
+        return; /* somebody else has the job now */
+    else if (qd_service_stopping(course->service))
+        resume(course, NULL);
+    else if (reason->code == QD_ECANCELLED)
+        return; /* the row says so already */
+    else if (end == QD_END_CRASHED)
+        crash(course, reason);
+    else
+        fail(course, qd_code_name(reason->code), failed_state(course, reason->code), reason->text);
+}

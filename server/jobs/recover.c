@@ -1,0 +1,124 @@
+/* recover.c: see recover.h. */
+#include "jobs/recover.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "jobs/paths.h"
+#include "jobs/record.h"
+#include "store/job_rows.h"
+
+typedef struct found {
+    char id[QD_ID_SIZE];
+    unsigned attempt;
+    qd_state_id state;
+} found;
+
+typedef struct findings {
+    found *items;
+    size_t count, capacity;
+    qd_state_id state; /* that is being looked through */
+} findings;
+
+static qd_code add(void *ctx, const char *id, unsigned attempt, qd_error *err)
+{
+    findings *f = ctx;
+    qd_code code = qd_grow((void **)&f->items, &f->capacity, f->count + 1, sizeof *f->items, err);
+    if (code != QD_OK)
+        return code;
+    found *item = &f->items[f->count++];
+    *item = (found){ .attempt = attempt, .state = f->state };
+    snprintf(item->id, sizeof item->id, "%s", id);
+    return QD_OK;
+}
+
+static qd_code requeue(qd_tx *tx, const found *item, qd_error *err)
+{
+    uint64_t event = 0;
+    qd_code code = qd_job_row_move(tx, item->id, item->attempt, qd_state_at(item->state)->name,
+                                   qd_state_at(QD_STATE_QUEUED)->name, err);
+    if (code == QD_OK)
+        code = qd_job_row_add_resumed(tx, item->id, err);
+    return code == QD_OK ? qd_record_state_event(tx, item->id, QD_STATE_QUEUED, &event, err) : code;
+}
+
+/* All running jobs, in one transaction. */
+static qd_code requeue_running(void *ctx, qd_tx *tx, qd_error *err)
+{
+    size_t *out_count = ctx;
+    findings f = { 0 };
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < QD_STATE_COUNT; i++) {
+        f.state = (qd_state_id)i;
+        if (qd_state_at(i)->kind == QD_STATE_RUNNING)
+            code = qd_job_row_each(tx, qd_state_at(i)->name, add, &f, err);
+    }
+    for (size_t i = 0; code == QD_OK && i < f.count; i++)
+        code = requeue(tx, &f.items[i], err);
+    *out_count = f.count;
+    free(f.items);
+    return code;
+}
+
+/* What is known of a name in jobs/ or artifacts/. */
+typedef struct owner {
+    const char *id;
+    bool known;
+    qd_state_id state;
+} owner;
+
+static qd_code find_owner(void *ctx, qd_tx *tx, qd_error *err)
+{
+    owner *o = ctx;
+    QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
+    qd_code code = qd_job_row_read(tx, o->id, &row, err);
+    o->known = code == QD_OK && qd_state_find(row.state, &o->state);
+    return code == QD_ENOTFOUND ? QD_OK : code;
+}
+
+static qd_code sweep_one(qd_service *service, const char *id, qd_error *err)
+{
+    owner o = { .id = id };
+    QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
+    qd_code code = qd_job_paths_init(service->settings.state_dir, id, &paths, err);
+    if (code == QD_OK)
+        code = qd_store_read(service->store, find_owner, &o, err);
+    if (code == QD_OK && !o.known)
+        code = qd_dir_remove(paths.dir, err);
+    if (code == QD_OK && !(o.known && o.state == QD_STATE_SUCCEEDED))
+        return qd_dir_remove(paths.artifact, err);
+    if (code == QD_OK)
+        code = qd_dir_remove(paths.work, err);
+    return code == QD_OK ? qd_dir_remove(paths.out, err) : code;
+}
+
+/* Best effort: what cannot be removed now is met again at the next start. */
+static void sweep(qd_service *service, const char *folder)
+{
+    char **names = NULL;
+    size_t count = 0;
+    qd_error err = { 0 };
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(service->settings.state_dir, folder);
+    if (path == NULL || qd_dir_list(path, &names, &count, &err) != QD_OK)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (qd_ident_ok(names[i]) && sweep_one(service, names[i], &err) != QD_OK)
+            qd_service_say(service, "warn", "sweep.failed", "job=%s reason=\"%s\"", names[i], err.text);
+    qd_names_free(names, count);
+}
+
+qd_code qd_recover(qd_service *service, qd_error *err)
+{
+    size_t count = 0;
+    qd_code code = qd_store_write(service->store, requeue_running, &count, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "recovery");
+    service->tally.resumes += count;
+    if (count > 0)
+        qd_service_say(service, "info", "recovered", "jobs=%zu", count);
+    sweep(service, "jobs");
+    sweep(service, "artifacts");
+    return QD_OK;
+}

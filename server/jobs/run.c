@@ -1,0 +1,219 @@
+/* run.c: see run.h. */
+#define _GNU_SOURCE
+#include "jobs/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "jobs/child.h"
+#include "jobs/lines.h"
+#include "jobs/lock.h"
+#include "jobs/service_private.h"
+
+enum { TICK_MS = 500, MERCY_SECONDS = 5, ARGUMENTS_MAX = 24 };
+static const off_t log_bytes_max = 64 << 20;
+
+typedef struct run {
+    qd_course *course;
+    qd_child child;
+    qd_lines lines;
+    int log_fd;
+    double asked; /* when it was told to end; 0 = it was not */
+    bool killed, silent;
+} run;
+
+/* The command line: launcher words, the program, and the flags of server/cli/verb_run.c. */
+typedef struct command {
+    char *words[ARGUMENTS_MAX + 1];
+    char threads[24];
+} command;
+
+static void add(char **words, size_t *count, const char *word)
+{
+    words[(*count)++] = (char *)(uintptr_t)word; /* exec's prototype; nothing writes there */
+}
+
+static qd_code make_command(const qd_course *course, const qd_sources *s, char ***out, char threads[24], qd_error *err)
+{
+    const qd_settings *settings = &course->service->settings;
+    const qd_job_paths *paths = &course->paths;
+    size_t count = 0;
+    qd_code code = qd_alloc(settings->launcher_count + ARGUMENTS_MAX, sizeof **out, (void **)out, err);
+    if (code != QD_OK)
+        return code;
+    snprintf(threads, 24, "%zu", settings->threads_each);
+    for (size_t i = 0; i < settings->launcher_count; i++)
+        add(*out, &count, settings->launcher[i]);
+    const char *const words[] = { settings->program, "run",           paths->job, "--out",     paths->out,
+                                  "--model",         s->model.folder, "--work",   paths->work, "--threads",
+                                  threads,           "--progress-fd", "3" };
+    for (size_t i = 0; i < QD_LENGTH(words); i++)
+        add(*out, &count, words[i]);
+    if (s->calibration != NULL) {
+        add(*out, &count, "--calibration-text");
+        add(*out, &count, s->calibration);
+    }
+    if (s->evaluation != NULL) {
+        add(*out, &count, "--evaluation-text");
+        add(*out, &count, s->evaluation);
+    }
+    return QD_OK;
+}
+
+static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *err)
+{
+    const qd_course *course = r->course;
+    QD_AUTO(qd_free_pointer) char **words = NULL;
+    char threads[24];
+    qd_code code = make_command(course, sources, &words, threads, err);
+    if (code == QD_OK && (r->log_fd = open(course->paths.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) < 0)
+        code = qd_fail_errno(err, "open '%s'", course->paths.log);
+    if (code != QD_OK)
+        return code;
+    const qd_child_spec spec = { .command = words,
+                                 .log_fd = r->log_fd,
+                                 .lock_fd = lock_fd,
+                                 .tie = course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT
+                                                                                      : QD_TIE_BY_LAUNCHER };
+    dprintf(r->log_fd, "attempt %u\n", course->active->attempt);
+    code = qd_child_start(&spec, &r->child, err);
+    if (code == QD_OK && qd_lock_note(lock_fd, r->child.pid, err) != QD_OK)
+        qd_service_say(course->service, "warn", "run.not-noted", "job=%s reason=\"%s\"", course->active->id, err->text);
+    return code;
+}
+
+/* One read; false = nothing there now, or nothing any more. */
+static bool listen_once(run *r)
+{
+    char bytes[65536];
+    ssize_t got = read(r->child.events_fd, bytes, sizeof bytes);
+    if (got > 0)
+        qd_lines_feed(&r->lines, bytes, (size_t)got);
+    else if (got == 0 || (errno != EAGAIN && errno != EINTR))
+        qd_close_fd(&r->child.events_fd), r->child.events_fd = -1;
+    return got > 0;
+}
+
+static void ask_to_end(run *r, int number)
+{
+    r->asked = qd_clock_seconds();
+    qd_child_signal(&r->child, number);
+}
+
+/* A log that grows without end is a fault, as is a run that says nothing. */
+static void look_for_faults(run *r)
+{
+    qd_course *course = r->course;
+    struct stat info;
+    double heartbeat = course->service->settings.config.heartbeat_seconds;
+    if (course->fault == QD_OK && fstat(r->log_fd, &info) == 0 && info.st_size > log_bytes_max)
+        course->fault =
+            qd_fail(&course->fault_err, QD_ETOOBIG, "the run's log grew beyond %lld bytes", (long long)log_bytes_max);
+    if (r->asked > 0)
+        return;
+    if (course->fault != QD_OK || qd_cancel_requested(&course->active->cancel)) {
+        ask_to_end(r, SIGTERM);
+    } else if (qd_clock_seconds() - course->last_heard > heartbeat) {
+        r->silent = true;
+        ask_to_end(r, SIGABRT);
+    }
+}
+
+/* Until the process is gone. What it wrote before is read to the end, within reason. */
+static void attend(run *r)
+{
+    enum { LAST_READS = 64 };
+    uint64_t ignored;
+    for (bool gone = false; !gone;) {
+        struct pollfd fds[] = { { .fd = r->child.pid_fd, .events = POLLIN },
+                                { .fd = r->child.events_fd, .events = POLLIN },
+                                { .fd = r->course->active->wake_fd, .events = POLLIN } };
+        poll(fds, r->asked > 0 ? 2 : 3, TICK_MS);
+        gone = (fds[0].revents & POLLIN) != 0;
+        if (fds[1].revents != 0)
+            listen_once(r);
+        look_for_faults(r);
+        if (r->asked > 0 && !r->killed && qd_clock_seconds() - r->asked > MERCY_SECONDS) {
+            r->killed = true;
+            qd_child_signal(&r->child, SIGKILL);
+        }
+    }
+    for (int i = 0; i < LAST_READS && r->child.events_fd >= 0 && listen_once(r); i++)
+        continue;
+    if (read(r->course->active->wake_fd, &ignored, sizeof ignored) < 0)
+        return; /* nobody had rung */
+}
+
+static void describe(const run *r, int status, qd_error *err)
+{
+    if (r->silent)
+        qd_fail(err, QD_ETIMEOUT, "the run was silent for %.0f seconds and was ended by signal %d (%s)",
+                r->course->service->settings.config.heartbeat_seconds, r->killed ? SIGKILL : SIGABRT,
+                r->killed ? "KILL" : "ABRT");
+    else if (WIFSIGNALED(status))
+        qd_fail(err, QD_EINTERNAL, "the run ended by signal %d (%s)", WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) != 0)
+        qd_fail(err, QD_EINTERNAL, "the run ended with exit status %d and gave no reason", WEXITSTATUS(status));
+    else
+        qd_fail(err, QD_EINTERNAL, "the run ended without a result");
+}
+
+static qd_end judge(const run *r, int status, qd_error *err)
+{
+    const qd_course *course = r->course;
+    if (course->fault != QD_OK) {
+        *err = course->fault_err;
+        return QD_END_FAILED;
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && course->result != NULL)
+        return QD_END_RESULT;
+    if (qd_cancel_requested(&course->active->cancel)) {
+        qd_fail(err, QD_ECANCELLED, "cancelled");
+        return QD_END_FAILED;
+    }
+    /* A run that reports its reason has come to an end by itself; stopped from outside, it is as good as dead. */
+    if (course->problem != QD_OK && course->problem != QD_ECANCELLED && !r->silent) {
+        *err = course->problem_err;
+        return QD_END_FAILED;
+    }
+    describe(r, status, err);
+    return QD_END_CRASHED;
+}
+
+qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, qd_error *err)
+{
+    run *r = NULL;
+    int status = 0;
+    if (qd_alloc(1, sizeof *r, (void **)&r, err) != QD_OK)
+        return QD_END_FAILED;
+    r->course = course;
+    r->log_fd = -1;
+    r->lines.line = qd_course_line;
+    r->lines.ctx = course;
+    course->last_heard = qd_clock_seconds();
+    qd_end end = QD_END_FAILED;
+    if (start(r, sources, lock_fd, err) == QD_OK) {
+        qd_service_say(course->service, "info", "run.started", "job=%s attempt=%u pid=%ld", course->active->id,
+                       course->active->attempt, (long)r->child.pid);
+        attend(r);
+        qd_child_reap(&r->child, &status);
+        end = judge(r, status, err);
+        if (r->lines.dropped + course->bad_lines > 0)
+            qd_service_say(course->service, "warn", "run.bad-lines", "job=%s too_long=%zu bad=%zu", course->active->id,
+                           r->lines.dropped, course->bad_lines);
+    }
+    qd_active_set_rss(course->service, course->active, 0);
+    qd_close_fd(&r->log_fd);
+    free(r);
+    return end;
+}

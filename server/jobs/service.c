@@ -1,0 +1,172 @@
+/* service.c: the service is put together and taken apart; see service.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "jobs/recover.h"
+#include "jobs/service_private.h"
+#include "jobs/supervise.h"
+#include "jobs/worker.h"
+#include "store/job_rows.h"
+
+/* A killed service's lock goes with it, but not in the same instant. */
+static const double lock_patience_seconds = 5;
+
+void qd_service_say(qd_service *service, const char *level, const char *event, const char *format, ...)
+{
+    char details[1600];
+    va_list args;
+    const qd_service_log *log = &service->settings.config.log;
+    if (log->line == NULL)
+        return;
+    va_start(args, format);
+    vsnprintf(details, sizeof details, format, args);
+    va_end(args);
+    log->line(log->ctx, level, event, details);
+}
+
+bool qd_service_stopping(qd_service *service)
+{
+    pthread_mutex_lock(&service->mutex);
+    bool stopping = service->stopping;
+    pthread_mutex_unlock(&service->mutex);
+    return stopping;
+}
+
+void qd_service_queued(qd_service *service)
+{
+    pthread_mutex_lock(&service->mutex);
+    service->queue_turn++;
+    pthread_cond_broadcast(&service->changed);
+    pthread_mutex_unlock(&service->mutex);
+}
+
+static qd_code lock_state(qd_service *service, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(service->settings.state_dir, "quantd.lock");
+    double started = qd_clock_seconds();
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    service->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (service->lock_fd < 0)
+        return qd_fail_errno(err, "open '%s'", path);
+    while (flock(service->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return qd_fail_errno(err, "lock '%s'", path);
+        if (qd_clock_seconds() - started > lock_patience_seconds)
+            return qd_fail(err, QD_EBUSY, "another quantd uses the state folder '%s'", service->settings.state_dir);
+        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+    }
+    return QD_OK;
+}
+
+static qd_code read_newest_id(void *ctx, qd_tx *tx, qd_error *err)
+{
+    return qd_job_row_newest_id(tx, ctx, err);
+}
+
+static qd_code open_parts(qd_service *service, qd_error *err)
+{
+    char newest[QD_ID_SIZE] = "";
+    qd_code code = lock_state(service, err);
+    if (code == QD_OK)
+        code = qd_store_open(service->settings.state_dir, &service->store, err);
+    if (code == QD_OK)
+        code = qd_fetcher_create(&service->settings.config.fetch, &service->fetcher, err);
+    if (code == QD_OK)
+        code = qd_bell_create(&service->bell, err);
+    if (code == QD_OK)
+        code = qd_store_read(service->store, read_newest_id, newest, err);
+    qd_idents_init(&service->idents, newest);
+    return code;
+}
+
+static qd_code start_threads(qd_service *service, qd_error *err)
+{
+    service->free_bytes = qd_free_bytes(service);
+    qd_code code = qd_recover(service, err);
+    if (code == QD_OK)
+        code = qd_supervisor_start(service, err);
+    return code == QD_OK ? qd_workers_start(service, err) : code;
+}
+
+static void init_locks(qd_service *service)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&service->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&service->mutex, NULL);
+}
+
+qd_code qd_service_create(const qd_service_config *config, qd_service **out, qd_error *err)
+{
+    qd_service *service = NULL;
+    qd_code code = qd_alloc(1, sizeof *service, (void **)&service, err);
+    if (code != QD_OK)
+        return code;
+    service->lock_fd = -1;
+    code = qd_settings_init(config, &service->settings, err);
+    if (code != QD_OK) {
+        free(service);
+        return code;
+    }
+    init_locks(service);
+    code = open_parts(service, err);
+    if (code == QD_OK)
+        code = start_threads(service, err);
+    if (code != QD_OK) {
+        qd_service_destroy(service);
+        return code;
+    }
+    *out = service;
+    return QD_OK;
+}
+
+void qd_service_destroy(qd_service *service)
+{
+    if (service == NULL)
+        return;
+    pthread_mutex_lock(&service->mutex);
+    service->stopping = true;
+    pthread_cond_broadcast(&service->changed);
+    pthread_mutex_unlock(&service->mutex);
+    qd_active_stop(service, NULL);
+    qd_workers_join(service);
+    qd_supervisor_join(service);
+    qd_bell_destroy(service->bell); /* wakes all watchers for the last time */
+    qd_fetcher_destroy(service->fetcher);
+    qd_store_close(service->store);
+    qd_idents_fini(&service->idents);
+    qd_close_fd(&service->lock_fd);
+    pthread_cond_destroy(&service->changed);
+    pthread_mutex_destroy(&service->mutex);
+    qd_settings_fini(&service->settings);
+    free(service);
+}
+
+qd_code qd_service_watch(qd_service *service, const char *id,
+                         void (*woken)(void *ctx, const char *id, uint64_t last_event_id), void *ctx, qd_watch **out,
+                         qd_error *err)
+{
+    return qd_bell_watch(service->bell, id, woken, ctx, out, err);
+}
+
+void qd_service_unwatch(qd_service *service, qd_watch *watch)
+{
+    qd_bell_unwatch(service->bell, watch);
+}
+
+qd_code qd_service_check_url(qd_service *service, const char *url, qd_error *err)
+{
+    return qd_fetch_check_url(service->fetcher, url, err);
+}

@@ -1,0 +1,116 @@
+/* settings.c: see settings.h. */
+#include "jobs/settings.h"
+
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+enum { QUEUE_LIMIT = 10000, HEARTBEAT_SECONDS = 120 };
+
+static void words_free(char **words)
+{
+    for (size_t i = 0; words != NULL && words[i] != NULL; i++)
+        free(words[i]);
+    free(words);
+}
+
+static qd_code copy_words(const char *const *words, char ***out, qd_error *err)
+{
+    size_t count = 0;
+    while (words != NULL && words[count] != NULL)
+        count++;
+    qd_code code = qd_alloc(count + 1, sizeof **out, (void **)out, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++)
+        code = qd_dup(words[i], &(*out)[i], err);
+    return code;
+}
+
+static qd_code copy_texts(const qd_service_config *c, qd_settings *s, qd_error *err)
+{
+    const struct {
+        const char *from;
+        char **to;
+    } texts[] = {
+        { c->program == NULL ? "/proc/self/exe" : c->program, &s->program },
+        { c->calibration_text, &s->calibration_text },
+        { c->evaluation_text, &s->evaluation_text },
+        { c->fetch.cache_dir, &s->cache_dir },
+        { c->fetch.hub_url, &s->hub_url },
+    };
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(texts); i++)
+        code = qd_dup(texts[i].from, texts[i].to, err);
+    if (code == QD_OK)
+        code = copy_words(c->launcher, &s->launcher, err);
+    if (code == QD_OK)
+        code = copy_words(c->fetch.allow_net, &s->allow_net, err);
+    if (code == QD_OK)
+        code = copy_words(c->fetch.file_roots, &s->file_roots, err);
+    return code;
+}
+
+static qd_code make_folders(const qd_service_config *c, qd_settings *s, qd_error *err)
+{
+    static const char *const folders[] = { "jobs", "artifacts" };
+    qd_code code = qd_dir_make(c->state_dir, err);
+    if (code == QD_OK && (s->state_dir = realpath(c->state_dir, NULL)) == NULL)
+        code = qd_fail_errno(err, "'%s'", c->state_dir);
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(folders); i++) {
+        QD_AUTO(qd_free_pointer) char *path = qd_path_join(s->state_dir, folders[i]);
+        code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_make(path, err);
+    }
+    if (code == QD_OK && s->cache_dir == NULL && (s->cache_dir = qd_path_join(s->state_dir, "models")) == NULL)
+        code = qd_fail(err, QD_ENOMEM, "out of memory");
+    return code == QD_OK ? qd_dir_sync(s->state_dir, err) : code;
+}
+
+static void fill_in(qd_settings *s)
+{
+    qd_service_config *c = &s->config;
+    c->state_dir = s->state_dir;
+    c->program = s->program;
+    c->launcher = (const char *const *)s->launcher;
+    c->calibration_text = s->calibration_text;
+    c->evaluation_text = s->evaluation_text;
+    c->fetch.cache_dir = s->cache_dir;
+    c->fetch.hub_url = s->hub_url;
+    c->fetch.allow_net = (const char *const *)s->allow_net;
+    c->fetch.file_roots = (const char *const *)s->file_roots;
+    c->workers = qd_max_size(c->workers, 1);
+    if (c->queue_limit == 0)
+        c->queue_limit = QUEUE_LIMIT;
+    if (c->heartbeat_seconds <= 0)
+        c->heartbeat_seconds = HEARTBEAT_SECONDS;
+    while (s->launcher[s->launcher_count] != NULL)
+        s->launcher_count++;
+    s->threads_each = qd_max_size(c->threads / c->workers, 1);
+}
+
+qd_code qd_settings_init(const qd_service_config *config, qd_settings *out, qd_error *err)
+{
+    qd_settings s = { .config = *config };
+    qd_code code = config->state_dir == NULL ? qd_fail(err, QD_EINVAL, "state: a folder is required") : QD_OK;
+    if (code == QD_OK)
+        code = copy_texts(config, &s, err);
+    if (code == QD_OK)
+        code = make_folders(config, &s, err);
+    if (code != QD_OK) {
+        qd_settings_fini(&s);
+        return code;
+    }
+    fill_in(&s);
+    *out = s;
+    return QD_OK;
+}
+
+void qd_settings_fini(qd_settings *s)
+{
+    char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir, s->hub_url };
+    for (size_t i = 0; i < QD_LENGTH(texts); i++)
+        free(texts[i]);
+    words_free(s->launcher);
+    words_free(s->allow_net);
+    words_free(s->file_roots);
+    *s = (qd_settings){ 0 };
+}

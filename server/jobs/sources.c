@@ -1,0 +1,138 @@
+/* sources.c: see sources.h. */
+#include "jobs/sources.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "jobs/service_private.h"
+
+enum { DEPTH_MAX = 32 };
+static const uint64_t text_bytes_max = UINT64_C(1) << 30;
+
+void qd_sources_fini(qd_sources *s)
+{
+    qd_recipe_destroy(s->recipe);
+    json_decref(s->recipe_json);
+    qd_fetched_fini(&s->model);
+    free(s->calibration);
+    free(s->evaluation);
+    *s = (qd_sources){ 0 };
+}
+
+json_t *qd_sources_resolved(const json_t *recipe, const json_t *fetched)
+{
+    json_t *resolved = json_deep_copy(recipe);
+    json_t *model = json_object_get(resolved, "model");
+    json_t *files = json_deep_copy(json_object_get(fetched, "files")), *file,
+           *commit = json_object_get(fetched, "commit");
+    size_t index;
+    if (fetched == NULL || !json_is_object(model)) {
+        json_decref(files);
+        return resolved;
+    }
+    json_array_foreach(files, index, file) json_object_del(file, "cached"); /* says how it came, not what it is */
+    json_object_set_new(model, "commit", commit == NULL ? json_null() : json_incref(commit));
+    json_object_set_new(model, "files", files == NULL ? json_array() : files);
+    return resolved;
+}
+
+/* The commit an earlier attempt found: a branch that moved since does not change the job. */
+static const char *pinned(const json_t *resolved)
+{
+    return json_string_value(json_object_get(json_object_get(resolved, "model"), "commit"));
+}
+
+typedef struct download {
+    qd_course *course;
+    double started;
+} download;
+
+static void on_step(void *ctx, uint64_t done, uint64_t total, const char *file)
+{
+    download *d = ctx;
+    double spent = qd_clock_seconds() - d->started;
+    (void)file;
+    json_t *eta = done > 0 && total > done ? json_real(spent * (double)(total - done) / (double)done) : json_null();
+    qd_code code =
+        qd_course_progress_take(d->course,
+                                json_pack("{s:s, s:I, s:I, s:s, s:o}", "phase", "downloading", "done", (json_int_t)done,
+                                          "total", (json_int_t)total, "unit", "bytes", "eta", eta),
+                                &d->course->fault_err);
+    if (code != QD_OK) { /* lost the job, or the database is full: no use in the rest of the bytes */
+        d->course->fault = code;
+        qd_cancel_request(&d->course->active->cancel);
+    }
+}
+
+static qd_code fetch_model(qd_course *course, const qd_job_row *row, const json_t *resolved, qd_sources *s,
+                           qd_error *err)
+{
+    const char *commit = pinned(resolved);
+    const qd_fetch_request request = { .url = s->recipe->model_url,
+                                       .revision = commit == NULL ? s->recipe->model_revision : commit,
+                                       .token = row->secret,
+                                       .sha256 = s->recipe->model_sha256 };
+    download d = { .course = course, .started = qd_clock_seconds() };
+    const qd_fetch_progress progress = { .step = on_step, .ctx = &d };
+    qd_code code =
+        qd_fetch_model(course->service->fetcher, &request, &progress, &course->active->cancel, &s->model, err);
+    if (course->fault != QD_OK) {
+        *err = course->fault_err;
+        return course->fault;
+    }
+    if (code == QD_OK) {
+        pthread_mutex_lock(&course->service->mutex);
+        course->service->tally.downloaded_bytes += s->model.downloaded_bytes;
+        pthread_mutex_unlock(&course->service->mutex);
+    }
+    return code;
+}
+
+static qd_code fetch_text(qd_course *course, const char *url, const char *fallback, char **out, qd_error *err)
+{
+    char digest[65];
+    return url == NULL ? qd_dup(fallback, out, err)
+                       : qd_fetch_text(course->service->fetcher, url, text_bytes_max, &course->active->cancel, out,
+                                       digest, err);
+}
+
+static qd_code read_recipe(const qd_job_row *row, qd_sources *s, qd_error *err)
+{
+    qd_issues issues = { 0 };
+    qd_code code = qd_json_parse_object(row->recipe, strlen(row->recipe), DEPTH_MAX, &s->recipe_json, err);
+    if (code == QD_OK)
+        code = qd_recipe_parse(s->recipe_json, &s->recipe, &issues, err);
+    return code == QD_OK ? code : qd_within(err, code, "the stored recipe");
+}
+
+static qd_code enter_quantizing(qd_course *course, const qd_sources *s, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *resolved = qd_sources_resolved(s->recipe_json, s->model.resolved);
+    QD_AUTO(qd_json_fini) json_t *data = json_pack("{s:s}", "phase", qd_state_at(QD_STATE_QUANTIZING)->name);
+    if (resolved == NULL || data == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    qd_record record = qd_course_record(course);
+    record.resolved = resolved;
+    record.type = "phase";
+    record.data = data;
+    return qd_course_move(course, &record, QD_STATE_QUANTIZING, err);
+}
+
+qd_code qd_sources_fetch(qd_course *course, const qd_job_row *row, qd_sources *out, qd_error *err)
+{
+    const qd_service_config *config = &course->service->settings.config;
+    QD_AUTO(qd_json_fini) json_t *resolved = NULL;
+    qd_code code = read_recipe(row, out, err);
+    if (code == QD_OK)
+        code = qd_json_parse_object(row->resolved, strlen(row->resolved), DEPTH_MAX, &resolved, err);
+    if (code == QD_OK)
+        code = fetch_model(course, row, resolved, out, err);
+    if (code == QD_OK)
+        code = fetch_text(course, out->recipe->calibration_source, config->calibration_text, &out->calibration, err);
+    if (code == QD_OK)
+        code = fetch_text(course, out->recipe->evaluation_text, config->evaluation_text, &out->evaluation, err);
+    return code == QD_OK ? enter_quantizing(course, out, err) : code;
+}

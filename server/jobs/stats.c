@@ -1,0 +1,64 @@
+/* stats.c: numbers for /metrics and /readyz; see service.h. */
+#include "jobs/service_private.h"
+#include "jobs/supervise.h"
+#include "store/job_rows.h"
+
+static void count(void *ctx, const char *state, size_t jobs)
+{
+    qd_service_stats *stats = ctx;
+    qd_state_id id;
+    if (qd_state_find(state, &id))
+        stats->jobs_by_state[id] = jobs;
+}
+
+static qd_code read_counts(void *ctx, qd_tx *tx, qd_error *err)
+{
+    return qd_job_row_count(tx, count, ctx, err);
+}
+
+static void read_memory(qd_service *service, qd_service_stats *out)
+{
+    const qd_tally *tally = &service->tally;
+    pthread_mutex_lock(&service->mutex);
+    out->workers_alive = service->workers_alive;
+    out->downloaded_bytes_total = tally->downloaded_bytes;
+    out->layers_total = tally->layers;
+    out->degraded_layers_total = tally->degraded_layers;
+    out->resumes_total = tally->resumes;
+    out->last_relative_error = tally->last_relative_error;
+    for (size_t i = 0; i < QD_LENGTH(out->phase_seconds_total); i++)
+        out->phase_seconds_total[i] = tally->phase_seconds[i];
+    for (const qd_active *a = service->active; a != NULL; a = a->next) {
+        out->children_rss_bytes += a->rss;
+        out->running++;
+    }
+    pthread_mutex_unlock(&service->mutex);
+}
+
+qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err)
+{
+    qd_service_stats stats = { .free_disk_bytes = qd_free_bytes(service),
+                               .commits_total = qd_store_commits(service->store) };
+    qd_code code = qd_store_read(service->store, read_counts, &stats, err);
+    if (code != QD_OK)
+        return code;
+    stats.queue_depth = stats.jobs_by_state[QD_STATE_QUEUED];
+    read_memory(service, &stats);
+    *out = stats;
+    return QD_OK;
+}
+
+qd_code qd_service_ready(qd_service *service, qd_error *err)
+{
+    uint64_t free_bytes = qd_free_bytes(service), floor_bytes = service->settings.config.disk_floor_bytes;
+    qd_code code = qd_store_health(service->store, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "the database cannot be written");
+    if (free_bytes < floor_bytes)
+        return qd_fail(err, QD_ENOSPC, "%llu bytes are free on the disk, the floor is %llu",
+                       (unsigned long long)free_bytes, (unsigned long long)floor_bytes);
+    pthread_mutex_lock(&service->mutex);
+    size_t alive = service->workers_alive;
+    pthread_mutex_unlock(&service->mutex);
+    return alive == 0 ? qd_fail(err, QD_EBUSY, "no worker is alive") : QD_OK;
+}

@@ -1,0 +1,301 @@
+/* job_rows.c: see job_rows.h. */
+#include "store/job_rows.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store/sql.h"
+
+#define COLUMNS \
+    "id, state, name, tags, request, recipe, resolved, progress, result, problem, secret, created_ms, started_ms, " \
+    "finished_ms, attempt, resumed, crashes, version, last_event"
+
+void qd_job_row_fini(qd_job_row *row)
+{
+    char *texts[] = { row->name,     row->tags,   row->request, row->recipe, row->resolved,
+                      row->progress, row->result, row->problem, row->secret };
+    for (size_t i = 0; i < QD_LENGTH(texts); i++)
+        free(texts[i]);
+    *row = (qd_job_row){ 0 };
+}
+
+/* The row a query stands on, columns in the order of COLUMNS. */
+static qd_code read_row(const qd_query *query, qd_job_row *out, qd_error *err)
+{
+    qd_job_row row = { 0 };
+    char **texts[] = { &row.name,     &row.tags,   &row.request, &row.recipe, &row.resolved,
+                       &row.progress, &row.result, &row.problem, &row.secret };
+    qd_code code = QD_OK;
+    snprintf(row.id, sizeof row.id, "%s", qd_query_string(query, 0));
+    snprintf(row.state, sizeof row.state, "%s", qd_query_string(query, 1));
+    for (int i = 0; code == QD_OK && i < (int)QD_LENGTH(texts); i++)
+        code = qd_query_copy(query, 2 + i, texts[i], err);
+    row.created_ms = qd_query_int(query, 11);
+    row.started_ms = qd_query_int(query, 12);
+    row.finished_ms = qd_query_int(query, 13);
+    row.attempt = (unsigned)qd_query_int(query, 14);
+    row.resumed = (unsigned)qd_query_int(query, 15);
+    row.crashes = (unsigned)qd_query_int(query, 16);
+    row.version = (uint64_t)qd_query_int(query, 17);
+    row.last_event = (uint64_t)qd_query_int(query, 18);
+    if (code == QD_OK)
+        *out = row;
+    else
+        qd_job_row_fini(&row);
+    return code;
+}
+
+/* Statements whose parameters are all text, in order; ?1 is the id as a rule. */
+static qd_code run_texts(qd_tx *tx, const char *sql, const char *const *texts, size_t count, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query, sql, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++)
+        qd_query_text(&query, (int)i + 1, texts[i]);
+    if (code == QD_OK)
+        code = qd_query_run(&query, err);
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_insert(qd_tx *tx, const qd_job_row *row, qd_error *err)
+{
+    const char *const texts[] = { row->id,      row->state,  row->name,     row->tags,
+                                  row->request, row->recipe, row->resolved, row->secret };
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query,
+                                 "INSERT INTO job (id, state, name, tags, request, recipe, resolved, secret, "
+                                 "created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                 err);
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(texts); i++)
+        qd_query_text(&query, (int)i + 1, texts[i]);
+    if (code == QD_OK) {
+        qd_query_number(&query, QD_LENGTH(texts) + 1, row->created_ms);
+        code = qd_query_run(&query, err);
+    }
+    qd_query_close(&query);
+    const char *const tags[] = { row->id, row->tags };
+    return code == QD_OK ? run_texts(tx, "INSERT INTO tag (job, key, value) SELECT ?1, key, value FROM json_each(?2)",
+                                     tags, 2, err)
+                         : code;
+}
+
+qd_code qd_job_row_read(qd_tx *tx, const char *id, qd_job_row *out, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query, "SELECT " COLUMNS " FROM job WHERE id = ?", err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, id);
+        code = qd_query_one(&query, err);
+    }
+    if (code == QD_ENOTFOUND)
+        qd_fail(err, QD_ENOTFOUND, "there is no job '%.40s'", id);
+    if (code == QD_OK)
+        code = read_row(&query, out, err);
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_delete(qd_tx *tx, const char *id, qd_error *err)
+{
+    return run_texts(tx, "DELETE FROM job WHERE id = ?", &id, 1, err);
+}
+
+qd_code qd_job_row_claim(qd_tx *tx, const char *from, const char *to, int64_t now_ms, qd_job_row *out, qd_error *err)
+{
+    qd_query query = { 0 };
+    bool more = true;
+    /* The state is written out in the inner query, so that the partial index is used. */
+    qd_code code = qd_query_open(
+        tx, &query,
+        "UPDATE job SET state = ?2, attempt = attempt + 1, version = version + 1, "
+        "started_ms = CASE started_ms WHEN 0 THEN ?3 ELSE started_ms END "
+        "WHERE id = (SELECT id FROM job WHERE state = 'queued' ORDER BY id LIMIT 1) AND state = ?1 RETURNING " COLUMNS,
+        err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, from);
+        qd_query_text(&query, 2, to);
+        qd_query_number(&query, 3, now_ms);
+        code = qd_query_one(&query, err);
+    }
+    if (code == QD_OK)
+        code = read_row(&query, out, err);
+    if (code == QD_OK && (code = qd_query_step(&query, &more, err)) != QD_OK) /* not done before its SQLITE_DONE */
+        qd_job_row_fini(out);
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_move(qd_tx *tx, const char *id, unsigned attempt, const char *from, const char *to, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query,
+                                 "UPDATE job SET state = ?4, version = version + 1 "
+                                 "WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+                                 err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, id);
+        qd_query_number(&query, 2, attempt);
+        qd_query_text(&query, 3, from);
+        qd_query_text(&query, 4, to);
+        code = qd_query_run(&query, err);
+    }
+    if (code == QD_OK && qd_query_changes(&query) != 1)
+        code = qd_fail(err, QD_ECONFLICT, "job '%s' is no longer '%s' at attempt %u", id, from, attempt);
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_fence(qd_tx *tx, const char *id, unsigned attempt, const char *state, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query, "SELECT 1 FROM job WHERE id = ?1 AND attempt = ?2 AND state = ?3", err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, id);
+        qd_query_number(&query, 2, attempt);
+        qd_query_text(&query, 3, state);
+        code = qd_query_one(&query, err);
+    }
+    if (code == QD_ENOTFOUND)
+        code = qd_fail(err, QD_ECONFLICT, "job '%s' is no longer '%s' at attempt %u", id, state, attempt);
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_finish(qd_tx *tx, const char *id, const char *result, const char *problem, int64_t now_ms,
+                          qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(
+        tx, &query, "UPDATE job SET result = ?2, problem = ?3, finished_ms = ?4, version = version + 1 WHERE id = ?1",
+        err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, id);
+        qd_query_text(&query, 2, result);
+        qd_query_text(&query, 3, problem);
+        qd_query_number(&query, 4, now_ms);
+        code = qd_query_run(&query, err);
+    }
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_set_progress(qd_tx *tx, const char *id, const char *progress, qd_error *err)
+{
+    const char *const texts[] = { id, progress };
+    return run_texts(tx, "UPDATE job SET progress = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
+}
+
+qd_code qd_job_row_set_resolved(qd_tx *tx, const char *id, const char *resolved, qd_error *err)
+{
+    const char *const texts[] = { id, resolved };
+    return run_texts(tx, "UPDATE job SET resolved = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
+}
+
+qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_error *err)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%u", crashes);
+    const char *const texts[] = { id, number };
+    return run_texts(tx, "UPDATE job SET crashes = CAST(?2 AS INTEGER) WHERE id = ?1", texts, 2, err);
+}
+
+qd_code qd_job_row_add_resumed(qd_tx *tx, const char *id, qd_error *err)
+{
+    return run_texts(tx, "UPDATE job SET resumed = resumed + 1, version = version + 1 WHERE id = ?1", &id, 1, err);
+}
+
+qd_code qd_job_row_forget_secret(qd_tx *tx, const char *id, qd_error *err)
+{
+    return run_texts(tx, "UPDATE job SET secret = NULL WHERE id = ?1", &id, 1, err);
+}
+
+qd_code qd_job_row_renew(qd_tx *tx, const char *id, const char *recipe, const char *resolved, qd_error *err)
+{
+    const char *const texts[] = { id, recipe, resolved };
+    return run_texts(tx,
+                     "UPDATE job SET recipe = ?2, resolved = ?3, progress = NULL, result = NULL, problem = NULL, "
+                     "started_ms = 0, finished_ms = 0, crashes = 0, version = version + 1 WHERE id = ?1",
+                     texts, 3, err);
+}
+
+qd_code qd_job_row_search(qd_tx *tx, const qd_job_search *search,
+                          qd_code (*take)(void *ctx, qd_job_row *row, qd_error *err), void *ctx, qd_error *err)
+{
+    qd_query query = { 0 };
+    bool row = true;
+    qd_code code =
+        qd_query_open(tx, &query,
+                      "SELECT " COLUMNS " FROM job WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR id < ?2) "
+                      "AND (?3 IS NULL OR id IN (SELECT job FROM tag WHERE key = ?3 AND value = ?4)) "
+                      "ORDER BY id DESC LIMIT ?5",
+                      err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, search->state);
+        qd_query_text(&query, 2, search->before);
+        qd_query_text(&query, 3, search->tag_key);
+        qd_query_text(&query, 4, search->tag_value);
+        qd_query_number(&query, 5, (int64_t)search->limit);
+    }
+    while (code == QD_OK && (code = qd_query_step(&query, &row, err)) == QD_OK && row) {
+        qd_job_row found = { 0 };
+        code = read_row(&query, &found, err);
+        if (code == QD_OK)
+            code = take(ctx, &found, err);
+    }
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_count(qd_tx *tx, void (*count)(void *ctx, const char *state, size_t jobs), void *ctx, qd_error *err)
+{
+    qd_query query = { 0 };
+    bool row = true;
+    qd_code code = qd_query_open(tx, &query, "SELECT state, count(*) FROM job GROUP BY state", err);
+    while (code == QD_OK && (code = qd_query_step(&query, &row, err)) == QD_OK && row)
+        count(ctx, qd_query_string(&query, 0), (size_t)qd_query_int(&query, 1));
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_count_state(qd_tx *tx, const char *state, size_t *out, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query, "SELECT count(*) FROM job WHERE state = ?", err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, state);
+        code = qd_query_one(&query, err);
+    }
+    if (code == QD_OK)
+        *out = (size_t)qd_query_int(&query, 0);
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_each(qd_tx *tx, const char *state,
+                        qd_code (*visit)(void *ctx, const char *id, unsigned attempt, qd_error *err), void *ctx,
+                        qd_error *err)
+{
+    qd_query query = { 0 };
+    bool row = true;
+    qd_code code = qd_query_open(tx, &query, "SELECT id, attempt FROM job WHERE state = ? ORDER BY id", err);
+    if (code == QD_OK)
+        qd_query_text(&query, 1, state);
+    while (code == QD_OK && (code = qd_query_step(&query, &row, err)) == QD_OK && row)
+        code = visit(ctx, qd_query_string(&query, 0), (unsigned)qd_query_int(&query, 1), err);
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_newest_id(qd_tx *tx, char out[QD_ID_SIZE], qd_error *err)
+{
+    qd_query query = { 0 };
+    bool row = false;
+    qd_code code = qd_query_open(tx, &query, "SELECT id FROM job ORDER BY id DESC LIMIT 1", err);
+    if (code == QD_OK)
+        code = qd_query_step(&query, &row, err);
+    if (code == QD_OK)
+        snprintf(out, QD_ID_SIZE, "%s", row ? qd_query_string(&query, 0) : "");
+    qd_query_close(&query);
+    return code;
+}

@@ -1,0 +1,70 @@
+/* job_rows.h: rows of table job.
+ * Room: server/store. May use: base, SQLite. State words and JSON texts come from above and go back as they are.
+ * Threads: inside a change or view of store.h. */
+#ifndef QD_STORE_JOB_ROWS_H
+#define QD_STORE_JOB_ROWS_H
+
+#include <stdint.h>
+
+#include "store/store.h"
+
+enum { QD_ID_SIZE = 27 };
+
+/* Texts are owned by the row; NULL where the column is NULL. */
+typedef struct qd_job_row {
+    char id[QD_ID_SIZE];
+    char state[16];
+    char *name, *tags, *request, *recipe, *resolved, *progress, *result, *problem, *secret;
+    int64_t created_ms, started_ms, finished_ms;
+    unsigned attempt, resumed, crashes;
+    uint64_t version, last_event;
+} qd_job_row;
+void qd_job_row_fini(qd_job_row *row);
+
+/* state, texts and created_ms of `row`; the tags are also made findable. */
+qd_code qd_job_row_insert(qd_tx *tx, const qd_job_row *row, qd_error *err);
+qd_code qd_job_row_read(qd_tx *tx, const char *id, qd_job_row *out, qd_error *err); /* QD_ENOTFOUND names the id */
+/* With its events, layers and artifact rows. */
+qd_code qd_job_row_delete(qd_tx *tx, const char *id, qd_error *err);
+
+/* The oldest job in state `from` goes to `to` with a new attempt; QD_ENOTFOUND when there is none. */
+qd_code qd_job_row_claim(qd_tx *tx, const char *from, const char *to, int64_t now_ms, qd_job_row *out, qd_error *err);
+
+/* Compare and set: QD_ECONFLICT unless the job is in state `from` at `attempt`. */
+qd_code qd_job_row_move(qd_tx *tx, const char *id, unsigned attempt, const char *from, const char *to, qd_error *err);
+/* QD_ECONFLICT unless the job is in state `state` at `attempt`: the fence before rows that belong to a run. */
+qd_code qd_job_row_fence(qd_tx *tx, const char *id, unsigned attempt, const char *state, qd_error *err);
+
+/* The rest of a move; no fence of their own. NULL = SQL NULL. */
+qd_code qd_job_row_finish(qd_tx *tx, const char *id, const char *result, const char *problem, int64_t now_ms,
+                          qd_error *err);
+qd_code qd_job_row_set_progress(qd_tx *tx, const char *id, const char *progress, qd_error *err);
+qd_code qd_job_row_set_resolved(qd_tx *tx, const char *id, const char *resolved, qd_error *err);
+qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_error *err);
+qd_code qd_job_row_add_resumed(qd_tx *tx, const char *id, qd_error *err);
+qd_code qd_job_row_forget_secret(qd_tx *tx, const char *id, qd_error *err);
+/* A finished job as if it were new: no times, crashes, progress, result, problem. recipe, resolved: new texts. */
+qd_code qd_job_row_renew(qd_tx *tx, const char *id, const char *recipe, const char *resolved, qd_error *err);
+
+typedef struct qd_job_search {
+    const char *state;               /* or NULL */
+    const char *tag_key, *tag_value; /* or NULL */
+    const char *before;              /* ids below this one, or NULL */
+    size_t limit;
+} qd_job_search;
+/* Newest first; the row is taken over by `take` (called for each; a failure ends the walk). */
+qd_code qd_job_row_search(qd_tx *tx, const qd_job_search *search,
+                          qd_code (*take)(void *ctx, qd_job_row *row, qd_error *err), void *ctx, qd_error *err);
+
+/* One call a state that has jobs. */
+qd_code qd_job_row_count(qd_tx *tx, void (*count)(void *ctx, const char *state, size_t jobs), void *ctx, qd_error *err);
+/* Jobs in one state. */
+qd_code qd_job_row_count_state(qd_tx *tx, const char *state, size_t *out, qd_error *err);
+/* Ids and attempts of the jobs in a state, oldest first. */
+qd_code qd_job_row_each(qd_tx *tx, const char *state,
+                        qd_code (*visit)(void *ctx, const char *id, unsigned attempt, qd_error *err), void *ctx,
+                        qd_error *err);
+/* "" when there is no job at all. */
+qd_code qd_job_row_newest_id(qd_tx *tx, char out[QD_ID_SIZE], qd_error *err);
+
+#endif
