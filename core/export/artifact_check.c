@@ -120,7 +120,7 @@ qd_code qd_artifact_check(const char *dir, const qd_model *source_model, const q
     if (code == QD_OK)
         code = qd_side_files_compare(source_dir, dir, err);
     if (code == QD_OK)
-        code = qd_config_compare(source_dir, dir, err);
+        code = qd_config_json_compare(source_dir, dir, err);
     if (code == QD_OK)
         code = qd_artifact_open(dir, &artifact, err);
     if (code == QD_OK) {

@@ -9,7 +9,7 @@
 
 enum { CONFIG_LIMIT = 4 << 20, CONFIG_DEPTH = 32 };
 
-qd_code qd_config_read(const char *dir, json_t **out, qd_error *err)
+qd_code qd_config_json_read(const char *dir, json_t **out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "config.json");
     if (path == NULL)
@@ -17,10 +17,10 @@ qd_code qd_config_read(const char *dir, json_t **out, qd_error *err)
     return qd_json_read_object(path, CONFIG_LIMIT, CONFIG_DEPTH, out, err);
 }
 
-qd_code qd_config_edit(const char *source_dir, const json_t *changes, const char *dir, qd_error *err)
+qd_code qd_config_json_edit(const char *source_dir, const json_t *changes, const char *dir, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
-    qd_code code = qd_config_read(source_dir, &config, err);
+    qd_code code = qd_config_json_read(source_dir, &config, err);
     if (code != QD_OK)
         return code;
     json_object_update(config, (json_t *)(uintptr_t)changes);
@@ -33,27 +33,27 @@ qd_code qd_config_edit(const char *source_dir, const json_t *changes, const char
 
 static const char *const dtype_keys[] = { "torch_dtype", "dtype" };
 
-qd_code qd_config_set_dtype(const char *source_dir, const char *dtype, const char *dir, qd_error *err)
+qd_code qd_config_json_set_dtype(const char *source_dir, const char *dtype, const char *dir, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
-    qd_code code = qd_config_read(source_dir, &config, err);
+    qd_code code = qd_config_json_read(source_dir, &config, err);
     if (code != QD_OK)
         return code;
     bool old = json_object_get(config, dtype_keys[0]) != NULL;
     QD_AUTO(qd_json_fini) json_t *changes = json_pack("{s:s}", dtype_keys[old ? 0 : 1], dtype);
     if (changes == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    return qd_config_edit(source_dir, changes, dir, err);
+    return qd_config_json_edit(source_dir, changes, dir, err);
 }
 
-qd_code qd_config_compare(const char *source_dir, const char *dir, qd_error *err)
+qd_code qd_config_json_compare(const char *source_dir, const char *dir, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *source = NULL, *copy = NULL;
     const char *key;
     json_t *value;
-    qd_code code = qd_config_read(source_dir, &source, err);
+    qd_code code = qd_config_json_read(source_dir, &source, err);
     if (code == QD_OK)
-        code = qd_config_read(dir, &copy, err);
+        code = qd_config_json_read(dir, &copy, err);
     if (code != QD_OK)
         return code;
     json_object_foreach(source, key, value)
