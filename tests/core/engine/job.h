@@ -48,11 +48,14 @@ static inline json_t *events_of(const log_t *log, const char *type)
     return out;
 }
 
-/* A new folder below TMPDIR, in a static buffer; removed by remove_folder. */
+/* A new folder, in memory where there is such a place: a run syncs every layer to its disk. Removed by remove_folder. */
 static inline char *make_folder(char *out, size_t size)
 {
     const char *base = getenv("TMPDIR");
-    snprintf(out, size, "%s/quantd-engine-XXXXXX", base == NULL ? "/tmp" : base);
+    snprintf(out, size, "%s/quantd-engine-XXXXXX",
+             base != NULL                 ? base
+             : qd_path_exists("/dev/shm") ? "/dev/shm"
+                                          : "/tmp");
     assert_non_null(mkdtemp(out));
     return out;
 }
@@ -68,6 +71,7 @@ typedef struct job {
     const char *request; /* members of the request besides the model, "" = none */
     const char *folder, *model, *work, *out;
     const char *calibration, *evaluation; /* "" = none */
+    enum { WHOLE_TEXTS, SHORT_TEXTS } texts;
     size_t threads;
     log_t log;
     json_t *result;
@@ -81,7 +85,11 @@ static inline void job_fini(job_t *job)
     job->result = NULL;
 }
 
+/* 8 x 128 tokens, as a job would; and the least that touches everything, for tests that run it many times. */
 #define SMALL "\"calibration\":{\"samples\":8,\"length\":128},\"evaluation\":{\"length\":128,\"windows\":4}"
+#define QUICK \
+    "\"calibration\":{\"samples\":4,\"length\":64},\"evaluation\":{\"length\":64,\"windows\":1},\"scale\":{" \
+    "\"rule\":\"minmax\"}"
 
 static inline qd_recipe *recipe_of(const char *members)
 {
@@ -101,12 +109,30 @@ static inline const char *text_or(const char *given, const char *usual)
     return given == NULL ? usual : given[0] == '\0' ? NULL : given;
 }
 
+/* The beginning of the calibration text, in the job's folder: tokenizing the whole would be most of a quick run. */
+static inline char *short_text(const char *folder, char *out, size_t size)
+{
+    char whole[4096];
+    qd_error err = { 0 };
+    QD_AUTO(qd_str_fini) qd_str bytes = { 0 };
+    snprintf(out, size, "%s/text.txt", folder);
+    if (qd_path_exists(out))
+        return out;
+    check_ok(qd_file_read(SOURCE_PATH(whole, "tests/texts/novella-calibration.txt"), 1 << 24, &bytes, &err));
+    check_ok(qd_file_write(out, bytes.data, 20000, &err));
+    return out;
+}
+
 static inline qd_code run_job(job_t *job, qd_error *err)
 {
     char model[4096], calibration[4096], evaluation[4096], work[4200], out[4200];
     SOURCE_PATH(model, "tests/models/novella-1m");
     SOURCE_PATH(calibration, "tests/texts/novella-calibration.txt");
     SOURCE_PATH(evaluation, "tests/texts/novella-heldout.txt");
+    if (job->texts == SHORT_TEXTS) {
+        short_text(job->folder, calibration, sizeof calibration);
+        short_text(job->folder, evaluation, sizeof evaluation);
+    }
     snprintf(work, sizeof work, "%s/work", job->folder);
     snprintf(out, sizeof out, "%s/out", job->folder);
     const qd_run_paths paths = { .model_dir = text_or(job->model, model),
