@@ -458,8 +458,8 @@ static void every_grid_runs_into_dequantized_weights(void **state)
 {
     (void)state;
     static const char *const grids[] = {
-        "\"bits\":3,\"alphabet\":{\"kind\":\"int-asymmetric\",\"zero\":\"float\"},\"group_size\":0,"
-        "\"scale\":{\"rule\":\"minmax\",\"type\":\"f32\"},\"format\":\"safetensors\"",
+        ("\"bits\":3,\"alphabet\":{\"kind\":\"int-asymmetric\",\"zero\":\"float\"},\"group_size\":0,"
+         "\"scale\":{\"rule\":\"minmax\",\"type\":\"f32\"},\"format\":\"safetensors\""),
         "\"bits\":2,\"alphabet\":\"int-asymmetric\",\"group_size\":100,\"format\":\"safetensors:bf16\"",
         "\"bits\":8,\"alphabet\":{\"kind\":\"int\",\"narrow\":true},\"group_size\":32,\"order\":\"natural\"",
         "\"bits\":5,\"scale\":{\"shrink\":0.9,\"type\":\"f16\"},\"format\":\"safetensors:f16\",\"seed\":7",
