@@ -78,7 +78,7 @@ static qd_code more_side_files(const hub *h, const json_t *sha256, const qd_fetc
     for (size_t i = 0; code == QD_OK && i < h->tree->count; i++) {
         const char *name = h->tree->files[i].name;
         qd_item *item;
-        if (qd_items_find(items, name) != NULL || strstr(name, ".safetensors") != NULL)
+        if (strstr(name, ".safetensors") != NULL)
             continue;
         code = qd_items_add(items, name, QD_NEED_ALWAYS, fetcher->max_file_bytes, &item, err);
         if (code == QD_OK)
