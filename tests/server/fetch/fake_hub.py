@@ -50,11 +50,13 @@ class State:
         self.root = os.path.realpath(root)
         self.lock = threading.Lock()
         self.digests = {}
-        self.origin = self.cdn = None
+        self.origin_server = self.cdn = None
+        self.generation = 0
         self.reset()
 
     def reset(self):
         with self.lock:
+            self.generation += 1  # answers still under way from before are not counted any more
             self.hits, self.body_bytes, self.requests, self.tokens, self.log = {}, 0, 0, {}, []
 
     def hit(self, key):
@@ -117,6 +119,7 @@ class Handler(BaseHTTPRequestHandler):
         host = "%s:%d" % self.server.server_address[:2]
         with self.state.lock:
             self.state.requests += 1
+            self.generation = self.state.generation
             self.state.log.append("%s %s %s" % (host, self.path, self.headers.get("Range", "-")))
             del self.state.log[:-500]
             token = self.headers.get("Authorization")
@@ -404,7 +407,8 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(pause)
             start += len(chunk)
             with self.state.lock:
-                self.state.body_bytes += len(chunk)
+                if self.generation == self.state.generation:
+                    self.state.body_bytes += len(chunk)
 
 
 class Content:
