@@ -161,10 +161,15 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+uint64_t qd_side_file_cap(const qd_fetcher *fetcher)
+{
+    return smaller(side_file_cap, fetcher->max_file_bytes);
+}
+
 static qd_code obtain_side_files(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                                  qd_items *items, qd_error *err)
 {
-    uint64_t cap = smaller(side_file_cap, run->fetcher->max_file_bytes);
+    uint64_t cap = qd_side_file_cap(run->fetcher);
     qd_code code = want(supply, sha256, items, "config.json", "config.json", QD_NEED_ALWAYS, cap, err);
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(side_files); i++)
         code = want(supply, sha256, items, side_files[i], side_files[i], QD_NEED_NOT, cap, err);

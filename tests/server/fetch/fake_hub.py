@@ -13,6 +13,7 @@ Faults are path segments in front: /~KIND:ARG*TIMES@GLOB/~.../files/NAME/. A fau
 (default *.safetensors), on the first TIMES requests for each (default: always). The hub hands them on to its CDN links.
   drop:N          N bytes of the body asked for, then the connection is closed
   slow:N          N bytes a second           drip:N     N bytes a second in one piece, for ever behind a full Content-Length
+  silent:S        no answer for S seconds
   length:D        Content-Length is wrong by D (the body is not)
   corrupt:N       byte N of the file is changed
   status:N:S      status N, with Retry-After S when given
@@ -328,6 +329,9 @@ class Handler(BaseHTTPRequestHandler):
     def refuse(self, name, on_origin):
         """Faults that answer without the file."""
         status, redirect = self.fault("status", name), self.fault("redirect", name)
+        silent = self.fault("silent", name)
+        if silent is not None:
+            time.sleep(silent.number())
         if status is not None:
             after = status.argument.split(":")[1:]
             self.send_text(status.number(), "fault", [("Retry-After", after[0])] if after else [])
