@@ -230,7 +230,7 @@ static const struct raw_case {
     { "half an escape", RAW("GET /jobs%4 HTTP/1.1\r\nHost: x\r\n\r\n"), 400 },
     { "two Ranges", RAW("GET /livez HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n\r\n"), 400 },
     { "HTTP/2.0", RAW("GET /livez HTTP/2.0\r\nHost: x\r\n\r\n"), 505 },
-    { "garbage", RAW("GARBAGE\r\n\r\n"), 400 },
+    { "garbage", RAW("GARBAGE x\r\n\r\n"), 400 },
     { "a parameter twice", RAW("GET /jobs?limit=1&limit=2 HTTP/1.1\r\nHost: x\r\n\r\n"), 400 },
 };
 
