@@ -476,9 +476,13 @@ function drawNode(name, node, pointer, required) {
     const schema = richest(node);
     if (!schema.properties) return drawField(name, schema, pointer, required);
     const title = name.replaceAll('_', ' ');
-    const group = element('fieldset', {}, element('legend', { text: title }), ...drawObject(schema, pointer));
     const summary = element('summary', { text: title + (schema.description || node.description ? ' – ' + (node.description || schema.description) : '') });
-    return pointer === '/model' ? group : element('details', {}, summary, group);
+    if (!required) return element('details', {}, summary, element('fieldset', {}, element('legend', { text: title }), ...drawObject(schema, pointer)));
+    /* A part that must be there shows what it must have; the rest of it is folded away. */
+    const must = new Set(schema.required || []);
+    const drawn = Object.entries(schema.properties).map(([child, part]) => [must.has(child), drawNode(child, part, pointer + '/' + child, must.has(child))]);
+    return element('fieldset', {}, element('legend', { text: title }), ...drawn.filter(([first]) => first).map(([, field]) => field),
+        element('details', {}, element('summary', { text: 'More of the ' + title }), ...drawn.filter(([first]) => !first).map(([, field]) => field)));
 }
 
 function drawForm(schema) {

@@ -62,23 +62,25 @@ static void run_away(qd_away_task *task)
 }
 
 /* The whole request is there. */
-static void dispatch(qd_exchange *x)
+static enum MHD_Result dispatch(qd_exchange *x)
 {
     arm(x, 0);
+    if (x->surplus == 0 && x->route->where == QD_AWAY && !atomic_load(&x->http->closing)) {
+        x->stage = QD_STAGE_AWAY;
+        x->task.run = run_away;
+        MHD_suspend_connection(x->connection);
+        qd_away_post(x->http->away, &x->task);
+        return MHD_YES; /* x is the pool's now: it may be answered already */
+    }
     x->stage = QD_STAGE_REPLY;
     if (x->surplus > 0)
         qd_reply_problem(&x->reply, &x->request, QD_PROBLEM_TOO_LARGE, NULL,
                          "a body beyond %zu bytes; %s takes no more", x->route->max_body, x->route->pattern);
     else if (atomic_load(&x->http->closing))
         qd_reply_problem(&x->reply, &x->request, QD_PROBLEM_UNAVAILABLE, NULL, "the service is stopping");
-    else if (x->route->where == QD_INLINE)
+    else
         run_handler(x);
-    else {
-        x->stage = QD_STAGE_AWAY;
-        x->task.run = run_away;
-        MHD_suspend_connection(x->connection);
-        qd_away_post(x->http->away, &x->task);
-    }
+    return qd_send(x);
 }
 
 static enum MHD_Result take_body(qd_exchange *x, const char *data, size_t *size)
@@ -110,9 +112,9 @@ static enum MHD_Result begin(qd_exchange *x, const char *method, const char *ver
 enum MHD_Result qd_intake_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *data, size_t *size, void **exchange)
 {
-    qd_exchange *x = *exchange;
     (void)ctx;
     (void)url;
+    qd_exchange *x = *exchange;
     if (x == NULL)
         return MHD_NO;
     assert(x->connection == connection);
@@ -121,7 +123,7 @@ enum MHD_Result qd_intake_request(void *ctx, struct MHD_Connection *connection, 
     if (x->stage == QD_STAGE_READING && *size > 0)
         return take_body(x, data, size);
     if (x->stage == QD_STAGE_READING)
-        dispatch(x);
+        return dispatch(x);
     return x->stage == QD_STAGE_REPLY ? qd_send(x) : MHD_YES;
 }
 

@@ -65,7 +65,7 @@ static qd_code read_address(const char *host, uint16_t port, address *out, qd_er
     return QD_OK;
 }
 
-static void log_library(void *ctx, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void log_library(void *ctx, const char *format, va_list args)
 {
     char text[LOG_LENGTH];
     vsnprintf(text, sizeof text, format, args);
