@@ -175,6 +175,25 @@ static void logits_with(const char *fixture, const char *changes, float *out, si
     check_ok(qd_dir_remove(folder, &err));
 }
 
+static void a_null_quantization_config_is_none(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"quantization_config\":null,\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":15,"
+        "\"intermediate_size\":11,\"num_hidden_layers\":2,\"num_attention_heads\":3,"
+        "\"head_dim\":6,\"vocab_size\":19}";
+    qd_error err = { 0 };
+    char folder[4096];
+    qd_model *model = NULL;
+    fixture_folder("mha-biases-f32", folder, sizeof folder);
+    char *path = qd_path_join(folder, "config.json");
+    check_ok(qd_file_write(path, text, strlen(text), &err));
+    check_ok(qd_model_open(folder, &model, &err));
+    free(path);
+    qd_model_destroy(model);
+    check_ok(qd_dir_remove(folder, &err));
+}
+
 static void both_spellings_of_rope_mean_the_same(void **state)
 {
     (void)state;
@@ -430,9 +449,10 @@ static void a_packed_folder_runs_with_an_overlay(void **state)
 int main(void)
 {
     qd_blas_single_thread();
-    enum { OTHERS = 9 };
+    enum { OTHERS = 10 };
     struct CMUnitTest tests[QD_LENGTH(table) + OTHERS] = {
         cmocka_unit_test(unusual_configs_are_read),
+        cmocka_unit_test(a_null_quantization_config_is_none),
         cmocka_unit_test(both_spellings_of_rope_mean_the_same),
         cmocka_unit_test(the_flag_decides_which_head_is_used),
         cmocka_unit_test(biases_come_by_the_flags),
