@@ -79,6 +79,7 @@ static const bad_config table[] = {
     { "{\"hidden_act\":\"gelu\"}", QD_EUNSUPPORTED, "hidden_act 'gelu' is not supported here; silu is" },
     { "{\"hidden_act\":1}", QD_EFORMAT, "'hidden_act': a string is wanted" },
     { "{\"rms_norm_eps\":-1e-5}", QD_EFORMAT, "rms_norm_eps -1e-05" },
+    { "{\"rms_norm_eps\":1e105}", QD_EFORMAT, "rms_norm_eps 1e+105 is not in [0, 1]" },
     { "{\"rms_norm_eps\":\"1e-5\"}", QD_EFORMAT, "'rms_norm_eps': a number is wanted" },
     { "{\"tie_word_embeddings\":1}", QD_EFORMAT, "'tie_word_embeddings': true or false is wanted" },
     { "{\"attention_bias\":\"yes\"}", QD_EFORMAT, "'attention_bias': true or false is wanted" },
