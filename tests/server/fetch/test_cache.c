@@ -1,11 +1,16 @@
 /* test_cache.c: what a fetch promises beyond one download: nothing twice, nothing half, nothing beyond its limits. */
 #include "world.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -172,6 +177,92 @@ static void a_full_disk_is_noticed_before_the_body_and_heals(void **state)
     assert_int_equal(remounted, 0);
     check_outcome(room, QD_OK);
     assert_int_equal(files, 4);
+}
+
+static void shards_that_do_not_fit_together_are_not_begun(void **state)
+{
+    (void)state;
+    QD_AUTO(outcome_fini) outcome o = { 0 };
+    setting s;
+    setting_init(&s, &the_world);
+    assert_int_equal(mkdir(s.cache, 0755), 0);
+    if (mount("tmpfs", s.cache, "tmpfs", 0, "size=1m") != 0) { /* one shard has 256 KB, six have 1.5 MB */
+        print_message("# SKIP: a small tmpfs cannot be mounted here (root is needed)\n");
+        skip();
+    }
+    world_reset(&the_world);
+    world_fetch(&the_world, &s, "{ORIGIN}/files/shards/", NULL, &o);
+    umount2(s.cache, MNT_DETACH);
+    check_outcome(o, QD_ENOSPC);
+    check_contains(o.err.text, "1572894"); /* 6 * 262149 bytes */
+    assert_true(world_count(&the_world, "body_bytes") < SHARD_BYTES);
+}
+
+/* Makes a system call fail in this process from now on. */
+static int forbid(const long *calls, size_t count, unsigned error)
+{
+    struct sock_filter filter[16] = { BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)) };
+    unsigned short length = 1;
+    for (size_t i = 0; i < count; i++) {
+        filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i], 0, 1);
+        filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error);
+    }
+    filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    const struct sock_fprog program = { .len = length, .filter = filter };
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0;
+}
+
+static long links(const outcome *o)
+{
+    char path[900];
+    struct stat info = { 0 };
+    snprintf(path, sizeof path, "%s/model.safetensors", o->fetched.folder);
+    return stat(path, &info) == 0 ? (long)info.st_nlink : -1;
+}
+
+/* The exit status of a child that fetches `url` without these system calls: 0 as it should be, 77 = cannot be tried here. */
+static int fetch_without(const long *calls, size_t count, unsigned error, const char *url, qd_code code,
+                         const char *part)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        outcome o = { 0 };
+        setting s;
+        setting_init(&s, &the_world);
+        if (forbid(calls, count, error) != 0)
+            _exit(77);
+        world_fetch(&the_world, &s, url, NULL, &o);
+        if (o.code == QD_OK && (check_snapshot(&the_world, o.fetched.folder, "tiny") != 4 || links(&o) != 1))
+            _exit(2);
+        _exit(o.code == code && (part == NULL || strstr(o.err.text, part) != NULL) ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void a_file_system_without_links_gets_copies(void **state)
+{
+    (void)state;
+#ifdef SYS_link
+    static const long calls[] = { SYS_linkat, SYS_link };
+#else
+    static const long calls[] = { SYS_linkat };
+#endif
+    int status = fetch_without(calls, QD_LENGTH(calls), EPERM, "{ORIGIN}/files/tiny/", QD_OK, NULL);
+    if (status == 77)
+        skip();
+    assert_int_equal(status, 0);
+}
+
+static void a_system_without_openat2_says_so(void **state)
+{
+    (void)state;
+    static const long calls[] = { SYS_openat2 };
+    int status = fetch_without(calls, 1, ENOSYS, "file://{MODELS}/tiny", QD_EUNSUPPORTED, "openat2");
+    if (status == 77)
+        skip();
+    assert_int_equal(status, 0);
 }
 
 typedef struct job {
@@ -419,6 +510,9 @@ int main(void)
         cmocka_unit_test(caps_hold_with_and_without_a_length),
         cmocka_unit_test(a_disk_that_would_fall_below_its_floor_takes_nothing),
         cmocka_unit_test(a_full_disk_is_noticed_before_the_body_and_heals),
+        cmocka_unit_test(shards_that_do_not_fit_together_are_not_begun),
+        cmocka_unit_test(a_file_system_without_links_gets_copies),
+        cmocka_unit_test(a_system_without_openat2_says_so),
         cmocka_unit_test(threads_that_want_the_same_model_download_it_once),
         cmocka_unit_test(cancelling_stops_within_two_seconds_and_keeps_the_bytes),
         cmocka_unit_test(killed_at_any_moment_blobs_are_whole_and_the_download_goes_on),
