@@ -137,8 +137,9 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
                                   .seed = r->seed,
                                   .bos = r->calibration_bos ? c->bos : -1 };
     qd_code code = qd_context_length(c, "calibration", r->calibration_length, &request.length, err);
-    if (code == QD_OK)
-        code = qd_corpus_read(c->tokenizer, c->paths->calibration_text, r->calibration_split, QD_TEXT_LIMIT, &ids, err);
+    if (code != QD_OK)
+        return code;
+    code = qd_corpus_read(c->tokenizer, c->paths->calibration_text, r->calibration_split, QD_TEXT_LIMIT, &ids, err);
     if (code == QD_OK)
         code = qd_windows_sample(&ids, &request, &c->calibration, err);
     if (code != QD_OK)

@@ -82,8 +82,9 @@ qd_code qd_evaluation_cut(qd_context *c, qd_error *err)
     QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
     size_t length = 0;
     qd_code code = qd_context_length(c, "evaluation", r->evaluation_length, &length, err);
-    if (code == QD_OK)
-        code = qd_corpus_read(c->tokenizer, c->paths->evaluation_text, r->evaluation_split, QD_TEXT_LIMIT, &ids, err);
+    if (code != QD_OK)
+        return code;
+    code = qd_corpus_read(c->tokenizer, c->paths->evaluation_text, r->evaluation_split, QD_TEXT_LIMIT, &ids, err);
     qd_bos_policy policy = c->bos < 0 ? QD_BOS_NONE : r->evaluation_bos;
     if (code == QD_OK)
         code = qd_windows_cut(&ids, length, r->evaluation_windows, policy, c->bos, &c->evaluation, err);

@@ -27,6 +27,7 @@ qd_code qd_shared_diagonal(qd_shared *shared, qd_error *err)
 /* What one try needs and gives. */
 typedef struct attempt {
     const qd_context *context;
+    const char *name;
     qd_layer_input input;
     qd_checkpoint *out;
     qd_certificate certificate;
@@ -57,7 +58,7 @@ static qd_code try_round(attempt *a, const qd_shared *shared, qd_error *err)
     if (code != QD_ENUMERIC || a->input.factor == NULL)
         return code;
     qd_error why = *err;
-    qd_emit_warning(a->context->sink, "a layer is rounded to nearest: %s", why.text);
+    qd_emit_warning(a->context->sink, "layer '%s' is rounded to nearest: %s", a->name, why.text);
     return degrade(a, why.text, err);
 }
 
@@ -70,6 +71,7 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
     if (code == QD_OK)
         code = qd_alloc(w.rows * w.cols, 1, (void **)&out->codes, err);
     attempt a = { .context = c,
+                  .name = qd_model_linear_at(c->model, index)->name,
                   .input = { .w = w,
                              .grid = &out->grid,
                              .factor = shared->factor,

@@ -79,7 +79,7 @@ typedef struct pointer {
 static pointer pointer_to(const char *parent, const char *key)
 {
     pointer out;
-    size_t used = (size_t)snprintf(out.text, sizeof out.text, "%s/", parent);
+    size_t used = qd_min_size((size_t)snprintf(out.text, sizeof out.text, "%s/", parent), sizeof out.text - 1);
     for (; *key != '\0' && used + 3 < sizeof out.text; key++) {
         if (*key == '~' || *key == '/') {
             out.text[used++] = '~';

@@ -88,7 +88,7 @@ qd_code qd_run(const qd_recipe *recipe, const qd_run_paths *paths, const qd_run_
 {
     qd_context context = { .recipe = recipe, .paths = paths, .sink = sink, .cancel = cancel };
     json_t *result = NULL;
-    qd_code code = qd_pool_create(options->threads, &context.pool, err);
+    qd_code code = qd_pool_create(options->threads == 0 ? 1 : options->threads, &context.pool, err);
     if (code == QD_OK)
         code = run_phases(&context, &result, err);
     qd_context_fini(&context);

@@ -2,14 +2,15 @@
  * Room: core/engine. May use: everything in core. No HTTP, no SQL.
  * Threads: called from one thread; uses a pool of options.threads.
  *
- * work_dir holds checkpoints: layers/NNNN.safetensors (codes, scale, zero; metadata: key, certificate, seconds), written to a temporary name,
+ * work_dir holds checkpoints: layers/NNNNN.safetensors (codes, scale, zero; metadata: key, record, digest of all), written to a temporary name,
  * fsynced, renamed. key = digest(resolved recipe, engine version, weight digests, calibration tokens, previous layer's key): a stale file never matches
  * and is made again. A run that was killed starts from the last finished layer (earlier blocks are walked again with their quantized weights) and ends with
- * the same bytes. out_dir is made afresh in the exporting phase.
+ * the same bytes. out_dir is made afresh in the exporting phase;
+ * one that holds strangers' files is refused before any work (QD_ECONFLICT).
  *
  * Events (one JSON object each; a line each on the wire, <= 16 KiB):
  *   {"event":"phase","phase":"quantizing"|"evaluating"|"exporting"|"verifying"}
- *   {"event":"progress","phase":..,"done":n,"total":n,"unit":"layers"|"windows"|"files","eta":seconds|null}
+ *   {"event":"progress","phase":..,"done":n,"total":n,"unit":"layers"|"windows","eta":seconds|null}
  *   {"event":"layer","index":i,"name":..,"shape":[O,I],"bits":..,"grid":{..},"order":..,"lambda":..,"error":{"calibration":relative,"held_out":null},
  *    "certificate":{..},"degraded":bool,"degraded_reason":text|null,"seconds":s,"resumed":bool}
  *   {"event":"stream","block":b,"relative_error":e}      float stream against quantized stream after a block
@@ -34,7 +35,7 @@ typedef struct qd_run_paths {
 } qd_run_paths;
 
 typedef struct qd_run_options {
-    size_t threads;
+    size_t threads; /* 0 = 1 */
 } qd_run_options;
 
 typedef struct qd_sink {

@@ -1,7 +1,7 @@
 /* scale.h: the registry of scale rules.
  * Room: core/quant. May use: base, linalg.
  * Threads: rows are constant.
- * Source: algorithms.md §2.2 (minmax), §2.3 (mse: 19 candidates, first strictly smaller; a finer grid is this room's choice, documented). */
+ * Source: algorithms.md §2.2 (minmax), §2.3 (mse: 19 candidates, the first strictly smaller loss). */
 #ifndef QD_QUANT_SCALE_H
 #define QD_QUANT_SCALE_H
 

@@ -100,14 +100,6 @@ const qd_added_token *qd_added_tokens_find(const qd_added_tokens *tokens, const 
     return NULL;
 }
 
-const qd_added_token *qd_added_tokens_by_id(const qd_added_tokens *tokens, uint32_t id)
-{
-    for (size_t i = 0; i < tokens->count; i++)
-        if (tokens->items[i].id == id)
-            return &tokens->items[i];
-    return NULL;
-}
-
 static bool word_char_before(const char *text, size_t at)
 {
     uint32_t c;

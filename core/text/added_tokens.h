@@ -30,7 +30,6 @@ qd_code qd_added_tokens_parse(const json_t *list, const qd_vocab *vocab, const q
                               qd_added_tokens *out, qd_error *err);
 /* NULL: none. */
 const qd_added_token *qd_added_tokens_find(const qd_added_tokens *tokens, const char *content);
-const qd_added_token *qd_added_tokens_by_id(const qd_added_tokens *tokens, uint32_t id);
 
 /* A part of a text: an added token, or what stands between two (token NULL). */
 typedef struct qd_part {

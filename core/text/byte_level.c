@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "text/component_rows.h"
-#include "text/split.h"
+#include "text/cut.h"
 #include "text/utf8.h"
 
 /* GPT-2's expression, as formats.md §3 describes its alternatives. */
@@ -110,7 +110,7 @@ static qd_code apply(const void *state, const qd_pieces *in, qd_pieces *out, qd_
     for (size_t i = 0; code == QD_OK && i < in->count; i++) {
         code = qd_matcher_run(&matcher, b->pattern, qd_piece_text(in, i), in->items[i].length, err);
         if (code == QD_OK)
-            code = qd_split_piece(in, i, &matcher, QD_SPLIT_ISOLATED, QD_SPLIT_MATCHES, &cut, err);
+            code = qd_cut_piece(in, i, &matcher, QD_CUT_ISOLATED, QD_CUT_MATCHES, &cut, err);
     }
     return code == QD_OK ? map_apply(NULL, &cut, out, err) : code;
 }

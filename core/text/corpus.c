@@ -42,6 +42,11 @@ qd_code qd_corpus_read(const qd_tokenizer *tokenizer, const char *path, qd_split
         return code;
     if (text.length == 0)
         return qd_fail(err, QD_EINVAL, "'%s': the text is empty", path);
+    if (split == QD_SPLIT_LINES && text.data[text.length - 1] != '\n')
+        qd_str_add(&text, "\n"); /* the reference counts have it: reference-numbers.md §2, calibration ids */
+    code = qd_str_check(&text, err);
+    if (code != QD_OK)
+        return code;
     code = split == QD_SPLIT_LINES
                ? encode_lines(tokenizer, qd_str_borrow(&text), text.length, out, err)
                : qd_tokenizer_encode(tokenizer, qd_str_borrow(&text), text.length, QD_SPECIAL_NONE, out, err);

@@ -8,7 +8,8 @@
 #include "text/tokenizer.h"
 
 /* How a document is fed to the tokenizer. QD_SPLIT_WHOLE: one encode call a document. QD_SPLIT_LINES: each line with its
- * '\n' by itself, empty lines too (they give the id of "\n"). Rows of a registry: qd_split_find("lines"). */
+ * '\n' by itself, empty lines too (they give the id of "\n"); a last line that lacks its '\n' gets one. Rows of a registry:
+ * qd_split_find("lines"). */
 typedef enum qd_split { QD_SPLIT_WHOLE, QD_SPLIT_LINES } qd_split;
 /* QD_SAMPLING_EVEN: start_i = floor((i + phase) (L - length) / samples). QD_SAMPLING_RANDOM: uniform starts by seed (counter-based,
  * sorted so that order does not depend on draws). */

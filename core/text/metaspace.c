@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "text/component_rows.h"
-#include "text/split.h"
+#include "text/cut.h"
 #include "text/utf8.h"
 
 typedef enum scheme { SCHEME_ALWAYS, SCHEME_FIRST, SCHEME_NEVER } scheme;
@@ -102,7 +102,7 @@ static qd_code apply(const void *state, const qd_pieces *in, qd_pieces *out, qd_
     for (size_t i = 0; code == QD_OK && i < marked.count; i++) {
         code = find_marks(m, qd_piece_text(&marked, i), marked.items[i].length, &places, err);
         if (code == QD_OK)
-            code = qd_split_piece(&marked, i, &places, QD_SPLIT_MERGED_AFTER, QD_SPLIT_MATCHES, out, err);
+            code = qd_cut_piece(&marked, i, &places, QD_CUT_MERGED_AFTER, QD_CUT_MATCHES, out, err);
     }
     return code;
 }

@@ -29,7 +29,8 @@ typedef struct qd_matcher {
 void qd_matcher_fini(qd_matcher *matcher);
 qd_code qd_matcher_add(qd_matcher *matcher, size_t start, size_t end, qd_error *err);
 /* Replaces matcher->spans by all matches in valid UTF-8 text that are not empty, left to right, not overlapping.
- * Work is limited: QD_ETOOBIG when an expression backtracks without end. */
+ * Backtracking from one place is limited (QD_ETOOBIG); an expression that scans a run anew from each of its places, as
+ * \s+$ does, is still quadratic in the run. */
 qd_code qd_matcher_run(qd_matcher *matcher, const qd_pattern *pattern, const char *text, size_t length, qd_error *err);
 
 /* Rewrites an Oniguruma expression (Ruby syntax) for PCRE2 with UTF and UCP. */

@@ -3,13 +3,13 @@
 
 #include "base/mem.h"
 #include "text/component_rows.h"
-#include "text/split.h"
+#include "text/cut.h"
 #include "text/utf8.h"
 
 typedef struct splitter {
     qd_pattern *pattern;
-    qd_split_behavior behavior;
-    qd_split_side side;
+    qd_cut_behavior behavior;
+    qd_cut_side side;
 } splitter;
 
 static void destroy(void *state)
@@ -41,11 +41,11 @@ static qd_code split_parse(const json_t *object, void **out_state, qd_error *err
     bool invert = false;
     qd_code code = create(&s, err);
     if (code == QD_OK)
-        code = qd_split_behavior_parse(object, "behavior", NULL, &s->behavior, err);
+        code = qd_cut_behavior_parse(object, "behavior", NULL, &s->behavior, err);
     if (code == QD_OK)
         code = qd_json_bool(object, "invert", false, &invert, err);
     if (code == QD_OK) {
-        s->side = invert ? QD_SPLIT_GAPS : QD_SPLIT_MATCHES;
+        s->side = invert ? QD_CUT_GAPS : QD_CUT_MATCHES;
         code = qd_pattern_parse(object, "pattern", &s->pattern, err);
     }
     return keep(s, code, out_state);
@@ -57,8 +57,8 @@ static qd_code whitespace_parse(const json_t *object, void **out_state, qd_error
     splitter *s = NULL;
     qd_code code = create(&s, err);
     if (code == QD_OK) {
-        s->behavior = QD_SPLIT_REMOVED; /* what is neither word nor sign goes away */
-        s->side = QD_SPLIT_GAPS;
+        s->behavior = QD_CUT_REMOVED; /* what is neither word nor sign goes away */
+        s->side = QD_CUT_GAPS;
         code = qd_pattern_compile("\\w+|[^\\w\\s]+", &s->pattern, err);
     }
     return keep(s, code, out_state);
@@ -74,7 +74,7 @@ static qd_code delimiter_parse(const json_t *object, void **out_state, qd_error 
     if (code == QD_OK) {
         char regex[16];
         snprintf(regex, sizeof regex, "\\x{%x}", c);
-        s->behavior = QD_SPLIT_REMOVED;
+        s->behavior = QD_CUT_REMOVED;
         code = qd_pattern_compile(regex, &s->pattern, err);
     }
     return keep(s, code, out_state);
@@ -88,7 +88,7 @@ static qd_code apply(const void *state, const qd_pieces *in, qd_pieces *out, qd_
     for (size_t i = 0; code == QD_OK && i < in->count; i++) {
         code = qd_matcher_run(&matcher, s->pattern, qd_piece_text(in, i), in->items[i].length, err);
         if (code == QD_OK)
-            code = qd_split_piece(in, i, &matcher, s->behavior, s->side, out, err);
+            code = qd_cut_piece(in, i, &matcher, s->behavior, s->side, out, err);
     }
     return code;
 }

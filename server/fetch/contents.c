@@ -133,11 +133,21 @@ qd_code qd_index_shards(const char *path, char ***out_names, size_t *out_count, 
                          : qd_fail(err, code == QD_ETOOBIG ? QD_EFORMAT : code, "'%s': %s", index_name, inner.text);
 }
 
-/* One more file wanted; `remote` is its name at the source. */
+static int is_listed(const qd_items *items, const char *name)
+{
+    for (size_t i = 0; i < items->count; i++)
+        if (strcmp(items->rows[i].name, name) == 0)
+            return 1;
+    return 0;
+}
+
+/* One more file wanted, unless it is listed already; `remote` is its name at the source. */
 static qd_code want(const qd_supply *supply, const json_t *sha256, qd_items *items, const char *name,
                     const char *remote, qd_need need, uint64_t cap, qd_error *err)
 {
     qd_item *item;
+    if (is_listed(items, name))
+        return QD_OK;
     qd_code code = qd_items_add(items, name, need, cap, &item, err);
     if (code == QD_OK)
         code = qd_wanted_sha256(sha256, name, item->want_sha256, err);
@@ -151,10 +161,15 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+uint64_t qd_side_file_cap(const qd_fetcher *fetcher)
+{
+    return smaller(side_file_cap, fetcher->max_file_bytes);
+}
+
 static qd_code obtain_side_files(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                                  qd_items *items, qd_error *err)
 {
-    uint64_t cap = smaller(side_file_cap, run->fetcher->max_file_bytes);
+    uint64_t cap = qd_side_file_cap(run->fetcher);
     qd_code code = want(supply, sha256, items, "config.json", "config.json", QD_NEED_ALWAYS, cap, err);
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(side_files); i++)
         code = want(supply, sha256, items, side_files[i], side_files[i], QD_NEED_NOT, cap, err);

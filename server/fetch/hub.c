@@ -7,6 +7,8 @@
 #include "base/str.h"
 #include "fetch/hub_api.h"
 
+enum { MAX_SIDE_FILES = 500 };
+
 typedef struct hub {
     const qd_source *source;
     const char *commit;
@@ -78,9 +80,11 @@ static qd_code more_side_files(const hub *h, const json_t *sha256, const qd_fetc
     for (size_t i = 0; code == QD_OK && i < h->tree->count; i++) {
         const char *name = h->tree->files[i].name;
         qd_item *item;
-        if (qd_items_find(items, name) != NULL || strstr(name, ".safetensors") != NULL)
-            continue;
-        code = qd_items_add(items, name, QD_NEED_ALWAYS, fetcher->max_file_bytes, &item, err);
+        if (strstr(name, ".safetensors") != NULL || h->tree->files[i].size > qd_side_file_cap(fetcher))
+            continue; /* what is both needed and too large, contents.c refuses by name */
+        if (items->count == MAX_SIDE_FILES)
+            return qd_fail(err, QD_EFORMAT, "more than %d small files beside the weights", MAX_SIDE_FILES);
+        code = qd_items_add(items, name, QD_NEED_ALWAYS, qd_side_file_cap(fetcher), &item, err);
         if (code == QD_OK)
             code = qd_wanted_sha256(sha256, name, item->want_sha256, err);
         if (code == QD_OK)

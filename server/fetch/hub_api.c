@@ -11,7 +11,7 @@
 #include "base/rng.h"
 #include "fetch/retry.h"
 
-enum { PAGE_LIMIT = 16 << 20, MAX_PAGES = 1000, JSON_DEPTH = 32 };
+enum { PAGE_LIMIT = 16 << 20, LIST_LIMIT = 256 << 20, MAX_PAGES = 1000, JSON_DEPTH = 32 };
 
 static qd_code begin(void *ctx, const qd_reply_head *head, qd_wanted *out_wanted, qd_error *err)
 {
@@ -168,11 +168,14 @@ qd_code qd_hub_list(qd_run *run, qd_line *line, const qd_url *hub, const char *r
     QD_AUTO(qd_hub_tree_fini) qd_hub_tree tree = { 0 };
     qd_reply_head head;
     qd_same more = QD_SAME;
+    size_t all = 0;
     qd_code code = api_url(hub, repo, "tree", commit, "recursive=true", &url, err);
     for (unsigned page = 0; code == QD_OK && more == QD_SAME; page++) {
-        if (page == MAX_PAGES)
-            return qd_fail(err, QD_ETOOBIG, "the hub lists files on more than %d pages", MAX_PAGES);
+        if (page == MAX_PAGES || all > LIST_LIMIT)
+            return qd_fail(err, QD_ETOOBIG, "the hub's list of files has more than %d pages or %d bytes", MAX_PAGES,
+                           LIST_LIMIT);
         code = get(run, line, &url, &body, &head, err);
+        all += body.length;
         if (code == QD_OK)
             code = qd_hub_read_page(qd_str_borrow(&body), body.length, &tree, err);
         if (code == QD_OK)

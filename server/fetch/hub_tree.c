@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 
-enum { MAX_FILES = 100000, PAGE_DEPTH = 16 };
+enum { MAX_FILES = 10000, PAGE_DEPTH = 16 };
 
 void qd_hub_tree_fini(qd_hub_tree *tree)
 {

@@ -266,11 +266,22 @@ static qd_code settle(receipt *r, const qd_reply_head *head, qd_trouble *out_tro
     return qd_fail(err, QD_ENETWORK, "the server answers with status %ld", head->status);
 }
 
+/* May bytes be appended to what is here? Only under a strong ETag, or where a digest will find a mixture out. */
+static qd_proof proof_of(const qd_item *item)
+{
+    return item->want_sha256[0] != '\0' || item->want_git_sha1[0] != '\0' ? QD_PROOF_DIGEST : QD_PROOF_NONE;
+}
+
 static qd_code try_once(receipt *r, qd_line *line, qd_reply_head *head, qd_trouble *out_trouble, qd_error *err)
 {
     char range[32];
     const qd_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = r };
     qd_ask ask = { .url = &r->item->url };
+    if (r->part.offset > 0 && !qd_etag_is_strong(r->part.etag) && proof_of(r->item) == QD_PROOF_NONE) {
+        qd_code code = restart(r, err);
+        if (code != QD_OK)
+            return code;
+    }
     if (r->part.offset > 0) {
         snprintf(range, sizeof range, "%" PRIu64 "-", r->part.offset);
         ask.range = range;
@@ -343,8 +354,7 @@ static qd_code obtain_locked(receipt *r, qd_line *line, qd_error *err)
     qd_code code = look_in_cache(r, err); /* another thread may have brought it while we waited */
     if (code != QD_OK || r->item->presence != QD_PENDING)
         return code;
-    qd_proof proof = r->item->want_sha256[0] != '\0' ? QD_PROOF_DIGEST : QD_PROOF_NONE;
-    code = qd_part_init(&r->part, &fetcher->cache, r->key, r->shown, proof, fetcher->disk_floor_bytes, err);
+    code = qd_part_init(&r->part, &fetcher->cache, r->key, r->shown, proof_of(r->item), fetcher->disk_floor_bytes, err);
     if (code != QD_OK)
         return code;
     add_done(r, r->part.offset);

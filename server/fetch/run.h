@@ -57,6 +57,7 @@ typedef struct qd_item {
     qd_fresh fresh;
     uint64_t cap;  /* largest size taken */
     uint64_t size; /* promised, or QD_SIZE_UNKNOWN */
+    uint64_t hint; /* what a HEAD said: for totals and free space only; QD_SIZE_UNKNOWN */
     char want_sha256[QD_DIGEST_HEX], want_git_sha1[QD_DIGEST_HEX], commit[QD_DIGEST_HEX]; /* "" = not known */
     qd_announced announced; /* its size is in the run's total */
     qd_presence presence;
@@ -96,6 +97,8 @@ qd_code qd_contents_obtain(qd_run *run, const qd_supply *supply, const char *wei
                            qd_items *items, qd_error *err);
 /* QD_EINVAL when the request enforces a digest for a file that the model does not have. */
 qd_code qd_check_all_wanted(const json_t *sha256, const qd_items *items, const char *weights, qd_error *err);
+/* No config, tokenizer or template is larger. */
+uint64_t qd_side_file_cap(const qd_fetcher *fetcher);
 /* The digest that the request enforces for `name`, into out ("" = none); QD_EINVAL when it is not 64 hex digits. */
 qd_code qd_wanted_sha256(const json_t *sha256, const char *name, char out[QD_DIGEST_HEX], qd_error *err);
 /* Distinct shard names of an index file, checked (QD_EFORMAT names the bad one). names: qd_names_free. */

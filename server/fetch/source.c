@@ -156,9 +156,10 @@ static int hex_value(char c)
 static qd_code decode_path(char *path, qd_error *err)
 {
     char *to = path;
-    for (const char *from = path; *from != '\0'; from++) {
-        *to++ = *from == '%' ? (char)(16 * hex_value(from[1]) + hex_value(from[2])) : *from;
-        from += *from == '%' ? 2 : 0;
+    for (const char *from = path; *from != '\0';) {
+        int encoded = *from == '%';
+        *to++ = encoded ? (char)(16 * hex_value(from[1]) + hex_value(from[2])) : *from;
+        from += encoded ? 3 : 1;
     }
     *to = '\0';
     for (const char *part = path; part != NULL; part = strchr(part, '/')) {

@@ -36,7 +36,7 @@ void qd_items_fini(qd_items *items)
 
 qd_code qd_items_add(qd_items *items, const char *name, qd_need need, uint64_t cap, qd_item **out, qd_error *err)
 {
-    qd_item item = { .need = need, .cap = cap, .size = QD_SIZE_UNKNOWN };
+    qd_item item = { .need = need, .cap = cap, .size = QD_SIZE_UNKNOWN, .hint = QD_SIZE_UNKNOWN };
     qd_code code = qd_grow((void **)&items->rows, &items->capacity, items->count + 1, sizeof item, err);
     if (code == QD_OK)
         code = qd_dup(name, &item.name, err);
@@ -156,14 +156,15 @@ static qd_code check_ahead(qd_run *run, qd_items *items, size_t first, unsigned 
             continue;
         ++*out_pending;
         atomic_fetch_add(&run->unannounced, 1);
-        if (item->size == QD_SIZE_UNKNOWN)
+        uint64_t expected = item->size != QD_SIZE_UNKNOWN ? item->size : item->hint;
+        if (expected == QD_SIZE_UNKNOWN)
             continue;
-        qd_code code = qd_item_announce(run, item, item->size, err);
+        qd_code code = qd_item_announce(run, item, expected, err);
         if (code != QD_OK)
             return qd_within(err, code, "'%s'", item->name);
         if (item->want_sha256[0] == '\0' ||
             qd_cache_has(&run->fetcher->cache, item->want_sha256, item->size, &size) != QD_SAME)
-            needed += item->size; /* no overflow: the total was checked */
+            needed += expected; /* no overflow: the total was checked */
     }
     return needed == 0 ? QD_OK
                        : qd_cache_check_space(&run->fetcher->cache, needed, run->fetcher->disk_floor_bytes, err);

@@ -1,4 +1,4 @@
-/* transfer.h: one GET by libcurl, redirects included, under the egress policy; the body goes to a sink.
+/* transfer.h: one GET (or HEAD) by libcurl, redirects included, under the egress policy; the body goes to a sink.
  * Room: server/fetch. May use: base, libcurl.
  * Threads: a qd_line (its curl handle) belongs to one thread at a time; the policy it points to is read-only.
  * Source: server.md §3. Redirects are followed here, hop by hop, not by libcurl: each hop is parsed by our parser, judged by
@@ -53,8 +53,10 @@ typedef struct qd_sink {
     void *ctx;
 } qd_sink;
 
+typedef enum qd_method { QD_GET, QD_HEAD } qd_method;
 typedef struct qd_ask {
     const qd_url *url;
+    qd_method method;
     qd_redirects redirects;
     const char *range;    /* "n-" or NULL */
     const char *if_range; /* with range; NULL = none */

@@ -27,10 +27,20 @@ static qd_state_id failed_state(const qd_course *course, qd_code code)
     return course->state == QD_STATE_VERIFYING && wrong ? QD_STATE_QUARANTINED : QD_STATE_FAILED;
 }
 
+/* A job that filled the disk must not keep it from saying so: the artifact in the making goes first, its checkpoints when that was not enough.
+ * Both can be made again. */
+static void make_room(const qd_course *course, unsigned tries)
+{
+    if (course->state != QD_STATE_VERIFYING || tries > 1)
+        qd_dir_remove(course->paths.out, NULL);
+    if (tries > 2)
+        qd_dir_remove(course->paths.work, NULL);
+}
+
 /* Until it is written, or somebody else has the job, or the service stops (then it is found running, and resumed, at the next start). */
 static qd_code insist(qd_course *course, qd_record *record, qd_state_id to, qd_error *err)
 {
-    for (;;) {
+    for (unsigned tries = 1;; tries++) {
         qd_code code = qd_course_move(course, record, to, err);
         if (code != QD_ENOSPC && code != QD_EIO && code != QD_EBUSY)
             return code;
@@ -38,7 +48,9 @@ static qd_code insist(qd_course *course, qd_record *record, qd_state_id to, qd_e
                        course->active->id, qd_state_at(to)->name, err->text);
         if (qd_service_stopping(course->service))
             return code;
-        nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
+        if (code == QD_ENOSPC && record->ending == QD_RECORD_FINISH && to != QD_STATE_SUCCEEDED)
+            make_room(course, tries);
+        nanosleep(&(struct timespec){ .tv_nsec = tries < 5 ? 100000000 : 999999999 }, NULL);
     }
 }
 

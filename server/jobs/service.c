@@ -18,7 +18,7 @@
 #include "store/job_rows.h"
 
 /* A killed service's lock goes with it, but not in the same instant. */
-static const double lock_patience_seconds = 5;
+static const double lock_patience_seconds = 2;
 
 void qd_service_say(qd_service *service, const char *level, const char *event, const char *format, ...)
 {

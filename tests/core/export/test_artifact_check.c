@@ -219,8 +219,6 @@ static void a_check_can_be_cancelled_and_reports_every_layer(void **state)
     folder_remove(source);
 }
 
-/* ---- hostile folders ---- */
-
 /* Replaces the first `old` in a file of the artifact. */
 static void replace(const char *dir, const char *name, const char *old, const char *new)
 {
@@ -234,6 +232,80 @@ static void replace(const char *dir, const char *name, const char *old, const ch
     qd_str_fini(&text);
     qd_str_fini(&out);
 }
+
+static void a_config_that_drifted_from_the_sources_is_named_by_its_key(void **state)
+{
+    (void)state;
+    static const char *const keys[] = { "\"max_position_embeddings\": 64", "\"a_key_we_do_not_know\": {" };
+    for (size_t i = 0; i < QD_LENGTH(keys); i++) {
+        qd_error err = { 0 };
+        char source[FOLDER_PATH], key[64];
+        scene *s = written_scene(source, (tiny){ .seed = 2 }, "safetensors", grid_of(4, QD_ZERO_NONE, 8, "bf16"));
+        replace(s->dir, "config.json", keys[i],
+                i == 0 ? "\"max_position_embeddings\": 65" : "\"a_key_we_do_not_know\": { \"x\": 1,");
+        check_ok(qd_artifact_write_manifest(s->dir, NULL, NULL, &err));
+        check_fails(scene_check(s, &err), QD_EFORMAT);
+        sscanf(keys[i], "\"%60[a-z_]\"", key);
+        check_contains(err.text, key);
+        scene_close(s);
+        folder_remove(source);
+    }
+}
+
+/* Rewrites model.safetensors with one more tensor, of zeros. */
+static void add_tensor(const char *dir, const char *name, const char *dtype, size_t rows, size_t cols)
+{
+    qd_error err = { 0 };
+    char path[FOLDER_PATH];
+    qd_tensor_out tensors[80];
+    void *zeros = NULL;
+    qd_safetensors *file = NULL;
+    path_in(dir, "model.safetensors", path);
+    check_ok(qd_safetensors_open(path, &file, &err));
+    size_t count = qd_safetensors_count(file);
+    assert_true(count < QD_LENGTH(tensors));
+    for (size_t i = 0; i < count; i++) {
+        const qd_tensor *t = qd_safetensors_at(file, i);
+        tensors[i] = (qd_tensor_out){ .name = t->name, .dtype = t->dtype, .rank = t->rank, .data = t->data };
+        memcpy(tensors[i].shape, t->shape, sizeof t->shape);
+    }
+    check_ok(qd_alloc(rows * cols, 8, &zeros, &err));
+    tensors[count++] = (qd_tensor_out){ name, qd_dtype_find(dtype), 2, { rows, cols }, zeros };
+    check_ok(qd_safetensors_write(path, tensors, count, NULL, NULL, 0, &err));
+    qd_safetensors_destroy(file);
+    free(zeros);
+}
+
+static void a_tensor_too_many_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *dtype;
+        size_t rows, cols;
+        const char *named;
+        qd_code code;
+    } cases[] = {
+        { "model.stray", "F32", 2, 2, "'model.stray' is neither", QD_EFORMAT },
+        { LAYER "2.weight_packed", "I32", 2, 2, "up_proj2.weight_packed' is neither", QD_EFORMAT },
+        { LAYER ".weight", "F32", 24, 8, "beside its packed form", QD_EFORMAT },
+        { LAYER ".weight_g_idx", "I32", 1, 8, "weight_g_idx", QD_EUNSUPPORTED },
+        { LAYER ".weight_zero_point", "I32", 3, 1, "symmetric", QD_EFORMAT },
+    };
+    for (size_t i = 0; i < QD_LENGTH(cases); i++) {
+        qd_error err = { 0 };
+        char source[FOLDER_PATH];
+        scene *s =
+            written_scene(source, (tiny){ .seed = 2 }, "compressed-tensors", grid_of(4, QD_ZERO_NONE, 8, "bf16"));
+        add_tensor(s->dir, cases[i].name, cases[i].dtype, cases[i].rows, cases[i].cols);
+        check_ok(qd_artifact_write_manifest(s->dir, NULL, NULL, &err));
+        check_fails(scene_check(s, &err), cases[i].code);
+        check_contains(err.text, cases[i].named);
+        scene_close(s);
+        folder_remove(source);
+    }
+}
+
+/* ---- hostile folders ---- */
 
 /* Opens, and reads the first layer where opening succeeds. */
 static qd_code open_and_read(const char *dir, qd_error *err)
@@ -336,6 +408,8 @@ int main(void)
         cmocka_unit_test(every_single_bit_of_a_packed_layer_counts),
         cmocka_unit_test(a_nan_scale_is_named_with_its_tensor),
         cmocka_unit_test(files_too_many_or_too_few_are_named),
+        cmocka_unit_test(a_config_that_drifted_from_the_sources_is_named_by_its_key),
+        cmocka_unit_test(a_tensor_too_many_is_named),
         cmocka_unit_test(a_check_against_another_decision_or_format_fails),
         cmocka_unit_test(a_check_can_be_cancelled_and_reports_every_layer),
         cmocka_unit_test(a_config_that_does_not_fit_the_tensors_is_refused_naming_what),

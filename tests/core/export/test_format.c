@@ -227,6 +227,34 @@ static void packed_bytes_are_those_of_the_layout(void **state)
     folder_remove(source);
 }
 
+/* bf16 scales in an F16 model: F16 has no 2^-126, but where all weights of the group are 0 no scale is needed; where one is not, the
+ * layer keeps BF16 and with it the decided values. */
+static void scales_too_small_for_the_model_type_keep_their_own(void **state)
+{
+    (void)state;
+    char source[FOLDER_PATH], path[FOLDER_PATH];
+    folder_make(source);
+    tiny_write(source, (tiny){ .dtype = "F16", .seed = 5 });
+    for (int nonzero = 0; nonzero < 2; nonzero++) {
+        qd_error err = { 0 };
+        qd_safetensors *file = NULL;
+        scene *s = scene_open(source, "compressed-tensors", grid_of(4, QD_ZERO_NONE, 4, "bf16"));
+        s->decided.grids[0].scale.view.data[0] = 0x1p-126f;
+        memset(s->decided.codes[0], 8, 4); /* code 0 */
+        s->decided.codes[0][2] = (uint8_t)(8 + nonzero);
+        check_ok(scene_write(s, &err));
+        check_ok(scene_check(s, &err));
+        path_in(s->dir, "model.safetensors", path);
+        check_ok(qd_safetensors_open(path, &file, &err));
+        const char *first = qd_model_linear_at(s->model, 0)->name, *second = qd_model_linear_at(s->model, 1)->name;
+        assert_string_equal(part(file, first, "weight_scale")->dtype->name, nonzero ? "BF16" : "F16");
+        assert_string_equal(part(file, second, "weight_scale")->dtype->name, "F16");
+        qd_safetensors_destroy(file);
+        scene_close(s);
+    }
+    folder_remove(source);
+}
+
 /* What the reader gives is (code - zero) scale, by our own arithmetic, rounded to the variant's type. */
 static void compare_values(const scene *s)
 {
@@ -328,6 +356,7 @@ int main(void)
         cmocka_unit_test(scales_that_the_model_type_would_round_are_refused),
         cmocka_unit_test(golden_words_come_out_two_ways),
         cmocka_unit_test(packed_bytes_are_those_of_the_layout),
+        cmocka_unit_test(scales_too_small_for_the_model_type_keep_their_own),
         cmocka_unit_test(every_grid_comes_back_as_decided_from_every_format_that_takes_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

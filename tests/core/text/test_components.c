@@ -1,8 +1,12 @@
 /* test_components.c: normalizers, pre-tokenizers and decoders, one row of their tables at a time, by the pieces they make. */
 #include "check.h"
 
+#include <utf8proc.h>
+
 #include "base/json.h"
+#include "base/rng.h"
 #include "text/component.h"
+#include "text/normal_form.h"
 #include "text/pattern.h"
 #include "text/utf8.h"
 
@@ -304,6 +308,38 @@ static void an_expression_that_backtracks_without_end_is_stopped(void **state)
     qd_pattern_destroy(pattern);
 }
 
+/* The library's own way, whose ordering of marks is quadratic, on short texts with many marks. */
+static void normal_forms_are_those_of_the_library(void **state)
+{
+    (void)state;
+    static const utf8proc_option_t options[] = {
+        [QD_NFC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE,
+        [QD_NFD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE,
+        [QD_NFKC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
+        [QD_NFKD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT,
+    };
+    static const struct {
+        uint32_t first, count;
+    } ranges[] = { { 0x20, 0x60 },    { 0xA0, 0x260 },   { 0x300, 0x70 },    { 0x300, 0x70 },   { 0xF00, 0x100 },
+                   { 0x1100, 0x100 }, { 0x1E00, 0x200 }, { 0xAC00, 0x2BA4 }, { 0xF900, 0x500 }, { 0x1D100, 0x100 } };
+    uint64_t key = qd_rng_key(21, 0, 0), counter = 0;
+    for (int n = 0; n < 4000; n++) {
+        qd_error err = { 0 };
+        QD_AUTO(qd_str_fini) qd_str text = { 0 }, got = { 0 };
+        for (size_t i = qd_rng_below(key, counter++, 12); i > 0; i--) {
+            size_t range = qd_rng_below(key, counter++, QD_LENGTH(ranges));
+            qd_utf8_add(ranges[range].first + (uint32_t)qd_rng_below(key, counter++, ranges[range].count), &text);
+        }
+        utf8proc_uint8_t *want = NULL;
+        utf8proc_ssize_t length = utf8proc_map((const utf8proc_uint8_t *)qd_str_borrow(&text),
+                                               (utf8proc_ssize_t)text.length, &want, options[n % 4]);
+        check_ok(qd_normal_form_add((qd_normal_form)(n % 4), qd_str_borrow(&text), text.length, &got, &err));
+        assert_int_equal(got.length, length);
+        assert_memory_equal(qd_str_borrow(&got), want, got.length);
+        free(want);
+    }
+}
+
 /* Unicode, table 3-8: one U+FFFD for each maximal subpart. */
 static void invalid_bytes_become_replacement_characters(void **state)
 {
@@ -335,6 +371,7 @@ int main(void)
         cmocka_unit_test(expressions_are_read_as_oniguruma_writes_them),
         cmocka_unit_test(expressions_that_cannot_be_had_are_refused),
         cmocka_unit_test(an_expression_that_backtracks_without_end_is_stopped),
+        cmocka_unit_test(normal_forms_are_those_of_the_library),
         cmocka_unit_test(invalid_bytes_become_replacement_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,13 +39,29 @@ static void whole_sees_across_newlines_and_lines_does_not(void **state)
 {
     (void)state;
     expect_corpus("ab\na", QD_SPLIT_WHOLE, (const uint32_t[]){ 3, 5 }, 2);
-    expect_corpus("ab\na", QD_SPLIT_LINES, (const uint32_t[]){ 3, 2, 0 }, 3);
+    expect_corpus("ab\na", QD_SPLIT_LINES, (const uint32_t[]){ 3, 2, 0, 2 }, 4);
+    expect_corpus("ab\na\n", QD_SPLIT_LINES, (const uint32_t[]){ 3, 2, 0, 2 }, 4);
 }
 
 static void empty_lines_give_the_id_of_the_newline(void **state)
 {
     (void)state;
     expect_corpus("a\n\n\nb\n", QD_SPLIT_LINES, (const uint32_t[]){ 0, 2, 2, 2, 4 }, 5);
+}
+
+/* reference-numbers.md §2: 232,282 calibration ids of novella-1m. */
+static void the_calibration_text_has_its_reference_count(void **state)
+{
+    (void)state;
+    char path[1024];
+    qd_error err = { 0 };
+    qd_tokenizer *t = NULL;
+    QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
+    check_ok(qd_tokenizer_open(SOURCE_PATH(path, "tests/models/novella-1m"), &t, &err));
+    SOURCE_PATH(path, "tests/texts/novella-calibration.txt");
+    check_ok(qd_corpus_read(t, path, QD_SPLIT_LINES, 1 << 20, &ids, &err));
+    assert_int_equal(ids.count, 232282);
+    qd_tokenizer_destroy(t);
 }
 
 static void texts_that_are_empty_missing_or_too_long_are_refused(void **state)
@@ -259,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_sees_across_newlines_and_lines_does_not),
         cmocka_unit_test(empty_lines_give_the_id_of_the_newline),
+        cmocka_unit_test(the_calibration_text_has_its_reference_count),
         cmocka_unit_test(texts_that_are_empty_missing_or_too_long_are_refused),
         cmocka_unit_test(even_samples_begin_where_the_formula_says),
         cmocka_unit_test(used_tokens_are_those_that_stand_in_some_window),

@@ -1,9 +1,11 @@
 /* test_tokenizer.c: files, added tokens, options of the word models, and what must never be accepted. */
 #include "tiny.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 
 #define LETTERS "\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"abc\":4,\"bc\":5"
 
@@ -374,6 +376,71 @@ static void deep_nesting_is_refused_before_it_recurses(void **state)
     check_contains(err.text, "nested");
 }
 
+/* The prompt of tests/models/novella-1m/reference.json, as another implementation encoded it. */
+static void the_tests_own_model_has_its_reference_ids(void **state)
+{
+    (void)state;
+    char path[1024];
+    qd_error err = { 0 };
+    qd_tokenizer *t = NULL;
+    QD_AUTO(qd_json_fini) json_t *reference = NULL;
+    QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
+    check_ok(qd_tokenizer_open(SOURCE_PATH(path, "tests/models/novella-1m"), &t, &err));
+    check_ok(
+        qd_json_read_object(SOURCE_PATH(path, "tests/models/novella-1m/reference.json"), 1 << 20, 8, &reference, &err));
+    const char *text = json_string_value(json_object_get(reference, "probe_text"));
+    const json_t *want = json_object_get(reference, "probe_ids");
+    check_ok(qd_tokenizer_encode(t, text, strlen(text), QD_SPECIAL_ADD, &ids, &err));
+    assert_int_equal(ids.count, json_array_size(want));
+    for (size_t i = 0; i < ids.count; i++)
+        assert_int_equal(ids.data[i], json_integer_value(json_array_get(want, i)));
+    qd_tokenizer_destroy(t);
+}
+
+typedef struct reader {
+    const qd_tokenizer *tokenizer;
+    const char *text;
+    size_t count; /* ids, of the last round */
+} reader;
+
+static void *read_often(void *argument)
+{
+    reader *r = argument;
+    for (int round = 0; round < 50; round++) {
+        QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
+        QD_AUTO(qd_str_fini) qd_str back = { 0 };
+        qd_error err = { 0 };
+        if (qd_tokenizer_encode(r->tokenizer, r->text, strlen(r->text), QD_SPECIAL_ADD, &ids, &err) != QD_OK ||
+            qd_tokenizer_decode(r->tokenizer, ids.data + 1, ids.count - 1, &back, &err) != QD_OK ||
+            strcmp(back.data, r->text) != 0)
+            return argument;
+        r->count = ids.count;
+    }
+    return NULL;
+}
+
+static void threads_share_one_tokenizer(void **state)
+{
+    (void)state;
+    char folder[1024];
+    qd_error err = { 0 };
+    qd_tokenizer *t = NULL;
+    check_ok(qd_tokenizer_open(SOURCE_PATH(folder, "tests/models/novella-1m"), &t, &err));
+    pthread_t threads[4];
+    reader readers[4];
+    for (size_t i = 0; i < 4; i++) {
+        readers[i] = (reader){ t, "It was a truth that the old house, by the river, had seen 1847 winters.", 0 };
+        assert_int_equal(pthread_create(&threads[i], NULL, read_often, &readers[i]), 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        void *failed;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+        assert_int_equal(readers[i].count, readers[0].count);
+    }
+    qd_tokenizer_destroy(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -396,6 +463,8 @@ int main(void)
         cmocka_unit_test(files_that_are_not_tokenizers_are_refused_by_name),
         cmocka_unit_test(every_truncation_of_a_file_is_refused),
         cmocka_unit_test(deep_nesting_is_refused_before_it_recurses),
+        cmocka_unit_test(the_tests_own_model_has_its_reference_ids),
+        cmocka_unit_test(threads_share_one_tokenizer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

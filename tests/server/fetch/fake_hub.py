@@ -13,6 +13,7 @@ Faults are path segments in front: /~KIND:ARG*TIMES@GLOB/~.../files/NAME/. A fau
 (default *.safetensors), on the first TIMES requests for each (default: always). The hub hands them on to its CDN links.
   drop:N          N bytes of the body asked for, then the connection is closed
   slow:N          N bytes a second           drip:N     N bytes a second in one piece, for ever behind a full Content-Length
+  silent:S        no answer for S seconds
   length:D        Content-Length is wrong by D (the body is not)
   corrupt:N       byte N of the file is changed
   status:N:S      status N, with Retry-After S when given
@@ -50,11 +51,13 @@ class State:
         self.root = os.path.realpath(root)
         self.lock = threading.Lock()
         self.digests = {}
-        self.origin = self.cdn = None
+        self.origin_server = self.cdn = None
+        self.generation = 0
         self.reset()
 
     def reset(self):
         with self.lock:
+            self.generation += 1  # answers still under way from before are not counted any more
             self.hits, self.body_bytes, self.requests, self.tokens, self.log = {}, 0, 0, {}, []
 
     def hit(self, key):
@@ -117,6 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         host = "%s:%d" % self.server.server_address[:2]
         with self.state.lock:
             self.state.requests += 1
+            self.generation = self.state.generation
             self.state.log.append("%s %s %s" % (host, self.path, self.headers.get("Range", "-")))
             del self.state.log[:-500]
             token = self.headers.get("Authorization")
@@ -325,6 +329,9 @@ class Handler(BaseHTTPRequestHandler):
     def refuse(self, name, on_origin):
         """Faults that answer without the file."""
         status, redirect = self.fault("status", name), self.fault("redirect", name)
+        silent = self.fault("silent", name)
+        if silent is not None:
+            time.sleep(silent.number())
         if status is not None:
             after = status.argument.split(":")[1:]
             self.send_text(status.number(), "fault", [("Retry-After", after[0])] if after else [])
@@ -404,7 +411,8 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(pause)
             start += len(chunk)
             with self.state.lock:
-                self.state.body_bytes += len(chunk)
+                if self.generation == self.state.generation:
+                    self.state.body_bytes += len(chunk)
 
 
 class Content:

@@ -68,7 +68,7 @@ static const example examples[] = {
     { "a server without ranges starts again", "{ORIGIN}/~drop:1000000*1/~norange/files/tiny/", .model = "tiny",
       .body_min = WHOLE_TINY + 1000000, .body_max = WHOLE_TINY + 1000000 },
     { "a weak ETag is no ground to continue", "{ORIGIN}/~drop:1000000*1/~weak/~nodate/files/tiny/", .model = "tiny",
-      .body_min = WHOLE_TINY, .body_max = WHOLE_TINY + 1000000 },
+      .body_min = WHOLE_TINY + 1000000, .body_max = WHOLE_TINY + 1000000 },
     { "a body without length arrives", "{ORIGIN}/~chunked/files/tiny/", .model = "tiny" },
     { "a body without length that breaks off arrives", "{ORIGIN}/~chunked/~drop:1000000*1/files/tiny/",
       .model = "tiny" },
@@ -82,6 +82,8 @@ static const example examples[] = {
     { "401 says gated or wrong token", "{ORIGIN}/~status:401*1/files/tiny/", .code = QD_EDENIED,
       .text = "gated or wrong token" },
     { "a drip of two bytes a second is cut", "{ORIGIN}/~drip:2/files/tiny/", .code = QD_ETIMEOUT,
+      .text = "bytes a second" },
+    { "a server that accepts and never answers is cut", "{ORIGIN}/~silent:20/files/tiny/", .code = QD_ETIMEOUT,
       .text = "bytes a second" },
     { "a flood of headers is cut", "{ORIGIN}/~headers:400000/files/tiny/", .code = QD_ETOOBIG, .text = "header" },
 

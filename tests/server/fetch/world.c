@@ -247,6 +247,22 @@ void world_expand(const world *w, const char *pattern, char *out, size_t size)
     qd_str_fini(&text);
 }
 
+void outcome_fini(outcome *o)
+{
+    qd_fetched_fini(&o->fetched);
+}
+
+void world_fetch(const world *w, const setting *s, const char *pattern, const char *token, outcome *out)
+{
+    char url[600];
+    memset(out, 0, sizeof *out);
+    world_expand(w, pattern, url, sizeof url);
+    qd_fetcher *fetcher = setting_fetcher(s);
+    const qd_fetch_request request = { .url = url, .token = token };
+    out->code = qd_fetch_model(fetcher, &request, NULL, NULL, &out->fetched, &out->err);
+    qd_fetcher_destroy(fetcher);
+}
+
 size_t check_snapshot(const world *w, const char *snapshot, const char *model)
 {
     char **names = NULL, path[1300], want[QD_DIGEST_HEX], got[QD_DIGEST_HEX];

@@ -41,6 +41,16 @@ qd_fetcher *setting_fetcher(const setting *s);
 
 /* Replaces {ORIGIN}, {CDN}, {CDN2} (percent-encoded twice), {MODELS} in a pattern. */
 void world_expand(const world *w, const char *pattern, char *out, size_t size);
+/* One fetch of such a pattern through its own fetcher. */
+typedef struct outcome {
+    qd_code code;
+    qd_error err;
+    qd_fetched fetched;
+} outcome;
+void world_fetch(const world *w, const setting *s, const char *pattern, const char *token, outcome *out);
+void outcome_fini(outcome *o);
+#define check_outcome(o, wanted) check_code_at((o).code, (wanted), &(o).err, __FILE__, __LINE__)
+
 /* Every file of the snapshot equals the model's file of that name; returns how many there are. */
 size_t check_snapshot(const world *w, const char *snapshot, const char *model);
 /* No file below cache/blobs but such as are named by their own digest; returns how many. */

@@ -110,6 +110,12 @@ no-artifact)
 out-of-space)
     say '{"event":"problem","code":"disk-full","detail":"write layers/00000.safetensors: No space left on device"}'
     exit 1 ;;
+big) # needs 2 MB for its checkpoints
+    head -c 2000000 /dev/zero >"$work/big" || {
+        say '{"event":"problem","code":"disk-full","detail":"write layers/00000.safetensors: No space left on device"}'
+        exit 1
+    }
+    finish ;;
 slow)
     layer 0 false
     [ -e "$work/been-here" ] && { layer 1 false; finish; }

@@ -1,12 +1,12 @@
-/* split.c: see split.h. */
-#include "text/split.h"
+/* cut.c: see cut.h. */
+#include "text/cut.h"
 
 #include <string.h>
 
 static const char *const names[] = { "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous" };
 
-qd_code qd_split_behavior_parse(const json_t *object, const char *key, const char *fallback, qd_split_behavior *out,
-                                qd_error *err)
+qd_code qd_cut_behavior_parse(const json_t *object, const char *key, const char *fallback, qd_cut_behavior *out,
+                              qd_error *err)
 {
     const char *name;
     qd_code code = qd_json_text(object, key, fallback, &name, err);
@@ -14,7 +14,7 @@ qd_code qd_split_behavior_parse(const json_t *object, const char *key, const cha
         return code;
     for (size_t i = 0; name != NULL && i < QD_LENGTH(names); i++)
         if (strcmp(name, names[i]) == 0) {
-            *out = (qd_split_behavior)i;
+            *out = (qd_cut_behavior)i;
             return QD_OK;
         }
     return qd_fail(err, QD_EFORMAT,
@@ -25,7 +25,7 @@ qd_code qd_split_behavior_parse(const json_t *object, const char *key, const cha
 typedef struct cutter {
     const qd_pieces *in;
     size_t index;
-    qd_split_behavior behavior;
+    qd_cut_behavior behavior;
     qd_pieces *out;
     size_t start, end; /* the piece that is growing; start == end when none is */
     int was_place;     /* what its last part was */
@@ -43,14 +43,14 @@ static qd_code flush(cutter *c, qd_error *err)
 static int joins(const cutter *c, int is_place)
 {
     switch (c->behavior) {
-    case QD_SPLIT_MERGED_BEFORE:
+    case QD_CUT_MERGED_BEFORE:
         return is_place && !c->was_place;
-    case QD_SPLIT_MERGED_AFTER:
+    case QD_CUT_MERGED_AFTER:
         return !is_place && c->was_place;
-    case QD_SPLIT_CONTIGUOUS:
+    case QD_CUT_CONTIGUOUS:
         return is_place == c->was_place;
-    case QD_SPLIT_REMOVED:
-    case QD_SPLIT_ISOLATED:
+    case QD_CUT_REMOVED:
+    case QD_CUT_ISOLATED:
         break;
     }
     return 0;
@@ -66,25 +66,25 @@ static qd_code part(cutter *c, size_t start, size_t end, int is_place, qd_error 
         c->start = start;
     }
     c->end = end;
-    if (is_place && c->behavior == QD_SPLIT_REMOVED)
+    if (is_place && c->behavior == QD_CUT_REMOVED)
         c->start = end;
     c->was_place = is_place;
     return code;
 }
 
-qd_code qd_split_piece(const qd_pieces *in, size_t index, const qd_matcher *places, qd_split_behavior behavior,
-                       qd_split_side side, qd_pieces *out, qd_error *err)
+qd_code qd_cut_piece(const qd_pieces *in, size_t index, const qd_matcher *places, qd_cut_behavior behavior,
+                     qd_cut_side side, qd_pieces *out, qd_error *err)
 {
     cutter c = { .in = in, .index = index, .behavior = behavior, .out = out };
     size_t at = 0;
     qd_code code = QD_OK;
     for (size_t i = 0; code == QD_OK && i < places->count; i++) {
-        code = part(&c, at, places->spans[i].start, side == QD_SPLIT_GAPS, err);
+        code = part(&c, at, places->spans[i].start, side == QD_CUT_GAPS, err);
         at = places->spans[i].end;
         if (code == QD_OK)
-            code = part(&c, places->spans[i].start, at, side == QD_SPLIT_MATCHES, err);
+            code = part(&c, places->spans[i].start, at, side == QD_CUT_MATCHES, err);
     }
     if (code == QD_OK)
-        code = part(&c, at, in->items[index].length, side == QD_SPLIT_GAPS, err);
+        code = part(&c, at, in->items[index].length, side == QD_CUT_GAPS, err);
     return code == QD_OK ? flush(&c, err) : code;
 }

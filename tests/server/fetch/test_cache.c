@@ -1,0 +1,434 @@
+/* test_cache.c: what a fetch promises beyond one download: nothing twice, nothing half, nothing beyond its limits. */
+#include "world.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/str.h"
+
+static world the_world;
+
+static void nap(double seconds)
+{
+    nanosleep(&(struct timespec){ .tv_sec = (time_t)seconds, .tv_nsec = (long)(fmod(seconds, 1) * 1e9) }, NULL);
+}
+
+static void a_second_fetch_downloads_nothing(void **state)
+{
+    (void)state;
+    static const char *const sources[] = { "{ORIGIN}/files/tiny/", "{ORIGIN}/~noetag@*/files/tiny/", "hf://org/shards",
+                                           "file://{MODELS}/shards" };
+    for (size_t i = 0; i < QD_LENGTH(sources); i++) {
+        QD_AUTO(outcome_fini) outcome first = { 0 }, second = { 0 };
+        setting s;
+        setting_init(&s, &the_world);
+        world_fetch(&the_world, &s, sources[i], NULL, &first);
+        check_outcome(first, QD_OK);
+        world_reset(&the_world);
+        world_fetch(&the_world, &s, sources[i], NULL, &second);
+        check_outcome(second, QD_OK);
+        assert_int_equal(world_count(&the_world, "body_bytes"), 0);
+        assert_int_equal(second.fetched.downloaded_bytes, 0);
+        assert_string_equal(first.fetched.folder, second.fetched.folder);
+        const json_t *files = json_object_get(second.fetched.resolved, "files");
+        assert_true(json_array_size(files) >= 4);
+        for (size_t j = 0; j < json_array_size(files); j++)
+            assert_true(json_is_true(json_object_get(json_array_get(files, j), "cached")));
+    }
+}
+
+static void a_changed_file_is_fetched_again_and_the_old_snapshot_stays(void **state)
+{
+    (void)state;
+    QD_AUTO(outcome_fini) outcome old = { 0 }, new = { 0 };
+    setting s;
+    setting_init(&s, &the_world);
+    world_fetch(&the_world, &s, "{ORIGIN}/~older*1@tokenizer.json/files/tiny/", NULL, &old);
+    check_outcome(old, QD_OK);
+    world_fetch(&the_world, &s, "{ORIGIN}/~older*1@tokenizer.json/files/tiny/", NULL, &new);
+    check_outcome(new, QD_OK);
+    assert_string_not_equal(old.fetched.folder, new.fetched.folder);
+    assert_int_equal(new.fetched.downloaded_bytes, 300000);
+    assert_int_equal(check_snapshot(&the_world, new.fetched.folder, "tiny"), 4);
+    assert_true(qd_path_exists(old.fetched.folder));
+}
+
+static void what_was_resolved_is_told(void **state)
+{
+    (void)state;
+    QD_AUTO(outcome_fini) outcome o = { 0 };
+    setting s;
+    setting_init(&s, &the_world);
+    world_reset(&the_world);
+    world_fetch(&the_world, &s, "hf://org/shards", NULL, &o);
+    check_outcome(o, QD_OK);
+    assert_string_equal(json_string_value(json_object_get(o.fetched.resolved, "source")), "hub");
+    char page[700];
+    snprintf(page, sizeof page, "%s/org/shards", s.hub_url);
+    assert_string_equal(json_string_value(json_object_get(o.fetched.resolved, "url")), page);
+    assert_int_equal(strlen(json_string_value(json_object_get(o.fetched.resolved, "commit"))), 40);
+    /* config, tokenizer, merges, index and the shards; no README, no pickle, no onnx/ */
+    assert_int_equal(json_array_size(json_object_get(o.fetched.resolved, "files")), 4 + SHARDS);
+    assert_int_equal(check_snapshot(&the_world, o.fetched.folder, "shards"), 4 + SHARDS);
+    assert_int_equal(o.fetched.downloaded_bytes, world_count(&the_world, "body_bytes"));
+}
+
+static void a_broken_download_is_continued_by_the_next_fetch(void **state)
+{
+    (void)state;
+    QD_AUTO(outcome_fini) outcome first = { 0 }, second = { 0 };
+    setting s;
+    setting_init(&s, &the_world);
+    s.policy.retries = 1;
+    world_fetch(&the_world, &s, "{ORIGIN}/~drop:1000000*1/files/tiny/", NULL, &first);
+    check_outcome(first, QD_ENETWORK);
+    world_reset(&the_world);
+    /* the fault's count was reset with the hub's counters: it strikes again after 1000000 further bytes */
+    s.policy.retries = 4;
+    world_fetch(&the_world, &s, "{ORIGIN}/~drop:1000000*1/files/tiny/", NULL, &second);
+    check_outcome(second, QD_OK);
+    assert_int_equal(check_snapshot(&the_world, second.fetched.folder, "tiny"), 4);
+    assert_int_equal(second.fetched.downloaded_bytes, TINY_WEIGHTS - 1000000);
+    assert_int_equal(world_requests_with(&the_world, "bytes=1000000-"), 1);
+    assert_int_equal(world_requests_with(&the_world, "bytes=2000000-"), 1);
+}
+
+static void caps_hold_with_and_without_a_length(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        uint64_t file, total;
+    } rows[] = {
+        { "{ORIGIN}/files/tiny/", 1000000, 0 },
+        { "{ORIGIN}/~chunked/files/tiny/", 1000000, 0 },
+        { "{ORIGIN}/~endless:50/files/tiny/", 4000000, 0 },
+        { "{ORIGIN}/files/shards/", 0, 1000000 },
+        { "{ORIGIN}/~chunked/files/shards/", 0, 1000000 },
+        { "file://{MODELS}/tiny", 1000000, 0 },
+        { "file://{MODELS}/shards", 0, 1000000 },
+        { "hf://org/shards", 0, 1000000 },
+    };
+    for (size_t i = 0; i < QD_LENGTH(rows); i++) {
+        QD_AUTO(outcome_fini) outcome o = { 0 };
+        setting s;
+        setting_init(&s, &the_world);
+        s.policy.max_file_bytes = rows[i].file;
+        s.policy.max_total_bytes = rows[i].total;
+        world_reset(&the_world);
+        world_fetch(&the_world, &s, rows[i].url, NULL, &o);
+        check_outcome(o, QD_ETOOBIG);
+        check_contains(o.err.text, "limit");
+        assert_true(world_count(&the_world, "body_bytes") < 8000000);
+    }
+}
+
+static void a_disk_that_would_fall_below_its_floor_takes_nothing(void **state)
+{
+    (void)state;
+    static const char *const urls[] = { "{ORIGIN}/files/tiny/", "hf://org/tiny", "file://{MODELS}/tiny" };
+    for (size_t i = 0; i < QD_LENGTH(urls); i++) {
+        QD_AUTO(outcome_fini) outcome o = { 0 };
+        setting s;
+        setting_init(&s, &the_world);
+        s.policy.disk_floor_bytes = UINT64_C(1) << 60;
+        world_fetch(&the_world, &s, urls[i], NULL, &o);
+        check_outcome(o, QD_ENOSPC);
+        check_contains(o.err.text, "free");
+        assert_int_equal(check_blobs(s.cache), 0);
+    }
+}
+
+static void a_full_disk_is_noticed_before_the_body_and_heals(void **state)
+{
+    (void)state;
+    QD_AUTO(outcome_fini) outcome full = { 0 }, room = { 0 };
+    setting s;
+    setting_init(&s, &the_world);
+    assert_int_equal(mkdir(s.cache, 0755), 0);
+    if (mount("tmpfs", s.cache, "tmpfs", 0, "size=2m") != 0) {
+        print_message("# SKIP: a small tmpfs cannot be mounted here (root is needed)\n");
+        skip();
+    }
+    world_reset(&the_world); /* slow: what the server sent into buffers before we hung up stays small */
+    world_fetch(&the_world, &s, "{ORIGIN}/~slow:4000000/files/tiny/", NULL, &full);
+    long body = world_count(&the_world, "body_bytes");
+    int remounted = mount("tmpfs", s.cache, "tmpfs", MS_REMOUNT, "size=20m");
+    world_fetch(&the_world, &s, "{ORIGIN}/files/tiny/", NULL, &room);
+    size_t files = room.code == QD_OK ? check_snapshot(&the_world, room.fetched.folder, "tiny") : 0;
+    umount2(s.cache, MNT_DETACH);
+    check_outcome(full, QD_ENOSPC);
+    assert_true(body < 2 * 1024 * 1024);
+    assert_int_equal(remounted, 0);
+    check_outcome(room, QD_OK);
+    assert_int_equal(files, 4);
+}
+
+typedef struct job {
+    pthread_t thread;
+    qd_fetcher *fetcher;
+    char url[600];
+    qd_cancel cancel;
+    outcome o;
+} job;
+
+static void *run_job(void *ctx)
+{
+    job *j = ctx;
+    const qd_fetch_request request = { .url = j->url };
+    j->o.code = qd_fetch_model(j->fetcher, &request, NULL, &j->cancel, &j->o.fetched, &j->o.err);
+    return NULL;
+}
+
+static void start_job(job *j, qd_fetcher *fetcher, const char *pattern)
+{
+    memset(j, 0, sizeof *j);
+    j->fetcher = fetcher;
+    world_expand(&the_world, pattern, j->url, sizeof j->url);
+    assert_int_equal(pthread_create(&j->thread, NULL, run_job, j), 0);
+}
+
+static void threads_that_want_the_same_model_download_it_once(void **state)
+{
+    (void)state;
+    static const char *const urls[] = { "{ORIGIN}/~slow:6000000/files/tiny/", "hf://org/shards" };
+    for (size_t i = 0; i < QD_LENGTH(urls); i++) {
+        setting s;
+        job jobs[3];
+        setting_init(&s, &the_world);
+        qd_fetcher *fetcher = setting_fetcher(&s);
+        world_reset(&the_world);
+        for (size_t j = 0; j < QD_LENGTH(jobs); j++)
+            start_job(&jobs[j], fetcher, urls[i]);
+        uint64_t downloaded = 0;
+        for (size_t j = 0; j < QD_LENGTH(jobs); j++) {
+            pthread_join(jobs[j].thread, NULL);
+            check_outcome(jobs[j].o, QD_OK);
+            assert_string_equal(jobs[j].o.fetched.folder, jobs[0].o.fetched.folder);
+            downloaded += jobs[j].o.fetched.downloaded_bytes;
+        }
+        size_t files = check_snapshot(&the_world, jobs[0].o.fetched.folder, i == 0 ? "tiny" : "shards");
+        uint64_t whole = 0;
+        const json_t *list = json_object_get(jobs[0].o.fetched.resolved, "files");
+        assert_int_equal(json_array_size(list), files);
+        for (size_t k = 0; k < files; k++)
+            whole += (uint64_t)json_integer_value(json_object_get(json_array_get(list, k), "size"));
+        assert_int_equal(world_count(&the_world, "body_bytes"), whole);
+        assert_int_equal(downloaded, whole);
+        for (size_t j = 0; j < QD_LENGTH(jobs); j++)
+            outcome_fini(&jobs[j].o);
+        qd_fetcher_destroy(fetcher);
+    }
+}
+
+static void cancelling_stops_within_two_seconds_and_keeps_the_bytes(void **state)
+{
+    (void)state;
+    static const char *const urls[] = { "{ORIGIN}/~slow:200000/files/tiny/", "{ORIGIN}/~status:503:100/files/tiny/" };
+    for (size_t i = 0; i < QD_LENGTH(urls); i++) {
+        setting s;
+        job j;
+        setting_init(&s, &the_world);
+        s.policy.low_speed_seconds = 30;
+        qd_fetcher *fetcher = setting_fetcher(&s);
+        start_job(&j, fetcher, urls[i]);
+        nap(0.7);
+        double start = qd_clock_seconds();
+        qd_cancel_request(&j.cancel);
+        pthread_join(j.thread, NULL);
+        check_outcome(j.o, QD_ECANCELLED);
+        assert_true(qd_clock_seconds() - start < 2);
+        outcome_fini(&j.o);
+        qd_fetcher_destroy(fetcher);
+        if (i > 0)
+            continue;
+        world_reset(&the_world);
+        QD_AUTO(outcome_fini) outcome o = { 0 };
+        char url[100];
+        snprintf(url, sizeof url, "%s", "{ORIGIN}/~slow:200000/files/tiny/");
+        s.policy.max_file_bytes = 1; /* whatever is asked for next: it asks for the rest */
+        world_fetch(&the_world, &s, url, NULL, &o);
+        check_outcome(o, QD_ETOOBIG);
+    }
+}
+
+/* In a child of its own: a fetch, killed without warning at a moment the parent chooses. */
+static pid_t fetch_in_child(const setting *s, const char *pattern)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        outcome o;
+        world_fetch(&the_world, s, pattern, NULL, &o);
+        _exit(o.code == QD_OK ? 0 : 1);
+    }
+    return child;
+}
+
+static void killed_at_any_moment_blobs_are_whole_and_the_download_goes_on(void **state)
+{
+    (void)state;
+    setting s;
+    setting_init(&s, &the_world);
+    s.policy.low_speed_seconds = 30;
+    /* 3 MB at 2 MB a second: state is synced each second */
+    static const char slow[] = "{ORIGIN}/~slow:2000000/files/tiny/";
+    static const double moments[] = { 0.02, 0.1, 0.3, 1.3, 1.3 };
+    for (size_t i = 0; i < QD_LENGTH(moments); i++) {
+        pid_t child = fetch_in_child(&s, slow);
+        nap(moments[i]);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        if (qd_path_exists(s.cache))
+            check_blobs(s.cache);
+    }
+    world_reset(&the_world);
+    QD_AUTO(outcome_fini) outcome o = { 0 };
+    world_fetch(&the_world, &s, slow, NULL, &o);
+    check_outcome(o, QD_OK);
+    assert_int_equal(check_snapshot(&the_world, o.fetched.folder, "tiny"), 4);
+    /* the rest only: at least the first second of one child was synced */
+    assert_true(world_count(&the_world, "body_bytes") < TINY_WEIGHTS - 1000000);
+    assert_true(check_blobs(s.cache) == 4);
+}
+
+typedef struct seen {
+    uint64_t done, total;
+    unsigned calls;
+    pthread_t thread;
+} seen;
+
+static void take_step(void *ctx, uint64_t done, uint64_t total, const char *file)
+{
+    seen *s = ctx;
+    assert_non_null(file);
+    assert_true(pthread_equal(s->thread, pthread_self()));
+    assert_true(total == 0 || done <= total);
+    s->done = done;
+    s->total = total;
+    s->calls++;
+}
+
+static void progress_grows_to_the_total(void **state)
+{
+    (void)state;
+    static const char *const urls[] = { "{ORIGIN}/files/tiny/", "hf://org/shards", "file://{MODELS}/shards",
+                                        "{ORIGIN}/~drop:1000000*1/~older*1/files/tiny/" };
+    for (size_t i = 0; i < QD_LENGTH(urls); i++) {
+        setting s;
+        char url[600];
+        qd_error err;
+        qd_fetched fetched = { 0 };
+        seen got = { .thread = pthread_self() };
+        setting_init(&s, &the_world);
+        world_expand(&the_world, urls[i], url, sizeof url);
+        qd_fetcher *fetcher = setting_fetcher(&s);
+        world_reset(&the_world);
+        check_ok(qd_fetch_model(fetcher, &(qd_fetch_request){ .url = url },
+                                &(qd_fetch_progress){ .step = take_step, .ctx = &got }, NULL, &fetched, &err));
+        assert_true(got.calls >= 1);
+        assert_true(got.total > 0);
+        assert_int_equal(got.done, got.total);
+        qd_fetched_fini(&fetched);
+        qd_fetcher_destroy(fetcher);
+    }
+}
+
+static void a_snapshot_that_lost_a_file_is_made_again(void **state)
+{
+    (void)state;
+    QD_AUTO(outcome_fini) outcome first = { 0 }, second = { 0 };
+    setting s;
+    char path[900];
+    setting_init(&s, &the_world);
+    world_fetch(&the_world, &s, "{ORIGIN}/files/tiny/", NULL, &first);
+    check_outcome(first, QD_OK);
+    snprintf(path, sizeof path, "%s/tokenizer.json", first.fetched.folder);
+    assert_int_equal(unlink(path), 0);
+    world_fetch(&the_world, &s, "{ORIGIN}/files/tiny/", NULL, &second);
+    check_outcome(second, QD_OK);
+    assert_int_equal(check_snapshot(&the_world, second.fetched.folder, "tiny"), 4);
+}
+
+static void old_partial_files_are_collected_and_young_ones_kept(void **state)
+{
+    (void)state;
+    setting s;
+    char path[700], hex[QD_DIGEST_HEX];
+    qd_error err;
+    static const char *const folders[] = { "partial", "snapshots" };
+    setting_init(&s, &the_world);
+    qd_fetcher_destroy(setting_fetcher(&s));
+    check_ok(qd_sha256("x", 1, hex, &err));
+    const struct timespec weeks_ago[2] = { { .tv_sec = time(NULL) - 8 * 86400 }, { .tv_sec = time(NULL) - 8 * 86400 } };
+    for (size_t i = 0; i < QD_LENGTH(folders); i++) {
+        snprintf(path, sizeof path, "%s/%s/%s%s", s.cache, folders[i], hex, i == 0 ? "" : ".tmp.1.1");
+        check_ok(qd_file_write(path, "x", 1, &err));
+        qd_fetcher_destroy(setting_fetcher(&s));
+        assert_true(qd_path_exists(path));
+        assert_int_equal(utimensat(AT_FDCWD, path, weeks_ago, 0), 0);
+        qd_fetcher_destroy(setting_fetcher(&s));
+        assert_false(qd_path_exists(path));
+    }
+}
+
+static void texts_are_fetched_once_under_their_cap(void **state)
+{
+    (void)state;
+    static const char *const urls[] = { "{ORIGIN}/files/texts/text.txt", "file://{MODELS}/texts/text.txt" };
+    for (size_t i = 0; i < QD_LENGTH(urls); i++) {
+        setting s;
+        char url[600], hex[QD_DIGEST_HEX], again[QD_DIGEST_HEX];
+        qd_error err;
+        QD_AUTO(qd_free_pointer) char *path = NULL;
+        QD_AUTO(qd_free_pointer) char *second = NULL;
+        setting_init(&s, &the_world);
+        world_expand(&the_world, urls[i], url, sizeof url);
+        qd_fetcher *fetcher = setting_fetcher(&s);
+        check_ok(qd_fetch_text(fetcher, url, 1000, NULL, &path, hex, &err));
+        world_reset(&the_world);
+        check_ok(qd_fetch_text(fetcher, url, 1000, NULL, &second, again, &err));
+        assert_int_equal(world_count(&the_world, "body_bytes"), 0);
+        assert_string_equal(path, second);
+        check_ok(qd_sha256_file(path, again, &err));
+        assert_string_equal(hex, again);
+        QD_AUTO(qd_free_pointer) char *third = NULL;
+        check_fails(qd_fetch_text(fetcher, url, 10, NULL, &third, again, &err), QD_ETOOBIG);
+        check_fails(qd_fetch_text(fetcher, "hf://org/tiny", 10, NULL, &third, again, &err), QD_EINVAL);
+        check_fails(qd_fetch_text(fetcher, "file:///etc/passwd", 10, NULL, &third, again, &err), QD_EDENIED);
+        qd_fetcher_destroy(fetcher);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_second_fetch_downloads_nothing),
+        cmocka_unit_test(a_changed_file_is_fetched_again_and_the_old_snapshot_stays),
+        cmocka_unit_test(what_was_resolved_is_told),
+        cmocka_unit_test(a_broken_download_is_continued_by_the_next_fetch),
+        cmocka_unit_test(caps_hold_with_and_without_a_length),
+        cmocka_unit_test(a_disk_that_would_fall_below_its_floor_takes_nothing),
+        cmocka_unit_test(a_full_disk_is_noticed_before_the_body_and_heals),
+        cmocka_unit_test(threads_that_want_the_same_model_download_it_once),
+        cmocka_unit_test(cancelling_stops_within_two_seconds_and_keeps_the_bytes),
+        cmocka_unit_test(killed_at_any_moment_blobs_are_whole_and_the_download_goes_on),
+        cmocka_unit_test(progress_grows_to_the_total),
+        cmocka_unit_test(a_snapshot_that_lost_a_file_is_made_again),
+        cmocka_unit_test(old_partial_files_are_collected_and_young_ones_kept),
+        cmocka_unit_test(texts_are_fetched_once_under_their_cap),
+    };
+    world_open(&the_world);
+    int failed = cmocka_run_group_tests_name("fetch cache", tests, NULL, NULL);
+    world_close(&the_world);
+    return failed;
+}
