@@ -9,6 +9,7 @@
 
 typedef struct wish {
     const char *id;
+    unsigned attempt;
     uint64_t last_event;
 } wish;
 
@@ -27,6 +28,7 @@ static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
     const char *cancelled = qd_state_at(QD_STATE_CANCELLED)->name;
     w->last_event = 0;
     qd_code code = qd_job_row_read(tx, w->id, &row, err);
+    w->attempt = row.attempt;
     if (code == QD_OK)
         code = find_state(&row, &state, err);
     if (code != QD_OK || state == QD_STATE_CANCELLED)
@@ -45,7 +47,7 @@ qd_code qd_service_cancel(qd_service *service, const char *id, qd_error *err)
     qd_code code = qd_store_write(service->store, cancel, &w, err);
     if (code != QD_OK || w.last_event == 0)
         return code;
-    qd_active_stop(service, id);
+    qd_active_stop(service, id, w.attempt);
     qd_bell_ring(service->bell, id, w.last_event);
     qd_service_say(service, "info", "job.cancelled", "job=%s", id);
     return QD_OK;
@@ -76,7 +78,9 @@ qd_code qd_service_delete(qd_service *service, const char *id, qd_error *err)
     if (code != QD_OK)
         return code;
     qd_service_say(service, "info", "job.deleted", "job=%s", id);
-    bool in_use = qd_active_forsake(service, id);
+    bool in_use = qd_active_has(service, id);
     code = qd_dir_remove(paths.artifact, err);
-    return code == QD_OK && !in_use ? qd_dir_remove(paths.dir, err) : code;
+    if (code == QD_OK && !in_use)
+        code = qd_dir_remove(paths.dir, err);
+    return code == QD_ENOTFOUND ? QD_OK : code; /* a worker removed a folder under our hands */
 }
