@@ -34,9 +34,14 @@ static const char *below(const char *root, const char *path)
 
 static const char *find_root(const qd_fetcher *fetcher, const char *path, const char **out_rest)
 {
-    for (char **root = fetcher->roots; root != NULL && *root != NULL; root++)
-        if ((*out_rest = below(*root, path)) != NULL)
-            return *root;
+    for (size_t i = 0; i < fetcher->root_count; i++) {
+        const qd_root *root = &fetcher->roots[i];
+        *out_rest = below(root->real, path);
+        if (*out_rest == NULL && root->given[0] == '/')
+            *out_rest = below(root->given, path);
+        if (*out_rest != NULL)
+            return root->real;
+    }
     return NULL;
 }
 
@@ -45,7 +50,7 @@ qd_code qd_folder_check(const qd_fetcher *fetcher, const char *path, qd_error *e
     const char *rest;
     if (find_root(fetcher, path, &rest) != NULL)
         return QD_OK;
-    if (fetcher->roots == NULL || fetcher->roots[0] == NULL)
+    if (fetcher->root_count == 0)
         return qd_fail(err, QD_EDENIED, "'%s': no file-root is configured, so file urls are refused", path);
     return qd_fail(err, QD_EDENIED, "'%s' is not below a file-root", path);
 }

@@ -209,7 +209,7 @@ static void local_sources_stay_below_their_root(void **state)
                  { "file://{MODELS}/link-inside", QD_EDENIED, "symbolic link" },
                  { "file://{MODELS}/fifo", QD_EFORMAT, "regular file" },
                  { "file://{MODELS}/not-there", QD_ENOTFOUND, "config.json" } };
-    char path[700], target[700];
+    char path[700], target[800];
     snprintf(path, sizeof path, "%s/linked", the_world.models);
     assert_int_equal(symlink("/etc", path), 0);
     snprintf(path, sizeof path, "%s/link-inside", the_world.models);
@@ -229,6 +229,15 @@ static void local_sources_stay_below_their_root(void **state)
         check_outcome(o, rows[i].code);
         check_contains(o.err.text, rows[i].part);
     }
+    QD_AUTO(outcome_fini) outcome by_link = { 0 };
+    setting linked;
+    setting_init(&linked, &the_world);
+    snprintf(path, sizeof path, "%s/linked-root", the_world.folder);
+    assert_int_equal(symlink(the_world.models, path), 0);
+    linked.roots[0] = path; /* the operator may name a root by a link; what lies below may not be one */
+    snprintf(target, sizeof target, "file://%s/tiny/", path);
+    world_fetch(&the_world, &linked, target, NULL, &by_link);
+    check_outcome(by_link, QD_OK);
     setting closed;
     setting_init(&closed, &the_world);
     closed.roots[0] = NULL;
