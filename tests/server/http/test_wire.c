@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -487,6 +488,47 @@ static void streams_beyond_the_limit_are_told_to_wait_and_a_dead_peer_frees_its_
     cancel(id);
 }
 
+/* ---- many at once ---- */
+
+enum { CLIENTS = 8, ROUNDS = 12 };
+
+/* Its own requests, its own counts; cmocka's assertions belong to the main thread. */
+static void *be_a_client(void *ctx)
+{
+    static const char *const lines[] = { "GET /jobs?limit=5", "GET /metrics", "GET /readyz",
+                                         "GET /catalog",      "BREW /jobs",   "POST /jobs" };
+    static const unsigned want[] = { 200, 200, 200, 200, 405, 422 };
+    size_t *wrong = ctx;
+    for (size_t i = 0; i < ROUNDS * QD_LENGTH(lines); i++) {
+        size_t which = i % QD_LENGTH(lines);
+        QD_AUTO(qd_str_fini) qd_str reply = { 0 };
+        ask(lines[which], "", which == 5 ? "{\"bits\":4}" : NULL, &reply);
+        *wrong += status_of(&reply) != want[which];
+    }
+    return NULL;
+}
+
+static void clients_at_once_each_get_their_own_answers(void **state)
+{
+    (void)state;
+    char id[JOB_ID];
+    pthread_t threads[CLIENTS];
+    size_t wrong[CLIENTS] = { 0 };
+    QD_AUTO(qd_str_fini) qd_str heard = { 0 };
+    submit(id);
+    int fd = open_stream(id, "", &heard, "retry:");
+    for (size_t i = 0; i < CLIENTS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, be_a_client, &wrong[i]), 0);
+    for (size_t i = 0; i < CLIENTS; i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < CLIENTS; i++)
+        assert_int_equal(wrong[i], 0);
+    cancel(id);
+    hear(fd, NULL, &heard);
+    check_contains(qd_str_borrow(&heard), "event: end");
+    close(fd);
+}
+
 /* ---- deadlines ---- */
 
 static void seconds_until_cut(const char *dribble, const char *opening, double *out_seconds)
@@ -557,6 +599,7 @@ int main(void)
         cmocka_unit_test(a_stream_beats_while_nothing_happens_and_ends_with_the_job),
         cmocka_unit_test(a_stream_resumes_after_the_last_id_seen),
         cmocka_unit_test(streams_beyond_the_limit_are_told_to_wait_and_a_dead_peer_frees_its_place),
+        cmocka_unit_test(clients_at_once_each_get_their_own_answers),
         cmocka_unit_test(slow_headers_and_slow_bodies_are_cut),
         cmocka_unit_test(a_stop_ends_streams_cleanly_and_at_once),
     };
