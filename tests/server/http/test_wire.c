@@ -2,7 +2,6 @@
  * event streams, deadlines, the stop. */
 #include "check.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "http/server.h"
+#include "wire.h"
 
 enum { STREAM_LIMIT = 4, JOB_ID = 27 };
 
@@ -26,38 +26,11 @@ static struct {
     qd_http *http;
 } world;
 
-/* ---- a client of bytes ---- */
+/* ---- a client ---- */
 
 static int dial(void)
 {
-    struct sockaddr_in where = { .sin_family = AF_INET, .sin_port = htons(qd_http_port(world.http)) };
-    const struct timeval patience = { .tv_sec = 20 };
-    where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    assert_int_equal(connect(fd, (struct sockaddr *)&where, sizeof where), 0);
-    return fd;
-}
-
-static void say(int fd, const void *bytes, size_t length)
-{
-    /* A server that refuses early may have closed already. */
-    for (size_t sent = 0; sent < length;) {
-        ssize_t n = send(fd, (const char *)bytes + sent, length - sent, MSG_NOSIGNAL);
-        if (n <= 0)
-            return;
-        sent += (size_t)n;
-    }
-}
-
-/* Reads until `mark` has come, or to the end when mark is NULL or never comes. */
-static void hear(int fd, const char *mark, qd_str *out)
-{
-    char chunk[4096];
-    ssize_t n;
-    while ((mark == NULL || strstr(qd_str_borrow(out), mark) == NULL) && (n = recv(fd, chunk, sizeof chunk, 0)) > 0)
-        qd_str_add_bytes(out, chunk, (size_t)n);
+    return wire_dial(qd_http_port(world.http));
 }
 
 static void talk(const void *bytes, size_t length, qd_str *out)
@@ -66,24 +39,6 @@ static void talk(const void *bytes, size_t length, qd_str *out)
     say(fd, bytes, length);
     hear(fd, NULL, out);
     close(fd);
-}
-
-static unsigned status_of(const qd_str *reply)
-{
-    unsigned status = 0;
-    if (sscanf(qd_str_borrow(reply), "HTTP/1.1 %u", &status) != 1)
-        return 0;
-    return status;
-}
-
-static size_t count(const char *text, const char *part)
-{
-    size_t found = 0;
-    while ((text = strstr(text, part)) != NULL) {
-        found++;
-        text += strlen(part);
-    }
-    return found;
 }
 
 /* "METHOD /path", extra header lines, a body; the reply to its end. */
