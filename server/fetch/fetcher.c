@@ -258,7 +258,8 @@ qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, con
 static qd_code obtain_text(qd_run *run, const qd_source *source, uint64_t cap, qd_items *items, qd_error *err)
 {
     qd_item *item;
-    qd_code code = qd_items_add(items, "text", QD_NEED_ALWAYS, cap, &item, err);
+    const char *place = source->kind == QD_SOURCE_FOLDER ? source->local : source->url.path;
+    qd_code code = qd_items_add(items, strrchr(place, '/') + 1, QD_NEED_ALWAYS, cap, &item, err);
     if (code != QD_OK)
         return code;
     if (source->kind == QD_SOURCE_FOLDER)

@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "fetch/part.h"
 
 enum { CHUNK = 1 << 20 };
+static const double report_seconds = 0.2;
 
 /* The part of `path` below `root` ("" = the root itself), or NULL. */
 static const char *below(const char *root, const char *path)
@@ -88,6 +90,7 @@ static qd_code open_source(const qd_run *run, const char *path, int *out_fd, str
 static qd_code copy_bytes(qd_run *run, int from, qd_part *part, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) void *chunk = NULL;
+    double reported = qd_clock_seconds();
     qd_code code = qd_alloc(CHUNK, 1, &chunk, err);
     while (code == QD_OK) {
         ssize_t got = read(from, chunk, CHUNK);
@@ -103,6 +106,9 @@ static qd_code copy_bytes(qd_run *run, int from, qd_part *part, qd_error *err)
         atomic_fetch_add(&run->done, (uint64_t)got);
         if (code == QD_OK)
             code = qd_cancel_check(run->egress.cancel, err);
+        if (qd_clock_seconds() - reported < report_seconds)
+            continue;
+        reported = qd_clock_seconds();
         qd_run_report(run, part->shown_url);
     }
     return code;

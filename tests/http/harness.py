@@ -1,6 +1,6 @@
 """harness.py: a real quantd, a real model server, and TAP, for the black-box tests of this folder.
 
-Standard library only. QUANTD names the binary, QUANTD_SOURCE the source tree.
+Standard library only. QUANTD names the binary (build/quantd), QUANTD_SOURCE the source tree (this file's).
 """
 import atexit
 import hashlib
@@ -17,7 +17,7 @@ import tempfile
 import time
 import traceback
 
-SOURCE = os.environ.get("QUANTD_SOURCE", ".")
+SOURCE = os.environ.get("QUANTD_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 QUANTD = os.environ.get("QUANTD", os.path.join(SOURCE, "build", "quantd"))
 SHARED = os.environ.get("QUANTD_SHARED")
 MODEL = os.path.join(SOURCE, "tests", "models", "novella-1m")

@@ -21,12 +21,12 @@ def w3_g(group):
 
 
 def stories(parity):
-    """Every second story, each after its own BOS, as one document."""
+    """Every second story, each after its own BOS, as one document; windows of the evaluated ones bring the first BOS."""
     text = open(os.path.join(SHARED, "data", "text", "tinystories-sample.txt"), encoding="utf-8").read()
     pieces = [piece.strip() for piece in text.split("<|endoftext|>")]
     path = os.path.join(WORK, "stories-%d.txt" % parity)
     with open(path, "w", encoding="utf-8") as out:
-        out.write("".join("<s>" + piece for piece in [p for p in pieces if p][parity::2]))
+        out.write("<s>" * (parity == 0) + "<s>".join([p for p in pieces if p][parity::2]))
     return path
 
 
