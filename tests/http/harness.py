@@ -217,6 +217,20 @@ def write_safetensors(path, tensors, header_text=None):
         out.write(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
 
 
+def shard_model(folder):
+    """Turns a single-file model folder into three shards and an index."""
+    path = os.path.join(folder, "model.safetensors")
+    tensors = list(read_safetensors(open(path, "rb").read()).items())
+    names = ["model-%05d-of-00003.safetensors" % (i + 1) for i in range(3)]
+    index = {"metadata": {"total_size": sum(len(t[2]) for _, t in tensors)}, "weight_map": {}}
+    for i, name in enumerate(names):
+        part = dict(tensors[i::3])
+        write_safetensors(os.path.join(folder, name), part)
+        index["weight_map"].update({tensor: name for tensor in part})
+    json.dump(index, open(path + ".index.json", "w"))
+    os.remove(path)
+
+
 def copy_model(root, name, source=MODEL):
     folder = os.path.join(root, name)
     shutil.copytree(source, folder)
