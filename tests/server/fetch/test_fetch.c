@@ -187,8 +187,10 @@ static void run_example(void **state)
     world_expand(w, e->url, e->by == BY_HUB ? s.hub_url : url, e->by == BY_HUB ? sizeof s.hub_url : sizeof url);
     if (e->by == BY_HUB)
         snprintf(url, sizeof url, "hf://org/%s", e->model == NULL ? "tiny" : e->model);
-    if (e->retries > 0)
+    if (e->retries > 0) {
         s.policy.retries = e->retries;
+        s.policy.retry_base_seconds = 1e-7; /* pauses double: many tries would mean minutes */
+    }
     world_reset(w);
     qd_fetcher *fetcher = setting_fetcher(&s);
     json_t *sha256 = e->sha256 == NULL ? NULL : json_pack("{s:s}", "model.safetensors", e->sha256);
