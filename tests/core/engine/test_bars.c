@@ -66,7 +66,19 @@ static void check_certificates(const job_t *job)
     }
 }
 
-static void check_bar(const bar_t *bar)
+/* Within the bars? Every number is printed, whatever it is. */
+static bool is_within(const bar_t *bar, const json_t *perplexity)
+{
+    double source = json_number_value(json_object_get(perplexity, "source"));
+    double rtn = json_number_value(json_object_get(perplexity, "rtn"));
+    double optq = json_number_value(json_object_get(perplexity, "quantized"));
+    bool within = fabs(source / bar->source - 1) <= 0.0005 && fabs(rtn / bar->rtn - 1) <= 0.003 && optq <= bar->optq;
+    print_message("# %s %s: source %.4f (%.3f), rtn %.4f (%.2f), optq %.4f (at most %.2f)%s\n", bar->model,
+                  bar->setting, source, bar->source, rtn, bar->rtn, optq, bar->optq, within ? "" : " MISSED");
+    return within;
+}
+
+static bool meets_bar(const bar_t *bar)
 {
     char folder[200], model[4200], calibration[4200], evaluation[4200], request[1000], stories[4200];
     bool small = strcmp(bar->model, "stories260K") == 0;
@@ -95,17 +107,12 @@ static void check_bar(const bar_t *bar)
                   .threads = 2 };
     check_ok(run_job(&job, &err));
     const json_t *p = json_object_get(job.result, "perplexity");
-    double optq = json_number_value(json_object_get(p, "quantized"));
-    print_message("# %s %s: source %.4f, rtn %.4f, optq %.4f of at most %.2f\n", bar->model, bar->setting,
-                  json_number_value(json_object_get(p, "source")), json_number_value(json_object_get(p, "rtn")), optq,
-                  bar->optq);
     assert_int_equal(json_integer_value(json_object_get(p, "windows")), bar->windows);
-    check_close(json_number_value(json_object_get(p, "source")), bar->source, 0.0005);
-    check_close(json_number_value(json_object_get(p, "rtn")), bar->rtn, 0.003);
-    assert_true(optq <= bar->optq);
+    bool within = is_within(bar, p);
     check_certificates(&job);
     job_fini(&job);
     remove_folder(folder);
+    return within;
 }
 
 static void float_and_rtn_match_the_reference_and_optq_is_no_worse(void **state)
@@ -117,8 +124,10 @@ static void float_and_rtn_match_the_reference_and_optq_is_no_worse(void **state)
         skip();
     }
     size_t count = all != NULL && strcmp(all, "all") == 0 ? QD_LENGTH(bars) : 1;
+    size_t missed = 0;
     for (size_t i = 0; i < count; i++)
-        check_bar(&bars[i]);
+        missed += !meets_bar(&bars[i]);
+    assert_int_equal(missed, 0);
 }
 
 int main(void)
