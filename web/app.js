@@ -5,6 +5,7 @@ const STATES = ['queued', 'downloading', 'quantizing', 'evaluating', 'exporting'
 const FINAL = new Set(['succeeded', 'failed', 'cancelled', 'quarantined']);
 const STREAM_EVENTS = ['state', 'phase', 'progress', 'layer', 'stream', 'warning', 'problem', 'result', 'message'];
 const LIST_SECONDS = 5;
+const LAYERS_SECONDS = 3;
 const PAGE = 20;
 
 const byId = (id) => document.getElementById(id);
@@ -83,11 +84,11 @@ function jobTitle(job) {
 }
 
 function progressText(progress) {
-    if (!progress || !progress.total) return progress && progress.phase ? progress.phase : '';
-    const amount = progress.unit === 'bytes' ? bytes(progress.done) + ' of ' + bytes(progress.total)
-        : progress.done + ' of ' + progress.total + ' ' + (progress.unit || '');
+    if (!progress || !progress.phase) return '';
+    const amount = (value) => (progress.unit === 'bytes' ? bytes(value) : String(value) + ' ' + (progress.unit || ''));
+    if (!progress.total) return progress.phase + (progress.done ? ': ' + amount(progress.done) : '');
     const left = typeof progress.eta === 'number' ? ', ' + duration(progress.eta) + ' left' : '';
-    return (progress.phase ? progress.phase + ': ' : '') + amount + left;
+    return progress.phase + ': ' + (progress.unit === 'bytes' ? bytes(progress.done) : progress.done) + ' of ' + amount(progress.total) + left;
 }
 
 function progressBar(progress) {
@@ -159,7 +160,7 @@ async function refreshList() {
 
 /* ---- one job, live ---- */
 
-const view = { id: null, source: null, last: 0, retry: 0, job: null, rows: new Map() };
+const view = { id: null, source: null, timer: 0, layersTimer: 0, last: 0, retry: 0, job: null, rows: new Map() };
 
 function statistics(pairs) {
     return element('dl', {}, ...pairs.filter(([, value]) => value !== null).map(([name, value]) =>
@@ -277,8 +278,8 @@ async function loadJob() {
 
 function layerStatus(layer) {
     if (layer.degraded) return [layer.degraded_reason ? 'degraded: ' + layer.degraded_reason : 'degraded', 'doubt'];
-    const status = (layer.certificate && layer.certificate.status) || 'no certificate';
-    return [status.toLowerCase().replaceAll('_', ' '), status.startsWith('CERTIFIED') ? 'ok' : 'wrong'];
+    const status = (layer.certificate && layer.certificate.status) || layer.status || 'no certificate';
+    return [status.toLowerCase().replaceAll('_', ' '), status.startsWith('CERTIFIED') ? 'ok' : 'doubt'];
 }
 
 /* A layer made again replaces its row. */
@@ -295,6 +296,23 @@ function showLayer(layer) {
     view.rows.set(layer.name, row);
 }
 
+/* Events carry a layer in short; its certificate comes with the list, which is asked for now and then, and at the end. */
+async function loadLayers() {
+    const id = view.id;
+    clearTimeout(view.layersTimer);
+    view.layersTimer = 0;
+    try {
+        const found = await call('GET', 'jobs/' + id + '/layers');
+        if (view.id === id) found.data.forEach(showLayer);
+    } catch {
+        /* the next event asks again */
+    }
+}
+
+function layersSoon() {
+    if (!view.layersTimer) view.layersTimer = setTimeout(loadLayers, LAYERS_SECONDS * 1000);
+}
+
 const onEvent = {
     state(data) {
         showState(data.state || view.job.state);
@@ -307,7 +325,10 @@ const onEvent = {
     progress(data) {
         showProgress(byId('job-state').dataset.state, data);
     },
-    layer: showLayer,
+    layer(data) {
+        if (!view.rows.has(data.name)) showLayer(data);
+        layersSoon();
+    },
     warning(data) {
         const text = data.detail || JSON.stringify(data);
         byId('job-warnings').append(element('p', { class: 'doubt', text }));
@@ -340,6 +361,7 @@ function follow() {
     source.addEventListener('end', () => {
         unfollow();
         loadJob();
+        loadLayers();
         refreshList();
     });
     source.addEventListener('error', () => {
@@ -352,7 +374,8 @@ function follow() {
 
 async function openJob(id) {
     unfollow();
-    Object.assign(view, { id, last: 0, retry: 0, job: null, rows: new Map() });
+    clearTimeout(view.layersTimer);
+    Object.assign(view, { id, layersTimer: 0, last: 0, retry: 0, job: null, rows: new Map() });
     for (const part of ['layers', 'job-warnings', 'job-result', 'job-files', 'job-progress', 'job-actions']) byId(part).replaceChildren();
     byId('job-note').textContent = '';
     byId('job').hidden = id === null;

@@ -6,7 +6,7 @@
 
 #include "base/auto.h"
 
-/* Codes are split by what the caller does next. The server's mapping to HTTP is in http/reply.c. */
+/* Codes are split by what the caller does next. The server's mapping to HTTP is in http/problem.c. */
 typedef enum qd_code {
     QD_OK = 0,
     QD_EINVAL,       /* the request is wrong: fix it                                  */

@@ -1,5 +1,4 @@
 /* arch_llama.c: Llama and Mistral decoders: pre-norm, rotary grouped attention, SiLU-gated MLP (formats.md §2, fixtures.md). */
-#include <math.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -97,8 +96,8 @@ static qd_code configure_plain(const json_t *config, qd_decoder *out, qd_error *
         code = qd_rope_read(config, d.head_dim, positions, &d.rope, err);
     if (code != QD_OK)
         return code;
-    if (!(eps >= 0) || !isfinite(eps))
-        return qd_fail(err, QD_EFORMAT, "rms_norm_eps %g is no small number", eps);
+    if (!(eps >= 0 && eps <= 1))
+        return qd_fail(err, QD_EFORMAT, "rms_norm_eps %g is not in [0, 1]", eps);
     d.eps = (float)eps;
     *out = d;
     return QD_OK;

@@ -214,9 +214,29 @@ static qd_code read_config(qd_model *model, qd_error *err)
 
 static qd_code check_plain(const qd_model *model, packing how, qd_error *err)
 {
-    if (how == STORED && json_object_get(model->config_json, "quantization_config") != NULL)
+    const json_t *quantization = json_object_get(model->config_json, "quantization_config");
+    if (how == STORED && quantization != NULL && !json_is_null(quantization))
         return qd_fail(err, QD_EUNSUPPORTED, "config.json has a quantization_config: this folder is quantized already");
     return QD_OK;
+}
+
+/* The type that most weights are stored in; the embedding's where all are packed away. */
+static const char *commonest_dtype(const qd_model *model)
+{
+    const qd_dtype *best = model->embedding->dtype;
+    uint64_t most = 0;
+    for (size_t row = 0; qd_dtype_at(row) != NULL; row++) {
+        uint64_t elements = 0;
+        for (size_t i = 0; i < qd_model_linear_count(model); i++) {
+            const qd_tensor *weight = model->linears[i].weight;
+            elements += weight != NULL && weight->dtype == qd_dtype_at(row) ? weight->elements : 0;
+        }
+        if (elements > most) {
+            most = elements;
+            best = qd_dtype_at(row);
+        }
+    }
+    return best->name;
 }
 
 static qd_code open_model(const char *dir, packing how, qd_model *model, qd_error *err)
@@ -240,7 +260,7 @@ static qd_code open_model(const char *dir, packing how, qd_model *model, qd_erro
     if (code == QD_OK && how == STORED)
         code = qd_shards_warn_unused(&model->shards, model->arch->ops->ignored_suffixes, err);
     if (code == QD_OK)
-        model->config.dtype = model->embedding->dtype->name;
+        model->config.dtype = commonest_dtype(model);
     return code;
 }
 

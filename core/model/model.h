@@ -22,7 +22,7 @@ typedef struct qd_model_config {
     size_t vocabulary;    /* V, rows of the embedding */
     size_t max_positions; /* 0 when the config does not say */
     int64_t bos;          /* -1 when absent, null or >= V */
-    const char *dtype;    /* "BF16", "F16" or "F32": the type most weights are stored in */
+    const char *dtype;    /* "BF16", "F16" or "F32": the type most linear weights are stored in */
 } qd_model_config;
 
 /* One linear layer of a block, in execution order. Strings live as long as the model. */

@@ -166,6 +166,35 @@ static qd_code read_dimensions(const json_t *source, const json_t *config, size_
     return QD_OK;
 }
 
+static double frequency_of(const qd_rope *rope, size_t i)
+{
+    double plain = pow(rope->theta, -2.0 * (double)i / (double)rope->dimensions);
+    return rope->scaling->frequency(rope, i, plain);
+}
+
+/* What cosine and sine of position times frequency multiply: 1 but for yarn. */
+static double amplitude_of(const qd_rope *rope)
+{
+    if (rope->scaling != &table[YARN_ROW])
+        return 1;
+    if (rope->attention_factor > 0)
+        return rope->attention_factor;
+    return rope->factor > 1 ? 0.1 * log(rope->factor) + 1 : 1;
+}
+
+/* Parameters that pass one by one may still make angles or amplitudes that no float holds. */
+static qd_code check_angles(const qd_rope *rope, qd_error *err)
+{
+    const double most = 1e6; /* radians a position, and amplitude: far beyond any use, far from any overflow */
+    if (!(rope->attention_factor >= 0 && rope->attention_factor <= most))
+        return qd_fail(err, QD_EFORMAT, "attention_factor %g is not in [0, %g]", rope->attention_factor, most);
+    for (size_t i = 0; i < rope->dimensions / 2; i++)
+        if (!(frequency_of(rope, i) >= 0 && frequency_of(rope, i) <= most))
+            return qd_fail(err, QD_EFORMAT, "rope type '%s': pair %zu turns by %g a position", rope->scaling->name, i,
+                           frequency_of(rope, i));
+    return QD_OK;
+}
+
 qd_code qd_rope_read(const json_t *config, size_t head_dim, size_t max_positions, qd_rope *out, qd_error *err)
 {
     qd_rope rope = { 0 };
@@ -185,20 +214,17 @@ qd_code qd_rope_read(const json_t *config, size_t head_dim, size_t max_positions
     if (code == QD_OK)
         code = read_dimensions(source, config, head_dim, &rope.dimensions, err);
     if (code == QD_OK)
+        code = check_angles(&rope, err);
+    if (code == QD_OK)
         *out = rope;
     return code;
 }
 
 void qd_rope_tables(const qd_rope *rope, qd_matf out_cosine, qd_matf out_sine)
 {
-    double scale = 1;
-    if (rope->scaling == &table[YARN_ROW] && rope->attention_factor > 0)
-        scale = rope->attention_factor;
-    else if (rope->scaling == &table[YARN_ROW] && rope->factor > 1)
-        scale = 0.1 * log(rope->factor) + 1;
+    double scale = amplitude_of(rope);
     for (size_t i = 0; i < rope->dimensions / 2; i++) {
-        double plain = pow(rope->theta, -2.0 * (double)i / (double)rope->dimensions);
-        double frequency = rope->scaling->frequency(rope, i, plain);
+        double frequency = frequency_of(rope, i);
         for (size_t t = 0; t < out_cosine.rows; t++) {
             qd_matf_row(out_cosine, t)[i] = (float)(cos((double)t * frequency) * scale);
             qd_matf_row(out_sine, t)[i] = (float)(sin((double)t * frequency) * scale);

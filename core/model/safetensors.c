@@ -13,6 +13,7 @@
 enum {
     TENSOR_LIMIT = 1000000,
     HEADER_DEPTH = 4,
+    TENSOR_TEXT = 50, /* "":{"dtype":"U8","shape":[],"data_offsets":[0,0]}, */
     NAME_LIMIT = 512,
     CHUNK = 4096, /* values widened at a time when looking for NaN */
 };
@@ -41,20 +42,41 @@ void qd_safetensors_destroy(qd_safetensors *file)
     free(file);
 }
 
-/* Rule 5: jansson reads -0 as the integer 0, other readers refuse it. No number of a header is negative, so a minus sign
- * outside strings is refused as such. */
-static bool has_minus(const char *text, size_t length)
+/* What the JSON text holds outside strings, looked at before a tree is made of it. */
+typedef struct marks {
+    size_t objects, arrays, minuses;
+} marks;
+
+static marks count_marks(const char *text, size_t length)
 {
+    marks m = { 0 };
     bool in_string = false;
     for (size_t i = 0; i < length; i++) {
         if (text[i] == '\\' && in_string)
             i++;
         else if (text[i] == '"')
             in_string = !in_string;
-        else if (text[i] == '-' && !in_string)
-            return true;
+        else if (!in_string) {
+            m.objects += text[i] == '{';
+            m.arrays += text[i] == '[';
+            m.minuses += text[i] == '-';
+        }
     }
-    return false;
+    return m;
+}
+
+/* A tensor is one object of two arrays and takes TENSOR_TEXT bytes at least: what has more of them is no header, and is not
+ * worth the 50-fold memory of its tree. Rule 5: jansson reads -0 as the integer 0 where other readers refuse it; no number
+ * of a header is negative. */
+static qd_code check_marks(const char *name, const char *text, size_t length, qd_error *err)
+{
+    marks m = count_marks(text, length);
+    if (m.objects > 8 + length / TENSOR_TEXT || m.arrays > 2 * m.objects)
+        return qd_fail(err, QD_EFORMAT, "'%s': header: %zu objects and %zu arrays in %zu bytes are not tensors", name,
+                       m.objects, m.arrays, length);
+    if (m.minuses > 0)
+        return qd_fail(err, QD_EFORMAT, "'%s': header: a negative number", name);
+    return QD_OK;
 }
 
 /* Rules 1, 2: the length word and the JSON text. */
@@ -76,14 +98,14 @@ static qd_code read_header(const char *name, const unsigned char *bytes, size_t 
         used--;
     if (used == 0 || text[0] != '{' || text[used - 1] != '}')
         return qd_fail(err, QD_EFORMAT, "'%s': the header is not one JSON object followed by spaces", name);
-    qd_code code = qd_json_parse_object(text, used, HEADER_DEPTH, out, err);
+    if (!qd_json_depth_ok(text, used, HEADER_DEPTH))
+        return qd_fail(err, QD_EFORMAT, "'%s': header: nested deeper than %d levels", name, HEADER_DEPTH);
+    qd_code code = check_marks(name, text, used, err);
+    if (code != QD_OK)
+        return code;
+    code = qd_json_parse_object(text, used, HEADER_DEPTH, out, err);
     if (code != QD_OK)
         return qd_within(err, code, "'%s': header", name);
-    if (has_minus(text, used)) {
-        json_decref(*out);
-        *out = NULL;
-        return qd_fail(err, QD_EFORMAT, "'%s': header: a negative number", name);
-    }
     *out_size = (size_t)n;
     return QD_OK;
 }

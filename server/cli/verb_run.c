@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/report.h"
@@ -20,7 +21,8 @@ static const qd_verb_option options[] = {
     [MODEL] = { "model", "DIR", NULL, "model folder, instead of the job's URL" },
     [CALIBRATION] = { "calibration-text", "FILE", NULL, "text for a job that names none" },
     [EVALUATION] = { "evaluation-text", "FILE", NULL, "text for a job that names none" },
-    [WORK] = { "work", "DIR", "OUT.work", "checkpoints: a run that was stopped goes on from here" },
+    [WORK] = { "work", "DIR", "OUT.work",
+               "checkpoints: a run that was stopped goes on from here; OUT.work is removed at the end" },
     [THREADS] = { "threads", "N", "all cores", "threads to use" },
     [PROGRESS_FD] = { "progress-fd", "N", NULL, "write one JSON line an event to this descriptor" },
     [CACHE] = { "cache", "DIR", "quantd-cache", "where models given by URL are kept" },
@@ -169,6 +171,8 @@ static qd_code execute(const qd_arguments *arguments, const qd_recipe *recipe, c
     const qd_sink sink = { .event = qd_report_event, .ctx = report };
     QD_AUTO(qd_json_fini) json_t *result = NULL;
     code = qd_run(recipe, &paths, &run_options, &sink, &cancel, &result, err);
+    if (code == QD_OK && values[WORK] == NULL)
+        code = qd_dir_remove(paths.work_dir, err);
     if (code == QD_OK && values[PROGRESS_FD] == NULL) {
         json_dumpf(result, stdout, JSON_INDENT(2));
         printf("\n");

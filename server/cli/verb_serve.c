@@ -1,4 +1,5 @@
 /* verb_serve.c: quantd serve: wires configuration, log, job service and HTTP server; serves; drains; exits. */
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,22 +67,30 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* Threads inherit the mask: only wait_for_signal sees these. */
-static void block_signals(sigset_t *out_stop)
+/* All that a signal handler touches. Handlers and not a blocked mask: OpenBLAS starts its threads before main, and a blocked signal would
+ * kill the process through one of them. */
+static sem_t stopped;
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number)
 {
-    signal(SIGPIPE, SIG_IGN);
-    sigemptyset(out_stop);
-    sigaddset(out_stop, SIGTERM);
-    sigaddset(out_stop, SIGINT);
-    pthread_sigmask(SIG_BLOCK, out_stop, NULL);
+    stop_signal = number;
+    sem_post(&stopped);
 }
 
-static int wait_for_signal(const sigset_t *stop)
+static void install_handlers(void)
 {
-    int number = 0;
-    while (sigwait(stop, &number) != 0)
-        continue;
-    return number;
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    sem_init(&stopped, 0, 0);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void wait_for_signal(void)
+{
+    while (sem_wait(&stopped) != 0)
+        continue; /* EINTR */
 }
 
 static qd_service_config service_config(const qd_config *config, qd_service_log log)
@@ -122,7 +131,6 @@ static void announce(const qd_http_config *http, uint16_t port)
 static qd_code serve(const qd_config *config, qd_log *log, qd_error *err)
 {
     char host[HOST_SIZE];
-    sigset_t stop;
     const qd_service_log sink = { .line = write_log, .ctx = log };
     qd_http_config http_config = { .host = host, .log = sink };
     qd_http *http = NULL;
@@ -136,15 +144,15 @@ static qd_code serve(const qd_config *config, qd_log *log, qd_error *err)
     if (code != QD_OK)
         return code;
     raise_descriptor_limit();
-    block_signals(&stop);
+    install_handlers();
     const qd_service_config jobs = service_config(config, sink);
     code = qd_service_create(&jobs, &http_config.service, err);
     if (code == QD_OK)
         code = qd_http_start(&http_config, &http, err);
     if (code == QD_OK) {
         announce(&http_config, qd_http_port(http));
-        int number = wait_for_signal(&stop);
-        qd_log_line(log, QD_LOG_INFO, "serve.stop", number == SIGTERM ? "signal=SIGTERM" : "signal=SIGINT");
+        wait_for_signal();
+        qd_log_line(log, QD_LOG_INFO, "serve.stop", stop_signal == SIGTERM ? "signal=SIGTERM" : "signal=SIGINT");
     }
     qd_http_stop(http);
     qd_service_destroy(http_config.service);

@@ -25,8 +25,10 @@ void qd_fetcher_destroy(qd_fetcher *fetcher)
     qd_cache_fini(&fetcher->cache);
     qd_address_policy_fini(&fetcher->addresses);
     qd_url_fini(&fetcher->hub);
-    for (char **root = fetcher->roots; root != NULL && *root != NULL; root++)
-        free(*root);
+    for (size_t i = 0; i < fetcher->root_count; i++) {
+        free(fetcher->roots[i].given);
+        free(fetcher->roots[i].real);
+    }
     free(fetcher->roots);
     free(fetcher);
 }
@@ -36,14 +38,17 @@ static qd_code take_roots(const char *const *roots, qd_fetcher *fetcher, qd_erro
     size_t count = 0;
     while (roots != NULL && roots[count] != NULL)
         count++;
-    qd_code code = qd_alloc(count + 1, sizeof *fetcher->roots, (void **)&fetcher->roots, err);
+    qd_code code = qd_alloc(count, sizeof *fetcher->roots, (void **)&fetcher->roots, err);
     for (size_t i = 0; code == QD_OK && i < count; i++) {
         struct stat info;
-        fetcher->roots[i] = realpath(roots[i], NULL);
-        if (fetcher->roots[i] == NULL)
+        qd_root *root = &fetcher->roots[i];
+        fetcher->root_count = i + 1;
+        root->real = realpath(roots[i], NULL);
+        if (root->real == NULL)
             return qd_fail_errno(err, "file-root '%s'", roots[i]);
-        if (stat(fetcher->roots[i], &info) != 0 || !S_ISDIR(info.st_mode))
+        if (stat(root->real, &info) != 0 || !S_ISDIR(info.st_mode))
             return qd_fail(err, QD_EINVAL, "file-root '%s' is not a folder", roots[i]);
+        code = qd_dup(roots[i], &root->given, err);
     }
     return code;
 }
@@ -258,7 +263,8 @@ qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, con
 static qd_code obtain_text(qd_run *run, const qd_source *source, uint64_t cap, qd_items *items, qd_error *err)
 {
     qd_item *item;
-    qd_code code = qd_items_add(items, "text", QD_NEED_ALWAYS, cap, &item, err);
+    const char *place = source->kind == QD_SOURCE_FOLDER ? source->local : source->url.path;
+    qd_code code = qd_items_add(items, strrchr(place, '/') + 1, QD_NEED_ALWAYS, cap, &item, err);
     if (code != QD_OK)
         return code;
     if (source->kind == QD_SOURCE_FOLDER)

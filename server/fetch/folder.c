@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "fetch/part.h"
 
 enum { CHUNK = 1 << 20 };
+static const double report_seconds = 0.2;
 
 /* The part of `path` below `root` ("" = the root itself), or NULL. */
 static const char *below(const char *root, const char *path)
@@ -32,9 +34,14 @@ static const char *below(const char *root, const char *path)
 
 static const char *find_root(const qd_fetcher *fetcher, const char *path, const char **out_rest)
 {
-    for (char **root = fetcher->roots; root != NULL && *root != NULL; root++)
-        if ((*out_rest = below(*root, path)) != NULL)
-            return *root;
+    for (size_t i = 0; i < fetcher->root_count; i++) {
+        const qd_root *root = &fetcher->roots[i];
+        *out_rest = below(root->real, path);
+        if (*out_rest == NULL && root->given[0] == '/')
+            *out_rest = below(root->given, path);
+        if (*out_rest != NULL)
+            return root->real;
+    }
     return NULL;
 }
 
@@ -43,7 +50,7 @@ qd_code qd_folder_check(const qd_fetcher *fetcher, const char *path, qd_error *e
     const char *rest;
     if (find_root(fetcher, path, &rest) != NULL)
         return QD_OK;
-    if (fetcher->roots == NULL || fetcher->roots[0] == NULL)
+    if (fetcher->root_count == 0)
         return qd_fail(err, QD_EDENIED, "'%s': no file-root is configured, so file urls are refused", path);
     return qd_fail(err, QD_EDENIED, "'%s' is not below a file-root", path);
 }
@@ -88,6 +95,7 @@ static qd_code open_source(const qd_run *run, const char *path, int *out_fd, str
 static qd_code copy_bytes(qd_run *run, int from, qd_part *part, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) void *chunk = NULL;
+    double reported = qd_clock_seconds();
     qd_code code = qd_alloc(CHUNK, 1, &chunk, err);
     while (code == QD_OK) {
         ssize_t got = read(from, chunk, CHUNK);
@@ -103,6 +111,9 @@ static qd_code copy_bytes(qd_run *run, int from, qd_part *part, qd_error *err)
         atomic_fetch_add(&run->done, (uint64_t)got);
         if (code == QD_OK)
             code = qd_cancel_check(run->egress.cancel, err);
+        if (qd_clock_seconds() - reported < report_seconds)
+            continue;
+        reported = qd_clock_seconds();
         qd_run_report(run, part->shown_url);
     }
     return code;

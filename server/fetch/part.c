@@ -20,10 +20,19 @@ enum { CHUNK = 1 << 18, STATE_LIMIT = 65536 };
 static const uint64_t sync_bytes = 64u << 20;
 static const double sync_seconds = 1.0; /* on a slow line 64 MB may take hours */
 
+/* Gives back reserved blocks beyond the bytes: an abandoned download holds no more disk than it has brought. */
+static void release(const qd_part *part)
+{
+    if (ftruncate(part->fd, (off_t)part->offset) != 0)
+        return; /* the week-old collection is the second line */
+}
+
 void qd_part_fini(qd_part *part)
 {
     if (part->fd >= 0 && part->offset > part->synced)
         qd_part_sync(part, NULL);
+    if (part->fd >= 0)
+        release(part);
     qd_close_fd(&part->fd);
     part->fd = -1;
     qd_digest_fini(&part->sha256);
@@ -139,8 +148,11 @@ static qd_code reserve(qd_part *part, qd_error *err)
     do
         failed = fallocate(part->fd, FALLOC_FL_KEEP_SIZE, (off_t)part->offset, (off_t)missing) != 0;
     while (failed && errno == EINTR);
-    if (failed && (errno == ENOSPC || errno == EDQUOT))
-        return qd_fail_errno(err, "%" PRIu64 " bytes for '%s'", missing, part->path);
+    if (failed && (errno == ENOSPC || errno == EDQUOT)) {
+        qd_fail_errno(err, "%" PRIu64 " bytes for '%s'", missing, part->path);
+        release(part);
+        return QD_ENOSPC;
+    }
     return QD_OK; /* where a file system cannot reserve, writing will tell */
 }
 

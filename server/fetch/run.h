@@ -16,11 +16,17 @@
 
 enum { QD_PARALLEL_FILES = 4 };
 
+/* A folder that file:// may read. URLs may name it as the operator wrote it, or as it really is. */
+typedef struct qd_root {
+    char *given, *real;
+} qd_root;
+
 typedef struct qd_fetcher {
     qd_cache cache;
     qd_address_policy addresses;
     qd_url hub;
-    char **roots; /* real paths; NULL-terminated */
+    qd_root *roots;
+    size_t root_count;
     bool allow_http;
     uint64_t max_file_bytes, max_total_bytes, disk_floor_bytes;
     long low_speed_seconds;

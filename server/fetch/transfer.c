@@ -263,28 +263,38 @@ static qd_code perform(hop *h, const qd_ask *ask, qd_trouble *out_trouble, qd_er
     return result == CURLE_OK ? QD_OK : judge_result(h, result, out_trouble, err);
 }
 
-/* The next hop's URL, if the policy lets us go there. */
+qd_code qd_redirect_target(const qd_url *first, const qd_url *from, const char *text, qd_redirects redirects,
+                           qd_url *out, qd_error *err)
+{
+    QD_AUTO(qd_url_fini) qd_url next = { 0 };
+    qd_code code = qd_url_parse(text, &next, err);
+    if (code == QD_EINVAL) {
+        qd_within(err, QD_EDENIED, "redirect");
+        if (err != NULL)
+            err->code = QD_EDENIED;
+        return QD_EDENIED;
+    }
+    QD_AUTO(qd_free_pointer) char *shown = qd_url_public(&next);
+    if (code != QD_OK || shown == NULL)
+        return code != QD_OK ? code : qd_fail(err, QD_ENOMEM, "out of memory");
+    if (next.scheme != QD_SCHEME_HTTPS && next.scheme != QD_SCHEME_HTTP)
+        return qd_fail(err, QD_EDENIED, "redirect to '%s': only https and http are followed", shown);
+    if (next.scheme == QD_SCHEME_HTTP && from->scheme == QD_SCHEME_HTTPS)
+        return qd_fail(err, QD_EDENIED, "redirect from https to plain http ('%s')", shown);
+    if (redirects == QD_REDIRECTS_SAME_ORIGIN && qd_url_same_origin(first, &next) != QD_SAME)
+        return qd_fail(err, QD_EDENIED, "redirect to another host ('%s') where only the hub may answer", shown);
+    *out = next;
+    next = (qd_url){ 0 };
+    return QD_OK;
+}
+
 static qd_code next_url(const hop *h, const qd_url *first, qd_redirects redirects, qd_url *out, qd_error *err)
 {
     char *text = NULL;
     curl_easy_getinfo(h->curl, CURLINFO_REDIRECT_URL, &text);
     if (text == NULL)
         return qd_fail(err, QD_ENETWORK, "status %ld without a place to go", h->head->status);
-    QD_AUTO(qd_url_fini) qd_url next = { 0 };
-    qd_code code = qd_url_parse(text, &next, err);
-    if (code != QD_OK)
-        return qd_within(err, QD_EDENIED, "redirect");
-    QD_AUTO(qd_free_pointer) char *shown = qd_url_public(&next);
-    const char *name = shown == NULL ? "?" : shown;
-    if (next.scheme != QD_SCHEME_HTTPS && next.scheme != QD_SCHEME_HTTP)
-        return qd_fail(err, QD_EDENIED, "redirect to '%s': only https and http are followed", name);
-    if (next.scheme == QD_SCHEME_HTTP && h->url->scheme == QD_SCHEME_HTTPS)
-        return qd_fail(err, QD_EDENIED, "redirect from https to plain http ('%s')", name);
-    if (redirects == QD_REDIRECTS_SAME_ORIGIN && qd_url_same_origin(first, &next) != QD_SAME)
-        return qd_fail(err, QD_EDENIED, "redirect to another host ('%s') where only the hub may answer", name);
-    *out = next;
-    next = (qd_url){ 0 };
-    return QD_OK;
+    return qd_redirect_target(first, h->url, text, redirects, out, err);
 }
 
 static void prepare_hop(hop *h, qd_line *line, const qd_egress *egress, const qd_url *url)

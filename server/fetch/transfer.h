@@ -82,6 +82,11 @@ typedef enum qd_trouble {
 qd_code qd_transfer(qd_line *line, const qd_egress *egress, const qd_ask *ask, const qd_sink *sink,
                     qd_reply_head *out_head, qd_trouble *out_trouble, qd_error *err);
 
+/* Where a redirect from `from` to the absolute URL `text` leads, if the policy lets us go: QD_EDENIED otherwise. The
+ * address is judged later, at the socket. first: the URL asked for in the beginning. */
+qd_code qd_redirect_target(const qd_url *first, const qd_url *from, const char *text, qd_redirects redirects,
+                           qd_url *out, qd_error *err);
+
 /* 'W/...' or not quoted: not good for If-Range. */
 bool qd_etag_is_strong(const char *etag);
 

@@ -43,6 +43,7 @@ static qd_code start_stream(const qd_app *app, const qd_request *request, uint64
     reply->payload = QD_PAYLOAD_EVENTS;
     reply->after = after;
     snprintf(reply->job, sizeof reply->job, "%s", request->job);
+    qd_reply_header_set(reply, "Vary", "Accept");
     qd_reply_header_set(reply, "X-Accel-Buffering", "no");
     qd_reply_header_set(reply, "Connection", "close");
     return QD_OK;

@@ -14,6 +14,7 @@ typedef struct reading {
     qd_error err;
 } reading;
 
+/* Release 0.9.75 gives the length up to the first NUL, so one inside a value is only seen with later releases; a proxy in front refuses it. */
 static enum MHD_Result read_header(void *ctx, enum MHD_ValueKind kind, const char *name, size_t name_length,
                                    const char *value, size_t length)
 {

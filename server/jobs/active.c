@@ -30,7 +30,7 @@ qd_code qd_active_begin(qd_service *service, const char *id, unsigned attempt, q
     return QD_OK;
 }
 
-bool qd_active_end(qd_service *service, qd_active *active)
+void qd_active_end(qd_service *service, qd_active *active)
 {
     pthread_mutex_lock(&service->mutex);
     for (qd_active **at = &service->active; *at != NULL; at = &(*at)->next) {
@@ -39,32 +39,34 @@ bool qd_active_end(qd_service *service, qd_active *active)
             break;
         }
     }
-    bool forsaken = active->forsaken;
     pthread_mutex_unlock(&service->mutex);
     json_decref(active->progress);
     close(active->wake_fd);
-    return forsaken;
 }
 
-void qd_active_stop(qd_service *service, const char *id)
+void qd_active_stop(qd_service *service, const char *id, unsigned attempt)
 {
     pthread_mutex_lock(&service->mutex);
     for (qd_active *a = service->active; a != NULL; a = a->next)
-        if (id == NULL || strcmp(a->id, id) == 0)
+        if (strcmp(a->id, id) == 0 && a->attempt <= attempt)
             ask_to_stop(a);
     pthread_mutex_unlock(&service->mutex);
 }
 
-bool qd_active_forsake(qd_service *service, const char *id)
+void qd_active_stop_all(qd_service *service)
+{
+    pthread_mutex_lock(&service->mutex);
+    for (qd_active *a = service->active; a != NULL; a = a->next)
+        ask_to_stop(a);
+    pthread_mutex_unlock(&service->mutex);
+}
+
+bool qd_active_has(qd_service *service, const char *id)
 {
     bool found = false;
     pthread_mutex_lock(&service->mutex);
-    for (qd_active *a = service->active; a != NULL; a = a->next) {
-        if (strcmp(a->id, id) == 0) {
-            a->forsaken = true;
-            found = true;
-        }
-    }
+    for (const qd_active *a = service->active; a != NULL; a = a->next)
+        found |= strcmp(a->id, id) == 0;
     pthread_mutex_unlock(&service->mutex);
     return found;
 }

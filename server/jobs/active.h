@@ -17,7 +17,6 @@ typedef struct qd_active {
     qd_cancel cancel; /* asks the worker to stop: cancelled, or the service ends */
     int wake_fd;      /* eventfd: the worker looks at `cancel` now */
     /* guarded by the service's mutex */
-    bool forsaken;    /* the job was deleted: its worker removes the files */
     json_t *progress; /* newest, or NULL */
     uint64_t steps;   /* progress reports so far */
     uint64_t rss;
@@ -25,13 +24,13 @@ typedef struct qd_active {
 } qd_active;
 
 qd_code qd_active_begin(qd_service *service, const char *id, unsigned attempt, qd_active *active, qd_error *err);
-/* true: forsaken. */
-bool qd_active_end(qd_service *service, qd_active *active);
+void qd_active_end(qd_service *service, qd_active *active);
 
-/* Asks every worker on this job (NULL: on any job) to stop. */
-void qd_active_stop(qd_service *service, const char *id);
-/* The job was deleted. true: a worker still has its files and will remove them. */
-bool qd_active_forsake(qd_service *service, const char *id);
+/* Asks the workers on this job, up to this attempt, to stop (a later attempt is a retry's: not meant). */
+void qd_active_stop(qd_service *service, const char *id, unsigned attempt);
+void qd_active_stop_all(qd_service *service);
+/* true: some worker has the job's folder in its hands. */
+bool qd_active_has(qd_service *service, const char *id);
 
 /* progress: a new reference, taken. */
 void qd_active_set_progress_take(qd_service *service, qd_active *active, json_t *progress);

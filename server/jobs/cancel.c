@@ -1,6 +1,7 @@
 /* cancel.c: cancel and delete; see service.h. A cancelled job's row says so before its run has ended; the run's next write then finds that it has
  * lost the job. */
 #include "base/clock.h"
+#include "base/file.h"
 #include "jobs/paths.h"
 #include "jobs/record.h"
 #include "jobs/service_private.h"
@@ -8,6 +9,7 @@
 
 typedef struct wish {
     const char *id;
+    unsigned attempt;
     uint64_t last_event;
 } wish;
 
@@ -26,6 +28,7 @@ static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
     const char *cancelled = qd_state_at(QD_STATE_CANCELLED)->name;
     w->last_event = 0;
     qd_code code = qd_job_row_read(tx, w->id, &row, err);
+    w->attempt = row.attempt;
     if (code == QD_OK)
         code = find_state(&row, &state, err);
     if (code != QD_OK || state == QD_STATE_CANCELLED)
@@ -44,7 +47,7 @@ qd_code qd_service_cancel(qd_service *service, const char *id, qd_error *err)
     qd_code code = qd_store_write(service->store, cancel, &w, err);
     if (code != QD_OK || w.last_event == 0)
         return code;
-    qd_active_stop(service, id);
+    qd_active_stop(service, id, w.attempt);
     qd_bell_ring(service->bell, id, w.last_event);
     qd_service_say(service, "info", "job.cancelled", "job=%s", id);
     return QD_OK;
@@ -63,15 +66,21 @@ static qd_code delete (void *ctx, qd_tx *tx, qd_error *err)
     return code == QD_OK ? qd_job_row_delete(tx, row.id, err) : code;
 }
 
-/* The rows go first: what is left after a crash in between is swept at the next start. */
+/* The rows go first: what is left after a crash in between is swept at the next start. The artifact is nobody's any more; the job's own folder may
+ * still be in the hands of a worker on its way out, who then removes it. */
 qd_code qd_service_delete(qd_service *service, const char *id, qd_error *err)
 {
     wish w = { .id = id };
-    qd_code code = qd_store_write(service->store, delete, &w, err);
+    QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
+    qd_code code = qd_job_paths_init(service->settings.state_dir, id, &paths, err);
+    if (code == QD_OK)
+        code = qd_store_write(service->store, delete, &w, err);
     if (code != QD_OK)
         return code;
     qd_service_say(service, "info", "job.deleted", "job=%s", id);
-    if (qd_active_forsake(service, id))
-        return QD_OK; /* a cancelled run is still on its way out */
-    return qd_job_paths_remove(service->settings.state_dir, id, err);
+    bool in_use = qd_active_has(service, id);
+    code = qd_dir_remove(paths.artifact, err);
+    if (code == QD_OK && !in_use)
+        code = qd_dir_remove(paths.dir, err);
+    return code == QD_ENOTFOUND ? QD_OK : code; /* a worker removed a folder under our hands */
 }

@@ -141,9 +141,9 @@ void qd_end_attempt(qd_course *course, qd_end end, const qd_error *reason)
         return; /* somebody else has the job now */
     else if (qd_service_stopping(course->service))
         resume(course, NULL);
-    else if (reason->code == QD_ECANCELLED)
+    else if (reason->code == QD_ECANCELLED && qd_cancel_requested(&course->active->cancel))
         return; /* the row says so already */
-    else if (end == QD_END_CRASHED)
+    else if (end == QD_END_CRASHED || reason->code == QD_ECANCELLED)
         crash(course, reason);
     else
         fail(course, qd_code_name(reason->code), failed_state(course, reason->code), reason->text);

@@ -32,17 +32,12 @@ typedef struct run {
     bool killed, silent;
 } run;
 
-/* The command line: launcher words, the program, and the flags of server/cli/verb_run.c. */
-typedef struct command {
-    char *words[ARGUMENTS_MAX + 1];
-    char threads[24];
-} command;
-
 static void add(char **words, size_t *count, const char *word)
 {
     words[(*count)++] = (char *)(uintptr_t)word; /* exec's prototype; nothing writes there */
 }
 
+/* The command line: launcher words, the program, and the flags of server/cli/verb_run.c. */
 static qd_code make_command(const qd_course *course, const qd_sources *s, char ***out, char threads[24], qd_error *err)
 {
     const qd_settings *settings = &course->service->settings;
@@ -100,7 +95,7 @@ static bool listen_once(run *r)
     if (got > 0)
         qd_lines_feed(&r->lines, bytes, (size_t)got);
     else if (got == 0 || (errno != EAGAIN && errno != EINTR))
-        qd_close_fd(&r->child.events_fd), r->child.events_fd = -1;
+        qd_close_fd(&r->child.events_fd);
     return got > 0;
 }
 

@@ -140,7 +140,7 @@ void qd_service_destroy(qd_service *service)
     service->stopping = true;
     pthread_cond_broadcast(&service->changed);
     pthread_mutex_unlock(&service->mutex);
-    qd_active_stop(service, NULL);
+    qd_active_stop_all(service);
     qd_workers_join(service);
     qd_supervisor_join(service);
     qd_bell_destroy(service->bell); /* wakes all watchers for the last time */

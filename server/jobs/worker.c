@@ -26,19 +26,51 @@ static qd_code claim_oldest(void *ctx, qd_tx *tx, qd_error *err)
     return code == QD_OK ? qd_record_state_event(tx, c->row.id, QD_STATE_DOWNLOADING, &c->last_event, err) : code;
 }
 
+/* Out of descriptors: the job waits for better times, and so does this worker. */
+static void give_back(qd_service *service, const qd_job_row *row, const qd_error *reason)
+{
+    qd_error err = { 0 };
+    qd_record record = { .id = row->id,
+                         .attempt = row->attempt,
+                         .from = QD_STATE_DOWNLOADING,
+                         .to = QD_STATE_QUEUED,
+                         .ending = QD_RECORD_RESUME };
+    qd_service_say(service, "error", "job.not-begun", "job=%s reason=\"%s\"", row->id, reason->text);
+    if (qd_record_commit(service, &record, &err) != QD_OK)
+        qd_service_say(service, "error", "job.not-given-back", "job=%s reason=\"%s\"", row->id, err.text);
+    nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
+}
+
+static qd_code read_row(void *ctx, qd_tx *tx, qd_error *err)
+{
+    QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
+    return qd_job_row_read(tx, ctx, &row, err);
+}
+
+/* Whoever deleted the job left its folder to the worker that had it. Looked up after qd_active_end: one of the two removes it. */
+static void remove_if_deleted(qd_service *service, const char *id)
+{
+    char copy[QD_ID_SIZE];
+    qd_error err = { 0 };
+    snprintf(copy, sizeof copy, "%s", id);
+    if (qd_store_read(service->store, read_row, copy, &err) != QD_ENOTFOUND)
+        return;
+    if (qd_job_paths_remove(service->settings.state_dir, id, &err) != QD_OK)
+        qd_service_say(service, "warn", "job.not-removed", "job=%s reason=\"%s\"", id, err.text);
+}
+
 static void work_on(qd_service *service, const qd_job_row *row)
 {
     qd_error err = { 0 };
     qd_active active;
     if (qd_active_begin(service, row->id, row->attempt, &active, &err) != QD_OK) {
-        /* Out of descriptors. The job is found again at the next start; nothing is lost. */
-        qd_service_say(service, "error", "job.not-begun", "job=%s reason=\"%s\"", row->id, err.text);
+        give_back(service, row, &err);
         return;
     }
     qd_service_say(service, "info", "job.claimed", "job=%s attempt=%u", row->id, row->attempt);
     qd_attempt(service, row, &active);
-    if (qd_active_end(service, &active) && qd_job_paths_remove(service->settings.state_dir, row->id, &err) != QD_OK)
-        qd_service_say(service, "warn", "job.not-removed", "job=%s reason=\"%s\"", row->id, err.text);
+    qd_active_end(service, &active);
+    remove_if_deleted(service, row->id);
 }
 
 /* QD_ENOTFOUND: nothing is queued. */

@@ -12,6 +12,7 @@ static qd_code code_of(sqlite3 *db)
     case SQLITE_FULL:
         return QD_ENOSPC;
     case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
         return sqlite3_system_errno(db) == ENOSPC || sqlite3_system_errno(db) == EDQUOT ? QD_ENOSPC : QD_EIO;
     case SQLITE_CONSTRAINT:
         return QD_ECONFLICT;

@@ -31,14 +31,25 @@ static qd_code make_private(const char *path, qd_error *err)
     return fd < 0 ? qd_fail_errno(err, "open '%s'", path) : QD_OK;
 }
 
+static qd_code open_database(qd_store *store, qd_connection *out, qd_error *err)
+{
+    qd_code code = make_private(store->path, err);
+    if (code == QD_OK)
+        code = qd_connection_open(store->path, QD_READ_WRITE, out, err);
+    if (code == QD_OK)
+        code = qd_migrate(out, store->path, qd_migrations, qd_migration_count, err);
+    if (code != QD_OK)
+        qd_connection_close(out);
+    return code;
+}
+
+/* Opening takes room too: a full disk is tried once more with the ballast given back. */
 static qd_code start(qd_store *store, qd_error *err)
 {
     qd_connection connection = { 0 };
-    qd_code code = make_private(store->path, err);
-    if (code == QD_OK)
-        code = qd_connection_open(store->path, QD_READ_WRITE, &connection, err);
-    if (code == QD_OK)
-        code = qd_migrate(&connection, store->path, qd_migrations, qd_migration_count, err);
+    qd_code code = open_database(store, &connection, err);
+    if (code == QD_ENOSPC && qd_ballast_release(store->ballast))
+        code = open_database(store, &connection, err);
     if (code == QD_OK)
         code = qd_writer_create(&connection, store->ballast, &store->writer, err);
     qd_connection_close(&connection);

@@ -1,6 +1,6 @@
 """harness.py: a real quantd, a real model server, and TAP, for the black-box tests of this folder.
 
-Standard library only. QUANTD names the binary, QUANTD_SOURCE the source tree.
+Standard library only. QUANTD names the binary (build/quantd), QUANTD_SOURCE the source tree (this file's).
 """
 import atexit
 import hashlib
@@ -17,7 +17,7 @@ import tempfile
 import time
 import traceback
 
-SOURCE = os.environ.get("QUANTD_SOURCE", ".")
+SOURCE = os.environ.get("QUANTD_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 QUANTD = os.environ.get("QUANTD", os.path.join(SOURCE, "build", "quantd"))
 SHARED = os.environ.get("QUANTD_SHARED")
 MODEL = os.path.join(SOURCE, "tests", "models", "novella-1m")
@@ -215,6 +215,20 @@ def write_safetensors(path, tensors, header_text=None):
     text = (json.dumps(header) if header_text is None else header_text).encode()
     with open(path, "wb") as out:
         out.write(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
+
+
+def shard_model(folder):
+    """Turns a single-file model folder into three shards and an index."""
+    path = os.path.join(folder, "model.safetensors")
+    tensors = list(read_safetensors(open(path, "rb").read()).items())
+    names = ["model-%05d-of-00003.safetensors" % (i + 1) for i in range(3)]
+    index = {"metadata": {"total_size": sum(len(t[2]) for _, t in tensors)}, "weight_map": {}}
+    for i, name in enumerate(names):
+        part = dict(tensors[i::3])
+        write_safetensors(os.path.join(folder, name), part)
+        index["weight_map"].update({tensor: name for tensor in part})
+    json.dump(index, open(path + ".index.json", "w"))
+    os.remove(path)
 
 
 def copy_model(root, name, source=MODEL):

@@ -8,8 +8,9 @@ from harness import *  # noqa: E402,F403
 
 ROOT = temporary_folder()
 copy_model(ROOT, "novella-1m")
+shard_model(copy_model(ROOT, "sharded"))
 MODELS = ModelServer(ROOT)
-SERVER = Server("--file-root", ROOT)
+SERVER = Server("--file-root", ROOT, "--hub-url", MODELS.url + "/hub")
 STATE = {}
 
 
@@ -84,6 +85,39 @@ def the_second_job_on_a_model_downloads_nothing():
 def a_file_url_below_the_root_gives_the_same_bytes():
     job = SERVER.succeed(quick_job("file://" + os.path.join(ROOT, "novella-1m")))
     equal(SERVER.artifact(job["id"])["model.safetensors"], SERVER.artifact(STATE["job"]["id"])["model.safetensors"])
+
+
+def layer_weights(tensors):
+    return {name: tensor for name, tensor in tensors.items() if "_proj." in name}
+
+
+def a_hub_name_and_a_hub_page_are_pinned_to_a_commit_and_give_the_same_bytes():
+    want = SERVER.artifact(STATE["job"]["id"])["model.safetensors"]
+    for url in ("hf://org/novella-1m", MODELS.url + "/hub/org/novella-1m"):
+        job = SERVER.succeed(quick_job(url))
+        equal(SERVER.artifact(job["id"])["model.safetensors"], want, url)
+        assert re.fullmatch("[0-9a-f]{40}", job["resolved"]["model"]["commit"]), job["resolved"]["model"]
+
+
+def a_sharded_model_gives_the_same_layers_in_shards():
+    files = SERVER.artifact(SERVER.succeed(quick_job(MODELS.model("sharded")))["id"])
+    weight_map = json.loads(files["model.safetensors.index.json"])["weight_map"]
+    equal(len(set(weight_map.values())), 3, "shards")
+    found = {}
+    for shard in set(weight_map.values()):
+        found.update(read_safetensors(files[shard]))
+    equal(sorted(found), sorted(weight_map))
+    equal(layer_weights(found), layer_weights(read_safetensors(SERVER.artifact(STATE["job"]["id"])["model.safetensors"])))
+
+
+def a_download_that_breaks_off_is_resumed_not_restarted():
+    fresh = Server("--hub-url", MODELS.url + "/hub")
+    before = MODELS.stats()["body_bytes"]
+    job = fresh.succeed(quick_job(MODELS.url + "/~drop:1000000*2/files/novella-1m/"))
+    size = sum(os.path.getsize(os.path.join(MODEL, name)) for name in os.listdir(MODEL))
+    assert MODELS.stats()["body_bytes"] - before < size + 400000, "bytes served: hardly more than the files"
+    equal(fresh.artifact(job["id"])["model.safetensors"], SERVER.artifact(STATE["job"]["id"])["model.safetensors"])
+    equal(fresh.stop(), 0)
 
 
 def ranges_and_conditions_hold_on_artifacts():
@@ -193,6 +227,8 @@ def the_server_stops_cleanly_on_sigterm():
 run_claims([a_job_over_http_succeeds_with_perplexities_and_certificates, the_job_record_has_every_member_of_the_contract,
             every_layer_has_a_certificate_that_holds, the_artifact_is_a_compressed_tensors_folder_with_side_files_unchanged,
             the_second_job_on_a_model_downloads_nothing, a_file_url_below_the_root_gives_the_same_bytes,
+            a_hub_name_and_a_hub_page_are_pinned_to_a_commit_and_give_the_same_bytes,
+            a_sharded_model_gives_the_same_layers_in_shards, a_download_that_breaks_off_is_resumed_not_restarted,
             ranges_and_conditions_hold_on_artifacts, events_replay_in_order_and_from_an_id,
             the_list_pages_through_all_jobs_newest_first, a_job_in_a_float_grid_becomes_dequantized_safetensors,
             unchanged_jobs_answer_304, a_running_job_can_be_cancelled_and_retried,

@@ -2,6 +2,10 @@
 
 Needs QUANTD_SHARED (models and texts that stay outside the tree); skipped without it, and in sanitizer builds.
 The numbers are those of a float64 prototype under the same protocol: 64 windows of 512 tokens of calibration, one encode call a line.
+
+At 4 bits a row, 0.2 % of bf16 weights lie exactly between two codes of the real-number grid, so a scale that is rounded (to float32: 6e-8)
+decides them otherwise than float64 does, and OPTQ carries the difference on: scaling the grid by 1 - 1e-7 moves the perplexity of novella-15m
+between 63.97 and 64.44 while every layer's error stays within 0.05 %. The 4-bit bar is therefore put to the mean of three calibration phases.
 """
 import json
 import os
@@ -21,12 +25,12 @@ def w3_g(group):
 
 
 def stories(parity):
-    """Every second story, each after its own BOS, as one document."""
+    """Every second story, each after its own BOS, as one document; windows of the evaluated ones bring the first BOS."""
     text = open(os.path.join(SHARED, "data", "text", "tinystories-sample.txt"), encoding="utf-8").read()
     pieces = [piece.strip() for piece in text.split("<|endoftext|>")]
     path = os.path.join(WORK, "stories-%d.txt" % parity)
     with open(path, "w", encoding="utf-8") as out:
-        out.write("".join("<s>" + piece for piece in [p for p in pieces if p][parity::2]))
+        out.write("<s>" * (parity == 0) + "<s>".join([p for p in pieces if p][parity::2]))
     return path
 
 
@@ -39,10 +43,10 @@ def stories_texts():
     return stories(0), stories(1), "whole"
 
 
-def run_job(model, grid, texts, windows):
+def run_job(model, grid, texts, windows, phase):
     calibration, evaluation, split = texts
     job = dict(grid, model="file:///unused", algorithm="optq", order="norm-descending", regularization={"mean_diagonal": 0.01},
-               calibration={"samples": 64, "length": 512, "split": split, "phase": 0},
+               calibration={"samples": 64, "length": 512, "split": split, "phase": phase},
                evaluation={"length": 512, "windows": windows or None, "split": split}, format="safetensors:f32")
     folder = temporary_folder()
     path = os.path.join(folder, "job.json")
@@ -71,16 +75,20 @@ def bars(model, name, grid, windows, source, rtn, optq):
         if SLOW > 1:
             raise Skip("sanitizer build")
         texts = stories_texts() if model == "stories260K" else novella_texts()
-        result, layers = run_job(model, grid, texts, windows)
-        found = result["perplexity"]
-        print("# %s %s: float %.4f (%.3f), RTN %.4f (%.2f), OPTQ %.4f (<= %.2f), largest identity residual %.1e, %.1f s, %.0f MB" % (
-            model, name, found["source"], source, found["rtn"], rtn, found["quantized"], optq,
-            max(layer["certificate"]["identity_resid"] for layer in layers), sum(result["seconds"].values()),
-            result["peak_memory"] / 1e6))
+        phases = [0, 1 / 3, 2 / 3] if name == "w4_asym" else [0]
+        runs = [run_job(model, grid, texts, windows, phase) for phase in phases]
+        layers = [layer for _, found in runs for layer in found]
+        found = runs[0][0]["perplexity"]
+        quantized = [result["perplexity"]["quantized"] for result, _ in runs]
+        mean = sum(quantized) / len(quantized)
+        memory = max(result["peak_memory"] for result, _ in runs)
+        print("# %s %s: float %.4f (%.3f), RTN %.4f (%.2f), OPTQ %.4f (<= %.2f) of %s, identity residual <= %.1e, %.0f s a run, %.0f MB" % (
+            model, name, found["source"], source, found["rtn"], rtn, mean, optq, ["%.4f" % q for q in quantized],
+            max(layer["certificate"]["identity_resid"] for layer in layers), sum(runs[0][0]["seconds"].values()), memory / 1e6), flush=True)
         near(found["source"], source, 0.0005, "float")
         near(found["rtn"], rtn, 0.003, "RTN")
-        assert found["quantized"] <= optq, "OPTQ: %.4f > %.2f" % (found["quantized"], optq)
-        assert result["peak_memory"] < 600e6, "peak memory %.0f MB" % (result["peak_memory"] / 1e6)
+        assert mean <= optq, "OPTQ: %.4f > %.2f" % (mean, optq)
+        assert memory < 600e6, "peak memory %.0f MB" % (memory / 1e6)
         for layer in layers:
             c = layer["certificate"]
             assert c["identity_resid"] < 1e-9, (layer["name"], c["identity_resid"])

@@ -1,18 +1,20 @@
-/* fuzz_safetensors.c: any bytes as a safetensors file: refused, or every tensor can be read within the bytes. */
+/* fuzz_safetensors.c: any bytes as a safetensors file: refused, or every tensor can be read within the bytes. Once as they
+ * are, once with a true length word put before them, so that mutations reach behind the first check. */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/safetensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void read_all(const uint8_t *data, size_t size)
 {
     qd_safetensors *file = NULL;
     qd_error err = { 0 };
     if (qd_safetensors_parse("fuzz", data, size, &file, &err) != QD_OK) {
         assert(err.code != QD_OK && err.text[0] != '\0');
-        return 0;
+        return;
     }
     size_t total = 0;
     for (size_t i = 0; i < qd_safetensors_count(file); i++) {
@@ -29,5 +31,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(total <= size);
     qd_safetensors_metadata(file, "format");
     qd_safetensors_destroy(file);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    read_all(data, size);
+    uint64_t header = size; /* up to the last brace */
+    while (header > 0 && data[header - 1] != '}')
+        header--;
+    uint8_t *framed = malloc(size + 8);
+    if (framed == NULL)
+        return 0;
+    memcpy(framed, &header, 8);
+    if (size > 0)
+        memcpy(framed + 8, data, size);
+    read_all(framed, size + 8);
+    free(framed);
     return 0;
 }

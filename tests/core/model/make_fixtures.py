@@ -244,8 +244,9 @@ def main():
     # No flag but a head: not tied. Linear scaling in the old spelling; biases on attention only.
     Model(4, config(12, 8, 2, 2, 17, num_key_value_heads=1, attention_bias=True, rope_theta=100.0,
                     rope_scaling={"type": "linear", "factor": 2.5}), "F32", head=True).write("rope-linear")
+    # Wavelengths 6, 17, 44 and 118 against the bands' edges 8 and 32: kept, blended, slowed down.
     Model(5, config(16, 8, 2, 2, 17, rope_parameters={
-        "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "rope_type": "llama3", "rope_theta": 50.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 32}), "F32", length=40, positions=[0, 1, 7, 20, 39]).write("rope-llama3")
     Model(6, config(32, 8, 2, 2, 17, rope_theta=200.0, max_position_embeddings=64, rope_scaling={
         "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 4, "beta_slow": 1}),

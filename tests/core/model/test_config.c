@@ -79,6 +79,7 @@ static const bad_config table[] = {
     { "{\"hidden_act\":\"gelu\"}", QD_EUNSUPPORTED, "hidden_act 'gelu' is not supported here; silu is" },
     { "{\"hidden_act\":1}", QD_EFORMAT, "'hidden_act': a string is wanted" },
     { "{\"rms_norm_eps\":-1e-5}", QD_EFORMAT, "rms_norm_eps -1e-05" },
+    { "{\"rms_norm_eps\":1e105}", QD_EFORMAT, "rms_norm_eps 1e+105 is not in [0, 1]" },
     { "{\"rms_norm_eps\":\"1e-5\"}", QD_EFORMAT, "'rms_norm_eps': a number is wanted" },
     { "{\"tie_word_embeddings\":1}", QD_EFORMAT, "'tie_word_embeddings': true or false is wanted" },
     { "{\"attention_bias\":\"yes\"}", QD_EFORMAT, "'attention_bias': true or false is wanted" },
@@ -110,6 +111,11 @@ static const bad_config table[] = {
       "'yarn' needs original_max_position_embeddings" },
     { "{\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e6}}}", QD_EUNSUPPORTED, "'full_attention'" },
     { "{\"rope_parameters\":{\"partial_rotary_factor\":-1e300}}", QD_EFORMAT, "is not in (0, 1]" },
+    { "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":1e-308}}", QD_EFORMAT, "pair 0 turns by" },
+    { "{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"attention_factor\":1e300}}", QD_EFORMAT,
+      "attention_factor 1e+300" },
+    { "{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"attention_factor\":-1}}", QD_EFORMAT,
+      "attention_factor -1" },
     { "{\"partial_rotary_factor\":1.5}", QD_EFORMAT, "is not in (0, 1]" },
     { "{\"partial_rotary_factor\":0.5}", QD_EFORMAT, "3 rotary dimensions of a head of 6" },
     { "{\"partial_rotary_factor\":0.01}", QD_EFORMAT, "0 rotary dimensions of a head of 6" },
@@ -166,6 +172,25 @@ static void logits_with(const char *fixture, const char *changes, float *out, si
     size_t v = qd_model_borrow_config(model)->vocabulary;
     assert_int_equal(3 * v, count);
     forward_logits(model, ids, BY_BLOCK, qd_matf_view(out, 3, v));
+    qd_model_destroy(model);
+    check_ok(qd_dir_remove(folder, &err));
+}
+
+static void a_null_quantization_config_is_none(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"quantization_config\":null,\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":15,"
+        "\"intermediate_size\":11,\"num_hidden_layers\":2,\"num_attention_heads\":3,"
+        "\"head_dim\":6,\"vocab_size\":19}";
+    qd_error err = { 0 };
+    char folder[4096];
+    qd_model *model = NULL;
+    fixture_folder("mha-biases-f32", folder, sizeof folder);
+    char *path = qd_path_join(folder, "config.json");
+    check_ok(qd_file_write(path, text, strlen(text), &err));
+    check_ok(qd_model_open(folder, &model, &err));
+    free(path);
     qd_model_destroy(model);
     check_ok(qd_dir_remove(folder, &err));
 }
@@ -425,9 +450,10 @@ static void a_packed_folder_runs_with_an_overlay(void **state)
 int main(void)
 {
     qd_blas_single_thread();
-    enum { OTHERS = 9 };
+    enum { OTHERS = 10 };
     struct CMUnitTest tests[QD_LENGTH(table) + OTHERS] = {
         cmocka_unit_test(unusual_configs_are_read),
+        cmocka_unit_test(a_null_quantization_config_is_none),
         cmocka_unit_test(both_spellings_of_rope_mean_the_same),
         cmocka_unit_test(the_flag_decides_which_head_is_used),
         cmocka_unit_test(biases_come_by_the_flags),

@@ -1,6 +1,7 @@
 /* test_forward.c: the forward pass against the float64 reference of make_fixtures.py, and against itself another way. */
 #include "forward.h"
 
+#include "base/rng.h"
 #include "linalg/gemm.h"
 
 typedef struct fixture {
@@ -150,6 +151,68 @@ static void nll_is_minus_log_softmax_of_the_logits(void **state)
     close_fixture(&f);
 }
 
+/* One block, D 4, V 4099: the head is widened in slices of 2048 rows, the last one of 3. */
+static void make_wide_vocabulary(const char *folder)
+{
+    static const char config[] = "{\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":4,\"intermediate_size\":4,"
+                                 "\"num_hidden_layers\":1,\"num_attention_heads\":2,\"vocab_size\":4099}";
+    static const char *const square[] = { "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                          "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                          "mlp.down_proj" };
+    qd_error err = { 0 };
+    static float values[4099 * 4];
+    char names[QD_LENGTH(square)][64];
+    const qd_dtype *f32 = qd_dtype_find("F32");
+    qd_tensor_out tensors[11] = { { "model.embed_tokens.weight", f32, 2, { 4099, 4 }, values },
+                                  { "model.norm.weight", f32, 1, { 4 }, values + 5 },
+                                  { "model.layers.0.input_layernorm.weight", f32, 1, { 4 }, values + 9 },
+                                  { "model.layers.0.post_attention_layernorm.weight", f32, 1, { 4 }, values + 13 } };
+    for (size_t i = 0; i < QD_LENGTH(values); i++)
+        values[i] = (float)(3 * qd_rng_uniform(1, i) - 1);
+    for (size_t i = 0; i < QD_LENGTH(square); i++) {
+        snprintf(names[i], sizeof names[i], "model.layers.0.%s.weight", square[i]);
+        tensors[4 + i] = (qd_tensor_out){ names[i], f32, 2, { 4, 4 }, values + 100 * (i + 1) };
+    }
+    char *path = qd_path_join(folder, "model.safetensors"), *config_path = qd_path_join(folder, "config.json");
+    check_ok(qd_safetensors_write(path, tensors, 11, NULL, NULL, 0, &err));
+    check_ok(qd_file_write(config_path, config, strlen(config), &err));
+    free(path);
+    free(config_path);
+}
+
+static void nll_holds_across_slices_of_the_vocabulary(void **state)
+{
+    (void)state;
+    enum { V = 4099, D = 4, T = 9 };
+    static const uint32_t ids[T] = { 7, 0, 2047, 2048, 4095, 4096, 4098, 2049, 1 };
+    qd_error err = { 0 };
+    char folder[4096];
+    qd_model *model = NULL;
+    float hidden[T * D], *logits = malloc(T * V * sizeof *logits);
+    double rows[T], sum;
+    temporary_folder(folder, sizeof folder);
+    make_wide_vocabulary(folder);
+    check_ok(qd_model_open(folder, &model, &err));
+    forward_hidden(model, NULL, ids, BY_BLOCK, (qd_matf){ 0 }, qd_matf_view(hidden, T, D));
+    check_ok(qd_model_logits(model, qd_cmatf_view(hidden, T, D), qd_matf_view(logits, T, V), &err));
+    check_ok(qd_model_nll(model, qd_cmatf_view(hidden, T, D), ids, rows, &sum, &err));
+    const qd_tensor *table = qd_model_tensor(model, "model.embed_tokens.weight");
+    for (size_t t = 0; t < T; t++) {
+        for (size_t i = 0; i < V; i++) { /* tied: the logit is a product with the embedding's row */
+            float row[D];
+            double want = 0;
+            check_ok(qd_tensor_rows_to_floats(table, i, 1, row, &err));
+            for (size_t k = 0; k < D; k++)
+                want += (double)row[k] * (double)hidden[t * D + k];
+            check_near((double)logits[t * V + i], want, 1e-5);
+        }
+        check_near(rows[t], naive_nll(logits + t * V, V, ids[t]), 1e-6);
+    }
+    free(logits);
+    qd_model_destroy(model);
+    check_ok(qd_dir_remove(folder, &err));
+}
+
 typedef struct replaced {
     const qd_model *model;
     size_t calls, at;
@@ -249,7 +312,8 @@ int main(void)
     qd_blas_single_thread();
     const struct CMUnitTest tests[] = {
         FIXTURES(MATCHES) FIXTURES(GROUPS) FIXTURES(CAUSAL) FIXTURES(NLL)
-            cmocka_unit_test(an_overlay_replaces_every_linear_once),
+            cmocka_unit_test(nll_holds_across_slices_of_the_vocabulary),
+        cmocka_unit_test(an_overlay_replaces_every_linear_once),
         cmocka_unit_test(a_weight_put_into_a_block_is_the_one_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

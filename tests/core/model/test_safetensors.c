@@ -50,6 +50,8 @@ static const hostile table[] = {
     { "cut UTF-8", "{\"\xe2\x82\":{}}", 0, -1, "JSON" },
     { "nesting of 5", "{\"a\":{\"b\":[[[1]]]}}", 0, -1, "nested deeper than 4" },
     { "nesting of 4096", NULL, 0, -1, "nested deeper than 4" },
+    { "many arrays", "{\"a\":[[],[],[]]}", 0, -1, "1 objects and 4 arrays in 16 bytes are not tensors" },
+    { "many objects", "{" LONG16("\"a\":{},") "}", 0, -1, "17 objects and 0 arrays" },
     /* Rule 3: duplicates. */
     { "a name twice", "{" T("a", "1", "0,4") "," T("a", "1", "4,8") "}", 8, -1, "duplicate" },
     { "a name twice, once escaped", "{" T("a", "1", "0,4") "," T("\\u0061", "1", "4,8") "}", 8, -1, "duplicate" },

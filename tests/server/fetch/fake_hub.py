@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """fake_hub.py: a web server and model hub over local folders, with faults on request. Standard library only.
 
-Usage: fake_hub.py --port 0 --root DIR      prints one line `listening on http://127.0.0.1:PORT`, then serves until killed.
+Usage: fake_hub.py --port 0 --root DIR [--tls PEM]      prints one line `listening on http://127.0.0.1:PORT`, then serves until killed.
 
   /files/NAME/FILE                         plain files below DIR: ETag, Last-Modified, Range, If-Range, conditional requests
   /api/models/ORG/NAME/revision/REV        the hub's protocol for folder DIR/NAME (any ORG; `old` redirects to `org`,
@@ -34,6 +34,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -51,7 +52,7 @@ class State:
         self.root = os.path.realpath(root)
         self.lock = threading.Lock()
         self.digests = {}
-        self.origin_server = self.cdn = None
+        self.origin_server = self.cdn = self.tls = None
         self.generation = 0
         self.reset()
 
@@ -84,7 +85,7 @@ class State:
     def stats(self):
         with self.lock:
             return {"body_bytes": self.body_bytes, "requests": self.requests, "tokens": self.tokens, "log": self.log,
-                    "cdn": self.cdn}
+                    "cdn": self.cdn, "tls": self.tls}
 
 
 class Fault:
@@ -446,12 +447,20 @@ def main():
     parser = argparse.ArgumentParser(description="a web server and model hub over local folders, with faults on request")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--root", required=True)
+    parser.add_argument("--tls", metavar="PEM", help="certificate and key of a third listener, for https")
     arguments = parser.parse_args()
     state = Handler.state = State(arguments.root)
     origin = Server(("127.0.0.1", arguments.port), Handler)
     cdn = Server(("127.0.0.2", 0), Handler)
     state.origin_server = origin
     state.cdn = "http://127.0.0.2:%d" % cdn.server_address[1]
+    if arguments.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(arguments.tls)
+        secure = Server(("127.0.0.1", 0), Handler)
+        secure.socket = context.wrap_socket(secure.socket, server_side=True)
+        state.tls = "https://127.0.0.1:%d" % secure.server_address[1]
+        threading.Thread(target=secure.serve_forever, daemon=True).start()
     threading.Thread(target=cdn.serve_forever, daemon=True).start()
     print("listening on http://127.0.0.1:%d" % origin.server_address[1], flush=True)
     try:

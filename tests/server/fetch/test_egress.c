@@ -51,7 +51,7 @@ static void twelve_spellings_of_closed_addresses_are_refused_without_a_packet(vo
         world_fetch(&the_world, &s, url, NULL, &o);
         check_outcome(o, QD_EDENIED);
         check_contains(o.err.text, "not public");
-        assert_true(qd_clock_seconds() - start < 2);
+        assert_true(qd_clock_seconds() - start < 10);
         assert_true(accept(listener, NULL, NULL) < 0);
     }
 }
@@ -155,6 +155,24 @@ static void urls_are_checked_without_a_network(void **state)
     qd_fetcher_destroy(fetcher);
 }
 
+static void a_certificate_that_nobody_vouches_for_is_refused(void **state)
+{
+    (void)state;
+    if (the_world.tls[0] == '\0') {
+        print_message("# SKIP: no openssl program to make a certificate with\n");
+        skip();
+    }
+    QD_AUTO(outcome_fini) outcome o = { 0 };
+    setting s;
+    setting_init(&s, &the_world);
+    world_reset(&the_world);
+    world_fetch(&the_world, &s, "{TLS}/files/tiny/", "hf_sesame", &o);
+    check_outcome(o, QD_ENETWORK);
+    check_contains(o.err.text, "certificate");
+    assert_int_equal(world_requests_with(&the_world, "tiny"), 0);
+    assert_null(strstr(o.err.text, "tries")); /* asking again gives the same */
+}
+
 static void a_token_stays_at_the_host_it_is_for(void **state)
 {
     (void)state;
@@ -191,7 +209,7 @@ static void local_sources_stay_below_their_root(void **state)
                  { "file://{MODELS}/link-inside", QD_EDENIED, "symbolic link" },
                  { "file://{MODELS}/fifo", QD_EFORMAT, "regular file" },
                  { "file://{MODELS}/not-there", QD_ENOTFOUND, "config.json" } };
-    char path[700], target[700];
+    char path[700], target[800];
     snprintf(path, sizeof path, "%s/linked", the_world.models);
     assert_int_equal(symlink("/etc", path), 0);
     snprintf(path, sizeof path, "%s/link-inside", the_world.models);
@@ -211,6 +229,15 @@ static void local_sources_stay_below_their_root(void **state)
         check_outcome(o, rows[i].code);
         check_contains(o.err.text, rows[i].part);
     }
+    QD_AUTO(outcome_fini) outcome by_link = { 0 };
+    setting linked;
+    setting_init(&linked, &the_world);
+    snprintf(path, sizeof path, "%s/linked-root", the_world.folder);
+    assert_int_equal(symlink(the_world.models, path), 0);
+    linked.roots[0] = path; /* the operator may name a root by a link; what lies below may not be one */
+    snprintf(target, sizeof target, "file://%s/tiny/", path);
+    world_fetch(&the_world, &linked, target, NULL, &by_link);
+    check_outcome(by_link, QD_OK);
     setting closed;
     setting_init(&closed, &the_world);
     closed.roots[0] = NULL;
@@ -247,6 +274,7 @@ int main(void)
         cmocka_unit_test(allow_net_opens_its_range_and_no_more),
         cmocka_unit_test(plain_http_needs_permission),
         cmocka_unit_test(urls_are_checked_without_a_network),
+        cmocka_unit_test(a_certificate_that_nobody_vouches_for_is_refused),
         cmocka_unit_test(a_token_stays_at_the_host_it_is_for),
         cmocka_unit_test(local_sources_stay_below_their_root),
         cmocka_unit_test(settings_that_are_wrong_are_named),

@@ -16,6 +16,7 @@ typedef struct example {
     long body_min, body_max;
     how by;
     const char *sha256, *token, *revision;
+    unsigned retries; /* 0: the setting's */
 } example;
 
 #define WHOLE_TINY (TINY_WEIGHTS + 300000 + 38 + 2)
@@ -33,6 +34,20 @@ static const example examples[] = {
     { "the single file wins over an index", "{ORIGIN}/files/both/", .model = "both" },
     { "a folder below a root is read without a server", "file://{MODELS}/shards", .model = "shards" },
     { "a single local file brings its siblings", "file://{MODELS}/tiny/model.safetensors", .model = "tiny" },
+
+    { "a hub page names a model", "{ORIGIN}/hub/org/tiny", .model = "tiny" },
+    { "a hub page names a revision", "{ORIGIN}/hub/org/shards/tree/v1.0", .model = "shards" },
+    { "a file of a hub model brings its siblings", "{ORIGIN}/hub/org/tiny/resolve/main/model.safetensors",
+      .model = "tiny" },
+    { "a renamed repository is followed at the hub", "hf://old/tiny", .model = "tiny" },
+    { "a token opens a plain server", "{ORIGIN}/~token:sesame@*/files/tiny/", .model = "tiny", .token = "sesame" },
+    { "a repository that is not there says so", "hf://missing/tiny", .code = QD_EDENIED, .text = "may also not exist" },
+    { "a GGUF file is refused with what would work", "{ORIGIN}/files/tiny/x.gguf", .code = QD_EUNSUPPORTED,
+      .text = ".safetensors" },
+    { "a digest for a file that the model lacks is refused", "{ORIGIN}/files/shards/", .code = QD_EINVAL,
+      .text = "model.safetensors", .sha256 = "0000000000000000000000000000000000000000000000000000000000000000" },
+    { "forty-four cuts leave the right file", "{ORIGIN}/~drop:70001/files/tiny/", .model = "tiny",
+      .body_min = WHOLE_TINY, .body_max = WHOLE_TINY, .retries = 100 },
 
     { "a 404 of config.json names it", "{ORIGIN}/files/no-config/", .code = QD_ENOTFOUND, .text = "config.json",
       .also = "404" },
@@ -81,10 +96,10 @@ static const example examples[] = {
     { "400 is not asked again", "{ORIGIN}/~status:400*1/files/tiny/", .code = QD_ENETWORK, .text = "400" },
     { "401 says gated or wrong token", "{ORIGIN}/~status:401*1/files/tiny/", .code = QD_EDENIED,
       .text = "gated or wrong token" },
-    { "a drip of two bytes a second is cut", "{ORIGIN}/~drip:2/files/tiny/", .code = QD_ETIMEOUT,
+    { "a drip of two bytes a second is cut", "{ORIGIN}/~drip:2/files/tiny/", .retries = 1, .code = QD_ETIMEOUT,
       .text = "bytes a second" },
-    { "a server that accepts and never answers is cut", "{ORIGIN}/~silent:20/files/tiny/", .code = QD_ETIMEOUT,
-      .text = "bytes a second" },
+    { "a server that accepts and never answers is cut", "{ORIGIN}/~silent:20/files/tiny/", .retries = 1,
+      .code = QD_ETIMEOUT, .text = "bytes a second" },
     { "a flood of headers is cut", "{ORIGIN}/~headers:400000/files/tiny/", .code = QD_ETOOBIG, .text = "header" },
 
     { "a redirect to another host is followed",
@@ -172,6 +187,8 @@ static void run_example(void **state)
     world_expand(w, e->url, e->by == BY_HUB ? s.hub_url : url, e->by == BY_HUB ? sizeof s.hub_url : sizeof url);
     if (e->by == BY_HUB)
         snprintf(url, sizeof url, "hf://org/%s", e->model == NULL ? "tiny" : e->model);
+    if (e->retries > 0)
+        s.policy.retries = e->retries;
     world_reset(w);
     qd_fetcher *fetcher = setting_fetcher(&s);
     json_t *sha256 = e->sha256 == NULL ? NULL : json_pack("{s:s}", "model.safetensors", e->sha256);

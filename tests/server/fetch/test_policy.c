@@ -323,6 +323,39 @@ static void model_urls_are_classified(void **state)
     }
 }
 
+static void redirects_never_leave_https_nor_the_web(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to;
+        qd_redirects redirects;
+        const char *part; /* NULL = followed */
+    } rows[] = {
+        { "https://h/a", "https://other/b", QD_REDIRECTS_ANYWHERE, NULL },
+        { "http://h/a", "https://h/b", QD_REDIRECTS_ANYWHERE, NULL },
+        { "http://h/a", "http://other/b", QD_REDIRECTS_ANYWHERE, NULL },
+        { "https://h/a", "http://h/b", QD_REDIRECTS_ANYWHERE, "plain http" },
+        { "https://h/a", "file:///etc/passwd", QD_REDIRECTS_ANYWHERE, "only https and http" },
+        { "https://h/a", "hf://org/name", QD_REDIRECTS_ANYWHERE, "only https and http" },
+        { "https://h/a", "gopher://h/", QD_REDIRECTS_ANYWHERE, "gopher" },
+        { "https://h/a", "ftp://h/", QD_REDIRECTS_ANYWHERE, "ftp" },
+        { "https://h/a", "https://user:pw@h/", QD_REDIRECTS_ANYWHERE, "user name" },
+        { "https://h/a", "https://h:443/b", QD_REDIRECTS_SAME_ORIGIN, NULL },
+        { "https://h/a", "https://h:444/b", QD_REDIRECTS_SAME_ORIGIN, "another host" },
+        { "https://h/a", "https://h.evil/b", QD_REDIRECTS_SAME_ORIGIN, "another host" },
+    };
+    for (size_t i = 0; i < QD_LENGTH(rows); i++) {
+        QD_AUTO(qd_url_fini) qd_url from = { 0 };
+        QD_AUTO(qd_url_fini) qd_url to = { 0 };
+        qd_error err;
+        check_ok(qd_url_parse(rows[i].from, &from, &err));
+        check_fails(qd_redirect_target(&from, &from, rows[i].to, rows[i].redirects, &to, &err),
+                    rows[i].part == NULL ? QD_OK : QD_EDENIED);
+        if (rows[i].part != NULL)
+            check_contains(err.text, rows[i].part);
+    }
+}
+
 static void take_line(qd_reply_head *head, const char *line)
 {
     qd_head_line(head, line, strlen(line));
@@ -465,6 +498,7 @@ int main(void)
         cmocka_unit_test(urls_are_taken_or_refused_with_the_reason),
         cmocka_unit_test(a_public_url_has_no_query),
         cmocka_unit_test(model_urls_are_classified),
+        cmocka_unit_test(redirects_never_leave_https_nor_the_web),
         cmocka_unit_test(header_lines_are_read_strictly),
         cmocka_unit_test(the_next_page_is_found_among_links),
         cmocka_unit_test(pauses_are_jittered_and_bounded),

@@ -97,10 +97,26 @@ static void make_models(const world *w)
     put_text(w, "texts", "text.txt", "It was the best of times.\n");
 }
 
+/* A self-signed certificate and its key in one file; out is "" where the openssl program is missing. */
+static void make_certificate(const world *w, char *out, size_t size)
+{
+    char command[700];
+    snprintf(out, size, "%s/tls.pem", w->folder);
+    snprintf(command, sizeof command,
+             "cd '%s' && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem"
+             " -out crt.pem -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 >openssl.log 2>&1"
+             " && cat key.pem crt.pem >tls.pem",
+             w->folder);
+    if (system(command) != 0)
+        out[0] = '\0';
+}
+
 static void start_hub(world *w)
 {
     char script[600], line[128] = "";
+    char pem[300];
     int ends[2];
+    make_certificate(w, pem, sizeof pem);
     SOURCE_PATH(script, "tests/server/fetch/fake_hub.py");
     assert_int_equal(pipe(ends), 0);
     w->hub = fork();
@@ -110,7 +126,8 @@ static void start_hub(world *w)
         dup2(ends[1], STDOUT_FILENO);
         close(ends[0]);
         close(ends[1]);
-        execlp("python3", "python3", script, "--port", "0", "--root", w->models, (char *)NULL);
+        execlp("python3", "python3", script, "--port", "0", "--root", w->models, pem[0] == '\0' ? NULL : "--tls", pem,
+               (char *)NULL);
         _exit(127);
     }
     close(ends[1]);
@@ -124,6 +141,8 @@ static void start_hub(world *w)
     snprintf(w->origin, sizeof w->origin, "http://127.0.0.1:%d", w->port);
     json_t *stats = world_stats(w);
     snprintf(w->cdn, sizeof w->cdn, "%s", json_string_value(json_object_get(stats, "cdn")));
+    const char *tls = json_string_value(json_object_get(stats, "tls"));
+    snprintf(w->tls, sizeof w->tls, "%s", tls == NULL ? "" : tls);
     json_decref(stats);
 }
 
@@ -230,7 +249,11 @@ void world_expand(const world *w, const char *pattern, char *out, size_t size)
     snprintf(twice, sizeof twice, "http%%253A%%252F%%252F127.0.0.2%%253A%s", strrchr(w->cdn, ':') + 1);
     const struct {
         const char *mark, *text;
-    } marks[] = { { "{CDN2}", twice }, { "{ORIGIN}", w->origin }, { "{CDN}", w->cdn }, { "{MODELS}", w->models } };
+    } marks[] = { { "{TLS}", w->tls },
+                  { "{CDN2}", twice },
+                  { "{ORIGIN}", w->origin },
+                  { "{CDN}", w->cdn },
+                  { "{MODELS}", w->models } };
     qd_str text = { 0 };
     for (const char *at = pattern; *at != '\0';) {
         size_t length = 1;

@@ -13,6 +13,7 @@
 typedef struct world {
     char folder[256], models[300]; /* models: what the hub serves */
     char origin[64], cdn[64];      /* http://127.0.0.1:PORT */
+    char tls[64]; /* https://..., by a certificate that nobody trusts; "" where openssl is not at hand to make one */
     int port;
     pid_t hub;
 } world;
@@ -39,7 +40,7 @@ typedef struct setting {
 void setting_init(setting *s, const world *w);
 qd_fetcher *setting_fetcher(const setting *s);
 
-/* Replaces {ORIGIN}, {CDN}, {CDN2} (percent-encoded twice), {MODELS} in a pattern. */
+/* Replaces {ORIGIN}, {TLS}, {CDN}, {CDN2} (percent-encoded twice), {MODELS} in a pattern. */
 void world_expand(const world *w, const char *pattern, char *out, size_t size);
 /* One fetch of such a pattern through its own fetcher. */
 typedef struct outcome {

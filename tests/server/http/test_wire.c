@@ -2,9 +2,9 @@
  * event streams, deadlines, the stop. */
 #include "check.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "http/server.h"
+#include "wire.h"
 
 enum { STREAM_LIMIT = 4, JOB_ID = 27 };
 
@@ -25,38 +26,11 @@ static struct {
     qd_http *http;
 } world;
 
-/* ---- a client of bytes ---- */
+/* ---- a client ---- */
 
 static int dial(void)
 {
-    struct sockaddr_in where = { .sin_family = AF_INET, .sin_port = htons(qd_http_port(world.http)) };
-    const struct timeval patience = { .tv_sec = 20 };
-    where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    assert_int_equal(connect(fd, (struct sockaddr *)&where, sizeof where), 0);
-    return fd;
-}
-
-static void say(int fd, const void *bytes, size_t length)
-{
-    /* A server that refuses early may have closed already. */
-    for (size_t sent = 0; sent < length;) {
-        ssize_t n = send(fd, (const char *)bytes + sent, length - sent, MSG_NOSIGNAL);
-        if (n <= 0)
-            return;
-        sent += (size_t)n;
-    }
-}
-
-/* Reads until `mark` has come, or to the end when mark is NULL or never comes. */
-static void hear(int fd, const char *mark, qd_str *out)
-{
-    char chunk[4096];
-    ssize_t n;
-    while ((mark == NULL || strstr(qd_str_borrow(out), mark) == NULL) && (n = recv(fd, chunk, sizeof chunk, 0)) > 0)
-        qd_str_add_bytes(out, chunk, (size_t)n);
+    return wire_dial(qd_http_port(world.http));
 }
 
 static void talk(const void *bytes, size_t length, qd_str *out)
@@ -65,24 +39,6 @@ static void talk(const void *bytes, size_t length, qd_str *out)
     say(fd, bytes, length);
     hear(fd, NULL, out);
     close(fd);
-}
-
-static unsigned status_of(const qd_str *reply)
-{
-    unsigned status = 0;
-    if (sscanf(qd_str_borrow(reply), "HTTP/1.1 %u", &status) != 1)
-        return 0;
-    return status;
-}
-
-static size_t count(const char *text, const char *part)
-{
-    size_t found = 0;
-    while ((text = strstr(text, part)) != NULL) {
-        found++;
-        text += strlen(part);
-    }
-    return found;
 }
 
 /* "METHOD /path", extra header lines, a body; the reply to its end. */
@@ -487,6 +443,47 @@ static void streams_beyond_the_limit_are_told_to_wait_and_a_dead_peer_frees_its_
     cancel(id);
 }
 
+/* ---- many at once ---- */
+
+enum { CLIENTS = 8, ROUNDS = 12 };
+
+/* Its own requests, its own counts; cmocka's assertions belong to the main thread. */
+static void *be_a_client(void *ctx)
+{
+    static const char *const lines[] = { "GET /jobs?limit=5", "GET /metrics", "GET /readyz",
+                                         "GET /catalog",      "BREW /jobs",   "POST /jobs" };
+    static const unsigned want[] = { 200, 200, 200, 200, 405, 422 };
+    size_t *wrong = ctx;
+    for (size_t i = 0; i < ROUNDS * QD_LENGTH(lines); i++) {
+        size_t which = i % QD_LENGTH(lines);
+        QD_AUTO(qd_str_fini) qd_str reply = { 0 };
+        ask(lines[which], "", which == 5 ? "{\"bits\":4}" : NULL, &reply);
+        *wrong += status_of(&reply) != want[which];
+    }
+    return NULL;
+}
+
+static void clients_at_once_each_get_their_own_answers(void **state)
+{
+    (void)state;
+    char id[JOB_ID];
+    pthread_t threads[CLIENTS];
+    size_t wrong[CLIENTS] = { 0 };
+    QD_AUTO(qd_str_fini) qd_str heard = { 0 };
+    submit(id);
+    int fd = open_stream(id, "", &heard, "retry:");
+    for (size_t i = 0; i < CLIENTS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, be_a_client, &wrong[i]), 0);
+    for (size_t i = 0; i < CLIENTS; i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < CLIENTS; i++)
+        assert_int_equal(wrong[i], 0);
+    cancel(id);
+    hear(fd, NULL, &heard);
+    check_contains(qd_str_borrow(&heard), "event: end");
+    close(fd);
+}
+
 /* ---- deadlines ---- */
 
 static void seconds_until_cut(const char *dribble, const char *opening, double *out_seconds)
@@ -557,6 +554,7 @@ int main(void)
         cmocka_unit_test(a_stream_beats_while_nothing_happens_and_ends_with_the_job),
         cmocka_unit_test(a_stream_resumes_after_the_last_id_seen),
         cmocka_unit_test(streams_beyond_the_limit_are_told_to_wait_and_a_dead_peer_frees_its_place),
+        cmocka_unit_test(clients_at_once_each_get_their_own_answers),
         cmocka_unit_test(slow_headers_and_slow_bodies_are_cut),
         cmocka_unit_test(a_stop_ends_streams_cleanly_and_at_once),
     };

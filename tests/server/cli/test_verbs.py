@@ -1,0 +1,147 @@
+"""The verbs of the command line, as a person runs them: run, verify, eval, inspect, tokenize, logits; help; exit statuses; the progress bar."""
+import array
+import math
+import os
+import pty
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "http"))
+from harness import *  # noqa: E402,F403
+
+FOLDER = temporary_folder()
+REFERENCE = json.load(open(os.path.join(MODEL, "reference.json")))
+TEXTS = ["--calibration-text", CALIBRATION, "--evaluation-text", HELD_OUT]
+STATE = {}
+
+
+def quantd(*words, want=0, stdin=b"", cwd=FOLDER):
+    done = subprocess.run([QUANTD] + list(words), input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd)
+    assert done.returncode == want, "quantd %s: exit %d: %s" % (" ".join(words), done.returncode, done.stderr.decode()[-1000:])
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def write_job(name="job.json", **fields):
+    path = os.path.join(FOLDER, name)
+    json.dump(quick_job("file://" + os.path.abspath(MODEL), **fields), open(path, "w"))
+    return path
+
+
+def every_verb_has_help_and_wrong_words_are_named():
+    out, _ = quantd("--help")
+    verbs = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and not line.startswith("   ")]
+    equal(verbs, ["serve", "run", "verify", "eval", "inspect", "tokenize", "logits"])
+    for verb in verbs:
+        assert "usage: quantd " + verb in quantd(verb, "--help")[0], verb
+    assert "nonsense" in quantd("nonsense", want=2)[1]
+    assert "--nonsense" in quantd("run", "--nonsense", want=2)[1]
+    assert "nonsense" in quantd("serve", "--nonsense", want=2)[1]
+    assert "loopback" in quantd("serve", "--listen", "0.0.0.0:0", want=2)[1]
+    assert "--out" in quantd("run", write_job(), want=2)[1]
+
+
+def run_makes_an_artifact_and_prints_its_result():
+    out, _ = quantd("run", write_job(), "--out", "art", *TEXTS)
+    STATE["result"] = json.loads(out)
+    equal(STATE["result"]["layers"], 42)
+    assert os.path.exists(os.path.join(FOLDER, "art", "manifest.json"))
+    assert not os.path.exists(os.path.join(FOLDER, "art.work")), "the checkpoints are no longer needed"
+
+
+def eval_of_the_artifact_gives_the_result_of_the_run():
+    settings = ["--text", HELD_OUT, "--length", "128", "--windows", "8"]
+    for what, folder in (("quantized", "art"), ("source", MODEL)):
+        found = json.loads(quantd("eval", os.path.abspath(folder) if folder == MODEL else folder, *settings)[0])
+        assert math.isclose(found["perplexity"], STATE["result"]["perplexity"][what], rel_tol=1e-6), (what, found)
+
+
+def verify_accepts_the_artifact_and_names_what_was_damaged():
+    report = json.loads(quantd("verify", "art", "--against", os.path.abspath(MODEL))[0])
+    equal((report["ok"], report["findings"]), (True, []))
+    shutil.copytree(os.path.join(FOLDER, "art"), os.path.join(FOLDER, "bad"))
+    path = os.path.join(FOLDER, "bad", "model.safetensors")
+    data = bytearray(open(path, "rb").read())
+    data[-100] ^= 1
+    open(path, "wb").write(data)
+    report = json.loads(quantd("verify", "bad", want=1)[0])
+    equal(report["ok"], False)
+    assert "model.safetensors" in json.dumps(report["findings"]), report
+
+
+def inspect_lists_tensors():
+    out, _ = quantd("inspect", "art")
+    assert "model.layers.0.self_attn.q_proj.weight_packed [128, 16]" in out, out[:500]
+    assert "model.embed_tokens.weight [2048, 128]" in quantd("inspect", os.path.join(os.path.abspath(MODEL), "model.safetensors"))[0]
+
+
+def tokenize_gives_the_reference_ids():
+    line = json.dumps({"text": REFERENCE["probe_text"]}).encode() + b"\n"
+    out, _ = quantd("tokenize", os.path.abspath(MODEL), "--special", stdin=line * 2)
+    equal([json.loads(each)["ids"] for each in out.splitlines()], [REFERENCE["probe_ids"]] * 2)
+    assert "line 2" in quantd("tokenize", os.path.abspath(MODEL), stdin=line + b"{}\n", want=1)[1]
+
+
+def logits_give_the_reference_log_probability():
+    ids = REFERENCE["probe_ids"]
+    path = os.path.join(FOLDER, "ids.safetensors")
+    write_safetensors(path, {"input_ids": ("I64", [1, len(ids)], array.array("q", ids).tobytes())})
+    quantd("logits", os.path.abspath(MODEL), "--ids", path, "--out", "logits.safetensors")
+    dtype, shape, data = read_safetensors(open(os.path.join(FOLDER, "logits.safetensors"), "rb").read())["logits"]
+    equal((dtype, shape), ("F32", [1, len(ids), 2048]))
+    values = array.array("f", data)
+    total = 0.0
+    for t in range(len(ids) - 1):
+        row = values[t * 2048:(t + 1) * 2048]
+        top = max(row)
+        total += row[ids[t + 1]] - top - math.log(sum(math.exp(x - top) for x in row))
+    assert math.isclose(total, -135.490889, rel_tol=1e-6), total
+    assert math.isclose(total, REFERENCE["probe_logprob_sum"], rel_tol=1e-4), total
+
+
+def a_stopped_run_goes_on_and_ends_with_the_same_bytes():
+    job = write_job("long.json", calibration={"samples": 96, "length": 256})
+    quantd("run", job, "--out", "whole", *TEXTS)
+    process = subprocess.Popen([QUANTD, "run", job, "--out", "parts"] + TEXTS, cwd=FOLDER, stderr=subprocess.PIPE)
+    for line in process.stderr:
+        if line.startswith(b"layer 9 "):
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    equal(process.returncode, 3, "exit status of a cancelled run")
+    assert not os.path.exists(os.path.join(FOLDER, "parts", "manifest.json")), "nothing half-published"
+    _, log = quantd("run", job, "--out", "parts", *TEXTS)
+    assert "from its checkpoint" in log, log
+    for name in sorted(os.listdir(os.path.join(FOLDER, "whole"))):
+        equal(hashlib.sha256(open(os.path.join(FOLDER, "parts", name), "rb").read()).hexdigest(),
+              hashlib.sha256(open(os.path.join(FOLDER, "whole", name), "rb").read()).hexdigest(), name)
+
+
+def a_terminal_shows_a_bar_with_the_time_left():
+    master, slave = pty.openpty()
+    process = subprocess.Popen([QUANTD, "run", write_job(), "--out", "bar"] + TEXTS, cwd=FOLDER, stdout=subprocess.DEVNULL, stderr=slave)
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        seen += data
+    os.close(master)
+    equal(process.wait(), 0)
+    assert re.search(rb"quantizing +\[#+ *\] \d+ of 42 layers", seen), seen[-2000:]
+    assert b" s left" in seen, seen[-2000:]
+
+
+def a_job_that_cannot_be_read_names_the_fields():
+    _, log = quantd("run", write_job("bad.json", bits=17), "--out", "none", *TEXTS, want=2)
+    assert "/bits" in log and "17" in log, log
+    assert not os.path.exists(os.path.join(FOLDER, "none"))
+
+
+run_claims([every_verb_has_help_and_wrong_words_are_named, run_makes_an_artifact_and_prints_its_result,
+            eval_of_the_artifact_gives_the_result_of_the_run, verify_accepts_the_artifact_and_names_what_was_damaged,
+            inspect_lists_tensors, tokenize_gives_the_reference_ids, logits_give_the_reference_log_probability,
+            a_stopped_run_goes_on_and_ends_with_the_same_bytes, a_terminal_shows_a_bar_with_the_time_left,
+            a_job_that_cannot_be_read_names_the_fields])

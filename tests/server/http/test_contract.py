@@ -1,0 +1,215 @@
+"""The contract drives the server: every operation of /openapi.json is called; each status must be declared and each body must fit its schema."""
+import json
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.join(os.environ.get("QUANTD_SOURCE", "."), "tests", "http"))
+from harness import *  # noqa: E402,F403
+
+ROOT = temporary_folder()
+copy_model(ROOT, "novella-1m")
+SERVER = Server("--file-root", ROOT)
+DOCUMENT = SERVER.json("GET", "/openapi.json")
+JOB_SCHEMA = SERVER.json("GET", "/schema/job.json")
+URL = "file://" + os.path.join(ROOT, "novella-1m")
+NOBODY = "0" * 26
+SEEN = {}
+
+TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
+
+
+def type_fits(value, name):
+    if name == "integer":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if name == "number":
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, TYPES[name])
+
+
+def resolve(node):
+    while "$ref" in node:
+        assert node["$ref"].startswith("#/") or node["$ref"] == "schema/job.json", node
+        if node["$ref"] == "schema/job.json":
+            return JOB_SCHEMA
+        found = DOCUMENT
+        for part in node["$ref"][2:].split("/"):
+            found = found[part]
+        node = found
+    return node
+
+
+def first_misfit(value, schema, where):
+    """The keywords that the two schemas use; an unknown keyword would be a claim that nobody checks."""
+    schema = resolve(schema)
+    known = {"type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "properties",
+             "required", "additionalProperties", "items", "anyOf", "oneOf", "description", "default", "format", "title", "$schema", "writeOnly", "x-unit"}
+    assert set(schema) <= known, set(schema) - known
+    if "type" in schema and not any(type_fits(value, t) for t in ([schema["type"]] if isinstance(schema["type"], str) else schema["type"])):
+        return "%s: %r is no %s" % (where, value, schema["type"])
+    if "enum" in schema and value not in schema["enum"]:
+        return "%s: %r is not in %s" % (where, value, schema["enum"])
+    if "const" in schema and value != schema["const"]:
+        return "%s: %r is not %r" % (where, value, schema["const"])
+    if "anyOf" in schema and all(first_misfit(value, option, where) for option in schema["anyOf"]):
+        return first_misfit(value, schema["anyOf"][0], where)
+    if "oneOf" in schema and sum(not first_misfit(value, option, where) for option in schema["oneOf"]) != 1:
+        return "%s: %r does not fit exactly one of the options" % (where, value)
+    if isinstance(value, str) and "pattern" in schema and not re.search(schema["pattern"], value):
+        return "%s: %r does not match %s" % (where, value, schema["pattern"])
+    if type_fits(value, "number") and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        return "%s: %r is out of range" % (where, value)
+    if isinstance(value, dict):
+        for name in schema.get("required", []):
+            if name not in value:
+                return "%s: no member %r" % (where, name)
+        for name, member in value.items():
+            if name in schema.get("properties", {}):
+                child = schema["properties"][name]
+            else:
+                child = schema.get("additionalProperties", {})
+                if child is False:
+                    return "%s: member %r is not declared" % (where, name)
+            found = first_misfit(member, child, where + "/" + name)
+            if found:
+                return found
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            found = first_misfit(item, schema.get("items", {}), "%s/%d" % (where, number))
+            if found:
+                return found
+    return None
+
+
+def call(method, template, want, body=None, headers=None, query="", **parts):
+    """Calls and checks against the operation; returns the parsed (or raw) body."""
+    path = template
+    for name, value in parts.items():
+        path = path.replace("{%s}" % name, value)
+    status, got, data = SERVER.request(method, path + query, body, headers)
+    what = "%s %s%s" % (method, path, query)
+    equal(status, want, what)
+    operation = DOCUMENT["paths"][template]["get" if method == "HEAD" else method.lower()]
+    assert str(status) in operation["responses"], "%s: status %d is not declared" % (what, status)
+    response = resolve(operation["responses"][str(status)])
+    for name in response.get("headers", {}):
+        assert name.lower() in got, "%s: no header %s" % (what, name)
+    assert re.fullmatch("[0-9a-f]{24}", got["x-request-id"]), what
+    SEEN.setdefault((method, template), set()).add(status)
+    content = response.get("content", {})
+    if not content:
+        equal(data, b"", what)
+        return None
+    kind = got["content-type"].split(";")[0]
+    assert kind in content, "%s: %s is not declared" % (what, kind)
+    if "json" not in kind or method == "HEAD":
+        return data
+    value = json.loads(data)
+    misfit = first_misfit(value, content[kind].get("schema", {}), "")
+    assert misfit is None, "%s: %s" % (what, misfit)
+    if kind == "application/problem+json":
+        equal(value["status"], status, what)
+        equal(value["request_id"], got["x-request-id"], what)
+    return value
+
+
+def a_job_and_everything_it_leaves_fit_their_schemas():
+    request = quick_job(URL, tags={"team": "a"})
+    assert first_misfit(request, JOB_SCHEMA, "") is None
+    job = call("POST", "/jobs", 202, request)["id"]
+    call("GET", "/jobs/{id}/artifacts", 404, id=job)
+    SERVER.wait(job)
+    record = call("GET", "/jobs/{id}", 200, id=job)
+    equal(record["state"], "succeeded", record["problem"])
+    call("GET", "/jobs/{id}", 304, id=job, headers={"If-None-Match": "*"})
+    call("GET", "/jobs", 200, query="?limit=1&state=succeeded&tag=team:a")
+    equal(len(call("GET", "/jobs/{id}/layers", 200, id=job)["data"]), 42)
+    events = call("GET", "/jobs/{id}/events", 200, id=job, headers={"Accept": "application/json"})
+    page = call("GET", "/jobs/{id}/events", 200, id=job, query="?after=%d&limit=2" % events["data"][0]["id"])
+    equal(page["data"], events["data"][1:3])
+    stream = call("GET", "/jobs/{id}/events", 200, id=job, headers={"Accept": "text/event-stream"}).decode()
+    data = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: ")]
+    equal(data[:-1], events["data"], "the stream carries the events of the list")
+    equal(data[-1], {"state": "succeeded"})
+    equal(len(call("GET", "/jobs/{id}/certificate", 200, id=job)["layers"]), 42)
+    whole = call("GET", "/jobs/{id}/log", 200, id=job)
+    equal(call("GET", "/jobs/{id}/log", 206, id=job, headers={"Range": "bytes=3-7"}), whole[3:8])
+    call("GET", "/jobs/{id}/log", 416, id=job, headers={"Range": "bytes=%d-" % (len(whole) + 1000000)})
+    for entry in call("GET", "/jobs/{id}/artifacts", 200, id=job)["files"]:
+        equal(len(call("GET", "/jobs/{id}/artifacts/{path}", 200, id=job, path=entry["path"])), entry["size"])
+        call("HEAD", "/jobs/{id}/artifacts/{path}", 200, id=job, path=entry["path"])
+    call("GET", "/jobs/{id}/artifacts/{path}", 206, id=job, path="config.json", headers={"Range": "bytes=0-9"})
+    call("GET", "/jobs/{id}/artifacts/{path}", 304, id=job, path="config.json", headers={"If-None-Match": "*"})
+    call("GET", "/jobs/{id}/artifacts/{path}", 416, id=job, path="config.json", headers={"Range": "bytes=99999999-"})
+    call("GET", "/jobs/{id}/artifacts/{path}", 404, id=job, path="nothing")
+    for link in record["links"].values():
+        assert SERVER.request("GET", link)[0] == 200, link
+    call("POST", "/jobs/{id}/cancel", 409, id=job)
+    call("POST", "/jobs/{id}/retry", 409, id=job)
+    call("DELETE", "/jobs/{id}", 204, id=job)
+    call("DELETE", "/jobs/{id}", 404, id=job)
+
+
+def a_cancelled_job_can_be_retried_with_other_regularization_only():
+    job = call("POST", "/jobs", 202, quick_job(URL, calibration={"samples": 256, "length": 512}))["id"]
+    call("DELETE", "/jobs/{id}", 409, id=job)
+    call("POST", "/jobs/{id}/cancel", 202, id=job)
+    SERVER.wait(job)
+    call("POST", "/jobs/{id}/retry", 400, "{", id=job)
+    call("POST", "/jobs/{id}/retry", 422, {"bits": 3}, id=job)
+    call("POST", "/jobs/{id}/retry", 202, {"regularization": {"mean_diagonal": 0.02}}, id=job)
+    call("POST", "/jobs/{id}/cancel", 202, id=job)
+    SERVER.wait(job)
+
+
+def what_a_job_request_may_not_be_is_said_in_a_problem_document():
+    call("POST", "/jobs", 400, "[1]")
+    call("POST", "/jobs", 400, query="?dry_run=true", body=quick_job(URL))
+    call("POST", "/jobs", 413, headers={"Content-Length": "1100000"})
+    call("POST", "/jobs", 422, quick_job(URL, bits=17))
+    call("POST", "/jobs", 422, quick_job("ftp://example.org/"))
+    call("POST", "/jobs", 403, quick_job(URL), headers={"Origin": "http://elsewhere.example"})
+    call("POST", "/jobs", 415, quick_job(URL), headers={"Origin": SERVER.url, "Content-Type": "text/plain"})
+    call("POST", "/jobs", 501, quick_job(URL), headers={"Idempotency-Key": "k"})
+    for query in ("?limit=0", "?limit=201", "?limit=x", "?state=done", "?tag=:v", "?cursor=1", "?page=2"):
+        call("GET", "/jobs", 400, query=query)
+
+
+def a_job_that_is_not_there_is_404_everywhere():
+    for template, item in DOCUMENT["paths"].items():
+        for method in item:
+            if "{id}" in template and method != "parameters":
+                call(method.upper(), template, 404, id=NOBODY, path="config.json")
+                call(method.upper(), template, 404, id="short", path="config.json")
+
+
+def the_service_speaks_about_itself():
+    for template in ("/catalog", "/openapi.json", "/schema/job.json", "/", "/app.js", "/style.css", "/icon.svg"):
+        call("GET", template, 200)
+        call("GET", template, 304, headers={"If-None-Match": "*"})
+        call("GET", template, 400, query="?x=1")
+    for template in ("/livez", "/readyz", "/metrics"):
+        call("GET", template, 200)
+    text = call("GET", "/metrics", 200).decode()
+    line = re.compile(r'^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [-+0-9.eInfa]+)$')
+    for found in text.splitlines():
+        assert line.match(found), found
+    for name in re.findall(r"^# TYPE (\S+)", text, re.M):
+        equal(text.count("# TYPE %s " % name), 1, name)
+        assert name.startswith("quantd_"), name
+
+
+def every_operation_was_called():
+    for template, item in DOCUMENT["paths"].items():
+        for method in item:
+            if method != "parameters":
+                assert any(200 <= s < 300 for s in SEEN.get((method.upper(), template), ())), (method, template)
+
+
+def the_server_stops_cleanly():
+    equal(SERVER.stop(), 0)
+
+
+run_claims([a_job_and_everything_it_leaves_fit_their_schemas, a_cancelled_job_can_be_retried_with_other_regularization_only,
+            what_a_job_request_may_not_be_is_said_in_a_problem_document, a_job_that_is_not_there_is_404_everywhere,
+            the_service_speaks_about_itself, every_operation_was_called, the_server_stops_cleanly])
