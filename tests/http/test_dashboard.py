@@ -1,0 +1,157 @@
+"""The dashboard in a real browser: it lists jobs, follows one live, submits one from its form; nothing is logged as an error."""
+import base64
+import os
+import select
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import *  # noqa: E402,F403
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1280,1000", "--remote-debugging-pipe"]
+
+
+class Browser:
+    """Chromium driven over its debugging pipe: JSON messages that end with NUL, in on descriptor 3, out on 4."""
+
+    def __init__(self):
+        to_read, self.to = os.pipe()
+        self.back, back_write = os.pipe()
+        # The shell moves the pipes' ends to the descriptors that the browser looks at.
+        self.process = subprocess.Popen(
+            ["sh", "-c", 'exec 3<&%d 4>&%d; exec "$@"' % (to_read, back_write), "sh", CHROMIUM] + FLAGS +
+            ["--user-data-dir=" + temporary_folder(), "about:blank"],
+            pass_fds=[to_read, back_write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        atexit.register(self.stop)
+        os.close(to_read)
+        os.close(back_write)
+        self.number, self.buffer, self.complaints = 0, b"", []
+        self.session = None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(domain + ".enable")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+    def read(self, seconds):
+        end = time.monotonic() + seconds
+        while b"\0" not in self.buffer:
+            ready, _, _ = select.select([self.back], [], [], max(0, end - time.monotonic()))
+            assert ready, "the browser does not answer"
+            data = os.read(self.back, 1 << 16)
+            assert data, "the browser has ended"
+            self.buffer += data
+        message, self.buffer = self.buffer.split(b"\0", 1)
+        return json.loads(message)
+
+    def call(self, method, **parameters):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": parameters}
+        if self.session is not None:
+            message["sessionId"] = self.session
+        os.write(self.to, json.dumps(message).encode() + b"\0")
+        while True:
+            reply = self.read(60 * SLOW)
+            if reply.get("id") == self.number:
+                assert "error" not in reply, reply
+                return reply["result"]
+            self.hear(reply)
+
+    def hear(self, event):
+        parameters = event.get("params", {})
+        if event.get("method") == "Runtime.exceptionThrown":
+            self.complaints.append(parameters["exceptionDetails"])
+        if event.get("method") == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+            self.complaints.append(parameters["entry"])
+        if event.get("method") == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "assert"):
+            self.complaints.append(parameters["args"])
+
+    def value(self, script):
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def wait(self, script, seconds=60):
+        end = time.monotonic() + seconds * SLOW
+        while time.monotonic() < end:
+            found = self.value(script)
+            if found:
+                return found
+            time.sleep(0.1)
+        raise AssertionError("never true: %s; the page says: %s" % (script, self.value("document.body.innerText")[:1500]))
+
+    def open(self, url):
+        self.call("Page.navigate", url=url)
+        self.wait("document.readyState == 'complete' && location.href == %s" % json.dumps(url))
+
+    def screenshot(self, path):
+        with open(path, "wb") as out:
+            out.write(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+
+
+STATE = {}
+
+
+def the_page_lists_jobs_and_follows_one_to_its_result():
+    if CHROMIUM is None:
+        raise Skip("chromium is not installed")
+    root = temporary_folder()
+    copy_model(root, "novella-1m")
+    STATE["server"] = server = Server("--file-root", root)
+    STATE["model"] = "file://" + os.path.join(root, "novella-1m")
+    STATE["browser"] = browser = Browser()
+    job = server.submit(quick_job(STATE["model"], name="seen <b>live</b>", calibration={"samples": 64, "length": 256}))
+    browser.open(server.url + "/")
+    browser.wait("document.getElementById('jobs').innerText.includes('seen <b>live</b>')")
+    equal(browser.value("document.querySelectorAll('#jobs b').length"), 0, "names are text, never markup")
+    browser.value("document.querySelector('#jobs a').click()")
+    browser.wait("!document.getElementById('job').hidden")
+    browser.wait("document.getElementById('layers').rows.length > 0", 120)
+    browser.wait("document.getElementById('job-state').innerText == 'succeeded'", 240)
+    browser.wait("document.getElementById('layers').rows.length == 42")
+    result = server.json("GET", "/jobs/" + job)["result"]
+    shown = browser.value("document.getElementById('job-result').innerText")
+    assert "%.2f" % result["perplexity"]["quantized"] in shown, shown
+    browser.wait("document.getElementById('job-files').innerText.includes('model.safetensors')")
+    if os.environ.get("QUANTD_TEST_SCREENSHOT"):
+        browser.screenshot(os.environ["QUANTD_TEST_SCREENSHOT"])
+
+
+def the_form_submits_a_job():
+    if CHROMIUM is None:
+        raise Skip("chromium is not installed")
+    server, browser = STATE["server"], STATE["browser"]
+    before = len(server.json("GET", "/jobs")["data"])
+    browser.open(server.url + "/")
+    browser.wait("document.getElementById('field-model-url') !== null")
+    browser.value("document.getElementById('new').open = true")
+    assert browser.value("""(() => {
+        const input = document.getElementById('field-model-url');
+        input.value = %s;
+        input.dispatchEvent(new Event('input', {bubbles: true}));
+        document.querySelector('#form button[type=submit]').click();
+        return true;
+    })()""" % json.dumps(STATE["model"]))
+    end = time.monotonic() + 30 * SLOW
+    while len(server.json("GET", "/jobs")["data"]) == before:
+        assert time.monotonic() < end, browser.value("document.getElementById('form').innerText")[:2000]
+        time.sleep(0.1)
+    job = server.json("GET", "/jobs")["data"][0]
+    equal(job["request"]["model"] if isinstance(job["request"]["model"], str) else job["request"]["model"]["url"], STATE["model"])
+    server.request("POST", "/jobs/%s/cancel" % job["id"])
+    server.wait(job["id"])
+
+
+def the_browser_has_nothing_to_complain_about():
+    if CHROMIUM is None:
+        raise Skip("chromium is not installed")
+    equal(STATE["browser"].complaints, [])
+    STATE["browser"].stop()
+    equal(STATE["server"].stop(), 0)
+
+
+run_claims([the_page_lists_jobs_and_follows_one_to_its_result, the_form_submits_a_job, the_browser_has_nothing_to_complain_about])
