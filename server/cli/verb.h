@@ -19,6 +19,8 @@ enum {
     QD_EXIT_CANCELLED = 3, /* SIGTERM or SIGINT */
 };
 
+extern const char qd_verb_exit_statuses[]; /* the same in words */
+
 typedef struct qd_verb_option {
     const char *name;     /* "--windows" without the dashes */
     const char *argument; /* "N"; NULL = a switch */

@@ -175,6 +175,7 @@ static int run_raw(int argc, char **argv)
     if (wants_help(argc, argv)) {
         printf("usage: quantd serve [OPTION]...\n\n%s\n\n", qd_verb_serve.summary);
         qd_config_print_help(stdout);
+        printf("\nExit status: %s\n", qd_verb_exit_statuses);
         return QD_EXIT_OK;
     }
     qd_code code = qd_config_read(argc, argv, (const char *const *)environ, &config, &err);

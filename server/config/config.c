@@ -343,6 +343,11 @@ int qd_config_option_at(size_t index, qd_option_help *out)
     return 1;
 }
 
+const char qd_config_sources[] =
+    "Every option is also a key of the configuration file and, upper-cased with _ for -, an environment variable:\n"
+    "--allow-net is allow-net and QUANTD_ALLOW_NET (values separated by commas). QUANTD_CONFIG names the file.\n"
+    "A flag wins over the environment, the environment over the file; repeatable options add up.";
+
 void qd_config_print_help(FILE *out)
 {
     qd_option_help o;
@@ -354,7 +359,5 @@ void qd_config_print_help(FILE *out)
         fprintf(out, "  --%-28s %s%s%s%s\n", left, o.help, o.fallback == NULL ? "" : " [",
                 o.fallback == NULL ? "" : o.fallback, o.fallback == NULL ? "" : "]");
     }
-    fprintf(out, "\nEvery option is also a key of the configuration file and, upper-cased with _ for -, an environment "
-                 "variable:\n"
-                 "--allow-net is allow-net and QUANTD_ALLOW_NET (values separated by commas).\n");
+    fprintf(out, "\n%s\n", qd_config_sources);
 }

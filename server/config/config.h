@@ -43,6 +43,8 @@ typedef struct qd_option_help {
     const char *name, *argument, *fallback, *help;
 } qd_option_help;
 int qd_config_option_at(size_t index, qd_option_help *out);
+/* What the table does not say: where values come from. */
+extern const char qd_config_sources[];
 /* The options as --help shows them. */
 void qd_config_print_help(FILE *out);
 

@@ -187,7 +187,7 @@ static const struct {
     { "model/revision", "\"\"", "/model/revision", "empty" },
     { "model/token", "5", "/model/token", "model.token: a string is wanted" },
     { "model/sha256", "{\"m\": \"12\"}", "/model/sha256/m", "'12' is not 64 hexadecimal digits" },
-    { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq, gptq" },
+    { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq" },
     { "algorithm", "1", "/algorithm", "a string is wanted, found an integer" },
     { "rounding", "\"stochastic\"", "/rounding", "rounding: 'stochastic' is not in nearest" },
     { "seed", "-1", "/seed", "seed: -1 is not in 0..9007199254740991" },

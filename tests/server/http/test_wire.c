@@ -434,7 +434,8 @@ static void streams_beyond_the_limit_are_told_to_wait_and_a_dead_peer_frees_its_
     for (size_t i = 0; i < STREAM_LIMIT; i++)
         close(fds[i]);
     unsigned status = 0;
-    for (double end = qd_clock_seconds() + 15; status != 200 && qd_clock_seconds() < end; usleep(50000)) {
+    for (double end = qd_clock_seconds() + 15 * check_patience(); status != 200 && qd_clock_seconds() < end;
+         usleep(50000)) {
         QD_AUTO(qd_str_fini) qd_str heard = { 0 };
         close(open_stream(id, "", &heard, "\r\n\r\n"));
         status = status_of(&heard);
@@ -510,8 +511,8 @@ static void slow_headers_and_slow_bodies_are_cut(void **state)
     double header = 0, body = 0;
     seconds_until_cut("a", "GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ", &header);
     seconds_until_cut(" ", "POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", &body);
-    assert_true(header > 0.5 && header < 10);
-    assert_true(body > 0.5 && body < 10);
+    assert_true(header > 0.5 && header < 10 * check_patience());
+    assert_true(body > 0.5 && body < 10 * check_patience());
     expect("GET /livez", "", NULL, 200, "alive");
     expect("GET /metrics", "", NULL, 200, "quantd_http_cut_total 2");
 }
@@ -533,7 +534,7 @@ static void a_stop_ends_streams_cleanly_and_at_once(void **state)
     hear(fd, NULL, &heard);
     /* The last chunk is there: an end, not a break. */
     check_contains(qd_str_borrow(&heard), "\r\n0\r\n\r\n");
-    assert_true(seconds < 3);
+    assert_true(seconds < 3 * check_patience());
     close(fd);
     close(idle);
 }
