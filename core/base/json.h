@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "base/error.h"
 
@@ -26,7 +25,7 @@ qd_code qd_json_real(const json_t *object, const char *key, double fallback, dou
 qd_code qd_json_bool(const json_t *object, const char *key, bool fallback, bool *out, qd_error *err);
 /* Borrowed from the object. */
 qd_code qd_json_text(const json_t *object, const char *key, const char *fallback, const char **out, qd_error *err);
-/* Word for a value's type: "object", "string", "integer", ... */
+/* "an object", "a string", "nothing" for NULL, ...: what was found, for messages. */
 const char *qd_json_type_name(const json_t *value);
 
 /* Compact, keys in insertion order, heap string (free()). NULL only when out of memory. */

@@ -11,8 +11,6 @@
 #include "export/format.h"
 #include "quant/algorithm.h"
 
-enum { QD_KEY_HEX = 65 };
-
 typedef struct qd_checkpoint {
     qd_grid grid;
     uint8_t *codes; /* O x I */

@@ -171,7 +171,7 @@ static qd_code first_key(const qd_context *c, char *out, qd_error *err)
 
 static qd_code make_keys(qd_context *c, qd_error *err)
 {
-    char previous[QD_KEY_HEX];
+    char previous[QD_DIGEST_HEX];
     size_t count = qd_model_linear_count(c->model);
     qd_code code = qd_alloc(count, sizeof *c->keys, (void **)&c->keys, err);
     if (code == QD_OK)

@@ -23,7 +23,7 @@ typedef struct qd_context {
     qd_windows calibration;                                             /* count 0 = data-free */
     qd_windows evaluation;                                              /* count 0 = not evaluated */
     char calibration_digest[QD_DIGEST_HEX], text_digest[QD_DIGEST_HEX]; /* token ids; the text file. "" = none */
-    char (*keys)[QD_KEY_HEX];                                           /* checkpoint key of each layer */
+    char (*keys)[QD_DIGEST_HEX];                                        /* checkpoint key of each layer */
     json_t *model_files; /* [{"name","size","sha256"}]: config.json and the weights */
     size_t finished;     /* leading layers whose checkpoint holds */
     /* Sums over layers for the result. */

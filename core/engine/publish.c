@@ -2,7 +2,6 @@
  *
  * Records beside the weights: certificate.json (every layer's record) and recipe.json (what was asked for, resolved, and what it was made
  * from). Nothing in them differs between two runs: no times, no names of hosts, no URLs; sources stand as digests. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "config.h"

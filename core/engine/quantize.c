@@ -1,10 +1,8 @@
 /* quantize.c: the quantizing phase: block by block, group by group (design.md §4). */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "engine/context.h"
 #include "engine/layer.h"
 

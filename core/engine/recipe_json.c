@@ -1,10 +1,10 @@
 /* recipe_json.c: JSON -> recipe, by the field table. Every finding is kept, with a JSON Pointer and a sentence. */
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/recipe_fields.h"
@@ -217,11 +217,6 @@ static void take_choice(parser *p, const qd_field *field, const json_t *value, c
     complain(p, at, "%s: '%s' is not in %s", label_of(field->path).text, show(json_string_value(value)).text, words);
 }
 
-static bool is_digest(const char *text)
-{
-    return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64;
-}
-
 enum { MAP_MEMBERS = 64 };
 
 static void check_map_member(parser *p, const qd_field *field, const char *key, const json_t *value, const char *at)
@@ -234,7 +229,7 @@ static void check_map_member(parser *p, const qd_field *field, const char *key, 
     else if (!json_is_string(value))
         complain(p, where.text, "%s: '%s': a string is wanted, found %s", name.text, show(key).text,
                  qd_json_type_name(value));
-    else if (field->type == QD_FIELD_DIGESTS && !is_digest(json_string_value(value)))
+    else if (field->type == QD_FIELD_DIGESTS && !qd_hex_ok(json_string_value(value), 64, QD_HEX_EITHER))
         complain(p, where.text, "%s: '%s': '%s' is not 64 hexadecimal digits", name.text, show(key).text,
                  show(json_string_value(value)).text);
     else if (field->type == QD_FIELD_LABELS && !((double)characters(json_string_value(value)) <= field->max))

@@ -4,6 +4,7 @@
 #ifndef QD_EXPORT_ARTIFACT_H
 #define QD_EXPORT_ARTIFACT_H
 
+#include "base/cancel.h"
 #include "export/format.h"
 
 /* Every file of the source folder that is not weights or config.json, copied byte for byte; then the format's files. */

@@ -1,5 +1,4 @@
 /* compressed_tensors_write.c: a rounded layer as packed tensors: see compressed_tensors.h. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"

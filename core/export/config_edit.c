@@ -1,7 +1,6 @@
 /* config_edit.c: see config_edit.h. */
 #include "export/config_edit.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"

@@ -7,7 +7,6 @@
 
 #include <jansson.h>
 
-#include "base/cancel.h"
 #include "base/pool.h"
 #include "base/progress.h"
 #include "model/arch.h"

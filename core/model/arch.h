@@ -12,6 +12,8 @@
 #ifndef QD_MODEL_ARCH_H
 #define QD_MODEL_ARCH_H
 
+#include <stdbool.h>
+
 #include "linalg/mat.h"
 #include "model/model.h"
 

@@ -5,7 +5,6 @@
 #ifndef QD_MODEL_MODEL_H
 #define QD_MODEL_MODEL_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "model/safetensors.h"

@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/str.h"
 #include "model/dtype.h"
 
 enum { QD_TENSOR_MAX_RANK = 8, QD_HEADER_LIMIT = 16 << 20 /* bytes of JSON */ };

@@ -1,7 +1,6 @@
 /* certificate.c: the record of one layer, from what its loop saw. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/digest.h"

@@ -6,7 +6,6 @@
 #ifndef QD_QUANT_CERTIFICATE_H
 #define QD_QUANT_CERTIFICATE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -2,7 +2,6 @@
 #include "quant/gram.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "base/mem.h"
 #include "linalg/gemm.h"

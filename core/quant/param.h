@@ -4,8 +4,6 @@
 #ifndef QD_QUANT_PARAM_H
 #define QD_QUANT_PARAM_H
 
-#include <stddef.h>
-
 typedef enum qd_param_type { QD_PARAM_REAL, QD_PARAM_INTEGER, QD_PARAM_CHOICE, QD_PARAM_BOOLEAN } qd_param_type;
 
 /* Tables end with a row whose name is NULL. */

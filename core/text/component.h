@@ -5,6 +5,8 @@
 #ifndef QD_TEXT_COMPONENT_H
 #define QD_TEXT_COMPONENT_H
 
+#include <stdint.h>
+
 #include "base/json.h"
 #include "text/pieces.h"
 

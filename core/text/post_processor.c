@@ -1,10 +1,8 @@
 /* post_processor.c: see post_processor.h. Every type ends as two lists of ids: a step wraps what earlier steps made. */
 #include "text/post_processor.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "text/vocab.h"
 
 void qd_post_processor_fini(qd_post_processor *post)

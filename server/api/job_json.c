@@ -8,11 +8,6 @@
 
 enum { ID_LENGTH = 26, LINK_LENGTH = 64 };
 
-int qd_job_id_ok(const char *id)
-{
-    return strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789") == ID_LENGTH && id[ID_LENGTH] == '\0';
-}
-
 static void set_link(json_t *links, const char *name, const char *id, const char *tail)
 {
     char path[LINK_LENGTH];

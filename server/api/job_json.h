@@ -16,7 +16,4 @@ json_t *qd_list_print_take(json_t *array);
 /* {"data":[..],"has_more":..}: the first `limit` of the events; takes the array. */
 json_t *qd_event_page_print_take(json_t *events, size_t limit);
 
-/* ^[a-z0-9]{26}$ */
-int qd_job_id_ok(const char *id);
-
 #endif

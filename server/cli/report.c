@@ -9,20 +9,9 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/mem.h"
 
 enum { BAR_WIDTH = 30 };
-
-static uint64_t resident_bytes(void)
-{
-    unsigned long pages = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%lu %lu", &pages, &resident) != 2)
-        resident = 0;
-    fclose(file);
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 /* Called with the mutex held. */
 static void write_line(qd_report *report, const json_t *event)
@@ -50,7 +39,7 @@ static void *beat(void *arg)
         until.tv_sec += QD_HEARTBEAT_SECONDS;
         if (pthread_cond_timedwait(&report->stop, &report->mutex, &until) != ETIMEDOUT)
             continue;
-        json_t *event = json_pack("{s:s, s:I}", "event", "heartbeat", "rss", (json_int_t)resident_bytes());
+        json_t *event = json_pack("{s:s, s:I}", "event", "heartbeat", "rss", (json_int_t)qd_resident_bytes());
         write_line(report, event);
         json_decref(event);
     }

@@ -5,7 +5,6 @@
 #ifndef QD_CLI_VERB_H
 #define QD_CLI_VERB_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,6 +1,5 @@
 /* verb_logits.c: quantd logits: the forward pass by itself, safetensors in and out. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -128,7 +129,7 @@ static qd_code find_text(const qd_arguments *arguments, const char *url, const c
 {
     if (url == NULL)
         return qd_dup(flag, out, err);
-    char digest[65];
+    char digest[QD_DIGEST_HEX];
     qd_code code = make_fetcher(arguments, s, err);
     return code == QD_OK ? qd_fetch_text(s->fetcher, url, UINT64_C(1) << 30, &cancel, out, digest, err) : code;
 }

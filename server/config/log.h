@@ -6,8 +6,6 @@
 
 #include <pthread.h>
 
-#include "base/error.h"
-
 typedef enum qd_log_level { QD_LOG_DEBUG, QD_LOG_INFO, QD_LOG_WARN, QD_LOG_ERROR } qd_log_level;
 typedef enum qd_log_format { QD_LOG_TEXT, QD_LOG_JSON } qd_log_format;
 

@@ -1,10 +1,8 @@
 /* cache.c: see cache.h. Snapshots are in snapshot.c, partial files in part.c. */
 #include "fetch/cache.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>

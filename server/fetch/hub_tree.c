@@ -1,12 +1,12 @@
 /* hub_tree.c: reads the hub's list of files, which is foreign bytes; see hub_api.h. */
 #include "fetch/hub_api.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 enum { MAX_FILES = 10000, PAGE_DEPTH = 16 };
 
@@ -55,7 +55,7 @@ static qd_same is_wanted(const char *path)
 
 static qd_code take_hex(const char *text, size_t digits, const char *path, const char *what, char *out, qd_error *err)
 {
-    if (strspn(text, "0123456789abcdef") != digits || text[digits] != '\0')
+    if (!qd_hex_ok(text, digits, QD_HEX_LOWER))
         return qd_fail(err, QD_EFORMAT, "file '%s': %s is not %zu hex digits", path, what, digits);
     memcpy(out, text, digits + 1);
     return QD_OK;

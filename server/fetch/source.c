@@ -147,18 +147,13 @@ static qd_code classify_web(qd_url *url, qd_source *out, qd_error *err)
     return QD_OK;
 }
 
-static int hex_value(char c)
-{
-    return isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
-}
-
 /* Percent-decodes a path in place; refuses '..' (openat2 would too; here with a better sentence). */
 static qd_code decode_path(char *path, qd_error *err)
 {
     char *to = path;
     for (const char *from = path; *from != '\0';) {
-        int encoded = *from == '%';
-        *to++ = encoded ? (char)(16 * hex_value(from[1]) + hex_value(from[2])) : *from;
+        bool encoded = *from == '%';
+        *to++ = encoded ? (char)(16 * qd_hex_value(from[1]) + qd_hex_value(from[2])) : *from;
         from += encoded ? 3 : 1;
     }
     *to = '\0';

@@ -12,7 +12,6 @@
 #include <stdint.h>
 
 #include "base/cancel.h"
-#include "base/str.h"
 #include "fetch/policy.h"
 #include "fetch/url.h"
 

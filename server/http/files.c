@@ -3,11 +3,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "http/handlers.h"
@@ -75,7 +75,7 @@ static void set_disposition(qd_reply *reply, const char *path)
 
 qd_code qd_get_artifact(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
-    char digest[65], tag[TAG_LENGTH];
+    char digest[QD_DIGEST_HEX], tag[TAG_LENGTH];
     uint64_t size = 0;
     int fd = -1;
     qd_code code = qd_service_artifact_open(app->service, request->job, request->rest, &fd, &size, digest, err);

@@ -7,6 +7,7 @@
 #include "http/number.h"
 #include "http/problem.h"
 #include "http/range.h"
+#include "jobs/ident.h"
 
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 200, ETAG_LENGTH = 32 };
 
@@ -76,7 +77,7 @@ static qd_code read_filter(const qd_target *target, char **out_tag, qd_job_filte
     filter->limit = limit;
     if (code == QD_OK)
         code = check_state(filter->state, err);
-    if (code == QD_OK && filter->cursor != NULL && !qd_job_id_ok(filter->cursor))
+    if (code == QD_OK && filter->cursor != NULL && !qd_ident_ok(filter->cursor))
         code = qd_fail(err, QD_EINVAL, "cursor: '%.60s' is not the next_cursor of a page", filter->cursor);
     if (code == QD_OK && tag != NULL) {
         *out_tag = strdup(tag);

@@ -9,6 +9,7 @@
 
 #include "engine/recipe.h"
 #include "http/target.h"
+#include "jobs/ident.h"
 
 typedef enum qd_method { QD_GET, QD_POST, QD_DELETE, QD_METHOD_COUNT } qd_method;
 /* "GET", ...; NULL past the end. */
@@ -35,7 +36,7 @@ typedef enum qd_header {
 qd_header qd_header_find(const char *name);
 const char *qd_header_name(qd_header header);
 
-enum { QD_REQUEST_ID = 25, QD_JOB_ID = 27 };
+enum { QD_REQUEST_ID = 25 };
 
 typedef struct qd_request {
     char request_id[QD_REQUEST_ID];

@@ -6,7 +6,6 @@
 #define QD_HTTP_REAPER_H
 
 #include <stdatomic.h>
-#include <stdint.h>
 
 #include "base/error.h"
 

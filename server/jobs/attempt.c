@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "jobs/course.h"
 #include "jobs/ending.h"
 #include "jobs/lock.h"

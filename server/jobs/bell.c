@@ -11,7 +11,7 @@
 #include "jobs/service.h"
 
 struct qd_watch {
-    char id[27]; /* "" = all */
+    char id[QD_JOB_ID]; /* "" = all */
     qd_woken woken;
     void *ctx;
     bool removed;
@@ -19,7 +19,7 @@ struct qd_watch {
 };
 
 typedef struct ring {
-    char id[27];
+    char id[QD_JOB_ID];
     uint64_t last_event_id;
     struct ring *next;
 } ring;

@@ -3,7 +3,6 @@
 
 #include <time.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "jobs/publish.h"

@@ -72,7 +72,7 @@ static qd_code take_entry(int folder, const json_t *entry, qd_publication *p, qd
     const json_t *size = json_object_get(entry, "size");
     if (path == NULL || !path_ok(path))
         return qd_fail(err, QD_EFORMAT, "%s: a file's path is not a bare relative name", manifest_name);
-    if (sha256 == NULL || strlen(sha256) != 64 || strspn(sha256, "0123456789abcdef") != 64 || !json_is_integer(size))
+    if (!qd_hex_ok(sha256, 64, QD_HEX_LOWER) || !json_is_integer(size))
         return qd_fail(err, QD_EFORMAT, "%s: size or sha256 of '%s' is missing or wrong", manifest_name, path);
     qd_code code = check_file(folder, path, json_integer_value(size), err);
     return code == QD_OK ? add(p, path, (uint64_t)json_integer_value(size), sha256, err) : code;

@@ -9,8 +9,10 @@
 
 #include <jansson.h>
 
+#include "base/digest.h"
 #include "engine/recipe.h"
 #include "fetch/fetch.h"
+#include "jobs/ident.h"
 
 typedef struct qd_service qd_service;
 
@@ -42,7 +44,7 @@ void qd_service_destroy(qd_service *service); /* NULL is fine */
 
 /* A consistent copy of one job; strings and JSON are owned by it. */
 typedef struct qd_job {
-    char id[27];
+    char id[QD_JOB_ID];
     const char *state;                                                              /* static text: "queued", ... */
     char *name;                                                                     /* or NULL */
     json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
@@ -53,7 +55,7 @@ typedef struct qd_job {
 void qd_job_fini(qd_job *job);
 
 /* recipe is only read. calibration: QD_EINVAL with the reason when the algorithm needs data and neither job nor operator names a text. QD_EBUSY when the queue is full. */
-qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[27],
+qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[QD_JOB_ID],
                           qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
 
@@ -85,7 +87,7 @@ qd_code qd_service_artifact_dir(qd_service *service, const char *id, char **out_
 qd_code qd_service_log_path(qd_service *service, const char *id, char **out_path, qd_error *err);
 /* Opens a file named in the artifact's manifest (bare relative path from our own table, RESOLVE_BENEATH): fd, size and sha256 hex (the strong ETag). */
 qd_code qd_service_artifact_open(qd_service *service, const char *id, const char *path, int *out_fd, uint64_t *out_size,
-                                 char out_sha256_hex[65], qd_error *err);
+                                 char out_sha256_hex[QD_DIGEST_HEX], qd_error *err);
 
 /* woken(ctx, id, last_event_id) after each commit of events of a job, and with id == NULL when the service stops. Called from a service
  * thread: must not block, must not call the service. `id` NULL here = all jobs. */

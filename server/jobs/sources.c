@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobs/service_private.h"
@@ -93,7 +94,7 @@ static qd_code fetch_model(qd_course *course, const qd_job_row *row, const json_
 
 static qd_code fetch_text(qd_course *course, const char *url, const char *fallback, char **out, qd_error *err)
 {
-    char digest[65];
+    char digest[QD_DIGEST_HEX];
     return url == NULL ? qd_dup(fallback, out, err)
                        : qd_fetch_text(course->service->fetcher, url, text_bytes_max, &course->active->cancel, out,
                                        digest, err);

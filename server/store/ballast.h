@@ -5,8 +5,6 @@
 #ifndef QD_STORE_BALLAST_H
 #define QD_STORE_BALLAST_H
 
-#include "base/error.h"
-
 /* Makes the file unless it is there or would take more than a sixteenth of the disk or of what is free; 64 MiB at most. Best effort. */
 void qd_ballast_restore(const char *path);
 /* 1 = there was something to give back. */

@@ -5,7 +5,6 @@
 #ifndef QD_STORE_STORE_H
 #define QD_STORE_STORE_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"

@@ -4,7 +4,6 @@
  * GF/s of a sweep counts 2 O I^2 / 2 operations: one multiply-add for each row and pair of columns. One thread.
  * Times are CPU time of the process (other jobs on the machine disturb it least). A product and a sweep alternate, and the
  * share is the median over pairs: what slows one down for a while slows its neighbour too. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

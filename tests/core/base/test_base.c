@@ -1,9 +1,7 @@
 /* test_base.c: errors, strings, files, digests, JSON helpers. */
 #include "check.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/digest.h"

@@ -2,7 +2,6 @@
 #include "check.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "forward.h"

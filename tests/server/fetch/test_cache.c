@@ -19,7 +19,6 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
-#include "base/str.h"
 
 static world the_world;
 

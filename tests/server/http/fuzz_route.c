@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/job_json.h"
 #include "http/route.h"
+#include "jobs/ident.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,7 +22,7 @@ static void find(const char *method, const char *target)
         else {
             assert(route->method == request.method && reply.status == 0);
             assert((strstr(route->pattern, "{id}") != NULL) == (request.job[0] != '\0'));
-            assert(request.job[0] == '\0' || qd_job_id_ok(request.job));
+            assert(request.job[0] == '\0' || qd_ident_ok(request.job));
             assert((strstr(route->pattern, "{path}") != NULL) == (request.rest != NULL));
         }
     }

@@ -1,12 +1,9 @@
 /* test_route.c: the route table, alone and against schema/openapi.json; the documents compiled in. */
 #include "check.h"
 
-#include <strings.h>
-
 #include "base/file.h"
 #include "base/json.h"
 #include "http/documents.h"
-#include "http/problem.h"
 #include "http/route.h"
 
 #define ID "01234567890123456789abcdez"
