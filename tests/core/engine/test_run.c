@@ -347,6 +347,7 @@ static void layers_that_no_damping_helps_end_as_degraded_with_the_reason(void **
     job_t job = { .request = QUICK, .folder = folder, .model = model, .texts = SHORT_TEXTS };
     check_ok(run_job(&job, &err));
     QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer"), *warnings = events_of(&job.log, "warning");
+    double error = 0, output = 0; /* of the layers with data: the others' are in weight units */
     for (size_t i = 0; i < LAYERS; i++) {
         const json_t *layer = json_array_get(layers, i), *c = json_object_get(layer, "certificate");
         bool in_mlp = i == 2 * A_BLOCK + 4 || i == 2 * A_BLOCK + 5 || i == 2 * A_BLOCK + 6;
@@ -355,7 +356,10 @@ static void layers_that_no_damping_helps_end_as_degraded_with_the_reason(void **
         if (in_mlp)
             check_contains(word_at(layer, "degraded_reason"), "not finite");
         assert_string_equal(word_at(c, "status"), in_mlp ? "UNCERTIFIED" : word_at(c, "status"));
+        error += in_mlp ? 0 : number_at(c, "error_sq");
+        output += in_mlp ? 0 : number_at(c, "output_sq");
     }
+    check_near(number_at(job.result, "relative_error"), sqrt(error / output), 1e-12);
     assert_int_equal(number_at(job.result, "degraded_layers"), 3);
     assert_int_equal(number_at(job.result, "certified_layers"), LAYERS - 3);
     assert_int_equal(json_array_size(warnings), 2); /* gate and up share one input */
