@@ -8,6 +8,7 @@
 #include "engine/checkpoint.h"
 #include "engine/records.h"
 #include "engine/streams.h"
+#include "engine/summary.h"
 
 enum { QD_TEXT_LIMIT = 1 << 30 }; /* bytes of a calibration or evaluation text */
 
@@ -26,9 +27,8 @@ typedef struct qd_context {
     char (*keys)[QD_DIGEST_HEX];                                        /* checkpoint key of each layer */
     json_t *model_files; /* [{"name","size","sha256"}]: config.json and the weights */
     size_t finished;     /* leading layers whose checkpoint holds */
-    /* Sums over layers for the result. */
-    double error_sq, output_sq;
-    size_t certified, degraded, resumed;
+    qd_summary summary;
+    size_t resumed;
 } qd_context;
 
 /* Opens model, tokenizer and calibration windows; digests; checkpoint keys. */
@@ -51,9 +51,6 @@ qd_code qd_phase_verify(qd_context *context, qd_error *err);
 
 /* out_dir is removed and made afresh only when it is ours: absent, empty, an artifact, or begun by this work_dir. */
 qd_code qd_publish_check(const qd_context *context, qd_error *err);
-
-/* Error over output norm, over all layers that have data. */
-double qd_context_relative_error(const qd_context *context);
 
 /* Finished layers as export and evaluation want them; holds one layer at a time. */
 typedef struct qd_finished {

@@ -347,6 +347,7 @@ static void layers_that_no_damping_helps_end_as_degraded_with_the_reason(void **
     job_t job = { .request = QUICK, .folder = folder, .model = model, .texts = SHORT_TEXTS };
     check_ok(run_job(&job, &err));
     QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer"), *warnings = events_of(&job.log, "warning");
+    double error = 0, output = 0; /* of the layers with data: the others' are in weight units */
     for (size_t i = 0; i < LAYERS; i++) {
         const json_t *layer = json_array_get(layers, i), *c = json_object_get(layer, "certificate");
         bool in_mlp = i == 2 * A_BLOCK + 4 || i == 2 * A_BLOCK + 5 || i == 2 * A_BLOCK + 6;
@@ -355,7 +356,10 @@ static void layers_that_no_damping_helps_end_as_degraded_with_the_reason(void **
         if (in_mlp)
             check_contains(word_at(layer, "degraded_reason"), "not finite");
         assert_string_equal(word_at(c, "status"), in_mlp ? "UNCERTIFIED" : word_at(c, "status"));
+        error += in_mlp ? 0 : number_at(c, "error_sq");
+        output += in_mlp ? 0 : number_at(c, "output_sq");
     }
+    check_near(number_at(job.result, "relative_error"), sqrt(error / output), 1e-12);
     assert_int_equal(number_at(job.result, "degraded_layers"), 3);
     assert_int_equal(number_at(job.result, "certified_layers"), LAYERS - 3);
     assert_int_equal(json_array_size(warnings), 2); /* gate and up share one input */
@@ -454,6 +458,24 @@ static void rtn_with_a_text_is_certified_and_is_its_own_baseline(void **state)
     remove_folder(folder);
 }
 
+static void the_baseline_is_stored_as_the_result_is(void **state)
+{
+    (void)state;
+    static const char *const algorithms[] = { ",\"algorithm\":\"optq\"", ",\"algorithm\":\"rtn\"" };
+    double perplexity[2];
+    for (size_t i = 0; i < 2; i++) { /* 8-bit codes lose as much in bf16 as in rounding */
+        char folder[200], request[1000];
+        qd_error err = { 0 };
+        snprintf(request, sizeof request, QUICK ",\"bits\":8,\"format\":\"safetensors:bf16\"%s", algorithms[i]);
+        job_t job = { .request = request, .folder = make_folder(folder, sizeof folder), .texts = SHORT_TEXTS };
+        check_ok(run_job(&job, &err));
+        perplexity[i] = number_at(json_object_get(job.result, "perplexity"), i == 0 ? "rtn" : "quantized");
+        job_fini(&job);
+        remove_folder(folder);
+    }
+    check_close(perplexity[0], perplexity[1], 1e-12);
+}
+
 static void every_grid_runs_into_dequantized_weights(void **state)
 {
     (void)state;
@@ -541,6 +563,7 @@ int main(void)
         cmocka_unit_test(a_group_size_that_does_not_divide_is_refused_by_the_packed_format),
         cmocka_unit_test(without_a_text_optq_is_refused_and_rtn_runs_uncertified),
         cmocka_unit_test(rtn_with_a_text_is_certified_and_is_its_own_baseline),
+        cmocka_unit_test(the_baseline_is_stored_as_the_result_is),
         cmocka_unit_test(every_grid_runs_into_dequantized_weights),
         cmocka_unit_test(a_folder_that_is_not_ours_is_never_removed),
         cmocka_unit_test(a_full_disk_is_said_before_any_work),
