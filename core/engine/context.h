@@ -61,7 +61,7 @@ typedef struct qd_finished {
     qd_checkpoint current;
 } qd_finished;
 void qd_finished_fini(qd_finished *finished);
-qd_code qd_finished_layer(void *finished, size_t linear_index, qd_rounded *out,
-                          qd_error *err); /* a qd_rounded_source */
+/* A qd_rounded_source's function. */
+qd_code qd_finished_layer(void *finished, size_t linear_index, qd_rounded *out, qd_error *err);
 
 #endif

@@ -27,9 +27,8 @@
 
 typedef struct qd_run_paths {
     const char *model_dir;
-    const char *
-        calibration_text; /* a file, or NULL: only a data-free algorithm (needs == QD_NEEDS_NOTHING) runs then, uncertified */
-    const char *evaluation_text; /* a file, or NULL: not evaluated */
+    const char *calibration_text; /* a file, or NULL: only a data-free algorithm runs then, uncertified */
+    const char *evaluation_text;  /* a file, or NULL: not evaluated */
     const char *work_dir;
     const char *out_dir;
 } qd_run_paths;

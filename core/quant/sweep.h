@@ -37,7 +37,7 @@ typedef struct qd_sweep_panel {
 /* A set of instructions the sweep was compiled for. */
 typedef struct qd_sweep_kernel {
     const char *name; /* "portable", "avx2", "avx512" */
-    int (*supported)(void);
+    bool (*supported)(void);
     void (*sweep_f32)(const qd_sweep_panel *panel);
     void (*sweep_f64)(const qd_sweep_panel *panel);
 } qd_sweep_kernel;

@@ -1,5 +1,5 @@
 /* cut.h: cutting a piece at places, by the five behaviors of tokenizer files.
- * Room: core/text, private. May use: base.
+ * Room: core/text, private to it. May use: base.
  * Threads: pure functions over the caller's data.
  * Source: formats.md §3 "split behaviors". */
 #ifndef QD_TEXT_CUT_H

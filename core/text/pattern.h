@@ -1,5 +1,5 @@
 /* pattern.h: the regular expressions and literal strings of tokenizer files, and the places where they match.
- * Room: core/text, private. May use: base, jansson, PCRE2.
+ * Room: core/text, private to it. May use: base, jansson, PCRE2.
  * Threads: a qd_pattern is immutable after compiling; a qd_matcher belongs to one call.
  * Source: the expressions are written for Oniguruma; pattern_dialect.c says what is rewritten for PCRE2. */
 #ifndef QD_TEXT_PATTERN_H

@@ -21,6 +21,7 @@ typedef struct qd_ids {
 } qd_ids;
 void qd_ids_fini(qd_ids *ids);
 qd_code qd_ids_add(qd_ids *ids, uint32_t id, qd_error *err);
+qd_code qd_ids_append(qd_ids *ids, const qd_ids *more, qd_error *err);
 
 /* Whether the post-processor's BOS/EOS are added. */
 typedef enum qd_special { QD_SPECIAL_NONE, QD_SPECIAL_ADD } qd_special;

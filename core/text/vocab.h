@@ -1,5 +1,5 @@
 /* vocab.h: token texts by id, and ids by text.
- * Room: core/text, private. May use: base.
+ * Room: core/text, private to it. May use: base.
  * Threads: immutable after filling. */
 #ifndef QD_TEXT_VOCAB_H
 #define QD_TEXT_VOCAB_H
@@ -10,9 +10,8 @@
 
 #include "base/str.h"
 
-enum {
-    QD_VOCAB_LARGEST_ID = (1 << 22) - 1
-}; /* published vocabularies end below 2^19; a file asks for memory by its ids */
+/* A file asks for memory by its ids; published vocabularies end below 2^19. */
+enum { QD_VOCAB_LARGEST_ID = (1 << 22) - 1 };
 
 typedef struct qd_token {
     size_t start;

@@ -138,7 +138,7 @@ static qd_code gather(const qd_arguments *arguments, const qd_recipe *recipe, so
 {
     const char *const *values = arguments->values;
     /* A worker has fetched everything already: its flags are the texts of the job. */
-    int worker = values[MODEL] != NULL && values[PROGRESS_FD] != NULL;
+    bool worker = values[MODEL] != NULL && values[PROGRESS_FD] != NULL;
     qd_code code = values[MODEL] == NULL ? fetch_model(arguments, recipe, s, err) : QD_OK;
     if (code == QD_OK)
         code = find_text(arguments, worker ? NULL : recipe->calibration_source, values[CALIBRATION], s, &s->calibration,

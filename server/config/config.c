@@ -334,13 +334,13 @@ void qd_config_fini(qd_config *config)
     *config = (qd_config){ 0 };
 }
 
-int qd_config_option_at(size_t index, qd_option_help *out)
+bool qd_config_option_at(size_t index, qd_option_help *out)
 {
     if (index >= QD_LENGTH(options))
-        return 0;
+        return false;
     const option *o = &options[index];
     *out = (qd_option_help){ .name = o->name, .argument = o->argument, .fallback = o->fallback, .help = o->help };
-    return 1;
+    return true;
 }
 
 void qd_config_print_help(FILE *out)

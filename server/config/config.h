@@ -38,11 +38,11 @@ typedef struct qd_config {
 qd_code qd_config_read(int argc, char **argv, const char *const *environment, qd_config *out, qd_error *err);
 void qd_config_fini(qd_config *config);
 
-/* One option for documentation; NULL past the end. */
+/* One option for documentation; false past the end. */
 typedef struct qd_option_help {
     const char *name, *argument, *fallback, *help;
 } qd_option_help;
-int qd_config_option_at(size_t index, qd_option_help *out);
+bool qd_config_option_at(size_t index, qd_option_help *out);
 /* The options as --help shows them. */
 void qd_config_print_help(FILE *out);
 

@@ -23,13 +23,12 @@
 typedef struct qd_fetch_policy {
     const char *cache_dir;
     const char *hub_url; /* "https://huggingface.co" */
-    const char *const
-        *allow_net; /* CIDRs that downloads may reach besides public addresses; NULL-terminated, may be NULL */
+    const char *const *allow_net;  /* CIDRs to reach besides public addresses; NULL-terminated, may be NULL */
     const char *const *file_roots; /* folders file:// may read; NULL-terminated, may be NULL = none */
     bool allow_http;               /* plain http sources */
     uint64_t max_file_bytes;       /* 0: 64 GiB */
     uint64_t max_total_bytes;      /* 0: 512 GiB */
-    uint64_t disk_floor_bytes;     /* free space that must remain; 0: 2 GiB is NOT assumed, 0 means none */
+    uint64_t disk_floor_bytes;     /* free space that must remain; 0: none */
     long low_speed_seconds;        /* 0: 60; a transfer below 1 KiB/s for so long is cut and retried */
     unsigned retries;              /* 0: 8 tries a file; >= 1 MiB of progress resets the count */
     double retry_base_seconds; /* 0: 0.5; full jitter rand(0, min(60, base * 2^n)), Retry-After honoured up to 120 s */
@@ -41,11 +40,12 @@ qd_code qd_fetcher_create(const qd_fetch_policy *policy, qd_fetcher **out, qd_er
 void qd_fetcher_destroy(qd_fetcher *fetcher); /* NULL is fine; no fetch may be running */
 
 typedef struct qd_fetch_request {
-    const char
-        *url; /* hf://org/name, hub page URL, http(s) directory URL, http(s) URL of one .safetensors, or file:///dir */
+    /* hf://org/name, hub page URL, http(s) directory URL, http(s) URL of one .safetensors, or file:///dir */
+    const char *url;
     const char *revision; /* hub only; NULL = "main" */
-    const char *
-        token; /* bearer token; only ever sent to the hub's own host (or, for a plain directory URL, that URL's host), over https (http only where allow_http and allow_net let it); NULL = none */
+    /* Bearer token, NULL = none. Only ever sent to the hub's own host (for a plain directory URL: that URL's host), over
+     * https; over http only where allow_http and allow_net let it. */
+    const char *token;
     const json_t *sha256; /* object name -> hex digest to be enforced, or NULL */
 } qd_fetch_request;
 

@@ -1,5 +1,5 @@
 /* head.h: header lines of one HTTP answer into a qd_reply_head.
- * Room: server/fetch, private. May use: base.
+ * Room: server/fetch, private to it. May use: base.
  * Threads: nothing is shared. */
 #ifndef QD_FETCH_HEAD_H
 #define QD_FETCH_HEAD_H

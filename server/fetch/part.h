@@ -1,5 +1,5 @@
 /* part.h: one partial file: what has arrived, what was promised, and the proof when it is whole.
- * Room: server/fetch, private. May use: base.
+ * Room: server/fetch, private to it. May use: base.
  * Threads: a qd_part belongs to one thread, which holds its key's lock.
  * Source: server.md §3: state file, offset = min(file size, synced bytes), fsync each 64 MB, space reserved early. */
 #ifndef QD_FETCH_PART_H

@@ -1,5 +1,5 @@
 /* run.h: one fetch in progress, the fetcher behind it, and the files it brings.
- * Room: server/fetch, private. May use: base, libcurl.
+ * Room: server/fetch, private to it. May use: base, libcurl.
  * Threads: qd_fetcher is read-only after creation; of a qd_run the atomics are shared by its transfer threads, an item
  * belongs to the thread that works on it. */
 #ifndef QD_FETCH_RUN_H

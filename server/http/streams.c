@@ -299,7 +299,7 @@ qd_code qd_streams_open(qd_streams *hub, struct MHD_Connection *connection, cons
     if (opening == NULL || s == NULL) {
         batch_release(opening);
         free(s);
-        return qd_fail(err, QD_ENOMEM, "no memory for an event stream");
+        return qd_fail(err, QD_ENOMEM, "out of memory");
     }
     *s = (subscriber){ .hub = hub, .connection = connection, .position = after, .last_write = qd_clock_seconds() };
     memcpy(s->job, job, strnlen(job, JOB_ID - 1));
@@ -312,7 +312,7 @@ qd_code qd_streams_open(qd_streams *hub, struct MHD_Connection *connection, cons
     *out = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, s, free_stream);
     if (*out == NULL) {
         free_stream(s);
-        return qd_fail(err, QD_ENOMEM, "no memory for an event stream");
+        return qd_fail(err, QD_ENOMEM, "out of memory");
     }
     return QD_OK;
 }

@@ -22,7 +22,7 @@ static json_t *problem_document(const char *word, const char *detail, qd_state_i
 /* An artifact that was made and does not hold what it should: kept for inspection, never served. */
 static qd_state_id failed_state(const qd_course *course, qd_code code)
 {
-    int wrong = code == QD_EFORMAT || code == QD_ESHAPE || code == QD_ENUMERIC;
+    bool wrong = code == QD_EFORMAT || code == QD_ESHAPE || code == QD_ENUMERIC;
     return course->state == QD_STATE_VERIFYING && wrong ? QD_STATE_QUARANTINED : QD_STATE_FAILED;
 }
 

@@ -67,7 +67,7 @@ typedef struct qd_job_filter {
 } qd_job_filter;
 /* Newest first; *out is an array of *out_count jobs (qd_job_fini each, then free). */
 qd_code qd_service_list(qd_service *service, const qd_job_filter *filter, qd_job **out, size_t *out_count,
-                        int *out_has_more, qd_error *err);
+                        bool *out_has_more, qd_error *err);
 
 /* Arrays (new references). Events: [{"id":n,"time":..,"type":"state|phase|progress|layer|warning|problem|result|...","data":{..}}] with id > after, at most limit. */
 qd_code qd_service_layers(qd_service *service, const char *id, json_t **out, qd_error *err);
@@ -110,8 +110,8 @@ qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_err
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */
 qd_code qd_service_ready(qd_service *service, qd_error *err);
 const char *qd_state_name(size_t index); /* NULL past the end; the table in jobs/state.c says which may follow which */
-const char *qd_phase_name(
-    size_t index); /* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end */
+/* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end. */
+const char *qd_phase_name(size_t index);
 
 /* Syntax and policy check of a model URL, at POST time. */
 qd_code qd_service_check_url(qd_service *service, const char *url, qd_error *err);
