@@ -35,10 +35,12 @@ typedef struct qd_context {
 qd_code qd_context_init(qd_context *context, qd_error *err);
 void qd_context_fini(qd_context *context);
 
-/* Tokens a window: the recipe's, or 2048 where it is 0, at most the model's positions. QD_EINVAL names `field` when an explicit one is longer. */
+/* Tokens a window: the recipe's, or 2048 where it is 0, at most the model's positions. QD_EINVAL names `field` when
+ * an explicit one is longer. */
 qd_code qd_context_length(const qd_context *context, const char *field, size_t wanted, size_t *out, qd_error *err);
 
-/* Fills `evaluation`; nothing where there is no text. Part of qd_context_init: a text that will not do is found before any work. */
+/* Fills `evaluation`; nothing where there is no text. Part of qd_context_init: a text that will not do is found
+ * before any work. */
 qd_code qd_evaluation_cut(qd_context *context, qd_error *err);
 
 /* The phases, in order. */

@@ -33,8 +33,8 @@ typedef struct qd_linear {
     const qd_tensor *bias;   /* [O], or NULL */
 } qd_linear;
 
-/* Opens DIR/config.json, model.safetensors or model.safetensors.index.json with its shards. QD_EUNSUPPORTED for an unknown
- * architecture lists the supported ones; a missing key or tensor is named. A folder whose config.json has a
+/* Opens DIR/config.json, model.safetensors or model.safetensors.index.json with its shards. QD_EUNSUPPORTED for an
+ * unknown architecture lists the supported ones; a missing key or tensor is named. A folder whose config.json has a
  * quantization_config is refused here (open it with export/artifact.h). */
 qd_code qd_model_open(const char *dir, qd_model **out, qd_error *err);
 /* As qd_model_open for a folder whose linear weights are absent (a packed artifact): qd_linear.weight is NULL there and

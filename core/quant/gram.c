@@ -6,8 +6,8 @@
 #include "base/mem.h"
 #include "linalg/gemm.h"
 
-/* Fixed, so that sums do not depend on the number of threads: 2048 tokens a float32 product, and tiles by the number of features: large
- * ones are faster, small ones give two threads something to do. */
+/* Fixed, so that sums do not depend on the number of threads: 2048 tokens a float32 product, and tiles by the number
+ * of features: large ones are faster, small ones give two threads something to do. */
 enum { CHUNK = 2048, LARGEST_TILE = 256, MIRROR = 16 };
 
 static size_t tile_size(size_t features)

@@ -19,7 +19,8 @@ typedef struct qd_span {
     size_t start, end; /* bytes */
 } qd_span;
 
-/* What a run of one pattern needs beside the pattern: match data and the places found. Zero-initialize; qd_matcher_fini. */
+/* What a run of one pattern needs beside the pattern: match data and the places found. Zero-initialize;
+ * qd_matcher_fini. */
 typedef struct qd_matcher {
     void *data, *context; /* pcre2_match_data, pcre2_match_context */
     qd_span *spans;

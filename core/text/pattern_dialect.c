@@ -1,6 +1,6 @@
-/* pattern_dialect.c: Oniguruma's regular expressions (Ruby syntax, Unicode) as PCRE2 ones.
- * The same letters mean other sets: \s is White_Space in one, and has U+180E too in the other; \w has marks and
- * connectors in one and not in the other; \h is a hexadecimal digit in one, a blank in the other. So they are written out. */
+/* pattern_dialect.c: Oniguruma's regular expressions (Ruby syntax, Unicode) as PCRE2 ones. The same letters mean
+ * other sets: \s is White_Space in one, and has U+180E too in the other; \w has marks and connectors in one and not
+ * in the other; \h is a hexadecimal digit in one, a blank in the other. So they are written out. */
 #include <string.h>
 
 #include "text/pattern.h"

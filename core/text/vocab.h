@@ -31,7 +31,8 @@ typedef struct qd_vocab {
 } qd_vocab;
 
 void qd_vocab_fini(qd_vocab *vocab);
-/* `text` as the file has it, NUL-terminated. QD_EFORMAT for an id that is out of range or taken, or a text that is there. */
+/* `text` as the file has it, NUL-terminated. QD_EFORMAT for an id that is out of range or taken, or a text that is
+ * there. */
 qd_code qd_vocab_add(qd_vocab *vocab, const char *text, size_t length, int64_t id, qd_error *err);
 /* false: no such token. */
 bool qd_vocab_find(const qd_vocab *vocab, const char *text, size_t length, uint32_t *out_id);

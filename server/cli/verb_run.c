@@ -55,7 +55,8 @@ static void install_handlers(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* A worker's child must not outlive the server: QUANTD_PARENT_PID is set by it. Dying is cheap, checkpoints make it so. */
+/* A worker's child must not outlive the server: QUANTD_PARENT_PID is set by it. Dying is cheap, checkpoints make it
+ * so. */
 static qd_code tie_to_parent(qd_error *err)
 {
     const char *parent = getenv("QUANTD_PARENT_PID");

@@ -1,6 +1,7 @@
 /* config.h: file + environment + flags -> one const struct.
- * Room: server/config. May use: base. Every option is a row of one table: flag --name, key `name` in the file, environment QUANTD_NAME;
- * --help, messages and checks come from the row. Later sources win: default, file, environment, flags.
+ * Room: server/config. May use: base. Every option is a row of one table: flag --name, key `name` in the file,
+ * environment QUANTD_NAME; --help, messages and checks come from the row. Later sources win: default, file,
+ * environment, flags.
  * Threads: read-only once made. */
 #ifndef QD_SERVER_CONFIG_H
 #define QD_SERVER_CONFIG_H

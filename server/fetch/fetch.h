@@ -5,9 +5,10 @@
  *
  * Cache layout below `cache_dir`:
  *   blobs/<aa>/<sha256>        complete, verified files; never changed
- *   partial/<key>              a download in flight, with <key>.json {url, etag, size, sha256, got}; resumed after a crash
- *   index/<key>.json           what a URL gave last time {url, etag, last_modified, size, sha256}: a conditional request saves the download
- *   snapshots/<id>/NAME        hard links to blobs: a model folder as the core opens it; <id> = digest of its names and digests
+ *   partial/<key>              a download in flight, with <key>.json {url, etag, size, sha256, got}; resumed
+ *   index/<key>.json           what a URL gave last time {url, etag, last_modified, size, sha256}, for a conditional
+ *                              request
+ *   snapshots/<id>/NAME        hard links to blobs: a model folder; <id> = digest of its names and digests
  */
 #ifndef QD_FETCH_FETCH_H
 #define QD_FETCH_FETCH_H
@@ -22,7 +23,7 @@
 /* Egress policy and limits; strings are borrowed for the fetcher's life. */
 typedef struct qd_fetch_policy {
     const char *cache_dir;
-    const char *hub_url; /* "https://huggingface.co" */
+    const char *hub_url;           /* "https://huggingface.co" */
     const char *const *allow_net;  /* CIDRs to reach besides public addresses; NULL-terminated, may be NULL */
     const char *const *file_roots; /* folders file:// may read; NULL-terminated, may be NULL = none */
     bool allow_http;               /* plain http sources */
@@ -43,8 +44,8 @@ typedef struct qd_fetch_request {
     /* hf://org/name, hub page URL, http(s) directory URL, http(s) URL of one .safetensors, or file:///dir */
     const char *url;
     const char *revision; /* hub only; NULL = "main" */
-    /* Bearer token, NULL = none. Only ever sent to the hub's own host (for a plain directory URL: that URL's host), over
-     * https; over http only where allow_http and allow_net let it. */
+    /* Bearer token, NULL = none. Only ever sent to the hub's own host (for a plain directory URL: that URL's host),
+     * over https; over http only where allow_http and allow_net let it. */
     const char *token;
     const json_t *sha256; /* object name -> hex digest to be enforced, or NULL */
 } qd_fetch_request;
@@ -55,7 +56,8 @@ typedef struct qd_fetch_progress {
     void *ctx;
 } qd_fetch_progress;
 
-/* What was resolved: {"source":"hub|directory|file|folder","url":...(no userinfo, no query),"commit":...|null,"files":[{"name","size","sha256","cached":bool}]}. */
+/* What was resolved: {"source":"hub|directory|file|folder","url":...(no userinfo, no
+ * query),"commit":...|null,"files":[{"name","size","sha256","cached":bool}]}. */
 typedef struct qd_fetched {
     char *folder; /* the snapshot folder */
     json_t *resolved;
@@ -63,18 +65,20 @@ typedef struct qd_fetched {
 } qd_fetched;
 void qd_fetched_fini(qd_fetched *fetched);
 
-/* Failures, with the message naming URL (secrets removed) and file: QD_EINVAL (scheme, userinfo, syntax), QD_EDENIED (address, redirect or
- * root not allowed; 401/403 with "gated or wrong token"), QD_ENOTFOUND (404; the file that is missing), QD_EFORMAT (digest or size differs, index naming ../x
- * or a missing shard), QD_ETOOBIG, QD_ENOSPC, QD_ENETWORK (does not resolve, refused, broke off after all retries), QD_ETIMEOUT, QD_ECANCELLED. */
+/* Failures, with the message naming URL (secrets removed) and file: QD_EINVAL (scheme, userinfo, syntax), QD_EDENIED
+ * (address, redirect or root not allowed; 401/403 with "gated or wrong token"), QD_ENOTFOUND (404; the file that is
+ * missing), QD_EFORMAT (digest or size differs, index naming ../x or a missing shard), QD_ETOOBIG, QD_ENOSPC,
+ * QD_ENETWORK (does not resolve, refused, broke off after all retries), QD_ETIMEOUT, QD_ECANCELLED. */
 qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, const qd_fetch_progress *progress,
                        const qd_cancel *cancel, qd_fetched *out, qd_error *err);
 
-/* One text file (calibration or evaluation text) by http(s) or file URL -> path of the blob. Same policy, cap `max_bytes`. */
+/* One text file (calibration or evaluation text) by http(s) or file URL -> path of the blob. Same policy, cap
+ * `max_bytes`. */
 qd_code qd_fetch_text(qd_fetcher *fetcher, const char *url, uint64_t max_bytes, const qd_cancel *cancel,
                       char **out_path, char *out_sha256_hex, qd_error *err);
 
-/* Syntax check without any network, for POST time: QD_EINVAL/QD_EDENIED with the reason (unknown scheme, http without allow-http, userinfo,
- * literal address in a blocked range, file outside the roots). */
+/* Syntax check without any network, for POST time: QD_EINVAL/QD_EDENIED with the reason (unknown scheme, http without
+ * allow-http, userinfo, literal address in a blocked range, file outside the roots). */
 qd_code qd_fetch_check_url(const qd_fetcher *fetcher, const char *url, qd_error *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* supervise.c: see supervise.h. Once a second: how much room there is, whether the database writes, whether the ballast is back. */
+/* supervise.c: see supervise.h. Once a second: how much room there is, whether the database writes, whether the
+ * ballast is back. */
 #include "jobs/supervise.h"
 
 #include <sys/statvfs.h>

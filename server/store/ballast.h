@@ -7,7 +7,8 @@
 
 #include <stdbool.h>
 
-/* Makes the file unless it is there or would take more than a sixteenth of the disk or of what is free; 64 MiB at most. Best effort. */
+/* Makes the file unless it is there or would take more than a sixteenth of the disk or of what is free; 64 MiB at
+ * most. Best effort. */
 void qd_ballast_restore(const char *path);
 /* true: there was something to give back. */
 bool qd_ballast_release(const char *path);

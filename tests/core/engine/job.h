@@ -48,7 +48,8 @@ static inline json_t *events_of(const log_t *log, const char *type)
     return out;
 }
 
-/* A new folder, in memory where there is such a place: a run syncs every layer to its disk. Removed by remove_folder. */
+/* A new folder, in memory where there is such a place: a run syncs every layer to its disk. Removed by
+ * remove_folder. */
 static inline char *make_folder(char *out, size_t size)
 {
     const char *base = getenv("TMPDIR");

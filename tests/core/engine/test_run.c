@@ -328,7 +328,8 @@ static void damping_of_zero_on_few_tokens_is_raised_and_said(void **state)
     remove_folder(folder);
 }
 
-/* A norm so large that squares of its outputs leave float32: H of that block's mlp is not finite, whatever the damping. */
+/* A norm so large that squares of its outputs leave float32: H of that block's mlp is not finite, whatever the
+ * damping. */
 static void make_overflowing_model(const char *folder, char *model, size_t size)
 {
     patch_t patch = { "model.layers.2.post_attention_layernorm.weight", 0, 128, 0x5E8A }; /* 5e18 */

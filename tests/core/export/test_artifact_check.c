@@ -43,7 +43,8 @@ static long place_of(const scene *s, const char *tensor)
     return at;
 }
 
-/* A fault, then the check with the old manifest (digests must find it) and with a fresh one (the comparison itself must). */
+/* A fault, then the check with the old manifest (digests must find it) and with a fresh one (the comparison itself
+ * must). */
 typedef struct fault {
     const char *file;
     const char *tensor; /* place of the flip; NULL = the first byte of the file */

@@ -1,4 +1,5 @@
-/* test_format.c: the registry's contract, the packing vectors, and every grid through every format that says it holds it. */
+/* test_format.c: the registry's contract, the packing vectors, and every grid through every format that says it holds
+ * it. */
 #include "folders.h"
 
 #include "quant/pack.h"
@@ -227,8 +228,8 @@ static void packed_bytes_are_those_of_the_layout(void **state)
     folder_remove(source);
 }
 
-/* bf16 scales in an F16 model: F16 has no 2^-126, but where all weights of the group are 0 no scale is needed; where one is not, the
- * layer keeps BF16 and with it the decided values. */
+/* bf16 scales in an F16 model: F16 has no 2^-126, but where all weights of the group are 0 no scale is needed; where
+ * one is not, the layer keeps BF16 and with it the decided values. */
 static void scales_too_small_for_the_model_type_keep_their_own(void **state)
 {
     (void)state;

@@ -15,8 +15,8 @@ static inline void shared_is_absent(void **state)
 {
     (void)state;
 }
-/* A test that wants $QUANTD_SHARED. Without it the line reads "ok ... # SKIP reason": cmocka's own skip() prints "not ok",
- * which the TAP driver counts as a failure. Only inside a function's initializer. */
+/* A test that wants $QUANTD_SHARED. Without it the line reads "ok ... # SKIP reason": cmocka's own skip() prints "not
+ * ok", which the TAP driver counts as a failure. Only inside a function's initializer. */
 #define SHARED_TEST(name, function, state) \
     { \
         shared_folder() == NULL ? name " # SKIP QUANTD_SHARED is not set" : name, \

@@ -1,4 +1,5 @@
-/* test_equivariance.c: what must not change OPTQ's answer, or changes it by a known factor (algorithms.md §12 N1-N5; theory.md §10). */
+/* test_equivariance.c: what must not change OPTQ's answer, or changes it by a known factor (algorithms.md §12 N1-N5;
+ * theory.md §10). */
 #include "oracle.h"
 
 static uint8_t *copy_codes(const layer *l)

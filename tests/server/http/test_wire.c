@@ -1,5 +1,5 @@
-/* test_wire.c: a real server on a real socket, with a real queue behind it: what raw bytes get as an answer (server.md §1.5),
- * event streams, deadlines, the stop. */
+/* test_wire.c: a real server on a real socket, with a real queue behind it: what raw bytes get as an answer
+ * (server.md §1.5), event streams, deadlines, the stop. */
 #include "check.h"
 
 #include <errno.h>
@@ -16,7 +16,8 @@
 
 enum { STREAM_LIMIT = 4, JOB_ID = 27 };
 
-/* One server for all claims; the model server accepts connections and never answers, so that a job stays where it is. */
+/* One server for all claims; the model server accepts connections and never answers, so that a job stays where it
+ * is. */
 static struct {
     char folder[64], calibration[4096];
     int silent;
