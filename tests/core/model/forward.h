@@ -4,6 +4,7 @@
 #define QD_TESTS_FORWARD_H
 
 #include "check.h"
+#include "folder.h"
 
 #include <unistd.h>
 
@@ -89,14 +90,6 @@ static inline double naive_nll(const float *row, size_t count, uint32_t target)
     for (size_t i = 0; i < count; i++)
         sum += exp((double)row[i] - top);
     return log(sum) + top - (double)row[target];
-}
-
-/* A fresh folder under the system's temporary one. */
-static inline void temporary_folder(char *path, size_t size)
-{
-    const char *base = getenv("TMPDIR");
-    snprintf(path, size, "%s/quantd-test-XXXXXX", base == NULL ? "/tmp" : base);
-    assert_non_null(mkdtemp(path));
 }
 
 /* Without fsync: qd_file_copy would wait for the disk a few hundred times. */

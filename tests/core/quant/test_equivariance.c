@@ -21,7 +21,7 @@ static const layer_spec specs[] = {
     { .rows = 11, .cols = 70, .alphabet = "int-asymmetric", .zero = QD_ZERO_FLOAT, .group_size = 32, .seed = 52 },
     { .rows = 3, .cols = 150, .alphabet = "int-asymmetric", .bits = 2, .rule = "mse", .seed = 53 },
 };
-enum { SPECS = sizeof specs / sizeof *specs };
+enum { SPECS = QD_LENGTH(specs) };
 
 static void weights_on_the_grid_are_returned(void **state)
 {

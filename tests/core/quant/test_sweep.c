@@ -16,7 +16,7 @@ static const layer_spec shapes[] = {
       .order = "norm-descending",
       .seed = 7 },
 };
-enum { SHAPES = sizeof shapes / sizeof *shapes };
+enum { SHAPES = QD_LENGTH(shapes) };
 
 /* What a sweep gives: codes and neurons, in one block of bytes. */
 typedef struct result {

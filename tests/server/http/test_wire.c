@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "folder.h"
 #include "http/server.h"
 #include "wire.h"
 
@@ -134,8 +135,8 @@ static int open_world(void **state)
 {
     qd_error err = { 0 };
     (void)state;
-    snprintf(world.folder, sizeof world.folder, "/tmp/quantd-wire-XXXXXX");
-    if (mkdtemp(world.folder) == NULL || open_silent_server() != 0)
+    temporary_folder(world.folder, sizeof world.folder);
+    if (open_silent_server() != 0)
         return -1;
     qd_code code = open_service(&err);
     if (code == QD_OK)
