@@ -9,8 +9,6 @@
 #include "engine/records.h"
 #include "engine/streams.h"
 
-enum { QD_TEXT_LIMIT = 1 << 30 }; /* bytes of a calibration or evaluation text */
-
 typedef struct qd_context {
     const qd_recipe *recipe;
     const qd_run_paths *paths;

@@ -9,6 +9,8 @@
 
 #include "model/safetensors.h"
 
+enum { QD_CONFIG_LIMIT = 4 << 20, QD_CONFIG_DEPTH = 32 }; /* of config.json: bytes, levels */
+
 typedef struct qd_model qd_model;
 typedef struct qd_arch qd_arch; /* model/arch.h: a row of the architecture registry */
 typedef struct qd_arch_ops qd_arch_ops;

@@ -7,6 +7,8 @@
 
 #include "text/tokenizer.h"
 
+enum { QD_TEXT_LIMIT = 1 << 30, QD_WINDOW_LENGTH = 2048 }; /* bytes of a text at most; tokens of a window unless said */
+
 /* How a document is fed to the tokenizer. QD_SPLIT_WHOLE: one encode call a document. QD_SPLIT_LINES: each line with
  * its '\n' by itself, empty lines too (they give the id of "\n"); a last line that lacks its '\n' gets one. Rows of a
  * registry: qd_split_find("lines"). */

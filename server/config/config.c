@@ -4,10 +4,10 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/pool.h"
 
 typedef enum option_kind { TEXT, NUMBER, BYTES, LIST, WORDS, SWITCH, CHOICE } option_kind;
 
@@ -292,10 +292,8 @@ static qd_code set_defaults(qd_config *config, qd_error *err)
 
 static void resolve(qd_config *config)
 {
-    if (config->threads == 0) {
-        long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        config->threads = cores < 1 ? 1 : (uint64_t)cores;
-    }
+    if (config->threads == 0)
+        config->threads = qd_pool_processors();
 }
 
 qd_code qd_config_read(int argc, char **argv, const char *const *environment, qd_config *out, qd_error *err)

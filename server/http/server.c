@@ -174,9 +174,8 @@ void qd_http_stop(qd_http *http)
     }
     if (http->streams != NULL)
         qd_streams_close(http->streams);
-    if (http->daemon != NULL) {
+    if (http->daemon != NULL)
         drain(http);
-    }
     qd_away_destroy(http->away);
     if (http->daemon != NULL)
         MHD_stop_daemon(http->daemon);

@@ -90,9 +90,7 @@ static qd_code claim_and_work(qd_service *service, qd_error *err)
  * claiming. */
 static void wait_for_turn(qd_service *service, uint64_t seen)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 1;
+    const struct timespec until = qd_clock_deadline(1);
     while (!service->stopping && service->queue_turn == seen)
         if (pthread_cond_timedwait(&service->changed, &service->mutex, &until) != 0)
             return;
