@@ -10,8 +10,6 @@
 #include "engine/streams.h"
 #include "engine/summary.h"
 
-enum { QD_TEXT_LIMIT = 1 << 30 }; /* bytes of a calibration or evaluation text */
-
 typedef struct qd_context {
     const qd_recipe *recipe;
     const qd_run_paths *paths;
@@ -35,10 +33,12 @@ typedef struct qd_context {
 qd_code qd_context_init(qd_context *context, qd_error *err);
 void qd_context_fini(qd_context *context);
 
-/* Tokens a window: the recipe's, or 2048 where it is 0, at most the model's positions. QD_EINVAL names `field` when an explicit one is longer. */
+/* Tokens a window: the recipe's, or 2048 where it is 0, at most the model's positions. QD_EINVAL names `field` when
+ * an explicit one is longer. */
 qd_code qd_context_length(const qd_context *context, const char *field, size_t wanted, size_t *out, qd_error *err);
 
-/* Fills `evaluation`; nothing where there is no text. Part of qd_context_init: a text that will not do is found before any work. */
+/* Fills `evaluation`; nothing where there is no text. Part of qd_context_init: a text that will not do is found
+ * before any work. */
 qd_code qd_evaluation_cut(qd_context *context, qd_error *err);
 
 /* The phases, in order. */
@@ -58,7 +58,7 @@ typedef struct qd_finished {
     qd_checkpoint current;
 } qd_finished;
 void qd_finished_fini(qd_finished *finished);
-qd_code qd_finished_layer(void *finished, size_t linear_index, qd_rounded *out,
-                          qd_error *err); /* a qd_rounded_source */
+/* A qd_rounded_source's function. */
+qd_code qd_finished_layer(void *finished, size_t linear_index, qd_rounded *out, qd_error *err);
 
 #endif

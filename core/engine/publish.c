@@ -1,7 +1,9 @@
-/* publish.c: the exporting and verifying phases: the artifact is written to out_dir, described, opened again and compared.
+/* publish.c: the exporting and verifying phases: the artifact is written to out_dir, described, opened again and
+ * compared.
  *
- * Records beside the weights: certificate.json (every layer's record) and recipe.json (what was asked for, resolved, and what it was made
- * from). Nothing in them differs between two runs: no times, no names of hosts, no URLs; sources stand as digests. */
+ * Records beside the weights: certificate.json (every layer's record) and recipe.json (what was asked for, resolved,
+ * and what it was made from). Nothing in them differs between two runs: no times, no names of hosts, no URLs; sources
+ * stand as digests. */
 #include <string.h>
 
 #include "config.h"

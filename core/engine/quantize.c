@@ -40,8 +40,8 @@ static qd_code group_hessian(const blockwise *b, size_t group, qd_gram *gram, qd
     return code == QD_OK ? qd_gram_finish(gram, err) : code;
 }
 
-/* What a group's layers share. When no damping helps, or H is not finite, there is no factor and `reason` says why: the layers are then
- * rounded to nearest. */
+/* What a group's layers share. When no damping helps, or H is not finite, there is no factor and `reason` says why:
+ * the layers are then rounded to nearest. */
 static qd_code group_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
 {
     const qd_recipe *r = b->context->recipe;

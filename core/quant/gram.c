@@ -8,8 +8,8 @@
 #include "base/mem.h"
 #include "linalg/gemm.h"
 
-/* Fixed, so that sums do not depend on the number of threads: 2048 tokens a float32 product, and tiles by the number of features: large
- * ones are faster, small ones give two threads something to do. */
+/* Fixed, so that sums do not depend on the number of threads: 2048 tokens a float32 product, and tiles by the number
+ * of features: large ones are faster, small ones give two threads something to do. */
 enum { CHUNK = 2048, LARGEST_TILE = 256, MIRROR = 16 };
 
 /* Squares of inputs below 2^-32 leave float32: where the largest input of a chunk is so small, all are scaled by a power of two. Else such

@@ -14,7 +14,7 @@ static const struct {
     size_t tokens, features;
 } shapes[] = { { 1, 1 },    { 3, 5 },     { 9, 64 },    { 50, 129 }, { 100, 256 },
                { 70, 257 }, { 2048, 33 }, { 4099, 40 }, { 30, 530 } };
-enum { SHAPES = sizeof shapes / sizeof *shapes };
+enum { SHAPES = QD_LENGTH(shapes) };
 
 static double naive(qd_cmatf a, qd_cmatf b, size_t i, size_t j)
 {
