@@ -20,6 +20,8 @@ typedef struct qd_cache {
 /* Makes the folders and removes partial downloads and unfinished snapshots older than a week. */
 qd_code qd_cache_init(qd_cache *cache, const char *root, qd_error *err);
 void qd_cache_fini(qd_cache *cache);
+/* Before each download: an operator who frees space by removing the cache must not have to restart the service. */
+qd_code qd_cache_make_folders(const qd_cache *cache, qd_error *err);
 
 /* Heap strings; NULL = out of memory. */
 char *qd_cache_blob_path(const qd_cache *cache, const char *sha256);
