@@ -132,7 +132,8 @@ qd_code qd_cache_publish(const qd_cache *cache, const char *path, const char *sh
     QD_AUTO(qd_free_pointer) char *folder = blob == NULL ? NULL : strndup(blob, (size_t)(strrchr(blob, '/') - blob));
     if (folder == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (qd_path_exists(blob)) {
+    uint64_t there, made;
+    if (qd_file_size(blob, &there, NULL) == QD_OK && qd_file_size(path, &made, NULL) == QD_OK && there == made) {
         unlink(path);
         return QD_OK;
     }
