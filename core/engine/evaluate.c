@@ -1,6 +1,8 @@
 /* evaluate.c: the evaluating phase: perplexity of source, quantized model, and the baseline at the same grid. */
 #include "engine/context.h"
 
+#include <math.h>
+
 #include "base/json.h"
 #include "base/mem.h"
 #include "eval/perplexity.h"
@@ -73,6 +75,9 @@ static qd_code measure(const qd_context *c, const contender *who, const qd_windo
     if (code != QD_OK)
         return code == QD_ECANCELLED ? code : qd_within(err, code, "evaluation of the %s model", who->name);
     p->before += windows->count;
+    if (!isfinite(result.perplexity))
+        qd_emit_warning(c->sink, "perplexity of the %s model is not finite: mean negative log-likelihood %g", who->name,
+                        result.mean_nll);
     json_object_set_new(out, who->name, qd_number_print(result.perplexity));
     json_object_set_new(json_object_get(out, "standard_error"), who->name, qd_number_print(result.standard_error));
     json_object_set_new(out, "windows", json_integer((json_int_t)result.windows));

@@ -101,12 +101,19 @@ static void complain_type(parser *p, const qd_field *field, const json_t *value,
     complain(p, at, "%s: %s is wanted, found %s", label_of(field->path).text, wanted, qd_json_type_name(value));
 }
 
+/* Of C0, DEL, or C1 (two bytes in UTF-8). */
+static bool is_control(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    return at[0] < 0x20 || at[0] == 0x7F || (at[0] == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0);
+}
+
 /* Code points; (size_t)-1 when there is a control character, which no label, name or URL needs. */
 static size_t characters(const char *text)
 {
     size_t count = 0;
     for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+        if (is_control(text))
             return (size_t)-1;
         count += ((unsigned char)*text & 0xC0) != 0x80;
     }

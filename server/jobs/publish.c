@@ -105,6 +105,17 @@ static qd_code read_manifest(int folder, const char *path, qd_publication *p, qd
     return code == QD_OK ? add_manifest(path, p, err) : code;
 }
 
+/* artifacts/, which an operator may have removed to free space, is made again. */
+static qd_code install(const qd_job_paths *paths, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer)
+    char *parent = strndup(paths->artifact, (size_t)(strrchr(paths->artifact, '/') - paths->artifact));
+    qd_code code = parent == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_make(parent, err);
+    if (code == QD_OK)
+        code = qd_dir_remove(paths->artifact, err); /* of an earlier try that was not recorded */
+    return code == QD_OK ? qd_file_rename(paths->out, paths->artifact, err) : code;
+}
+
 qd_code qd_publish(const qd_job_paths *paths, qd_publication *out, qd_error *err)
 {
     QD_AUTO(qd_publication_fini) qd_publication p = { 0 };
@@ -118,9 +129,7 @@ qd_code qd_publish(const qd_job_paths *paths, qd_publication *out, qd_error *err
     if (code == QD_OK && syncfs(folder) != 0) /* whatever the run did or did not sync */
         code = qd_fail_errno(err, "sync '%s'", paths->out);
     if (code == QD_OK)
-        code = qd_dir_remove(paths->artifact, err); /* of an earlier try that was not recorded */
-    if (code == QD_OK)
-        code = qd_file_rename(paths->out, paths->artifact, err);
+        code = install(paths, err);
     if (code == QD_OK) {
         *out = p;
         p = (qd_publication){ 0 };
