@@ -27,6 +27,7 @@ except ImportError:
 DATA = 1e-6     # relative, of what depends on activations: float32 streams and products
 SUMS = 4e-6     # of sums of pivots and errors: they feel H through its small eigenvalues
 PIVOT = 5e-5    # of one pivot
+HALF_STEP = 0.5 + 2.0 ** -21  # steps: arguments are rounded to multiples of 2^-20 before they are rounded to codes
 EXACT = 1e-9    # of what depends on weights only
 NEAR_TIE = 2e-6  # relative difference of two diagonal entries that float32 may order otherwise
 
@@ -351,16 +352,16 @@ class Measured:
         z = q + eps if optq else w
         at = z / self.scale + self.zero
         self.excess = np.maximum(at - layer.grid.high, layer.grid.low - at)
-        reach = self.scale * np.maximum(0.5, self.excess)
+        reach = self.scale * np.maximum(HALF_STEP, self.excess)
         wanted = np.clip(np.rint(at), layer.grid.low, layer.grid.high)
         tie = np.abs(at - np.floor(at) - 0.5) < 1e-3
         self.misrounded = int(((codes != wanted) & ~tie).sum())
         if optq:
-            self.bound = ((self.scale / 2) ** 2 * self.r2).sum()
+            self.bound = ((self.scale * HALF_STEP) ** 2 * self.r2).sum()
             self.overload, self.expected = (reach ** 2 * self.r2).sum(), self.bound / 3
         else:
             size = np.abs(damped)
-            forms = np.einsum("ij,jk,ik->i", self.scale / 2, size, self.scale / 2, optimize=True)
+            forms = np.einsum("ij,jk,ik->i", self.scale * HALF_STEP, size, self.scale * HALF_STEP, optimize=True)
             clipped = (self.excess > 0.5).any(1)
             self.bound = forms.sum()
             self.overload = np.where(clipped, np.einsum("ij,jk,ik->i", reach, size, reach, optimize=True), forms).sum()
