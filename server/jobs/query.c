@@ -34,8 +34,11 @@ static qd_code load(const char *text, json_t **out, qd_error *err)
 static void overlay_progress(qd_service *service, qd_job *job)
 {
     uint64_t steps = 0;
+    job->version <<= VERSION_SHIFT;
+    if (job->finished_ms != 0)
+        return; /* its worker may still be letting go of it: the version stays */
     json_t *live = qd_active_progress(service, job->id, job->attempt, &steps);
-    job->version = (job->version << VERSION_SHIFT) + steps;
+    job->version += steps;
     if (live == NULL)
         return;
     json_decref(job->progress);
