@@ -20,13 +20,13 @@ static qd_code drop_body(void *ctx, const qd_reply_head *head, qd_wanted *out_wa
 static qd_code ask_sizes(qd_run *run, qd_items *items, size_t first, qd_error *err)
 {
     QD_AUTO(qd_line_fini) qd_line line = { 0 };
-    const qd_sink sink = { .begin = drop_body };
+    const qd_body_sink sink = { .begin = drop_body };
     qd_code code = qd_line_init(&line, err);
     for (size_t i = first; code == QD_OK && i < items->count; i++) {
         qd_item *item = &items->rows[i];
         qd_reply_head head;
         qd_trouble trouble;
-        const qd_ask ask = { .url = &item->url, .method = QD_HEAD };
+        const qd_ask ask = { .url = &item->url, .method = QD_ASK_HEAD };
         if (item->presence != QD_PENDING || item->need != QD_NEED_INDEXED)
             continue;
         if (qd_transfer(&line, &run->egress, &ask, &sink, &head, &trouble, NULL) != QD_OK || head.status != 200)

@@ -50,7 +50,7 @@ static qd_code get(qd_run *run, qd_line *line, const qd_url *url, qd_str *body, 
 {
     const qd_fetcher *fetcher = run->fetcher;
     const qd_ask ask = { .url = url, .redirects = QD_REDIRECTS_SAME_ORIGIN };
-    const qd_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = body };
+    const qd_body_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = body };
     qd_retry retry;
     qd_retry_init(&retry, fetcher->retries, fetcher->retry_base_seconds,
                   qd_rng_key((uint64_t)qd_clock_wall_ms(), (uintptr_t)body, 0));

@@ -276,7 +276,7 @@ static qd_proof proof_of(const qd_item *item)
 static qd_code try_once(receipt *r, qd_line *line, qd_reply_head *head, qd_trouble *out_trouble, qd_error *err)
 {
     char range[32];
-    const qd_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = r };
+    const qd_body_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = r };
     qd_ask ask = { .url = &r->item->url };
     if (r->part.offset > 0 && !qd_etag_is_strong(r->part.etag) && proof_of(r->item) == QD_PROOF_NONE) {
         qd_code code = restart(r, err);
