@@ -55,9 +55,7 @@ static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_er
                    .resumed = row->resumed,
                    .version = row->version };
     memcpy(job.id, row->id, sizeof job.id);
-    qd_code code = qd_state_find(row->state, &state)
-                       ? QD_OK
-                       : qd_fail(err, QD_EINTERNAL, "job '%s' has the unknown state '%s'", row->id, row->state);
+    qd_code code = qd_state_read(row->id, row->state, &state, err);
     const struct {
         const char *text;
         json_t **value;
