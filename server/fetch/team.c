@@ -179,6 +179,6 @@ qd_code qd_items_obtain(qd_fetch_run *run, qd_items *items, size_t first, qd_err
     pthread_cond_destroy(&t.changed);
     pthread_mutex_destroy(&t.mutex);
     if (started == 0)
-        return qd_fail(err, QD_EBUSY, "no thread can be started for downloads");
+        return qd_fail(err, QD_EBUSY, "a download thread could not be started");
     return t.code == QD_OK ? QD_OK : qd_fail(err, t.code, "%s", t.failure.text);
 }
