@@ -286,6 +286,12 @@ static void the_list_is_newest_first_in_pages_by_state_and_tag(void **state)
         check_fails(qd_service_list(b->service, &wrong[i], &jobs, &count, &more, &err), QD_EINVAL);
 }
 
+static bool progresses_in(const qd_job *job, const char *phase)
+{
+    const char *found = json_string_value(json_object_get(job->progress, "phase"));
+    return found != NULL && strcmp(found, phase) == 0;
+}
+
 static void the_version_grows_with_progress_and_stays_when_nothing_happens(void **state)
 {
     bench *b = *state;
@@ -297,13 +303,12 @@ static void the_version_grows_with_progress_and_stays_when_nothing_happens(void 
     before = job.version;
     qd_job_fini(&job);
     double started = qd_clock_seconds();
-    for (bench_get(b, id, &job); job.version == before || !json_is_object(job.progress); bench_get(b, id, &job)) {
+    for (bench_get(b, id, &job); job.version == before || !progresses_in(&job, "quantizing"); bench_get(b, id, &job)) {
         assert_true(qd_clock_seconds() - started < 60);
         qd_job_fini(&job);
         bench_sleep(10);
     }
     assert_true(job.version > before);
-    assert_string_equal(json_string_value(json_object_get(job.progress, "phase")), "quantizing");
     qd_job_fini(&job);
     qd_error err = { 0 };
     check_ok(qd_service_cancel(b->service, id, &err));
