@@ -69,7 +69,8 @@ static inline const char *source_folder(void)
 /* The optional folder of larger models and texts; NULL where it is absent (tests that want it skip()). */
 static inline const char *shared_folder(void)
 {
-    return getenv("QUANTD_SHARED");
+    const char *folder = getenv("QUANTD_SHARED");
+    return folder == NULL || folder[0] == '\0' ? NULL : folder;
 }
 
 /* How many times longer than on an idle machine a wait may take here: QUANTD_TEST_SLOW (sanitizer builds are several times

@@ -29,10 +29,11 @@ qd_code qd_file_write(const char *path, const void *bytes, size_t length, qd_err
 qd_code qd_file_rename(const char *from, const char *to, qd_error *err);
 /* Copies a regular file through a temporary name, fsynced and renamed as qd_file_write does. */
 qd_code qd_file_copy(const char *from, const char *to, qd_error *err);
-/* path.tmp.PID.N: a name beside `path` that no other thread or process of ours uses. Heap string; NULL when out of memory. */
+/* path.tmp.PID.N: a name beside `path` that no other thread or process of ours uses. Heap string; NULL when out of
+ * memory. */
 char *qd_path_temporary(const char *path);
-/* Opens `path` (relative) for reading where it cannot leave the folder: no "..", no symbolic link. -1 and errno. `flags` are
- * added to O_RDONLY | O_CLOEXEC. */
+/* Opens `path` (relative) for reading where it cannot leave the folder: no "..", no symbolic link. -1 and errno.
+ * `flags` are added to O_RDONLY | O_CLOEXEC. */
 int qd_open_beneath(int folder, const char *path, int flags);
 /* fsync of the folder itself, so that names in it survive a power cut. */
 qd_code qd_dir_sync(const char *path, qd_error *err);

@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "export/artifact.h"
 
-enum { DEFAULT_LENGTH = 2048, READ_BYTES = 4 << 20 };
+enum { READ_BYTES = 4 << 20 };
 /* Part of every checkpoint key: raised when the same recipe would give other bytes. */
 static const char engine_version[] = "quantd-engine-1";
 
@@ -33,7 +33,7 @@ qd_code qd_context_length(const qd_context *c, const char *field, size_t wanted,
     if (wanted != 0 && most != 0 && wanted > most)
         return qd_fail(err, QD_EINVAL, "%s.length: %zu is beyond the model's max_position_embeddings of %zu", field,
                        wanted, most);
-    size_t length = wanted != 0 ? wanted : DEFAULT_LENGTH;
+    size_t length = wanted != 0 ? wanted : QD_WINDOW_LENGTH;
     *out = wanted == 0 && most != 0 ? qd_min_size(length, most) : length;
     return QD_OK;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "eval/perplexity.h"
 
 /* The weights of a layer as the artifact's readers will compute them. */
@@ -19,22 +20,27 @@ static qd_code quantized_weight(void *ctx, size_t index, const qd_linear *linear
     return code;
 }
 
-/* The source's weights rounded to nearest on the very grid that was decided. */
+/* The source's weights rounded to nearest on the very grid that was decided, and stored as the artifact's are. */
 static qd_code nearest_weight(void *ctx, size_t index, const qd_linear *linear, qd_matf w, qd_error *err)
 {
     qd_rounded rounded;
+    QD_AUTO(qd_free_pointer) uint8_t *codes = NULL;
+    const qd_finished *finished = ctx;
+    const qd_recipe *recipe = finished->context->recipe;
     qd_code code = qd_finished_layer(ctx, index, &rounded, err);
     if (code == QD_OK)
         code = qd_tensor_to_floats(linear->weight, w.data, err);
-    for (size_t o = 0; code == QD_OK && o < w.rows; o++)
-        for (size_t i = 0; i < w.cols; i++) {
-            float *at = qd_matf_row(w, o) + i;
-            size_t group = i / rounded.grid->group_size;
-            float scale = qd_matf_row(rounded.grid->scale.view, o)[group],
-                  zero = qd_matf_row(rounded.grid->zero.view, o)[group];
-            *at = ((float)qd_grid_nearest(rounded.grid, o, i, (double)*at) - zero) * scale;
-        }
-    return code;
+    if (code == QD_OK)
+        code = qd_alloc(w.rows * w.cols, 1, (void **)&codes, err);
+    if (code != QD_OK)
+        return code;
+    for (size_t o = 0; o < w.rows; o++)
+        for (size_t i = 0; i < w.cols; i++)
+            codes[o * w.cols + i] =
+                (uint8_t)(qd_grid_nearest(rounded.grid, o, i, (double)qd_matf_row(w, o)[i]) - rounded.grid->low);
+    const qd_rounded nearest = { .grid = rounded.grid, .codes = codes };
+    recipe->format->expected_weight(&nearest, recipe->format_variant, w);
+    return QD_OK;
 }
 
 /* One of the models that are measured; progress runs on over all of them. */

@@ -1,4 +1,5 @@
-/* artifact_check.c: nothing is published that was not read back from disk and found to be what was decided (design.md §6). */
+/* artifact_check.c: nothing is published that was not read back from disk and found to be what was decided (design.md
+ * §6). */
 #include <string.h>
 
 #include "export/artifact.h"

@@ -52,7 +52,8 @@ static qd_code gather_rows(void *ctx, size_t index, size_t worker, qd_error *err
     return QD_OK;
 }
 
-/* A squared pivot below I eps max H_jj is what rounding left of zero: C would be noise there, and 1 / C_jj the feedback. */
+/* A squared pivot below I eps max H_jj is what rounding left of zero: C would be noise there, and 1 / C_jj the
+ * feedback. */
 static qd_code check_pivots(const qd_factor *factor, double lambda, qd_error *err)
 {
     double largest = 0.0;

@@ -1,5 +1,5 @@
 /* pieces.h: text in pieces, the one currency of normalizers, pre-tokenizers and decoders.
- * Room: core/text, private. May use: base.
+ * Room: core/text, private to it. May use: base.
  * Threads: belongs to one call. */
 #ifndef QD_TEXT_PIECES_H
 #define QD_TEXT_PIECES_H

@@ -1,6 +1,6 @@
 /* verb.h: the registry of command-line verbs.
- * Room: server/cli. May use: core, fetch, config, jobs, http. One file a verb, one row in verb_table.c; parsing, --help and messages come from
- * the row.
+ * Room: server/cli. May use: core, fetch, config, jobs, http. One file a verb, one row in verb_table.c; parsing,
+ * --help and messages come from the row.
  * Threads: main thread only. */
 #ifndef QD_CLI_VERB_H
 #define QD_CLI_VERB_H

@@ -67,8 +67,8 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* All that a signal handler touches. Handlers and not a blocked mask: OpenBLAS starts its threads before main, and a blocked signal would
- * kill the process through one of them. */
+/* All that a signal handler touches. Handlers and not a blocked mask: OpenBLAS starts its threads before main, and a
+ * blocked signal would kill the process through one of them. */
 static sem_t stopped;
 static volatile sig_atomic_t stop_signal;
 

@@ -20,7 +20,8 @@ void qd_log_fini(qd_log *log);
 /* -1 for an unknown word. */
 int qd_log_level_find(const char *word);
 
-/* time level event details; details are key=value words. Control characters are escaped, lines cut at 2,000 characters. */
+/* time level event details; details are key=value words. Control characters are escaped, lines cut at 2,000
+ * characters. */
 void qd_log_line(qd_log *log, qd_log_level level, const char *event, const char *details);
 
 #endif

@@ -1,5 +1,5 @@
 /* cache.h: the content-addressed store below cache_dir: blobs, index, locks, snapshots (layout in fetch.h).
- * Room: server/fetch, private. May use: base.
+ * Room: server/fetch, private to it. May use: base.
  * Threads: any, and several processes: every write goes through a temporary name and a rename; a key's download is
  * serialized by flock, which the kernel lets go of when its holder dies. */
 #ifndef QD_FETCH_CACHE_H

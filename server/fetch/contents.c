@@ -125,12 +125,12 @@ qd_code qd_index_shards(const char *path, char ***out_names, size_t *out_count, 
                          : qd_fail(err, code == QD_ETOOBIG ? QD_EFORMAT : code, "'%s': %s", index_name, inner.text);
 }
 
-static int is_listed(const qd_items *items, const char *name)
+static bool is_listed(const qd_items *items, const char *name)
 {
     for (size_t i = 0; i < items->count; i++)
         if (strcmp(items->rows[i].name, name) == 0)
-            return 1;
-    return 0;
+            return true;
+    return false;
 }
 
 /* One more file wanted, unless it is listed already; `remote` is its name at the source. */
@@ -211,17 +211,17 @@ static qd_code obtain_weights(qd_run *run, const qd_supply *supply, const char *
 }
 
 /* "x-00001-of-00003.safetensors": one of several, so the folder's index is meant. */
-static int is_shard(const char *name)
+static bool is_shard(const char *name)
 {
     size_t length = strlen(name);
     if (length < 27)
-        return 0;
+        return false;
     const char *at = name + length - 27; /* -00001-of-00003.safetensors */
     static const char shape[] = "-00000-of-00000.safetensors";
     for (size_t i = 0; i < 27; i++)
         if (shape[i] == '0' ? !isdigit((unsigned char)at[i]) : at[i] != shape[i])
-            return 0;
-    return 1;
+            return false;
+    return true;
 }
 
 qd_code qd_contents_obtain(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,

@@ -61,7 +61,8 @@ static qd_code take_hex(const char *text, size_t digits, const char *path, const
     return QD_OK;
 }
 
-/* "oid" is git's id of what is in the repository: of the file, or of the pointer to a large one, whose own digest is lfs.oid. */
+/* "oid" is git's id of what is in the repository: of the file, or of the pointer to a large one, whose own digest is
+ * lfs.oid. */
 static qd_code read_digests(const json_t *entry, qd_hub_file *file, qd_error *err)
 {
     const json_t *lfs = json_object_get(entry, "lfs");

@@ -16,7 +16,8 @@ typedef struct reading {
     qd_error err;
 } reading;
 
-/* Release 0.9.75 gives the length up to the first NUL, so one inside a value is only seen with later releases; a proxy in front refuses it. */
+/* Release 0.9.75 gives the length up to the first NUL, so one inside a value is only seen with later releases; a
+ * proxy in front refuses it. */
 static enum MHD_Result read_header(void *ctx, enum MHD_ValueKind kind, const char *name, size_t name_length,
                                    const char *value, size_t length)
 {
@@ -127,7 +128,8 @@ static bool is_json(const char *type)
            strchr("; \t", type[sizeof json - 1]) != NULL;
 }
 
-/* A page of another site can send simple forms here: what a browser sends (Origin) must be ours and JSON; what curl -d sends is fine. */
+/* A page of another site can send simple forms here: what a browser sends (Origin) must be ours and JSON; what curl
+ * -d sends is fine. */
 static bool origin_ok(qd_exchange *x)
 {
     const char *origin = x->request.headers[QD_ORIGIN];

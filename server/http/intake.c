@@ -1,4 +1,5 @@
-/* intake.c: the library's repeated callbacks -> one complete request, within limits; then its handler, here or in the pool. */
+/* intake.c: the library's repeated callbacks -> one complete request, within limits; then its handler, here or in the
+ * pool. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -49,7 +49,8 @@ typedef struct qd_request {
     qd_str body;
 } qd_request;
 void qd_request_fini(qd_request *request);
-/* Adds a header line. QD_EINVAL: one that may come once came twice, or holds a NUL (length tells). Headers we do not read are ignored. */
+/* Adds a header line. QD_EINVAL: one that may come once came twice, or holds a NUL (length tells). Headers we do not
+ * read are ignored. */
 qd_code qd_request_add_header(qd_request *request, const char *name, const char *value, size_t length, qd_error *err);
 
 typedef enum qd_payload {

@@ -36,7 +36,8 @@ struct qd_bell {
     bool stopping;
 };
 
-/* Called with the mutex held; calls back without it. The list may change meanwhile, but not lose the watch that is being called. */
+/* Called with the mutex held; calls back without it. The list may change meanwhile, but not lose the watch that is
+ * being called. */
 static void call(qd_bell *bell, qd_watch *watch, const char *id, uint64_t last_event_id)
 {
     bell->calling = watch;

@@ -25,20 +25,20 @@ void qd_publication_fini(qd_publication *p)
 }
 
 /* A bare relative path: components of [A-Za-z0-9._-], none hidden, none empty. */
-static int path_ok(const char *path)
+static bool path_ok(const char *path)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     if (strlen(path) > PATH_MAX_BYTES)
-        return 0;
+        return false;
     for (const char *at = path;; at++) {
         size_t length = strspn(at, allowed);
         if (length == 0 || *at == '.')
-            return 0;
+            return false;
         at += length;
         if (*at == '\0')
-            return 1;
+            return true;
         if (*at != '/')
-            return 0;
+            return false;
     }
 }
 

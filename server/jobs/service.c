@@ -132,11 +132,7 @@ static qd_code start_threads(qd_service *service, qd_error *err)
 
 static void init_locks(qd_service *service)
 {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&service->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    qd_clock_condition_init(&service->changed);
     pthread_mutex_init(&service->mutex, NULL);
 }
 

@@ -34,7 +34,7 @@ void qd_ballast_restore(const char *path)
         unlink(path);
 }
 
-int qd_ballast_release(const char *path)
+bool qd_ballast_release(const char *path)
 {
     return unlink(path) == 0;
 }

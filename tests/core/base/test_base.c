@@ -1,5 +1,6 @@
 /* test_base.c: errors, strings, files, digests, JSON helpers. */
 #include "check.h"
+#include "folder.h"
 
 #include <sys/stat.h>
 
@@ -92,9 +93,8 @@ static void files_are_written_whole_or_not_at_all(void **state)
 {
     (void)state;
     qd_error err = { 0 };
-    char folder[] = "/tmp/qd_base_XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    char path[200], deep[200];
+    char folder[150], path[200], deep[200];
+    temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/file", folder);
     snprintf(deep, sizeof deep, "%s/a/b/c", folder);
     check_ok(qd_file_write(path, "one", 3, &err));
@@ -123,9 +123,8 @@ static void fifos_are_refused_without_hanging(void **state)
 {
     (void)state;
     qd_error err = { 0 };
-    char folder[] = "/tmp/qd_fifo_XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    char path[200];
+    char folder[150], path[200];
+    temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/fifo", folder);
     assert_int_equal(mkfifo(path, 0600), 0);
     QD_AUTO(qd_map_fini) qd_map map = { 0 };

@@ -1,4 +1,5 @@
-/* fuzz_config.c: any bytes as config.json through every architecture's row: refused, or numbers that make a rotation. */
+/* fuzz_config.c: any bytes as config.json through every architecture's row: refused, or numbers that make a
+ * rotation. */
 #include <assert.h>
 #include <math.h>
 

@@ -1,4 +1,5 @@
-/* test_components.c: normalizers, pre-tokenizers and decoders, one row of their tables at a time, by the pieces they make. */
+/* test_components.c: normalizers, pre-tokenizers and decoders, one row of their tables at a time, by the pieces they
+ * make. */
 #include "check.h"
 
 #include <utf8proc.h>

@@ -24,7 +24,7 @@ static void a_job_has_every_member_of_the_contract(void **state)
     static const char *const members[] = { "id",         "name",        "tags",    "state",    "created_at",
                                            "started_at", "finished_at", "request", "resolved", "progress",
                                            "result",     "problem",     "links" };
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+    for (size_t i = 0; i < QD_LENGTH(members); i++)
         if (json_object_get(printed, members[i]) == NULL)
             fail_msg("no member '%s'", members[i]);
     assert_string_equal(json_string_value(json_object_get(printed, "created_at")), "2025-11-24T16:00:00.123Z");

@@ -219,7 +219,8 @@ static long links(const outcome *o)
     return stat(path, &info) == 0 ? (long)info.st_nlink : -1;
 }
 
-/* The exit status of a child that fetches `url` without these system calls: 0 as it should be, 77 = cannot be tried here. */
+/* The exit status of a child that fetches `url` without these system calls: 0 as it should be, 77 = cannot be tried
+ * here. */
 static int fetch_without(const long *calls, size_t count, unsigned error, const char *url, qd_code code,
                          const char *part)
 {

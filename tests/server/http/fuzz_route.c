@@ -1,4 +1,5 @@
-/* fuzz_route.c: any method and path: a route, with an id in its form, or a problem. First line of the input: the method. */
+/* fuzz_route.c: any method and path: a route, with an id in its form, or a problem. First line of the input: the
+ * method. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* test_wire.c: a real server on a real socket, with a real queue behind it: what raw bytes get as an answer (server.md §1.5),
- * event streams, deadlines, the stop. */
+/* test_wire.c: a real server on a real socket, with a real queue behind it: what raw bytes get as an answer
+ * (server.md §1.5), event streams, deadlines, the stop. */
 #include "check.h"
 
 #include <errno.h>
@@ -11,12 +11,14 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "folder.h"
 #include "http/server.h"
 #include "wire.h"
 
 enum { STREAM_LIMIT = 4, JOB_ID = 27 };
 
-/* One server for all claims; the model server accepts connections and never answers, so that a job stays where it is. */
+/* One server for all claims; the model server accepts connections and never answers, so that a job stays where it
+ * is. */
 static struct {
     char folder[64], calibration[4096];
     int silent;
@@ -133,8 +135,8 @@ static int open_world(void **state)
 {
     qd_error err = { 0 };
     (void)state;
-    snprintf(world.folder, sizeof world.folder, "/tmp/quantd-wire-XXXXXX");
-    if (mkdtemp(world.folder) == NULL || open_silent_server() != 0)
+    temporary_folder(world.folder, sizeof world.folder);
+    if (open_silent_server() != 0)
         return -1;
     qd_code code = open_service(&err);
     if (code == QD_OK)
