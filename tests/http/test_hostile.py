@@ -300,9 +300,14 @@ def a_damaged_database_is_refused_by_name_and_left_as_it_is():
     path = os.path.join(own.state, "quantd.db")
     good = open(path, "rb").read()
     noise = random.Random(1).randbytes(len(good))
+    fresh = os.path.join(temporary_folder(), "fresh.db")
+    database = sqlite3.connect(inside(fresh))
+    database.execute("PRAGMA journal_mode=WAL")
+    database.close()
+    no_tables = open(fresh, "rb").read()
     for name, data in (("noise", noise), ("header only", good[:100]), ("half", good[:len(good) // 2]), ("text", b"hello\n" * 1000),
                        ("first page", noise[:4096] + good[4096:]), ("schema", good[:100] + noise[100:4096] + good[4096:]),
-                       ("empty", b""), ("missing", None)):
+                       ("no tables", no_tables), ("empty", b""), ("missing", None)):
         for extra in ("-wal", "-shm"):
             if os.path.exists(path + extra):
                 os.remove(inside(path + extra))
