@@ -174,7 +174,8 @@ static const struct {
     const char *path, *given, *pointer, *part;
 } bad[] = {
     { "name", "7", "/name", "name: a string is wanted, found an integer" },
-    { "name", "\"a\\nb\"", "/name", "control character" },
+    { "name", "\"a\\nb\"", "/name", "'a?b' has a control character" },
+    { "name", "\"a\\u0085b\"", "/name", "'a??b' has a control character" },
     { "tags", "[]", "/tags", "tags: an object of strings is wanted, found an array" },
     { "tags", "null", "/tags", "found null" },
     { "tags", "{\"a\": 1}", "/tags/a", "'a': a string is wanted, found an integer" },
