@@ -390,9 +390,9 @@ static void cancelling_stops_within_two_seconds_and_keeps_the_bytes(void **state
     s.policy.low_speed_seconds = 30;
     qd_fetcher *fetcher = setting_fetcher(&s);
     world_reset(&the_world);
-    assert_true(seconds_to_cancel(fetcher, slow_once, s.cache, 100000) < 2 * check_patience());
+    assert_true(seconds_to_cancel(fetcher, slow_once, s.cache, 400000) < 2 * check_patience());
     const partial kept = look_at_partial(s.cache);
-    assert_in_range(kept.size, 100000, TINY_WEIGHTS - 1);
+    assert_in_range(kept.size, 400000, TINY_WEIGHTS - 1); /* more than any other file has */
     assert_int_equal(kept.recorded, kept.size);
     assert_true(kept.disk < kept.size + 200000); /* what was reserved beyond is given back */
     world_fetch(&the_world, &s, slow_once, NULL, &o);
