@@ -262,7 +262,10 @@ static void take_map(parser *p, const qd_field *field, const json_t *value, cons
     if (json_object_size(value) > MAP_MEMBERS)
         complain(p, at, "%s: %zu members; at most %d are allowed", label_of(field->path).text, json_object_size(value),
                  MAP_MEMBERS);
-    json_object_foreach((json_t *)(uintptr_t)value, key, item) check_map_member(p, field, key, item, at);
+    json_object_foreach((json_t *)(uintptr_t)value, key, item)
+    {
+        check_map_member(p, field, key, item, at);
+    }
     if (p->issues->count != before)
         return;
     json_decref(*slot);
@@ -306,7 +309,10 @@ static void take_regularization(parser *p, const qd_field *field, const json_t *
         complain(p, at, "%s: \"auto\" or an object of one rule and its value is wanted, found %s%s", field->path,
                  qd_json_type_name(value), json_is_object(value) ? " with another number of members" : "");
     else
-        json_object_foreach((json_t *)(uintptr_t)value, key, item) take_rule(p, key, item, at);
+        json_object_foreach((json_t *)(uintptr_t)value, key, item)
+        {
+            take_rule(p, key, item, at);
+        }
 }
 
 static void parse_members(parser *p, const json_t *object, const char *parent, const char *at);

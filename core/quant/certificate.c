@@ -97,7 +97,7 @@ double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps)
     for (size_t i = 0; i < input->w.rows; i++) {
         const float *scale = qd_matf_row(input->grid->scale.view, i);
         for (size_t t = 0; t < steps->count; t++) {
-            double half = 0.5 * (double)scale[steps->group[t]];
+            double half = QD_HALF_STEP * (double)scale[steps->group[t]];
             bound += half * half * steps->r2[t];
         }
     }

@@ -61,7 +61,7 @@ static double value_of(const qd_layer_input *input, const qd_steps *steps, qd_ro
     if (kind == QD_ROWS_ERROR)
         return w - ((double)(grid->low + codes[row * steps->count + column]) - zero) * scale;
     double code = w / scale + zero;
-    return scale * fmax(0.5, fmax(code - grid->high, grid->low - code));
+    return scale * fmax(QD_HALF_STEP, fmax(code - grid->high, grid->low - code));
 }
 
 void qd_steps_rows(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,
