@@ -74,6 +74,11 @@ def unpack(words, count, bits):
 
 # ---- the grid, from the weights: algorithms.md 2.2, 2.3 ----
 
+def to_code(argument):
+    """A tie within 2^-21 of a step is a tie, and goes to the even code."""
+    return np.rint(np.rint(argument * 2.0 ** 20) / 2.0 ** 20)
+
+
 class Grid:
     def __init__(self, record):
         g = record["grid"]
@@ -166,7 +171,7 @@ class Layer:
             bit_equal(array(packed[name + ".weight"]), self.read, name + ": weights stored")
 
     def nearest(self, x):
-        return np.clip(np.rint(x / self.scale + self.zero), self.grid.low, self.grid.high)
+        return np.clip(to_code(x / self.scale + self.zero), self.grid.low, self.grid.high)
 
 
 def bit_equal(got, want, what):
@@ -348,7 +353,7 @@ class Measured:
         at = z / self.scale + self.zero
         self.excess = np.maximum(at - layer.grid.high, layer.grid.low - at)
         reach = self.scale * np.maximum(HALF_STEP, self.excess)
-        wanted = np.clip(np.rint(at), layer.grid.low, layer.grid.high)
+        wanted = np.clip(to_code(at), layer.grid.low, layer.grid.high)
         tie = np.abs(at - np.floor(at) - 0.5) < 1e-3
         self.misrounded = int(((codes != wanted) & ~tie).sum())
         if optq:
