@@ -11,6 +11,7 @@
 void qd_shared_fini(qd_shared *shared)
 {
     qd_factor_destroy(shared->factor);
+    qd_mismatch_fini(&shared->mismatch);
     free(shared->diagonal);
     *shared = (qd_shared){ 0 };
 }
@@ -75,6 +76,8 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
                   .input = { .w = w,
                              .grid = &out->grid,
                              .factor = shared->factor,
+                             .mismatch = shared->factor == NULL ? NULL : &shared->mismatch,
+                             .use = r->mismatch,
                              .tokens = shared->tokens,
                              .rounding = r->rounding,
                              .seed = qd_rng_key(r->seed, index, 0),

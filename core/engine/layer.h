@@ -9,6 +9,7 @@
 /* What layers with the same input share. Zero-initialized = no data: rounded to nearest, uncertified. */
 typedef struct qd_shared {
     qd_factor *factor;                        /* NULL = no data, or degraded */
+    qd_mismatch mismatch;                     /* of both streams, for algorithms that want it */
     double *diagonal;                         /* diag(H) in original order, or NULL */
     size_t tokens;                            /* m */
     char reason[sizeof((qd_error *)0)->text]; /* why the layers are degraded; "" = they are not */

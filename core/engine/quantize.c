@@ -43,30 +43,52 @@ static void report_layer(qd_context *c, qd_meter *meter, size_t index, const jso
     qd_meter_step(meter, index + 1);
 }
 
-/* H of a group's input. */
-static qd_code group_hessian(const blockwise *b, size_t group, qd_gram *gram, qd_error *err)
-{
-    qd_code code = qd_gram_init(gram, qd_block_group_width(b->float_block, group), err);
-    if (code == QD_OK)
-        code = qd_streams_gram(b->streams, group, gram, err);
-    return code == QD_OK ? qd_gram_finish(gram, err) : code;
-}
-
-/* What a group's layers share. When no damping helps, or H is not finite, there is no factor and `reason` says why: the layers are then
- * rounded to nearest. */
-static qd_code group_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
+/* What a group's layers share: the second moments of their input and the factor made from them. */
+static qd_code hessian_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
 {
     const qd_recipe *r = b->context->recipe;
-    if (b->streams == NULL)
-        return QD_OK;
     QD_AUTO(qd_gram_fini) qd_gram gram = { 0 };
-    qd_code code = group_hessian(b, group, &gram, err);
+    qd_code code = qd_gram_init(&gram, qd_block_group_width(b->float_block, group), err);
+    if (code == QD_OK)
+        code = qd_streams_gram(b->streams, group, &gram, err);
+    if (code == QD_OK)
+        code = qd_gram_finish(&gram, err);
     if (code == QD_OK)
         code = qd_factor_create(qd_matd_const(gram.sum.view), r->order, r->regularizer, r->regularization,
                                 b->context->pool, &shared->factor, err);
     shared->tokens = gram.tokens;
+    return code;
+}
+
+static qd_code mismatch_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
+{
+    const qd_recipe *r = b->context->recipe;
+    qd_pool *pool = b->context->pool;
+    qd_code code = qd_mismatch_init(&shared->mismatch, qd_block_group_width(b->float_block, group), err);
+    if (code == QD_OK)
+        code = qd_streams_mismatch(b->streams, group, &shared->mismatch, err);
+    if (code == QD_OK)
+        code = qd_mismatch_finish(&shared->mismatch, err);
+    if (code == QD_OK)
+        code = qd_factor_create(qd_matd_const(shared->mismatch.hessian.view), r->order, r->regularizer,
+                                r->regularization, pool, &shared->factor, err);
+    if (code == QD_OK && r->mismatch.shrink == QD_SHRINK_AUTO)
+        code = qd_mismatch_split(&shared->mismatch, r->order, r->regularizer, r->regularization, pool, err);
+    shared->tokens = shared->mismatch.tokens;
+    return code;
+}
+
+/* When no damping helps, or H is not finite, there is no factor and `reason` says why: the layers are then rounded to nearest. */
+static qd_code group_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
+{
+    if (b->streams == NULL)
+        return QD_OK;
+    bool both = b->context->recipe->algorithm->needs == QD_NEEDS_MISMATCH;
+    qd_code code = both ? mismatch_statistics(b, group, shared, err) : hessian_statistics(b, group, shared, err);
     if (code != QD_ENUMERIC)
         return code == QD_OK ? qd_shared_diagonal(shared, err) : code;
+    qd_factor_destroy(shared->factor);
+    shared->factor = NULL;
     shared->tokens = 0;
     snprintf(shared->reason, sizeof shared->reason, "%s", err->text);
     return QD_OK;
@@ -237,6 +259,7 @@ qd_code qd_phase_quantize(qd_context *c, qd_error *err)
     if (c->calibration.count == 0)
         return walk(c, NULL, err);
     QD_AUTO(qd_streams_fini) qd_streams streams = { 0 };
-    code = qd_streams_init(c->model, &c->calibration, c->paths->work_dir, c->pool, c->cancel, &streams, err);
+    code = qd_streams_init(c->model, &c->calibration, c->paths->work_dir, c->pool, c->cancel, c->recipe->scope,
+                           &streams, err);
     return code == QD_OK ? walk(c, &streams, err) : code;
 }

@@ -28,6 +28,8 @@ typedef struct qd_recipe {
     const qd_order *order;             /* norm-descending */
     const qd_regularizer *regularizer; /* mean_diagonal */
     double regularization;             /* 0.01 */
+    qd_scope scope;                    /* model; gpfq and qronos */
+    qd_mismatch_use mismatch;          /* shrink auto, start projected; gpfq and qronos */
     qd_on_degraded on_degraded;        /* warn */
     /* calibration */
     char *calibration_source; /* URL of a text, or NULL = the operator's */

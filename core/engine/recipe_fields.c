@@ -72,6 +72,8 @@ static int on_degraded_find(const char *name)
 ROW_CHOICE(alphabet, qd_alphabet_at, qd_alphabet_find, grid.alphabet);
 ROW_CHOICE(rule, qd_scale_rule_at, qd_scale_rule_find, grid.rule);
 ROW_CHOICE(scale_type, qd_scale_type_at, qd_scale_type_find, grid.scale_type);
+ENUM_CHOICE(scope, qd_scope_name, qd_scope_find, qd_scope, scope);
+ENUM_CHOICE(start, qd_start_name, qd_start_find, qd_start, mismatch.start);
 ENUM_CHOICE(rounding, qd_rounding_name, qd_rounding_find, qd_rounding, rounding);
 ENUM_CHOICE(zero, zero_word, qd_zero_kind_find, qd_zero_kind, grid.zero);
 ENUM_CHOICE(degraded, on_degraded_name, on_degraded_find, qd_on_degraded, on_degraded);
@@ -188,6 +190,16 @@ static bool format_give(const qd_recipe *recipe, char *out)
     return true;
 }
 
+static bool knows_mismatch(const qd_recipe *recipe)
+{
+    return recipe->algorithm->needs == QD_NEEDS_MISMATCH;
+}
+
+static bool has_start(const qd_recipe *recipe)
+{
+    return recipe->algorithm->starts;
+}
+
 static const qd_choice algorithm_choice = { algorithm_name, algorithm_take, algorithm_give };
 static const qd_choice order_choice = { order_name, order_take, order_give };
 static const qd_choice baseline_choice = { baseline_name, baseline_take, baseline_give };
@@ -233,6 +245,17 @@ static const qd_field table[] = {
     { "order", QD_FIELD_CHOICE, 0, .def_text = "auto", .choice = &order_choice,
       .help = "order of columns; auto = norm-descending" },
     { "regularization", QD_FIELD_REGULARIZATION, 0, .help = "damping of H: auto, or one rule and its value" },
+    { "mismatch", QD_FIELD_OBJECT, 0, .applies = knows_mismatch, .wanted = "algorithm gpfq or qronos",
+      .help = "what is done about the difference between the float model's activations and the quantized one's" },
+    { "mismatch/scope", QD_FIELD_CHOICE, 0, .def_text = "model", .choice = &scope_choice, .applies = knows_mismatch,
+      .wanted = "algorithm gpfq or qronos",
+      .help = "model: the float model's own activations; block: every block starts from the quantized one's" },
+    { "mismatch/shrink", QD_FIELD_SHRINK, 0, AT(mismatch), .max = 1, .applies = knows_mismatch,
+      .wanted = "algorithm gpfq or qronos",
+      .help = "share of the difference that is corrected; auto = what every fifth calibration sequence confirms" },
+    { "mismatch/start", QD_FIELD_CHOICE, 0, .def_text = "projected", .choice = &start_choice, .applies = has_start,
+      .wanted = "algorithm qronos",
+      .help = "projected: every column from the least-squares target; original: the first one as first published" },
     { "on_degraded", QD_FIELD_CHOICE, 0, .def_text = "warn", .choice = &degraded_choice,
       .help = "what happens when a layer can only be rounded to nearest" },
     { "calibration", QD_FIELD_OBJECT, 0, .help = "the text that statistics are taken from" },

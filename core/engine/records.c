@@ -19,6 +19,22 @@ static json_t *whole_or_real(double value)
     return value == rint(value) ? json_integer((json_int_t)value) : qd_number_print(value);
 }
 
+/* What only algorithms that know both streams have. */
+static void print_mismatch(json_t *out, const qd_certificate *c)
+{
+    const struct {
+        const char *name;
+        double value;
+    } reals[] = {
+        { "shrink", c->share },    { "mismatch_sq", c->mismatch_sq }, { "mismatch_cross", c->cross_sq },
+        { "base_sq", c->base_sq }, { "total_sq", c->total_sq },       { "shift_max", c->shift_max },
+    };
+    for (size_t i = 0; i < QD_LENGTH(reals); i++)
+        json_object_set_new(out, reals[i].name, qd_number_print(reals[i].value));
+    if (c->start != NULL)
+        json_object_set_new(out, "start", json_string(c->start));
+}
+
 json_t *qd_certificate_print(const qd_certificate *c)
 {
     json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "method", c->method, "rounding", c->rounding,
@@ -52,6 +68,8 @@ json_t *qd_certificate_print(const qd_certificate *c)
     };
     for (size_t i = 0; i < QD_LENGTH(reals); i++)
         json_object_set_new(out, reals[i].name, qd_number_print(reals[i].value));
+    if (c->mismatched)
+        print_mismatch(out, c);
     json_object_set_new(out, "lambda_source", json_string(c->lambda_source));
     json_object_set_new(out, "escalations", json_integer(c->escalations));
     json_object_set_new(out, "precision", json_string(c->precision));

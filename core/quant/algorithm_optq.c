@@ -31,7 +31,7 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
                              .codes = out_codes,
                              .neurons = neurons,
                              .bound_sq = bound,
-                             .expected_sq = bound / 3.0, /* theory.md C1b: errors uniform in a step */
+                             .expected_sq = bound * qd_rounding_variance(input->rounding),
                              .tolerance = precision == QD_FLOAT64 ? TOLERANCE_FLOAT64 : TOLERANCE_FLOAT32 };
     return qd_certify(&evidence, out, err);
 }

@@ -4,7 +4,8 @@
 
 #include "quant/algorithm_rows.h"
 
-static const qd_algorithm *const table[] = { &qd_algorithm_rtn, &qd_algorithm_optq };
+static const qd_algorithm *const table[] = { &qd_algorithm_rtn, &qd_algorithm_optq, &qd_algorithm_gpfq,
+                                             &qd_algorithm_qronos };
 static const char *const roundings[] = { "nearest" };
 
 const char *qd_rounding_name(size_t index)
@@ -18,6 +19,18 @@ int qd_rounding_find(const char *name)
         if (strcmp(roundings[i], name) == 0)
             return (int)i;
     return -1;
+}
+
+double qd_rounding_reach(qd_rounding rounding)
+{
+    static const double reaches[] = { 0.5 };
+    return reaches[rounding];
+}
+
+double qd_rounding_variance(qd_rounding rounding)
+{
+    static const double variances[] = { 1.0 / 3.0 }; /* nearest: uniform in a step, theory.md C1b */
+    return variances[rounding];
 }
 
 const qd_algorithm *qd_algorithm_at(size_t index)
@@ -52,6 +65,10 @@ static qd_code check_shapes(const qd_algorithm *algorithm, const qd_layer_input 
     if (input->factor == NULL && (input->tokens > 0 || algorithm->needs != QD_NEEDS_NOTHING))
         return qd_fail(err, QD_EINVAL, "algorithm '%s' was given no factor for %zu tokens", algorithm->name,
                        input->tokens);
+    if (algorithm->needs == QD_NEEDS_MISMATCH &&
+        (input->mismatch == NULL || input->mismatch->hessian.view.rows != cols))
+        return qd_fail(err, QD_EINVAL, "algorithm '%s' was given no moments of two streams for %zu features",
+                       algorithm->name, cols);
     return QD_OK;
 }
 

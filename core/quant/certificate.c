@@ -93,12 +93,13 @@ static void fill_pivots(const qd_evidence *e, qd_certificate *out)
 
 double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps)
 {
-    double bound = 0.0;
+    double bound = 0.0, reach = qd_rounding_reach(input->rounding);
+    const double *weight = steps->path == NULL ? steps->r2 : steps->path;
     for (size_t i = 0; i < input->w.rows; i++) {
         const float *scale = qd_matf_row(input->grid->scale.view, i);
         for (size_t t = 0; t < steps->count; t++) {
-            double half = 0.5 * (double)scale[steps->group[t]];
-            bound += half * half * steps->r2[t];
+            double most = reach * (double)scale[steps->group[t]];
+            bound += most * most * weight[t];
         }
     }
     return bound;
@@ -109,6 +110,23 @@ static double undamped(double damped, double shift)
 {
     double difference = damped - shift;
     return fabs(difference) <= CANCELLATION * damped ? 0.0 : difference;
+}
+
+/* The error against the float stream: theory.md §7, from the objective of the shrunken problem (target.h). */
+static void fill_measure(const qd_evidence *e, qd_certificate *out)
+{
+    const qd_measure *m = e->measure;
+    out->mismatched = true;
+    out->start = m->start;
+    out->share = m->share;
+    out->mismatch_sq = m->mismatch_sq;
+    out->cross_sq = m->cross_sq;
+    out->base_sq = m->base_sq;
+    out->total_sq = m->total_sq;
+    out->shift_max = m->shift_max;
+    out->weight_error_sq = m->weight_error_sq;
+    out->error_sq = m->total_sq - e->steps->damping * m->weight_error_sq +
+                    (1.0 - m->share * m->share) * m->mismatch_sq + 2.0 * (1.0 - m->share) * m->cross_sq;
 }
 
 static void fill_sums(const qd_evidence *e, qd_certificate *out)
@@ -125,6 +143,8 @@ static void fill_sums(const qd_evidence *e, qd_certificate *out)
     out->bound_sq = e->bound_sq;
     out->expected_sq = e->expected_sq;
     out->error_sq = undamped(out->energy_sq, out->lambda * out->weight_error_sq);
+    if (e->measure != NULL)
+        fill_measure(e, out);
     out->ratio = out->bound_sq > 0.0 ? sqrt(out->energy_sq / out->bound_sq) : 0.0;
 }
 
@@ -143,7 +163,7 @@ static qd_code fill_output(const qd_evidence *e, double *targets, qd_certificate
             norm += value * value;
         }
     }
-    out->output_sq = fmax(0.0, undamped(damped, out->lambda * norm));
+    out->output_sq = e->measure != NULL ? e->measure->output_sq : fmax(0.0, undamped(damped, out->lambda * norm));
     if (out->output_sq > 0.0)
         out->relative_error = sqrt(fmax(0.0, out->error_sq) / out->output_sq);
     out->sqnr_db = SQNR_CAP_DB;
@@ -190,6 +210,11 @@ static qd_code fill_residual(const qd_evidence *e, const double *targets, qd_cer
     double floor = strcmp(e->precision, "float32") == 0 ? NOISE_FLOOR_FLOAT32 : NOISE_FLOOR_FLOAT64;
     double scale = fmax(energy, floor * target);
     out->identity_residual = scale > 0.0 ? difference / scale : 0.0;
+    if (e->measure != NULL && e->steps->path == NULL) { /* theory.md T9: the target is the best there is */
+        double parts = out->base_sq + out->energy_sq, whole = fmax(parts, floor * out->output_sq);
+        if (whole > 0.0)
+            out->identity_residual = fmax(out->identity_residual, fabs(out->total_sq - parts) / whole);
+    }
     return QD_OK;
 }
 

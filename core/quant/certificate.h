@@ -46,6 +46,15 @@ typedef struct qd_certificate {
     double overload_bound_sq; /* T2 */
     double weight_error_sq;   /* ||w - q||^2 */
     size_t dead_columns;
+    /* gpfq and qronos, which know the float stream X besides X~; zeros and NULL for the others. */
+    bool mismatched;
+    const char *start;  /* qronos: "projected" or "original" */
+    double share;       /* of the mismatch that was corrected */
+    double mismatch_sq; /* ||(X - X~) W^T||^2 / m */
+    double cross_sq;    /* <(X - X~) W^T, X~ (W - Q)^T> / m */
+    double base_sq;     /* what the target leaves */
+    double total_sq;    /* what the codes leave: of the regularized, shrunken problem */
+    double shift_max;   /* largest |target - w| in steps */
     qd_certificate_status status;
 } qd_certificate;
 

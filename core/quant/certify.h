@@ -16,6 +16,18 @@ typedef struct qd_neuron {
     uint64_t clips;
 } qd_neuron;
 
+/* What an algorithm that knows both streams measured, summed over the rows, apart from its loop. target.h says how. */
+typedef struct qd_measure {
+    const char *start; /* of Qronos; NULL for the others */
+    double share;
+    double mismatch_sq;       /* ||(X - X~) w||^2 */
+    double cross_sq;          /* <(X - X~) w, X~ (w - q)> */
+    double base_sq, total_sq; /* objective of the shrunken problem at the target, and at q */
+    double output_sq;         /* ||X w||^2 */
+    double weight_error_sq;   /* ||w - q||^2 */
+    double shift_max;         /* largest |target - w|, in steps */
+} qd_measure;
+
 typedef struct qd_evidence {
     const char *method, *precision;
     const qd_layer_input *input;
@@ -23,7 +35,8 @@ typedef struct qd_evidence {
     const uint8_t *codes;
     const qd_neuron *neurons; /* O of them */
     double bound_sq, expected_sq;
-    double tolerance; /* of the identity residual: energies against (w-q) H_lambda (w-q)^T */
+    double tolerance;          /* of the identity residual: energies against (w-q) H_lambda (w-q)^T */
+    const qd_measure *measure; /* NULL where only X~ is known */
 } qd_evidence;
 qd_code qd_certify(const qd_evidence *evidence, qd_certificate *out, qd_error *err);
 

@@ -19,6 +19,8 @@ static json_t *request_with(const char *path, const char *value)
 {
     json_t *request = parse_text("{\"model\": {\"url\": \"file:///m\"}, \"format\": \"safetensors\"}");
     const char *slash = strchr(path, '/');
+    if (strncmp(path, "mismatch", 8) == 0) /* else it means nothing */
+        json_object_set_new(request, "algorithm", json_string("qronos"));
     if (slash == NULL) {
         json_object_set_new(request, path, parse_text(value));
         return request;
@@ -98,6 +100,8 @@ static const struct {
     { "model/sha256", "{\"m\": \"0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef\"}", NULL },
     { "model/sha256", "null", NULL },
     { "algorithm", "\"rtn\"", NULL },
+    { "algorithm", "\"gpfq\"", NULL },
+    { "algorithm", "\"qronos\"", NULL },
     { "algorithm", "\"gptq\"", "\"optq\"" },
     { "rounding", "\"nearest\"", NULL },
     { "seed", "9007199254740991", NULL },
@@ -126,6 +130,13 @@ static const struct {
     { "order", "\"auto\"", "\"norm-descending\"" },
     { "regularization", "\"auto\"", "{\"mean_diagonal\": 0.01}" },
     { "regularization", "{\"mean_diagonal\": 0}", "{\"mean_diagonal\": 0.0}" },
+    { "mismatch/scope", "\"block\"", NULL },
+    { "mismatch/scope", "\"model\"", NULL },
+    { "mismatch/shrink", "\"auto\"", NULL },
+    { "mismatch/shrink", "0", NULL },
+    { "mismatch/shrink", "0.25", NULL },
+    { "mismatch/start", "\"original\"", NULL },
+    { "mismatch/start", "\"projected\"", NULL },
     { "on_degraded", "\"fail\"", NULL },
     { "calibration/source", "\"https://example.org/t.txt\"", NULL },
     { "calibration/source", "null", NULL },
@@ -187,7 +198,7 @@ static const struct {
     { "model/revision", "\"\"", "/model/revision", "empty" },
     { "model/token", "5", "/model/token", "model.token: a string is wanted" },
     { "model/sha256", "{\"m\": \"12\"}", "/model/sha256/m", "'12' is not 64 hexadecimal digits" },
-    { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq, gptq" },
+    { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq, gpfq, qronos, gptq" },
     { "algorithm", "1", "/algorithm", "a string is wanted, found an integer" },
     { "rounding", "\"stochastic\"", "/rounding", "rounding: 'stochastic' is not in nearest" },
     { "seed", "-1", "/seed", "seed: -1 is not in 0..9007199254740991" },
@@ -217,6 +228,12 @@ static const struct {
     { "regularization", "{\"mean_diagonal\": -1}", "/regularization/mean_diagonal",
       "regularization.mean_diagonal: -1" },
     { "regularization", "{\"mean_diagonal\": \"1\"}", "/regularization/mean_diagonal", "a number is wanted" },
+    { "mismatch", "7", "/mismatch", "mismatch: an object is wanted, found an integer" },
+    { "mismatch/scope", "\"layer\"", "/mismatch/scope", "'layer' is not in model, block" },
+    { "mismatch/shrink", "\"half\"", "/mismatch/shrink", "'half' is not in auto, or a number in 0..1" },
+    { "mismatch/shrink", "1.5", "/mismatch/shrink", "mismatch.shrink: 1.5 is not in 0..1" },
+    { "mismatch/shrink", "true", "/mismatch/shrink", "\"auto\" or a number is wanted, found a boolean" },
+    { "mismatch/start", "\"late\"", "/mismatch/start", "'late' is not in projected, original" },
     { "on_degraded", "\"ignore\"", "/on_degraded", "is not in warn, fail" },
     { "calibration", "\"self\"", "/calibration", "calibration: an object is wanted, found a string" },
     { "calibration", "null", "/calibration", "found null" },
@@ -277,9 +294,9 @@ static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **stat
 static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const later[] = { "effort",      "mismatch", "certified", "refine",    "transforms",
-                                         "activations", "kv_cache", "targets",   "overrides", "gate",
-                                         "limits",      "webhook",  "publish",   "bitz" };
+    static const char *const later[] = { "effort",   "certified", "refine",    "transforms", "activations",
+                                         "kv_cache", "targets",   "overrides", "gate",       "limits",
+                                         "webhook",  "publish",   "bitz" };
     for (size_t i = 0; i < QD_LENGTH(later); i++) {
         char pointer[64], part[64];
         QD_AUTO(qd_json_fini) json_t *request = request_with(later[i], "null");
@@ -366,6 +383,35 @@ static void fields_that_disagree_are_both_named_with_what_would_work(void **stat
     check_contains(err.text, "safetensors");
 }
 
+/* Both by name: the field, and the algorithm or number that it does not go with. */
+static void mismatch_fields_are_refused_where_they_mean_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request, *pointer, *part;
+    } cases[] = {
+        { "{\"model\": \"file:///m\", \"mismatch\": {\"scope\": \"block\"}}", "/mismatch/scope",
+          "mismatch.scope: means nothing for algorithm 'optq'; it wants algorithm gpfq or qronos" },
+        { "{\"model\": \"file:///m\", \"mismatch\": {}}", "/mismatch", "algorithm 'optq'" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"rtn\", \"mismatch\": {\"shrink\": 0.5}}", "/mismatch/shrink",
+          "algorithm 'rtn'" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"gpfq\", \"mismatch\": {\"start\": \"original\"}}",
+          "/mismatch/start", "mismatch.start: means nothing for algorithm 'gpfq'; it wants algorithm qronos" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"qronos\", \"calibration\": {\"samples\": 1}}",
+          "/mismatch/shrink", "mismatch.shrink: 'auto' does not go with calibration.samples of 1" },
+    };
+    for (size_t i = 0; i < QD_LENGTH(cases); i++) {
+        QD_AUTO(qd_json_fini) json_t *request = parse_text(cases[i].request);
+        check_finding(request, cases[i].pointer, cases[i].part);
+    }
+    QD_AUTO(qd_json_fini)
+    json_t *one = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"gpfq\", \"calibration\": {\"samples\": 1},"
+                             " \"mismatch\": {\"shrink\": 1}}");
+    QD_AUTO(qd_json_fini) json_t *printed = print_parsed(one);
+    QD_AUTO(qd_json_fini) json_t *want = parse_text("{\"scope\": \"model\", \"shrink\": 1}");
+    check_equal_json(json_object_get(printed, "mismatch"), want, "what applies to gpfq is printed");
+}
+
 static void what_is_no_object_is_refused(void **state)
 {
     (void)state;
@@ -382,7 +428,8 @@ static void print_and_parse_are_a_fixpoint_on_random_requests(void **state)
         QD_AUTO(qd_json_fini) json_t *request = request_with("seed", "1");
         for (uint64_t k = 0; k < 8; k++) {
             size_t i = (size_t)qd_rng_below(round, k, QD_LENGTH(good));
-            if (strncmp(good[i].path, "format", 6) == 0 || strcmp(good[i].path, "alphabet") == 0)
+            if (strncmp(good[i].path, "format", 6) == 0 || strncmp(good[i].path, "mismatch", 8) == 0 ||
+                strcmp(good[i].path, "calibration/samples") == 0 || strcmp(good[i].path, "alphabet") == 0)
                 continue; /* combinations that disagree have their own test */
             QD_AUTO(qd_json_fini) json_t *one = request_with(good[i].path, good[i].given);
             json_object_del(one, "format");
@@ -426,7 +473,10 @@ static void the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defa
     QD_AUTO(qd_json_fini) json_t *schema = qd_recipe_schema();
     QD_AUTO(qd_json_fini) json_t *request = parse_text("{\"model\": \"file:///m\"}");
     QD_AUTO(qd_json_fini) json_t *defaults = print_parsed(request);
-    static const char *const objects[] = { "model", "alphabet", "scale", "calibration", "evaluation" };
+    QD_AUTO(qd_json_fini) json_t *qronos = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"qronos\"}");
+    QD_AUTO(qd_json_fini) json_t *of_qronos = print_parsed(qronos);
+    json_object_set(defaults, "mismatch", json_object_get(of_qronos, "mismatch"));
+    static const char *const objects[] = { "model", "alphabet", "scale", "mismatch", "calibration", "evaluation" };
     check_known("", schema);
     for (size_t i = 0; i < QD_LENGTH(objects); i++)
         check_known(objects[i], json_object_get(properties_of(schema), objects[i]));
@@ -481,12 +531,14 @@ static bool has_row(const json_t *catalog, const char *registry, const char *nam
 static void the_catalog_lists_every_registry(void **state)
 {
     (void)state;
-    static const char *const rows[][2] = { { "algorithms", "optq" },     { "algorithms", "rtn" },
-                                           { "alphabets", "int" },       { "scale_rules", "mse" },
-                                           { "scale_types", "bf16" },    { "orders", "norm-descending" },
-                                           { "formats", "safetensors" }, { "regularizers", "mean_diagonal" },
-                                           { "splits", "lines" },        { "samplings", "random" },
-                                           { "bos_policies", "none" },   { "architectures", "llama" } };
+    static const char *const rows[][2] = { { "algorithms", "optq" },       { "algorithms", "rtn" },
+                                           { "alphabets", "int" },         { "scale_rules", "mse" },
+                                           { "scale_types", "bf16" },      { "orders", "norm-descending" },
+                                           { "formats", "safetensors" },   { "regularizers", "mean_diagonal" },
+                                           { "splits", "lines" },          { "samplings", "random" },
+                                           { "mismatch_scopes", "block" }, { "mismatch_starts", "original" },
+                                           { "algorithms", "qronos" },     { "bos_policies", "none" },
+                                           { "architectures", "llama" } };
     QD_AUTO(qd_json_fini) json_t *catalog = qd_catalog_print();
     for (size_t i = 0; i < QD_LENGTH(rows); i++)
         if (!has_row(catalog, rows[i][0], rows[i][1]))
@@ -509,6 +561,7 @@ int main(void)
         cmocka_unit_test(more_findings_than_fit_and_endless_keys_do_no_harm),
         cmocka_unit_test(long_names_are_counted_in_characters),
         cmocka_unit_test(fields_that_disagree_are_both_named_with_what_would_work),
+        cmocka_unit_test(mismatch_fields_are_refused_where_they_mean_nothing),
         cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(print_and_parse_are_a_fixpoint_on_random_requests),
         cmocka_unit_test(the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defaults),

@@ -194,6 +194,7 @@ static void every_algorithm_rounds_a_layer_and_certifies_it(void **state)
 {
     (void)state;
     layer l = layer_make((layer_spec){ .rows = 10, .cols = 30, .order = "norm-descending", .seed = 112 });
+    layer_streams(&l);
     for (size_t a = 0; qd_algorithm_at(a) != NULL; a++) {
         memset(l.codes, 0xFF, l.rows * l.cols);
         layer_round(&l, qd_algorithm_at(a)->name);
