@@ -47,6 +47,13 @@ void qd_trsm_f64(qd_transpose tc, qd_cmatd c, qd_matd x)
                 c.data, leading(c.ld), x.data, leading(x.ld));
 }
 
+void qd_solve_upper_f64(qd_cmatd upper, qd_matd b)
+{
+    assert(upper.rows == upper.cols && upper.cols == b.rows);
+    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, narrow(b.rows), narrow(b.cols), 1.0,
+                upper.data, leading(upper.ld), b.data, leading(b.ld));
+}
+
 void qd_syrk_f32(qd_cmatf a, qd_matf out)
 {
     assert(out.rows == a.cols && out.cols == a.cols);

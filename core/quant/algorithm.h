@@ -9,6 +9,7 @@
 #include "quant/factor.h"
 #include "quant/gram.h"
 #include "quant/grid.h"
+#include "quant/holdout.h"
 #include "quant/mismatch.h"
 #include "quant/scale.h"
 
@@ -24,7 +25,8 @@ typedef struct qd_layer_input {
     qd_cmatf w;
     const qd_grid *grid;
     const qd_factor *factor;     /* shared by all layers with this input */
-    const qd_mismatch *mismatch; /* likewise; read by QD_NEEDS_MISMATCH */
+    const qd_holdout *holdout;   /* NULL = none: the error is not measured on held-out inputs */
+    const qd_mismatch *mismatch; /* likewise shared; read by QD_NEEDS_MISMATCH */
     qd_mismatch_use use;         /* how they read it */
     size_t tokens;               /* m, for the record; 0 = H is the identity (no data) */
     qd_rounding rounding;

@@ -107,6 +107,7 @@ static qd_code follow(const qd_layer_input *input, const qd_steps *steps, const 
                              .neurons = neurons,
                              .bound_sq = qd_bound_pivots(input, steps),
                              .expected_sq = expected(input, steps, g),
+                             .heldout_expected_sq = NAN, /* T is of the feedback by a factor */
                              .tolerance = TOLERANCE,
                              .measure = &measure };
     return qd_certify(&evidence, out, err);

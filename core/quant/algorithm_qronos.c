@@ -37,6 +37,13 @@ static double bound_with_first(const qd_layer_input *input, const qd_steps *step
     return bound;
 }
 
+/* What the target leaves there, and the rounding. */
+static double expected_on_held(const qd_layer_input *input, const qd_measure *measure)
+{
+    return input->holdout == NULL ? 0.0
+                                  : measure->heldout_base_sq + qd_expected_columns(input, input->holdout->column_t, 1);
+}
+
 static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, const qd_weight_target *target,
                             uint8_t *out_codes, qd_certificate *out, qd_error *err)
 {
@@ -60,6 +67,7 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
                              .neurons = neurons,
                              .bound_sq = bound_with_first(input, steps),
                              .expected_sq = qd_bound_pivots(input, steps) * qd_rounding_variance(input->rounding),
+                             .heldout_expected_sq = expected_on_held(input, &measure),
                              .tolerance = TOLERANCE,
                              .measure = &measure };
     measure.start = qd_start_name(input->use.start);

@@ -27,7 +27,7 @@ typedef struct qd_certificate {
     size_t tokens, in, out;    /* m, N, d */
     double gram_scale;
     double lambda, lambda_relative;
-    const char *lambda_source; /* "user", "fallback" (escalated) */
+    const char *lambda_source; /* "user", "auto-holdout", "fallback" (escalated, or nothing to hold out) */
     unsigned escalations;
     double s, r2_max, r2_min, am_gm, gap_db, trace_ratio;
     double bound_sq; /* T1 (for rtn: its own a-priori bound, see CERTIFICATES.md) */
@@ -48,13 +48,18 @@ typedef struct qd_certificate {
     size_t dead_columns;
     /* gpfq and qronos, which know the float stream X besides X~; zeros and NULL for the others. */
     bool mismatched;
-    const char *start;  /* qronos: "projected" or "original" */
-    double share;       /* of the mismatch that was corrected */
-    double mismatch_sq; /* ||(X - X~) W^T||^2 / m */
-    double cross_sq;    /* <(X - X~) W^T, X~ (W - Q)^T> / m */
-    double base_sq;     /* what the target leaves */
-    double total_sq;    /* what the codes leave: of the regularized, shrunken problem */
-    double shift_max;   /* largest |target - w| in steps */
+    const char *start;             /* qronos: "projected" or "original" */
+    double share;                  /* of the mismatch that was corrected */
+    double mismatch_sq;            /* ||(X - X~) W^T||^2 / m */
+    double cross_sq;               /* <(X - X~) W^T, X~ (W - Q)^T> / m */
+    double base_sq;                /* what the target leaves */
+    double total_sq;               /* what the codes leave: of the regularized, shrunken problem */
+    double shift_max;              /* largest |target - w| in steps */
+    size_t heldout_tokens;         /* 0 = nothing was held out: the four below are 0 */
+    double heldout_t;              /* T(lambda) per token; NaN when no lambda could be tried */
+    double heldout_expected_sq;    /* prediction, made before rounding; NaN with heldout_t */
+    double heldout_sq;             /* ||X_hold (w - q)^T||^2 / m_hold */
+    double heldout_relative_error; /* over ||X_hold w^T||^2 / m_hold; square root */
     qd_certificate_status status;
 } qd_certificate;
 

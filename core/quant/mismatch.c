@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-
-enum { JUDGE_EVERY = 5 };
+#include "quant/holdout.h"
 
 static const char *const scopes[] = { "model", "block" };
 static const char *const starts[] = { "projected", "original" };
@@ -41,7 +40,7 @@ int qd_start_find(const char *name)
 
 qd_part qd_part_of(size_t sequence, size_t sequences)
 {
-    size_t every = sequences < JUDGE_EVERY ? sequences : JUDGE_EVERY;
+    size_t every = sequences < QD_HOLDOUT_EVERY ? sequences : QD_HOLDOUT_EVERY;
     return sequence % every == every - 1 ? QD_PART_JUDGE : QD_PART_FIT;
 }
 
@@ -49,10 +48,11 @@ void qd_mismatch_fini(qd_mismatch *mismatch)
 {
     qd_matd_buf_fini(&mismatch->hessian);
     qd_matd_buf_fini(&mismatch->cross);
-    qd_gram_fini(&mismatch->own);
+    qd_matd_buf_fini(&mismatch->own);
     for (size_t i = 0; i < QD_PART_COUNT; i++) {
         qd_gram_fini(&mismatch->part[i].hessian);
         qd_gram_fini(&mismatch->part[i].cross);
+        qd_gram_fini(&mismatch->part[i].own);
     }
     qd_factor_destroy(mismatch->fit);
     *mismatch = (qd_mismatch){ 0 };
@@ -65,11 +65,13 @@ qd_code qd_mismatch_init(qd_mismatch *mismatch, size_t features, qd_error *err)
     if (code == QD_OK)
         code = qd_matd_buf_init(&mismatch->cross, features, features, err);
     if (code == QD_OK)
-        code = qd_gram_init(&mismatch->own, features, err);
+        code = qd_matd_buf_init(&mismatch->own, features, features, err);
     for (size_t i = 0; code == QD_OK && i < QD_PART_COUNT; i++) {
         code = qd_gram_init(&mismatch->part[i].hessian, features, err);
         if (code == QD_OK)
             code = qd_gram_init(&mismatch->part[i].cross, features, err);
+        if (code == QD_OK)
+            code = qd_gram_init(&mismatch->part[i].own, features, err);
     }
     if (code != QD_OK)
         qd_mismatch_fini(mismatch);
@@ -93,12 +95,12 @@ qd_code qd_mismatch_add(qd_mismatch *mismatch, qd_part part, qd_cmatf difference
     qd_code code = qd_gram_add(&moments->hessian, x, pool, err);
     if (code == QD_OK && is_zero(difference)) {
         moments->cross.tokens += x.rows;
-        mismatch->own.tokens += x.rows;
+        moments->own.tokens += x.rows;
         return QD_OK;
     }
     if (code == QD_OK)
         code = qd_gram_add_cross(&moments->cross, difference, x, pool, err);
-    return code == QD_OK ? qd_gram_add(&mismatch->own, difference, pool, err) : code;
+    return code == QD_OK ? qd_gram_add(&moments->own, difference, pool, err) : code;
 }
 
 static qd_code total(const qd_gram *a, const qd_gram *b, qd_matd out, const char *what, qd_error *err)
@@ -117,8 +119,10 @@ static qd_code total(const qd_gram *a, const qd_gram *b, qd_matd out, const char
 qd_code qd_mismatch_finish(qd_mismatch *mismatch, qd_error *err)
 {
     qd_moments *fit = &mismatch->part[QD_PART_FIT], *judge = &mismatch->part[QD_PART_JUDGE];
-    mismatch->tokens = mismatch->own.tokens;
-    qd_code code = qd_gram_finish(&mismatch->own, err);
+    mismatch->tokens = fit->hessian.tokens + judge->hessian.tokens;
+    if (mismatch->tokens == 0)
+        return qd_fail(err, QD_ENUMERIC, "gram: no tokens were added");
+    qd_code code = total(&fit->own, &judge->own, mismatch->own.view, "moments of the difference", err);
     if (code == QD_OK)
         code = total(&fit->hessian, &judge->hessian, mismatch->hessian.view, "gram", err);
     if (code == QD_OK)
@@ -128,6 +132,8 @@ qd_code qd_mismatch_finish(qd_mismatch *mismatch, qd_error *err)
             code = qd_gram_finish(&mismatch->part[i].hessian, err);
             if (code == QD_OK)
                 code = qd_gram_finish(&mismatch->part[i].cross, err);
+            if (code == QD_OK)
+                code = qd_gram_finish(&mismatch->part[i].own, err);
         }
     return code;
 }

@@ -31,16 +31,15 @@ typedef struct qd_mismatch_use {
 
 /* Sequences are dealt to two parts for the split-sample rule: the target is fitted on one and judged on the other. */
 typedef enum qd_part { QD_PART_FIT, QD_PART_JUDGE, QD_PART_COUNT } qd_part;
-/* Every fifth sequence judges; of fewer than five the last. */
+/* Every fifth sequence judges, as in holdout.h; of fewer than five the last. */
 qd_part qd_part_of(size_t sequence, size_t sequences);
 
 typedef struct qd_moments {
-    qd_gram hessian, cross; /* X~^T X~ and D^T X~ */
+    qd_gram hessian, cross, own; /* X~^T X~, D^T X~, D^T D */
 } qd_moments;
 
 typedef struct qd_mismatch {
-    qd_matd_buf hessian, cross; /* H and K, means over all tokens, I x I in original column order */
-    qd_gram own;                /* M */
+    qd_matd_buf hessian, cross, own; /* H, K, M: means over all tokens, I x I in original column order */
     size_t tokens;
     qd_moments part[QD_PART_COUNT];
     qd_factor *fit; /* of H of QD_PART_FIT; NULL = no split */

@@ -8,7 +8,7 @@
 #include "linalg/gemm.h"
 #include "quant/quadratic.h"
 
-enum { PANEL = 64, ROWS_OF_SCRATCH = 2 };
+enum { PANEL = 64 };
 
 void qd_weight_target_fini(qd_weight_target *target)
 {
@@ -17,7 +17,7 @@ void qd_weight_target_fini(qd_weight_target *target)
     *target = (qd_weight_target){ 0 };
 }
 
-/* Panels of rows over the pool, each worker with two panels of I columns and one of products. */
+/* Panels of rows over the pool, each worker with three panels of I columns and one of products. */
 typedef struct panels {
     const qd_layer_input *input;
     const qd_steps *steps;
@@ -32,12 +32,12 @@ typedef struct panels {
 
 typedef struct panel {
     size_t start, count;
-    qd_matd x, y, product;
+    qd_matd x, y, z, product;
 } panel;
 
 static size_t scratch_size(size_t features)
 {
-    return PANEL * (ROWS_OF_SCRATCH * features + QD_QUADRATIC_BLOCK);
+    return PANEL * (3 * features + QD_QUADRATIC_BLOCK);
 }
 
 static panel panel_at(const panels *p, size_t index, size_t worker)
@@ -48,7 +48,8 @@ static panel panel_at(const panels *p, size_t index, size_t worker)
                     count,
                     { count, features, features, memory },
                     { count, features, features, memory + PANEL * features },
-                    { count, QD_QUADRATIC_BLOCK, QD_QUADRATIC_BLOCK, memory + 2 * PANEL * features } };
+                    { count, features, features, memory + 2 * PANEL * features },
+                    { count, QD_QUADRATIC_BLOCK, QD_QUADRATIC_BLOCK, memory + 3 * PANEL * features } };
 }
 
 static qd_code over_panels(panels *p, qd_code (*task)(void *, size_t, size_t, qd_error *), qd_error *err)
@@ -237,7 +238,7 @@ static qd_code measure_task(void *ctx, size_t index, size_t worker, qd_error *er
     size_t features = p->steps->count;
     (void)err;
     load_rows(p, &at, at.x);
-    qd_quadratic_direct(qd_matd_const(p->input->mismatch->own.sum.view), 0.0, qd_matd_const(at.x), at.product,
+    qd_quadratic_direct(qd_matd_const(p->input->mismatch->own.view), 0.0, qd_matd_const(at.x), at.product,
                         p->out[MISMATCH] + at.start);
     gather(qd_matd_const(at.x), p->steps->column, at.y);
     qd_quadratic_direct(qd_matd_const(p->input->factor->hessian.view), 0.0, qd_matd_const(at.y), at.product,
@@ -264,6 +265,69 @@ static double sum(const double *values, size_t count)
     return total;
 }
 
+/* ---- the same on held-out inputs, undamped and unshrunken, in original order ---- */
+
+enum { HELD, HELD_BASE, HELD_OUTPUT, HELD_MISMATCH, HELD_SUMS };
+
+/* w M w^T + 2 (w K) d^T + d H d^T: d in at->z, in processing order; w K in at->y. */
+static void held_objective(const panels *p, const panel *at, double *out)
+{
+    const qd_moments *held = &p->input->mismatch->part[QD_PART_JUDGE];
+    scatter(qd_matd_const(at->z), p->steps->column, at->x);
+    qd_quadratic_direct(qd_matd_const(held->hessian.sum.view), 0.0, qd_matd_const(at->x), at->product, out + at->start);
+    for (size_t i = 0; i < at->count; i++)
+        out[at->start + i] +=
+            p->out[HELD_MISMATCH][at->start + i] + 2.0 * dot(qd_matd_row(at->y, i), qd_matd_row(at->x, i), at->x.cols);
+}
+
+static qd_code held_task(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const panels *p = ctx;
+    const panel at = panel_at(p, index, worker);
+    const qd_moments *held = &p->input->mismatch->part[QD_PART_JUDGE];
+    uint32_t rows[PANEL];
+    (void)err;
+    load_rows(p, &at, at.x);
+    multiply(qd_matd_const(at.x), qd_matd_const(held->cross.sum.view), at.y);
+    qd_quadratic_direct(qd_matd_const(held->own.sum.view), 0.0, qd_matd_const(at.x), at.product,
+                        p->out[HELD_MISMATCH] + at.start);
+    qd_quadratic_direct(qd_matd_const(held->hessian.sum.view), 0.0, qd_matd_const(at.x), at.product,
+                        p->out[HELD_OUTPUT] + at.start);
+    for (size_t i = 0; i < at.count; i++) {
+        rows[i] = (uint32_t)(at.start + i);
+        p->out[HELD_OUTPUT][rows[i]] +=
+            2.0 * dot(qd_matd_row(at.y, i), qd_matd_row(at.x, i), at.x.cols) + p->out[HELD_MISMATCH][rows[i]];
+    }
+    qd_steps_rows(p->input, p->steps, QD_ROWS_CHANGE, p->codes, rows, at.count, at.z);
+    held_objective(p, &at, p->out[HELD]);
+    qd_steps_rows(p->input, p->steps, QD_ROWS_WEIGHT, NULL, rows, at.count, at.z);
+    for (size_t i = 0; i < at.count; i++)
+        for (size_t t = 0; t < at.z.cols; t++)
+            qd_matd_row(at.z, i)[t] -= p->target->rows[(size_t)rows[i] * at.z.cols + t];
+    held_objective(p, &at, p->out[HELD_BASE]);
+    return QD_OK;
+}
+
+static qd_code measure_held(const qd_layer_input *input, const qd_steps *steps, const qd_weight_target *target,
+                            const uint8_t *codes, qd_measure *out, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) void *memory = NULL;
+    size_t rows = input->w.rows;
+    if (input->holdout == NULL)
+        return QD_OK;
+    qd_code code = qd_alloc(HELD_SUMS * rows, sizeof(double), &memory, err);
+    if (code != QD_OK)
+        return code;
+    panels p = { .input = input, .steps = steps, .target = target, .codes = codes };
+    for (size_t i = 0; i < HELD_SUMS; i++)
+        p.out[i] = (double *)memory + i * rows;
+    code = over_panels(&p, held_task, err);
+    out->heldout_sq = sum(p.out[HELD], rows);
+    out->heldout_base_sq = fmax(0.0, sum(p.out[HELD_BASE], rows));
+    out->heldout_output_sq = sum(p.out[HELD_OUTPUT], rows);
+    return code;
+}
+
 qd_code qd_weight_target_measure(const qd_layer_input *input, const qd_steps *steps, const qd_weight_target *target,
                                  const uint8_t *codes, qd_measure *out, qd_error *err)
 {
@@ -287,7 +351,7 @@ qd_code qd_weight_target_measure(const qd_layer_input *input, const qd_steps *st
                          .weight_error_sq = sum(p.out[WEIGHTS], rows) };
     for (size_t i = 0; i < rows; i++)
         out->shift_max = fmax(out->shift_max, p.out[SHIFT][i]);
-    return QD_OK;
+    return measure_held(input, steps, target, codes, out, err);
 }
 
 /* ---- share ---- */

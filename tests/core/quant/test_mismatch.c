@@ -614,7 +614,7 @@ static void moments_are_those_of_the_two_streams(void **state)
                 f += x_at(&p, t, i) * x_at(&p, t, j) / 3000.0;
             }
             double h = qd_matd_row(p.mismatch.hessian.view, i)[j], k = qd_matd_row(p.mismatch.cross.view, i)[j];
-            double kt = qd_matd_row(p.mismatch.cross.view, j)[i], m = qd_matd_row(p.mismatch.own.sum.view, i)[j];
+            double kt = qd_matd_row(p.mismatch.cross.view, j)[i], m = qd_matd_row(p.mismatch.own.view, i)[j];
             check_near(h + k, g, 1e-4);
             check_near(h + k + kt + m, f, 1e-4);
         }
