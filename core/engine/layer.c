@@ -50,6 +50,7 @@ static qd_code degrade(attempt *a, const char *why, qd_error *err)
     a->input.factor = NULL;
     a->input.holdout = NULL;
     a->input.tokens = 0;
+    a->input.rounding = QD_ROUND_NEAREST;
     return qd_layer_round(nearest(), &a->input, a->out->codes, &a->certificate, err);
 }
 

@@ -35,6 +35,28 @@ static void print_mismatch(json_t *out, const qd_certificate *c)
         json_object_set_new(out, "start", json_string(c->start));
 }
 
+/* What only stochastic rounding has. */
+static void print_chance(json_t *out, const qd_chance *c)
+{
+    const struct {
+        const char *name;
+        double value;
+    } reals[] = {
+        { "eta", c->eta },
+        { "mean_bound_sq", c->mean_bound_sq },
+        { "probable_bound_sq", c->probable_bound_sq },
+        { "linf_bound", c->output_bound },
+        { "kappa_max", c->kappa_max },
+        { "delta_cert_ratio", c->step_ratio },
+    };
+    for (size_t i = 0; i < QD_LENGTH(reals); i++)
+        json_object_set_new(out, reals[i].name, qd_number_print(reals[i].value));
+    json_object_set_new(out, "kappa_argmax", json_integer(c->kappa_column));
+    json_object_set_new(out, "K_required", qd_number_print(c->steps_required));
+    json_object_set_new(out, "bits_required", json_integer(c->bits_required));
+    json_object_set_new(out, "guarantee", json_string(qd_guarantee_name(c->guarantee)));
+}
+
 json_t *qd_certificate_print(const qd_certificate *c)
 {
     json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "method", c->method, "rounding", c->rounding,
@@ -68,6 +90,8 @@ json_t *qd_certificate_print(const qd_certificate *c)
     };
     for (size_t i = 0; i < QD_LENGTH(reals); i++)
         json_object_set_new(out, reals[i].name, qd_number_print(reals[i].value));
+    if (c->chance.eta > 0.0)
+        print_chance(out, &c->chance);
     if (c->mismatched)
         print_mismatch(out, c);
     json_object_set_new(out, "lambda_source", json_string(c->lambda_source));

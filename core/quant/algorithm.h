@@ -13,12 +13,17 @@
 #include "quant/mismatch.h"
 #include "quant/scale.h"
 
-typedef enum qd_rounding { QD_ROUND_NEAREST } qd_rounding;
+typedef enum qd_rounding { QD_ROUND_NEAREST, QD_ROUND_STOCHASTIC } qd_rounding;
 const char *qd_rounding_name(size_t index); /* NULL past the end */
 int qd_rounding_find(const char *name);
 /* The largest error of a value inside the grid, in steps, and the mean square of errors over its square. */
 double qd_rounding_reach(qd_rounding rounding);
 double qd_rounding_variance(qd_rounding rounding);
+/* Values further past the end of the grid, in steps, count as clipped: half a step, or what rounding noise explains (stochastic: bias). */
+double qd_rounding_grace(qd_rounding rounding);
+/* Added to a value before it goes to the nearest code, to make that stochastic: uniform in (-1/2, 1/2), a function of the arguments alone
+ * and no multiple of 2^-40, so that a value on a code stays there. seed: of job and layer. */
+double qd_rounding_dither(uint64_t seed, size_t row, size_t column);
 
 /* What an algorithm reads. w: O x I in original column order. */
 typedef struct qd_layer_input {

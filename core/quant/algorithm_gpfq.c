@@ -99,6 +99,7 @@ static qd_code follow(const qd_layer_input *input, const qd_steps *steps, const 
         code = qd_weight_target_measure(input, steps, target, out_codes, &measure, err);
     if (code != QD_OK)
         return code;
+    qd_cmatd upper = qd_matd_const(g->upper.view);
     qd_evidence evidence = { .method = "gpfq",
                              .precision = qd_precision_name(QD_FLOAT64),
                              .input = input,
@@ -109,6 +110,7 @@ static qd_code follow(const qd_layer_input *input, const qd_steps *steps, const 
                              .expected_sq = expected(input, steps, g),
                              .heldout_expected_sq = NAN, /* T is of the feedback by a factor */
                              .tolerance = TOLERANCE,
+                             .upper = &upper,
                              .measure = &measure };
     return qd_certify(&evidence, out, err);
 }

@@ -59,6 +59,7 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
         code = qd_weight_target_measure(input, steps, target, out_codes, &measure, err);
     if (code != QD_OK)
         return code;
+    qd_cmatd upper = qd_matd_const(input->factor->c.view);
     qd_evidence evidence = { .method = "qronos",
                              .precision = qd_precision_name(QD_FLOAT64),
                              .input = input,
@@ -69,6 +70,7 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
                              .expected_sq = qd_bound_pivots(input, steps) * qd_rounding_variance(input->rounding),
                              .heldout_expected_sq = expected_on_held(input, &measure),
                              .tolerance = TOLERANCE,
+                             .upper = &upper,
                              .measure = &measure };
     measure.start = qd_start_name(input->use.start);
     return qd_certify(&evidence, out, err);

@@ -2,11 +2,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "quant/algorithm_rows.h"
 
 static const qd_algorithm *const table[] = { &qd_algorithm_rtn, &qd_algorithm_optq, &qd_algorithm_gpfq,
                                              &qd_algorithm_qronos };
-static const char *const roundings[] = { "nearest" };
+static const char *const roundings[] = { "nearest", "stochastic" };
 
 const char *qd_rounding_name(size_t index)
 {
@@ -23,14 +24,27 @@ int qd_rounding_find(const char *name)
 
 double qd_rounding_reach(qd_rounding rounding)
 {
-    static const double reaches[] = { 0.5 };
+    static const double reaches[] = { 0.5, 1.0 };
     return reaches[rounding];
 }
 
 double qd_rounding_variance(qd_rounding rounding)
 {
-    static const double variances[] = { 1.0 / 3.0 }; /* nearest: uniform in a step, theory.md C1b */
+    /* nearest: uniform in a step, theory.md C1b; stochastic: f (1 - f) in the mean over fractions f, §6 */
+    static const double variances[] = { 1.0 / 3.0, 1.0 / 6.0 };
     return variances[rounding];
+}
+
+double qd_rounding_grace(qd_rounding rounding)
+{
+    static const double graces[] = { 0.5, 1e-9 };
+    return graces[rounding];
+}
+
+double qd_rounding_dither(uint64_t seed, size_t row, size_t column)
+{
+    uint64_t bits = qd_rng_bits(qd_rng_key(seed, row, 0), column) >> 24;
+    return ((double)bits + 0.5) * 0x1p-40 - 0.5;
 }
 
 const qd_algorithm *qd_algorithm_at(size_t index)

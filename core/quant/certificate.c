@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "quant/certify.h"
+#include "quant/chance.h"
 
 /* All neurons are checked while O I^2 stays below this (about 0.1 s of one core); else at least SAMPLE of them. */
 #define CHECK_ALL_LIMIT 2e8
@@ -24,6 +25,12 @@ const char *qd_certificate_status_name(qd_certificate_status status)
     static const char *const names[] = { "CERTIFIED", "CERTIFIED_OVERLOAD", "NUMERIC_SUSPECT", "VIOLATED",
                                          "UNCERTIFIED" };
     return names[status];
+}
+
+const char *qd_guarantee_name(qd_guarantee guarantee)
+{
+    static const char *const names[] = { "holds", "does not hold", "alphabet too small for the guarantee" };
+    return names[guarantee];
 }
 
 static qd_code hash_permutation(const qd_steps *steps, char *out, qd_error *err)
@@ -310,6 +317,8 @@ qd_code qd_certify(const qd_evidence *e, qd_certificate *out, qd_error *err)
         code = fill_output(e, targets, &c, err);
     if (code == QD_OK)
         code = fill_residual(e, targets, &c, err);
+    if (code == QD_OK && e->input->rounding == QD_ROUND_STOCHASTIC)
+        code = qd_chance_fill(e, &c, err);
     if (code == QD_OK)
         code = fill_heldout(e, targets, &c, err); /* targets are not wanted any more */
     if (code != QD_OK)

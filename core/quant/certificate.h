@@ -19,6 +19,25 @@ typedef enum qd_certificate_status {
 } qd_certificate_status;
 const char *qd_certificate_status_name(qd_certificate_status status); /* "CERTIFIED", ... */
 
+/* Can no step clip, with probability 1 - eta? */
+typedef enum qd_guarantee { QD_GUARANTEED, QD_NOT_GUARANTEED, QD_ALPHABET_TOO_SMALL } qd_guarantee;
+const char *
+qd_guarantee_name(qd_guarantee guarantee); /* "holds", "does not hold", "alphabet too small for the guarantee" */
+
+/* Of stochastic rounding: theory.md §6. NaN where something does not apply. Statements about a layer that clipped nothing. */
+typedef struct qd_chance {
+    double eta;               /* probability that a statement fails; 0 = rounding was not stochastic */
+    double mean_bound_sq;     /* bound on the expected energy */
+    double probable_bound_sq; /* bound on the energy with probability 1 - eta */
+    double output_bound;      /* T6: on every output of every calibration token */
+    double kappa_max;         /* T10: largest deviation of an argument from its target, in steps */
+    uint32_t kappa_column;    /* where */
+    double steps_required;    /* least K > kappa_max */
+    unsigned bits_required;   /* least b with 2^(b-1) - 1 > kappa_max */
+    double step_ratio; /* what the steps would have to grow by; <= 1: the guarantee holds, infinity: no step would do */
+    qd_guarantee guarantee;
+} qd_chance;
+
 typedef struct qd_certificate {
     const char *method;   /* "optq" */
     const char *rounding; /* "nearest" */
@@ -60,6 +79,7 @@ typedef struct qd_certificate {
     double heldout_expected_sq;    /* prediction, made before rounding; NaN with heldout_t */
     double heldout_sq;             /* ||X_hold (w - q)^T||^2 / m_hold */
     double heldout_relative_error; /* over ||X_hold w^T||^2 / m_hold; square root */
+    qd_chance chance;
     qd_certificate_status status;
 } qd_certificate;
 

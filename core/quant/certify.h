@@ -39,6 +39,7 @@ typedef struct qd_evidence {
     double bound_sq, expected_sq;
     double heldout_expected_sq; /* 0 without a hold-out */
     double tolerance;           /* of the identity residual: energies against (w-q) H_lambda (w-q)^T */
+    const qd_cmatd *upper;      /* of the feedback, A_kj / A_jj; NULL = no feedback */
     const qd_measure *measure;  /* NULL where only X~ is known */
 } qd_evidence;
 qd_code qd_certify(const qd_evidence *evidence, qd_certificate *out, qd_error *err);

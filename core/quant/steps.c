@@ -64,7 +64,7 @@ static double value_of(const qd_layer_input *input, const qd_steps *steps, qd_ro
     if (kind == QD_ROWS_ERROR || kind == QD_ROWS_CHANGE)
         return w - ((double)(grid->low + codes[row * steps->count + column]) - zero) * scale;
     double code = w / scale + zero;
-    return scale * fmax(0.5, fmax(code - grid->high, grid->low - code));
+    return scale * fmax(qd_rounding_reach(input->rounding), fmax(code - grid->high, grid->low - code));
 }
 
 void qd_steps_rows(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,

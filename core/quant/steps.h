@@ -29,7 +29,7 @@ typedef enum qd_rows_kind {
     QD_ROWS_TARGET, /* what is rounded: w, or the target of the steps */
     QD_ROWS_ERROR,  /* target - q, q = (code - zero) * scale in float64 */
     QD_ROWS_CHANGE, /* w - q */
-    QD_ROWS_REACH, /* bound on |w - q| in float64: the larger of half a step and the distance past the end of the grid */
+    QD_ROWS_REACH, /* bound on |w - q| in float64: the larger of the rounding's reach and the distance past the end of the grid */
 } qd_rows_kind;
 /* out (count x I): rows[0..count) of the layer, columns in processing order. codes may be NULL where q is not wanted. */
 void qd_steps_rows(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,

@@ -117,6 +117,7 @@ typedef struct scratch {
     float *rows;        /* [16][columns + 16]: odd strides keep rows out of each other's cache sets */
     uint8_t *row_codes; /* [64][columns + 64] */
     void *scale, *zero; /* REAL [groups][64] */
+    double *dither;     /* as argument; NULL unless rounding is stochastic */
     double *inverse;
 } scratch;
 
@@ -175,6 +176,14 @@ static void load_target(const sweep_run *r, const scratch *s, size_t start, size
         argument[i] -= r->steps->first[start + i];
 }
 
+static void load_dither(const sweep_run *r, const scratch *s, size_t start, size_t count)
+{
+    for (size_t t = 0; t < r->steps->count; t++)
+        for (size_t i = 0; i < ROWS; i++)
+            s->dither[t * ROWS + i] =
+                i < count ? qd_rounding_dither(r->input->seed, start + i, r->steps->column[t]) : 0.0;
+}
+
 /* Rows past the end of the matrix have steps of 1. */
 static void load_grid(const sweep_run *r, const scratch *s, size_t start, size_t count)
 {
@@ -221,6 +230,8 @@ static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err
     if (r->steps->first != NULL)
         memcpy(first, r->steps->first + start, count * sizeof *first);
     load_grid(r, s, start, count);
+    if (s->dither != NULL)
+        load_dither(r, s, start, count);
     qd_sweep_panel panel = { .columns = r->steps->count,
                              .feedback = r->feedback->data,
                              .argument = s->argument,
@@ -233,6 +244,9 @@ static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err
                              .r2 = r->steps->path == NULL ? r->steps->r2 : r->steps->path,
                              .path = r->steps->path == NULL ? 0.0 : 1.0,
                              .first = r->steps->first == NULL ? NULL : first,
+                             .reach = qd_rounding_reach(r->input->rounding),
+                             .grace = qd_rounding_grace(r->input->rounding),
+                             .dither = s->dither,
                              .low = r->input->grid->low,
                              .high = r->input->grid->high,
                              .neurons = neurons };
@@ -250,6 +264,7 @@ static void free_scratch(scratch *s, size_t threads)
         free(s[i].codes);
         free(s[i].scale);
         free(s[i].zero);
+        free(s[i].dither);
         free(s[i].inverse);
         free(s[i].rows);
         free(s[i].row_codes);
@@ -270,6 +285,8 @@ static qd_code allocate_scratch(const sweep_run *r, scratch *s, qd_error *err)
         code = qd_alloc(groups * ROWS, size, &s->scale, err);
     if (code == QD_OK)
         code = qd_alloc(groups * ROWS, size, &s->zero, err);
+    if (code == QD_OK && r->input->rounding == QD_ROUND_STOCHASTIC)
+        code = qd_alloc(columns * ROWS, sizeof(double), (void **)&s->dither, err);
     if (code == QD_OK)
         code = qd_alloc(groups * ROWS, sizeof(double), (void **)&s->inverse, err);
     if (code == QD_OK)
@@ -282,7 +299,7 @@ static qd_code allocate_scratch(const sweep_run *r, scratch *s, qd_error *err)
 qd_code qd_sweep_run(const qd_layer_input *input, const qd_steps *steps, const qd_feedback *feedback,
                      const qd_sweep_kernel *kernel, uint8_t *out_codes, qd_neuron *out_neurons, qd_error *err)
 {
-    assert(steps->target == NULL || feedback->precision == QD_FLOAT64);
+    assert((steps->target == NULL && input->rounding == QD_ROUND_NEAREST) || feedback->precision == QD_FLOAT64);
     sweep_run run = { input, steps, feedback, kernel, NULL, out_codes, out_neurons };
     size_t threads = qd_pool_threads(input->pool);
     qd_code code = qd_alloc(threads, sizeof *run.scratch, (void **)&run.scratch, err);

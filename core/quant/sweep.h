@@ -32,6 +32,8 @@ typedef struct qd_sweep_panel {
     const double *r2;         /* of each step: what its squared error weighs */
     double path;              /* 1 for path following, where the energy is less than that sum; else 0 */
     const double *first;      /* 64: target minus argument of the first step, or NULL */
+    double reach, grace;      /* of the rounding, in steps */
+    const void *dither;       /* REAL, like argument: added before a value is rounded; NULL = nothing is */
     int32_t low, high;
     qd_neuron *neurons; /* 64, set */
 } qd_sweep_panel;
