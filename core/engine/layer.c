@@ -12,6 +12,7 @@ void qd_shared_fini(qd_shared *shared)
 {
     qd_factor_destroy(shared->factor);
     free(shared->diagonal);
+    qd_holdout_fini(&shared->holdout);
     *shared = (qd_shared){ 0 };
 }
 
@@ -46,6 +47,7 @@ static qd_code degrade(attempt *a, const char *why, qd_error *err)
     if (a->context->recipe->on_degraded == QD_DEGRADED_FAIL)
         return qd_fail(err, QD_ENUMERIC, "%.500s (on_degraded is 'fail')", a->reason);
     a->input.factor = NULL;
+    a->input.holdout = NULL;
     a->input.tokens = 0;
     return qd_layer_round(nearest(), &a->input, a->out->codes, &a->certificate, err);
 }
@@ -75,6 +77,7 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
                   .input = { .w = w,
                              .grid = &out->grid,
                              .factor = shared->factor,
+                             .holdout = shared->holdout.tokens == 0 ? NULL : &shared->holdout,
                              .tokens = shared->tokens,
                              .rounding = r->rounding,
                              .seed = qd_rng_key(r->seed, index, 0),

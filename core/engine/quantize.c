@@ -48,8 +48,37 @@ static qd_code group_hessian(const blockwise *b, size_t group, qd_gram *gram, qd
 {
     qd_code code = qd_gram_init(gram, qd_block_group_width(b->float_block, group), err);
     if (code == QD_OK)
-        code = qd_streams_gram(b->streams, group, gram, err);
+        code = qd_streams_gram(b->streams, group, gram, NULL, err);
     return code == QD_OK ? qd_gram_finish(gram, err) : code;
+}
+
+static bool holds_out(const qd_context *c)
+{
+    return c->recipe->regularizer->value == QD_VALUE_HELD_OUT && c->calibration.count >= QD_HOLDOUT_EVERY;
+}
+
+/* The same H, with the damping that held-out sequences choose; one pass (theory.md §8.3). */
+static qd_code group_search(const blockwise *b, size_t group, qd_gram *gram, qd_holdout *holdout, qd_error *err)
+{
+    size_t width = qd_block_group_width(b->float_block, group);
+    QD_AUTO(qd_gram_fini) qd_gram fit = { 0 }, held = { 0 };
+    qd_code code = qd_gram_init(&fit, width, err);
+    if (code == QD_OK)
+        code = qd_gram_init(&held, width, err);
+    if (code == QD_OK)
+        code = qd_gram_init(gram, width, err);
+    if (code == QD_OK)
+        code = qd_streams_gram(b->streams, group, &fit, &held, err);
+    if (code == QD_OK)
+        code = qd_gram_merge(gram, &fit, err);
+    if (code == QD_OK)
+        code = qd_gram_merge(gram, &held, err);
+    qd_gram *const all[] = { gram, &fit, &held };
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(all); i++)
+        code = qd_gram_finish(all[i], err);
+    return code == QD_OK ? qd_holdout_search(qd_matd_const(fit.sum.view), &held, b->context->recipe->order,
+                                             b->context->pool, holdout, err)
+                         : code;
 }
 
 /* What a group's layers share. When no damping helps, or H is not finite, there is no factor and `reason` says why: the layers are then
@@ -60,10 +89,12 @@ static qd_code group_statistics(const blockwise *b, size_t group, qd_shared *sha
     if (b->streams == NULL)
         return QD_OK;
     QD_AUTO(qd_gram_fini) qd_gram gram = { 0 };
-    qd_code code = group_hessian(b, group, &gram, err);
+    bool search = holds_out(b->context);
+    qd_code code = search ? group_search(b, group, &gram, &shared->holdout, err) : group_hessian(b, group, &gram, err);
     if (code == QD_OK)
-        code = qd_factor_create(qd_matd_const(gram.sum.view), r->order, r->regularizer, r->regularization,
-                                b->context->pool, &shared->factor, err);
+        code = qd_factor_create(qd_matd_const(gram.sum.view), r->order, r->regularizer,
+                                search ? shared->holdout.value : r->regularization, b->context->pool, &shared->factor,
+                                err);
     shared->tokens = gram.tokens;
     if (code != QD_ENUMERIC)
         return code == QD_OK ? qd_shared_diagonal(shared, err) : code;
@@ -236,6 +267,11 @@ qd_code qd_phase_quantize(qd_context *c, qd_error *err)
         return report_all(c, err);
     if (c->calibration.count == 0)
         return walk(c, NULL, err);
+    if (c->recipe->regularizer->value == QD_VALUE_HELD_OUT && !holds_out(c))
+        qd_emit_warning(
+            c->sink,
+            "regularization: '%s' holds out one of %d sequences and there are %zu; %g of the mean diagonal is used",
+            c->recipe->regularizer->name, QD_HOLDOUT_EVERY, c->calibration.count, c->recipe->regularization);
     QD_AUTO(qd_streams_fini) qd_streams streams = { 0 };
     code = qd_streams_init(c->model, &c->calibration, c->paths->work_dir, c->pool, c->cancel, &streams, err);
     return code == QD_OK ? walk(c, &streams, err) : code;

@@ -263,16 +263,24 @@ static void take_map(parser *p, const qd_field *field, const json_t *value, cons
         p->code = qd_fail(p->err, QD_ENOMEM, "out of memory");
 }
 
+/* Names of the rules whose value the job gives, or of those that find it. */
+static void list_rules(qd_damping_value value, char *out, size_t size)
+{
+    out[0] = '\0';
+    for (size_t i = 0; qd_regularizer_at(i) != NULL; i++)
+        if (qd_regularizer_at(i)->value == value)
+            snprintf(out + strlen(out), size - strlen(out), "%s%s", out[0] == '\0' ? "" : ", ",
+                     qd_regularizer_at(i)->name);
+}
+
 /* {"mean_diagonal": 0.01}: a row of the registry and its value. */
 static void take_rule(parser *p, const char *key, const json_t *value, const char *at)
 {
     const qd_regularizer *rule = qd_regularizer_find(key);
     pointer where = pointer_to(at, key);
-    if (rule == NULL) {
-        char known[200] = "";
-        for (size_t i = 0; qd_regularizer_at(i) != NULL; i++)
-            snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i == 0 ? "" : ", ",
-                     qd_regularizer_at(i)->name);
+    char known[200];
+    if (rule == NULL || rule->value != QD_VALUE_GIVEN) {
+        list_rules(QD_VALUE_GIVEN, known, sizeof known);
         complain(p, where.text, "regularization: '%s' is not in %s", show(key).text, known);
     } else if (!json_is_number(value))
         complain(p, where.text, "regularization.%s: a number is wanted, found %s", key, qd_json_type_name(value));
@@ -285,16 +293,28 @@ static void take_rule(parser *p, const char *key, const json_t *value, const cha
     }
 }
 
+/* "auto": a row that finds its value. */
+static void take_rule_name(parser *p, const char *name, const char *at)
+{
+    const qd_regularizer *rule = qd_regularizer_find(name);
+    char known[200];
+    if (rule == NULL || rule->value == QD_VALUE_GIVEN) {
+        list_rules(QD_VALUE_HELD_OUT, known, sizeof known);
+        complain(p, at, "regularization: '%s' is not in %s, or an object as {\"%s\": %g}", show(name).text, known,
+                 qd_regularizer_at(0)->name, qd_regularizer_at(0)->params[0].def);
+        return;
+    }
+    p->recipe->regularizer = rule;
+    p->recipe->regularization = QD_DAMPING_FALLBACK;
+}
+
 static void take_regularization(parser *p, const qd_field *field, const json_t *value, const char *at)
 {
     const char *key;
     json_t *item;
-    if (json_is_string(value)) {
-        if (strcmp(json_string_value(value), "auto") != 0)
-            complain(p, at, "regularization: '%s' is not in auto, or an object as {\"%s\": %g}",
-                     show(json_string_value(value)).text, qd_regularizer_at(0)->name,
-                     qd_regularizer_at(0)->params[0].def);
-    } else if (!json_is_object(value) || json_object_size(value) != 1)
+    if (json_is_string(value))
+        take_rule_name(p, json_string_value(value), at);
+    else if (!json_is_object(value) || json_object_size(value) != 1)
         complain(p, at, "%s: \"auto\" or an object of one rule and its value is wanted, found %s%s", field->path,
                  qd_json_type_name(value), json_is_object(value) ? " with another number of members" : "");
     else

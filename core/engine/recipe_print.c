@@ -58,7 +58,9 @@ static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
     case QD_FIELD_DIGESTS:
         return print_map(*(json_t *const *)at);
     case QD_FIELD_REGULARIZATION:
-        return json_pack("{s:f}", recipe->regularizer->name, recipe->regularization);
+        return recipe->regularizer->value == QD_VALUE_HELD_OUT
+                   ? json_string(recipe->regularizer->name)
+                   : json_pack("{s:f}", recipe->regularizer->name, recipe->regularization);
     }
     return NULL;
 }
@@ -126,9 +128,13 @@ static json_t *describe_range(const qd_field *field, const char *type)
 
 static json_t *describe_regularization(void)
 {
-    json_t *any = json_pack("[{s:s}]", "const", "auto");
+    json_t *any = json_array();
     for (size_t i = 0; qd_regularizer_at(i) != NULL; i++) {
         const qd_param *param = &qd_regularizer_at(i)->params[0];
+        if (param->name == NULL) {
+            json_array_append_new(any, json_pack("{s:s}", "const", qd_regularizer_at(i)->name));
+            continue;
+        }
         json_array_append_new(any, json_pack("{s:s, s:b, s:[s], s:{s:{s:s, s:f, s:f, s:f, s:s}}}", "type", "object",
                                              "additionalProperties", 0, "required", param->name, "properties",
                                              param->name, "type", "number", "minimum", param->min, "maximum",

@@ -58,6 +58,12 @@ json_t *qd_certificate_print(const qd_certificate *c)
     json_object_set_new(out, "clip_count", json_integer((json_int_t)c->clip_count));
     json_object_set_new(out, "clip_neurons", json_integer((json_int_t)c->clip_neurons));
     json_object_set_new(out, "dead_columns", json_integer((json_int_t)c->dead_columns));
+    if (c->heldout_tokens > 0) {
+        json_object_set_new(out, "heldout_T", qd_number_print(c->heldout_t));
+        json_object_set_new(out, "heldout_sq_pred", qd_number_print(c->heldout_expected_sq));
+        json_object_set_new(out, "heldout_sq_meas", qd_number_print(c->heldout_sq));
+        json_object_set_new(out, "n_rows", json_integer((json_int_t)c->heldout_tokens));
+    }
     json_object_set_new(out, "status", json_string(qd_certificate_status_name(c->status)));
     return out;
 }
@@ -79,7 +85,9 @@ json_t *qd_layer_print(const qd_layer_facts *f)
                             f->certificate->order, "lambda", f->certificate->lambda);
     json_t *error = json_object();
     json_object_set_new(error, "calibration", qd_number_print(f->certificate->relative_error));
-    json_object_set_new(error, "held_out", json_null());
+    json_object_set_new(error, "held_out",
+                        f->certificate->heldout_tokens == 0 ? json_null()
+                                                            : qd_number_print(f->certificate->heldout_relative_error));
     json_object_set_new(out, "error", error);
     json_object_set_new(out, "certificate", qd_certificate_print(f->certificate));
     json_object_set_new(out, "degraded", json_boolean(f->degraded_reason != NULL));

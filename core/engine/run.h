@@ -11,7 +11,7 @@
  * Events (one JSON object each; a line each on the wire, <= 16 KiB):
  *   {"event":"phase","phase":"quantizing"|"evaluating"|"exporting"|"verifying"}
  *   {"event":"progress","phase":..,"done":n,"total":n,"unit":"layers"|"windows","eta":seconds|null}
- *   {"event":"layer","index":i,"name":..,"shape":[O,I],"bits":..,"grid":{..},"order":..,"lambda":..,"error":{"calibration":relative,"held_out":null},
+ *   {"event":"layer","index":i,"name":..,"shape":[O,I],"bits":..,"grid":{..},"order":..,"lambda":..,"error":{"calibration":relative,"held_out":relative|null},
  *    "certificate":{..},"degraded":bool,"degraded_reason":text|null,"seconds":s,"resumed":bool}
  *   {"event":"stream","block":b,"relative_error":e}      float stream against quantized stream after a block
  *   {"event":"warning","detail":text}

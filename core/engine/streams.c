@@ -212,21 +212,31 @@ static qd_code gather_task(void *ctx, size_t index, size_t worker, qd_error *err
     return code;
 }
 
+/* Sequences from `first` on, `most` of them, that go into one sum. */
+static size_t run_of(const qd_streams *s, size_t first, size_t most, const qd_gram *held)
+{
+    size_t count = 1;
+    most = qd_min_size(most, s->sequences - first);
+    while (count < most && (held == NULL || qd_holdout_takes(first + count) == qd_holdout_takes(first)))
+        count++;
+    return count;
+}
+
 /* Chunk by chunk, so that cancelling is heard; where the input is stored no copy is made. */
-qd_code qd_streams_gram(qd_streams *s, size_t group, qd_gram *gram, qd_error *err)
+qd_code qd_streams_gram(qd_streams *s, size_t group, qd_gram *gram, qd_gram *held, qd_error *err)
 {
     size_t at_once = qd_max_size(1, CHUNK_TOKENS / s->length),
            width = qd_block_group_width(s->block[QD_STREAM_QUANTIZED], group);
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf chunk = { 0 };
     qd_code code = group == s->stored ? QD_OK : qd_matf_buf_init(&chunk, at_once * s->length, width, err);
-    for (size_t first = 0; code == QD_OK && first < s->sequences; first += at_once) {
-        size_t count = qd_min_size(at_once, s->sequences - first);
+    for (size_t first = 0, count; code == QD_OK && first < s->sequences; first += count) {
+        count = run_of(s, first, at_once, held);
         qd_cmatf rows = qd_cmatf_block(qd_matf_const(group == s->stored ? s->input[QD_STREAM_QUANTIZED] : chunk.view),
                                        group == s->stored ? first * s->length : 0, 0, count * s->length, width);
         gathering g = { s, group, first, chunk.view };
         code = group == s->stored ? qd_cancel_check(s->cancel, err) : qd_pool_for(s->pool, count, gather_task, &g, err);
         if (code == QD_OK)
-            code = qd_gram_add(gram, rows, s->pool, err);
+            code = qd_gram_add(held != NULL && qd_holdout_takes(first) ? held : gram, rows, s->pool, err);
     }
     return code;
 }

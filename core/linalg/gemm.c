@@ -40,6 +40,13 @@ void qd_gemm_f64(qd_transpose ta, qd_transpose tb, double alpha, qd_cmatd a, qd_
                 leading(a.ld), b.data, leading(b.ld), beta, out.data, leading(out.ld));
 }
 
+void qd_solve_upper_f64(qd_cmatd upper, qd_matd b)
+{
+    assert(upper.rows == upper.cols && upper.cols == b.rows);
+    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, narrow(b.rows), narrow(b.cols), 1.0,
+                upper.data, leading(upper.ld), b.data, leading(b.ld));
+}
+
 void qd_syrk_f32(qd_cmatf a, qd_matf out)
 {
     assert(out.rows == a.cols && out.cols == a.cols);

@@ -9,6 +9,7 @@
 #include "quant/factor.h"
 #include "quant/gram.h"
 #include "quant/grid.h"
+#include "quant/holdout.h"
 #include "quant/scale.h"
 
 typedef enum qd_rounding { QD_ROUND_NEAREST } qd_rounding;
@@ -19,8 +20,9 @@ int qd_rounding_find(const char *name);
 typedef struct qd_layer_input {
     qd_cmatf w;
     const qd_grid *grid;
-    const qd_factor *factor; /* shared by all layers with this input */
-    size_t tokens;           /* m, for the record; 0 = H is the identity (no data) */
+    const qd_factor *factor;   /* shared by all layers with this input */
+    const qd_holdout *holdout; /* NULL = none: the error is not measured on held-out inputs */
+    size_t tokens;             /* m, for the record; 0 = H is the identity (no data) */
     qd_rounding rounding;
     uint64_t seed;
     qd_pool *pool;

@@ -32,6 +32,8 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
                              .neurons = neurons,
                              .bound_sq = bound,
                              .expected_sq = bound / 3.0, /* theory.md C1b: errors uniform in a step */
+                             .heldout_expected_sq =
+                                 input->holdout == NULL ? 0.0 : qd_expected_columns(input, input->holdout->column_t, 1),
                              .tolerance = precision == QD_FLOAT64 ? TOLERANCE_FLOAT64 : TOLERANCE_FLOAT32 };
     return qd_certify(&evidence, out, err);
 }

@@ -204,6 +204,10 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
     if (code != QD_OK)
         return code;
     evidence.expected_sq = expected(input, &steps);
+    if (input->holdout != NULL) {
+        qd_matd held = input->holdout->hessian.view;
+        evidence.heldout_expected_sq = qd_expected_columns(input, held.data, held.ld + 1);
+    }
     return qd_certify(&evidence, out, err);
 }
 

@@ -43,6 +43,15 @@ static qd_code hash_permutation(const qd_steps *steps, char *out, qd_error *err)
     return code;
 }
 
+static const char *source_of(const qd_layer_input *input)
+{
+    if (input->factor->escalations > 0)
+        return "fallback";
+    if (input->factor->regularizer->value == QD_VALUE_GIVEN)
+        return "user";
+    return input->holdout != NULL && !isnan(input->holdout->t) ? "auto-holdout" : "fallback";
+}
+
 static qd_code fill_record(const qd_evidence *e, qd_certificate *out, qd_error *err)
 {
     const qd_layer_input *input = e->input;
@@ -59,7 +68,7 @@ static qd_code fill_record(const qd_evidence *e, qd_certificate *out, qd_error *
     if (factor != NULL) {
         out->lambda = factor->lambda;
         out->lambda_relative = factor->lambda_relative;
-        out->lambda_source = factor->escalations == 0 ? "user" : "fallback";
+        out->lambda_source = source_of(input);
         out->escalations = factor->escalations;
         out->dead_columns = factor->dead_columns;
     }
@@ -102,6 +111,17 @@ double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps)
         }
     }
     return bound;
+}
+
+double qd_expected_columns(const qd_layer_input *input, const double *column, size_t stride)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < input->w.rows; i++)
+        for (size_t j = 0; j < input->w.cols; j++) {
+            double step = (double)qd_matf_row(input->grid->scale.view, i)[j / input->grid->group_size];
+            sum += step * step / 12.0 * column[j * stride];
+        }
+    return sum;
 }
 
 /* x H x^T from x H_lambda x^T and lambda ||x||^2. */
@@ -193,6 +213,43 @@ static qd_code fill_residual(const qd_evidence *e, const double *targets, qd_cer
     return QD_OK;
 }
 
+/* The error on inputs that lambda was chosen by, beside what was expected of it: theory.md §5 T8', §8.2. */
+static qd_code fill_heldout(const qd_evidence *e, double *forms, qd_certificate *out, qd_error *err)
+{
+    const qd_holdout *holdout = e->input->holdout;
+    if (holdout == NULL || e->input->factor == NULL)
+        return QD_OK;
+    QD_AUTO(qd_matd_buf_fini) qd_matd_buf held = { 0 };
+    qd_code code = qd_matd_buf_init(&held, out->in, out->in, err);
+    if (code == QD_OK)
+        code = qd_factor_gather(qd_matd_const(holdout->hessian.view), e->steps->column, e->input->pool, held.view, err);
+    qd_cmatd matrix = qd_matd_const(held.view);
+    qd_form_job job = { .input = e->input,
+                        .steps = e->steps,
+                        .kind = QD_ROWS_ERROR,
+                        .form = QD_FORM_DIRECT,
+                        .matrix = &matrix,
+                        .shift = QD_SHIFT_NONE,
+                        .codes = e->codes,
+                        .count = out->out };
+    if (code == QD_OK)
+        code = qd_form_run(&job, forms, err);
+    for (size_t i = 0; code == QD_OK && i < out->out; i++)
+        out->heldout_sq += forms[i];
+    job.kind = QD_ROWS_TARGET;
+    if (code == QD_OK)
+        code = qd_form_run(&job, forms, err);
+    double output = 0.0;
+    for (size_t i = 0; code == QD_OK && i < out->out; i++)
+        output += forms[i];
+    out->heldout_tokens = holdout->tokens;
+    out->heldout_t = holdout->t;
+    out->heldout_expected_sq = e->heldout_expected_sq;
+    if (output > 0.0)
+        out->heldout_relative_error = sqrt(fmax(0.0, out->heldout_sq) / output);
+    return code;
+}
+
 static qd_certificate_status judge(const qd_certificate *c, double tolerance)
 {
     /* written so that NaN is a violation */
@@ -221,6 +278,8 @@ qd_code qd_certify(const qd_evidence *e, qd_certificate *out, qd_error *err)
         code = fill_output(e, targets, &c, err);
     if (code == QD_OK)
         code = fill_residual(e, targets, &c, err);
+    if (code == QD_OK)
+        code = fill_heldout(e, targets, &c, err); /* targets are not wanted any more */
     if (code != QD_OK)
         return qd_within(err, code, "certificate");
     c.status = judge(&c, e->tolerance);

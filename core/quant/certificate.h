@@ -27,7 +27,7 @@ typedef struct qd_certificate {
     size_t tokens, in, out;    /* m, N, d */
     double gram_scale;
     double lambda, lambda_relative;
-    const char *lambda_source; /* "user", "fallback" (escalated) */
+    const char *lambda_source; /* "user", "auto-holdout", "fallback" (escalated, or nothing to hold out) */
     unsigned escalations;
     double s, r2_max, r2_min, am_gm, gap_db, trace_ratio;
     double bound_sq; /* T1 (for rtn: its own a-priori bound, see CERTIFICATES.md) */
@@ -46,6 +46,11 @@ typedef struct qd_certificate {
     double overload_bound_sq; /* T2 */
     double weight_error_sq;   /* ||w - q||^2 */
     size_t dead_columns;
+    size_t heldout_tokens;         /* 0 = nothing was held out: the four below are 0 */
+    double heldout_t;              /* T(lambda) per token; NaN when no lambda could be tried */
+    double heldout_expected_sq;    /* prediction, made before rounding; NaN with heldout_t */
+    double heldout_sq;             /* ||X_hold (w - q)^T||^2 / m_hold */
+    double heldout_relative_error; /* over ||X_hold w^T||^2 / m_hold; square root */
     qd_certificate_status status;
 } qd_certificate;
 

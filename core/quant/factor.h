@@ -26,10 +26,15 @@ const qd_order *qd_order_at(size_t index);
 const qd_order *qd_order_find(const char *name);
 
 /* ---- regularization ---- */
+typedef enum qd_damping_value { QD_VALUE_GIVEN, QD_VALUE_HELD_OUT } qd_damping_value;
+/* The value of a QD_VALUE_HELD_OUT rule where nothing can be held out. */
+#define QD_DAMPING_FALLBACK 0.01
+
 typedef struct qd_regularizer {
-    const char *name; /* "mean_diagonal", "spectral", "absolute" */
+    const char *name; /* "mean_diagonal", "spectral", "absolute", "auto" */
     const char *summary;
-    const qd_param *params; /* one value, with range and default */
+    const qd_param *params; /* QD_VALUE_GIVEN: one value, with range and default; else none */
+    qd_damping_value value; /* who gives the value: the job, or qd_holdout_search (holdout.h) */
     /* lambda >= 0 in units of H. Dead columns (H_jj = 0) do not count in means. */
     qd_code (*lambda)(qd_cmatd hessian, double value, double *out_lambda, qd_error *err);
 } qd_regularizer;

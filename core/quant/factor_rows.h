@@ -7,7 +7,8 @@
 #include "quant/factor.h"
 
 extern const qd_order qd_order_auto, qd_order_natural, qd_order_norm_descending, qd_order_min_pivot;
-extern const qd_regularizer qd_regularizer_mean_diagonal, qd_regularizer_spectral, qd_regularizer_absolute;
+extern const qd_regularizer qd_regularizer_mean_diagonal, qd_regularizer_spectral, qd_regularizer_absolute,
+    qd_regularizer_auto;
 
 /* Mean of |H_jj| over live columns (H_jj != 0); 1 when there is none, so that damping stays positive. */
 double qd_mean_diagonal(qd_cmatd hessian);

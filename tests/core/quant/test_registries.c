@@ -157,15 +157,17 @@ static void regularizers_scale_with_the_hessian_and_check_their_range(void **sta
         check_text(r->summary, 160);
         check_params(r->params);
         assert_ptr_equal(qd_regularizer_find(r->name), r);
-        check_ok(r->lambda((qd_cmatd){ 2, 2, 2, h }, r->params->def, &lambda, &err));
-        check_ok(r->lambda((qd_cmatd){ 2, 2, 2, larger }, r->params->def, &ten, &err));
+        assert_true((r->params->name == NULL) == (r->value == QD_VALUE_HELD_OUT));
+        const qd_param *range = r->value == QD_VALUE_GIVEN ? r->params : qd_regularizer_find("mean_diagonal")->params;
+        check_ok(r->lambda((qd_cmatd){ 2, 2, 2, h }, range->def, &lambda, &err));
+        check_ok(r->lambda((qd_cmatd){ 2, 2, 2, larger }, range->def, &ten, &err));
         assert_true(lambda >= 0.0);
         check_close(ten, strcmp(r->name, "absolute") == 0 ? lambda : 10.0 * lambda, 1e-14);
-        check_fails(r->lambda((qd_cmatd){ 2, 2, 2, h }, r->params->min - 1.0, &lambda, &err), QD_EINVAL);
-        check_fails(r->lambda((qd_cmatd){ 2, 2, 2, h }, 2.0 * r->params->max + 1.0, &lambda, &err), QD_EINVAL);
-        check_contains(err.text, r->params->name);
+        check_fails(r->lambda((qd_cmatd){ 2, 2, 2, h }, range->min - 1.0, &lambda, &err), QD_EINVAL);
+        check_fails(r->lambda((qd_cmatd){ 2, 2, 2, h }, 2.0 * range->max + 1.0, &lambda, &err), QD_EINVAL);
+        check_contains(err.text, range->name);
     }
-    assert_int_equal(count, 3);
+    assert_int_equal(count, 4);
     assert_null(qd_regularizer_find("none"));
 }
 
