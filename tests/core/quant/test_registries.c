@@ -100,7 +100,7 @@ static void scale_rules_and_types_are_found_and_do_what_they_say(void **state)
         assert_non_null(r->choose);
         assert_ptr_equal(qd_scale_rule_find(r->name), r);
     }
-    assert_int_equal(count, 2);
+    assert_int_equal(count, 3);
     assert_null(qd_scale_rule_find("max"));
     count = 0;
     for (const qd_scale_type *t; (t = qd_scale_type_at(count)) != NULL; count++) {
