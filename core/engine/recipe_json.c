@@ -1,10 +1,10 @@
 /* recipe_json.c: JSON -> recipe, by the field table. Every finding is kept, with a JSON Pointer and a sentence. */
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/recipe_fields.h"
@@ -101,12 +101,19 @@ static void complain_type(parser *p, const qd_field *field, const json_t *value,
     complain(p, at, "%s: %s is wanted, found %s", label_of(field->path).text, wanted, qd_json_type_name(value));
 }
 
+/* Of C0, DEL, or C1 (two bytes in UTF-8). */
+static bool is_control(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    return at[0] < 0x20 || at[0] == 0x7F || (at[0] == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0);
+}
+
 /* Code points; (size_t)-1 when there is a control character, which no label, name or URL needs. */
 static size_t characters(const char *text)
 {
     size_t count = 0;
     for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+        if (is_control(text))
             return (size_t)-1;
         count += ((unsigned char)*text & 0xC0) != 0x80;
     }
@@ -217,11 +224,6 @@ static void take_choice(parser *p, const qd_field *field, const json_t *value, c
     complain(p, at, "%s: '%s' is not in %s", label_of(field->path).text, show(json_string_value(value)).text, words);
 }
 
-static bool is_digest(const char *text)
-{
-    return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64;
-}
-
 enum { MAP_MEMBERS = 64 };
 
 static void check_map_member(parser *p, const qd_field *field, const char *key, const json_t *value, const char *at)
@@ -234,7 +236,7 @@ static void check_map_member(parser *p, const qd_field *field, const char *key, 
     else if (!json_is_string(value))
         complain(p, where.text, "%s: '%s': a string is wanted, found %s", name.text, show(key).text,
                  qd_json_type_name(value));
-    else if (field->type == QD_FIELD_DIGESTS && !is_digest(json_string_value(value)))
+    else if (field->type == QD_FIELD_DIGESTS && !qd_hex_ok(json_string_value(value), 64, QD_HEX_EITHER))
         complain(p, where.text, "%s: '%s': '%s' is not 64 hexadecimal digits", name.text, show(key).text,
                  show(json_string_value(value)).text);
     else if (field->type == QD_FIELD_LABELS && !((double)characters(json_string_value(value)) <= field->max))

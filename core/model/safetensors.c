@@ -65,9 +65,9 @@ static marks count_marks(const char *text, size_t length)
     return m;
 }
 
-/* A tensor is one object of two arrays and takes TENSOR_TEXT bytes at least: what has more of them is no header, and is not
- * worth the 50-fold memory of its tree. Rule 5: jansson reads -0 as the integer 0 where other readers refuse it; no number
- * of a header is negative. */
+/* A tensor is one object of two arrays and takes TENSOR_TEXT bytes at least: what has more of them is no header, and
+ * is not worth the 50-fold memory of its tree. Rule 5: jansson reads -0 as the integer 0 where other readers refuse
+ * it; no number of a header is negative. */
 static qd_code check_marks(const char *name, const char *text, size_t length, qd_error *err)
 {
     marks m = count_marks(text, length);

@@ -1,7 +1,8 @@
 /* grid.h: the alphabet of one layer: integer codes, with a scale and zero for each row and group of input features.
  * Room: core/quant. May use: base, linalg.
  * Threads: a built qd_grid is read-only.
- * Source: algorithms.md §2. value = (code - zero) * scale; groups are static: by original column index j / group_size. */
+ * Source: algorithms.md §2. value = (code - zero) * scale; groups are static: by original column index j /
+ * group_size. */
 #ifndef QD_QUANT_GRID_H
 #define QD_QUANT_GRID_H
 
@@ -12,7 +13,8 @@
 #include "linalg/mat.h"
 #include "quant/param.h"
 
-/* QD_ZERO_NONE: signed codes -2^(b-1)..2^(b-1)-1, zero = 0. QD_ZERO_INTEGER / QD_ZERO_FLOAT: unsigned codes 0..2^b-1. */
+/* QD_ZERO_NONE: signed codes -2^(b-1)..2^(b-1)-1, zero = 0. QD_ZERO_INTEGER / QD_ZERO_FLOAT: unsigned codes
+ * 0..2^b-1. */
 typedef enum qd_zero_kind { QD_ZERO_NONE, QD_ZERO_INTEGER, QD_ZERO_FLOAT } qd_zero_kind;
 const char *qd_zero_kind_name(qd_zero_kind kind); /* "none", "integer", "float" */
 int qd_zero_kind_find(const char *name);          /* -1 unknown */
@@ -62,8 +64,8 @@ typedef struct qd_grid {
 } qd_grid;
 void qd_grid_fini(qd_grid *grid);
 
-/* Scales from w (O x I) by spec->rule, each rounded to the scale type before anything is rounded to it. Every scale is > 0 and finite.
- * diagonal: diag(H), I long, for rules that weigh by it; may be NULL. */
+/* Scales from w (O x I) by spec->rule, each rounded to the scale type before anything is rounded to it. Every scale
+ * is > 0 and finite. diagonal: diag(H), I long, for rules that weigh by it; may be NULL. */
 qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagonal, qd_pool *pool, qd_grid *out,
                       qd_error *err);
 /* Code range of a spec, without weights (formats check against it). */

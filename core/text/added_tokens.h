@@ -1,5 +1,5 @@
 /* added_tokens.h: tokens that are found in the text before the model sees it.
- * Room: core/text, private. May use: base, jansson.
+ * Room: core/text, private to it. May use: base, jansson.
  * Threads: immutable after parsing.
  * Source: formats.md §3 "added_tokens", fixtures.md "Tokenizers". */
 #ifndef QD_TEXT_ADDED_TOKENS_H

@@ -83,14 +83,6 @@ static qd_code encode_clean(session *s, const char *text, size_t length, qd_erro
     return code;
 }
 
-static qd_code append(qd_ids *ids, const qd_ids *more, qd_special special, qd_error *err)
-{
-    qd_code code = QD_OK;
-    for (size_t i = 0; special == QD_SPECIAL_ADD && code == QD_OK && i < more->count; i++)
-        code = qd_ids_add(ids, more->data[i], err);
-    return code;
-}
-
 qd_code qd_tokenizer_encode(const qd_tokenizer *tokenizer, const char *text, size_t length, qd_special special,
                             qd_ids *ids, qd_error *err)
 {
@@ -104,8 +96,10 @@ qd_code qd_tokenizer_encode(const qd_tokenizer *tokenizer, const char *text, siz
         text = qd_str_borrow(&clean);
         length = clean.length;
     }
-    qd_code code = append(ids, &tokenizer->post.before, special, err);
+    qd_code code = special == QD_SPECIAL_ADD ? qd_ids_append(ids, &tokenizer->post.before, err) : QD_OK;
     if (code == QD_OK)
         code = encode_clean(&s, text, length, err);
-    return code == QD_OK ? append(ids, &tokenizer->post.behind, special, err) : code;
+    if (code == QD_OK && special == QD_SPECIAL_ADD)
+        code = qd_ids_append(ids, &tokenizer->post.behind, err);
+    return code;
 }

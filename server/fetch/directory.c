@@ -15,8 +15,8 @@ static qd_code drop_body(void *ctx, const qd_reply_head *head, qd_wanted *out_wa
     return QD_OK;
 }
 
-/* A server without listings tells sizes one HEAD at a time. Worth it for shards: they are what fills a disk, and it is to
- * be known before the first byte. A server that will not say costs the forecast, nothing else. */
+/* A server without listings tells sizes one HEAD at a time. Worth it for shards: they are what fills a disk, and it
+ * is to be known before the first byte. A server that will not say costs the forecast, nothing else. */
 static qd_code ask_sizes(qd_run *run, qd_items *items, size_t first, qd_error *err)
 {
     QD_AUTO(qd_line_fini) qd_line line = { 0 };

@@ -244,6 +244,8 @@ qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, con
     qd_code code = check_token(request->token, err);
     if (code == QD_OK)
         code = classify(fetcher, request->url, &source, err);
+    if (code == QD_OK)
+        code = qd_cache_make_folders(&fetcher->cache, err);
     if (code != QD_OK)
         return code;
     run_init(&run, fetcher, &source, request->token, progress, cancel);
@@ -282,6 +284,8 @@ qd_code qd_fetch_text(qd_fetcher *fetcher, const char *url, uint64_t max_bytes, 
     qd_code code = qd_source_text(url, &source, err);
     if (code == QD_OK)
         code = check_named(fetcher, url, &source, err);
+    if (code == QD_OK)
+        code = qd_cache_make_folders(&fetcher->cache, err);
     if (code != QD_OK)
         return code;
     run_init(&run, fetcher, &source, NULL, NULL, cancel);

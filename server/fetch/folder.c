@@ -4,13 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -60,14 +57,9 @@ static qd_code open_beneath(const char *root, const char *rest, int *out_fd, qd_
     QD_AUTO(qd_close_fd) int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return qd_fail_errno(err, "file-root '%s'", root);
-    struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
-    long fd;
-    do
-        fd = syscall(SYS_openat2, dir, rest[0] == '\0' ? "." : rest, &how, sizeof how);
-    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+    int fd = qd_open_beneath(dir, rest[0] == '\0' ? "." : rest, O_NONBLOCK);
     if (fd >= 0) {
-        *out_fd = (int)fd;
+        *out_fd = fd;
         return QD_OK;
     }
     if (errno == ENOSYS)

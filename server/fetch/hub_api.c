@@ -2,12 +2,12 @@
 #include "fetch/hub_api.h"
 
 #include <ctype.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "base/rng.h"
 #include "fetch/retry.h"
 
@@ -121,7 +121,7 @@ static qd_code read_commit(const qd_str *body, char out_commit[QD_GIT_HEX], qd_e
         code = qd_json_text(info, "sha", "", &sha, err);
     if (code != QD_OK)
         return code;
-    if (strspn(sha, "0123456789abcdef") != 40 || sha[40] != '\0')
+    if (!qd_hex_ok(sha, QD_GIT_HEX - 1, QD_HEX_LOWER))
         return qd_fail(err, QD_EFORMAT, "the hub's 'sha' is not a commit of 40 hex digits");
     memcpy(out_commit, sha, QD_GIT_HEX);
     return QD_OK;

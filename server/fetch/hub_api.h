@@ -1,5 +1,5 @@
 /* hub_api.h: the hub's JSON answers: which commit a revision is, which files it holds.
- * Room: server/fetch, private. May use: base, libcurl.
+ * Room: server/fetch, private to it. May use: base, libcurl.
  * Threads: nothing is shared.
  * Source: server.md §3 "Hugging Face protocol". */
 #ifndef QD_FETCH_HUB_API_H

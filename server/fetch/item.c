@@ -169,7 +169,8 @@ static qd_code take_bytes(void *ctx, const void *bytes, size_t length, qd_error 
     return qd_part_add(&r->part, bytes, length, err);
 }
 
-/* All bytes are here: proves them and makes the blob. A continued file that fails its proof gets one start from zero. */
+/* All bytes are here: proves them and makes the blob. A continued file that fails its proof gets one start from
+ * zero. */
 static qd_code complete(receipt *r, qd_trouble *out_trouble, qd_error *err)
 {
     qd_item *item = r->item;

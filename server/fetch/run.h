@@ -1,5 +1,5 @@
 /* run.h: one fetch in progress, the fetcher behind it, and the files it brings.
- * Room: server/fetch, private. May use: base, libcurl.
+ * Room: server/fetch, private to it. May use: base, libcurl.
  * Threads: qd_fetcher is read-only after creation; of a qd_run the atomics are shared by its transfer threads, an item
  * belongs to the thread that works on it. */
 #ifndef QD_FETCH_RUN_H
@@ -77,7 +77,8 @@ typedef struct qd_items {
     size_t count, capacity;
 } qd_items;
 void qd_items_fini(qd_items *items);
-/* A zeroed row but for cap, name and size unknown; url is the caller's to fill. The pointer holds until the next add. */
+/* A zeroed row but for cap, name and size unknown; url is the caller's to fill. The pointer holds until the next
+ * add. */
 qd_code qd_items_add(qd_items *items, const char *name, qd_need need, uint64_t cap, qd_item **out, qd_error *err);
 /* Present one of that name, or NULL. */
 const qd_item *qd_items_find(const qd_items *items, const char *name);
@@ -98,7 +99,8 @@ typedef struct qd_supply {
     qd_code (*locate)(void *ctx, const char *name, qd_item *item, qd_error *err);
     void *ctx;
 } qd_supply;
-/* Which files a model folder has: formats.md §1.4. weights: the one .safetensors file asked for, or NULL. (contents.c) */
+/* Which files a model folder has: formats.md §1.4. weights: the one .safetensors file asked for, or NULL.
+ * (contents.c) */
 qd_code qd_contents_obtain(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                            qd_items *items, qd_error *err);
 /* QD_EINVAL when the request enforces a digest for a file that the model does not have. */

@@ -6,11 +6,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
-enum { REPORT_MS = 200 };
+static const double report_seconds = 0.2;
 
 typedef struct team {
     qd_run *run;
@@ -117,22 +117,13 @@ static unsigned start_threads(team *t, pthread_t *threads, unsigned wanted)
     return started;
 }
 
-static void add_milliseconds(struct timespec *time, long ms)
-{
-    time->tv_nsec += ms * 1000000L;
-    time->tv_sec += time->tv_nsec / 1000000000L;
-    time->tv_nsec %= 1000000000L;
-}
-
 /* Until every worker is done; reports five times a second and at each file's end. */
 static void wait_and_report(team *t)
 {
     size_t seen = 0;
     pthread_mutex_lock(&t->mutex);
     while (t->working > 0) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        add_milliseconds(&until, REPORT_MS);
+        const struct timespec until = qd_clock_deadline(report_seconds);
         int waited = 0;
         while (t->working > 0 && t->finished == seen && waited != ETIMEDOUT)
             waited = pthread_cond_clockwait(&t->changed, &t->mutex, CLOCK_MONOTONIC, &until);

@@ -1,14 +1,11 @@
 /* transfer.c: see transfer.h. */
 #include "fetch/transfer.h"
 
-#include <ctype.h>
-#include <netdb.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 
-#include "base/mem.h"
+#include "base/str.h"
 #include "fetch/head.h"
 
 enum { MAX_HEADER_BYTES = 262144, MAX_DROPPED_BODY = 1 << 20, CONNECT_SECONDS = 30, LOW_SPEED_BYTES = 1024 };

@@ -1,5 +1,5 @@
-/* cancel.c: cancel and delete; see service.h. A cancelled job's row says so before its run has ended; the run's next write then finds that it has
- * lost the job. */
+/* cancel.c: cancel and delete; see service.h. A cancelled job's row says so before its run has ended; the run's next
+ * write then finds that it has lost the job. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "jobs/paths.h"
@@ -66,8 +66,8 @@ static qd_code delete (void *ctx, qd_tx *tx, qd_error *err)
     return code == QD_OK ? qd_job_row_delete(tx, row.id, err) : code;
 }
 
-/* The rows go first: what is left after a crash in between is swept at the next start. The artifact is nobody's any more; the job's own folder may
- * still be in the hands of a worker on its way out, who then removes it. */
+/* The rows go first: what is left after a crash in between is swept at the next start. The artifact is nobody's any
+ * more; the job's own folder may still be in the hands of a worker on its way out, who then removes it. */
 qd_code qd_service_delete(qd_service *service, const char *id, qd_error *err)
 {
     wish w = { .id = id };

@@ -130,7 +130,7 @@ static qd_code check_filter(const qd_job_filter *filter, qd_error *err)
 }
 
 qd_code qd_service_list(qd_service *service, const qd_job_filter *filter, qd_job **out, size_t *out_count,
-                        int *out_has_more, qd_error *err)
+                        bool *out_has_more, qd_error *err)
 {
     page p = { .service = service,
                .search = { .state = filter->state,

@@ -5,12 +5,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobs/service_private.h"
 
 enum { DEPTH_MAX = 32 };
-static const uint64_t text_bytes_max = UINT64_C(1) << 30;
 
 void qd_sources_fini(qd_sources *s)
 {
@@ -93,10 +93,10 @@ static qd_code fetch_model(qd_course *course, const qd_job_row *row, const json_
 
 static qd_code fetch_text(qd_course *course, const char *url, const char *fallback, char **out, qd_error *err)
 {
-    char digest[65];
-    return url == NULL ? qd_dup(fallback, out, err)
-                       : qd_fetch_text(course->service->fetcher, url, text_bytes_max, &course->active->cancel, out,
-                                       digest, err);
+    char digest[QD_DIGEST_HEX];
+    return url == NULL
+               ? qd_dup(fallback, out, err)
+               : qd_fetch_text(course->service->fetcher, url, QD_TEXT_LIMIT, &course->active->cancel, out, digest, err);
 }
 
 static qd_code read_recipe(const qd_job_row *row, qd_sources *s, qd_error *err)

@@ -6,7 +6,8 @@
 #include "jobs/service.h"
 
 #define BIT(state) (1u << (state))
-/* What may happen to any job a worker owns: it fails, is cancelled, or goes back because its run or the service ended. */
+/* What may happen to any job a worker owns: it fails, is cancelled, or goes back because its run or the service
+ * ended. */
 #define ANY_TIME (BIT(QD_STATE_FAILED) | BIT(QD_STATE_CANCELLED) | BIT(QD_STATE_QUEUED))
 
 static const qd_state states[QD_STATE_COUNT] = {

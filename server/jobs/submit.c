@@ -70,7 +70,7 @@ static qd_code fill_row(qd_service *service, const qd_recipe *recipe, const json
     return code == QD_OK ? print_take(qd_sources_resolved(printed, NULL), &row->resolved, err) : code;
 }
 
-qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[27],
+qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[QD_JOB_ID],
                           qd_error *err)
 {
     submission s = { .service = service };

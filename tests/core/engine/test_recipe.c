@@ -1,4 +1,5 @@
-/* test_recipe.c: every field of a job: its default, values that are taken, values that are refused and in which words. */
+/* test_recipe.c: every field of a job: its default, values that are taken, values that are refused and in which
+ * words. */
 #include "check.h"
 
 #include "base/json.h"

@@ -1,12 +1,9 @@
 /* test_route.c: the route table, alone and against schema/openapi.json; the documents compiled in. */
 #include "check.h"
 
-#include <strings.h>
-
 #include "base/file.h"
 #include "base/json.h"
 #include "http/documents.h"
-#include "http/problem.h"
 #include "http/route.h"
 
 #define ID "01234567890123456789abcdez"
@@ -228,7 +225,7 @@ static void every_document_has_a_route_and_a_tag_and_the_json_ones_parse(void **
     static const char *const paths[] = { "/",         "/app.js",       "/style.css",
                                          "/icon.svg", "/openapi.json", "/schema/job.json",
                                          "/catalog" };
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+    for (size_t i = 0; i < QD_LENGTH(paths); i++) {
         const qd_document *document = qd_documents_find(documents, paths[i]);
         assert_non_null(document);
         assert_int_equal(strlen(document->etag), 66);

@@ -3,6 +3,7 @@
 #define QD_TESTS_JOBS_BENCH_H
 
 #include "check.h"
+#include "folder.h"
 
 #include <pthread.h>
 #include <time.h>
@@ -21,11 +22,9 @@ typedef struct bench {
 
 static inline void bench_init(bench *b)
 {
-    const char *root = getenv("TMPDIR");
     char source[4000];
     *b = (bench){ 0 };
-    snprintf(b->dir, sizeof b->dir, "%s/quantd-jobs-XXXXXX", root == NULL ? "/tmp" : root);
-    assert_non_null(mkdtemp(b->dir));
+    temporary_folder(b->dir, sizeof b->dir);
     assert_non_null(realpath(source_folder(), source));
     snprintf(b->state, sizeof b->state, "%s/state", b->dir);
     snprintf(b->program, sizeof b->program, "%s/tests/server/jobs/stand_in.sh", source);
@@ -55,7 +54,7 @@ static inline void bench_stop(bench *b)
 static inline void bench_fini(bench *b)
 {
     bench_stop(b);
-    assert_int_equal(qd_dir_remove(b->dir, NULL), QD_OK);
+    remove_folder(b->dir);
 }
 
 /* A request for a job of this name (a behaviour of stand_in.sh). */

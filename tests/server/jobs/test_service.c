@@ -252,7 +252,7 @@ static void the_list_is_newest_first_in_pages_by_state_and_tag(void **state)
     qd_error err = { 0 };
     qd_job *jobs = NULL;
     size_t count = 0;
-    int more = 0;
+    bool more = false;
     for (size_t i = 0; i < 5; i++)
         bench_submit(b, i == 2 ? "fails" : "good", ids[i]);
     for (size_t i = 0; i < 5; i++)
