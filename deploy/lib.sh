@@ -32,8 +32,10 @@ install_packages() {
 configure_in() {
     folder=$1
     shift
-    [ -x "$top/configure" ] && [ "$top/configure" -nt "$top/configure.ac" ] || (cd "$top" && ./autogen.sh >/dev/null 2>&1)
     mkdir -p "$folder"
+    if ! [ -x "$top/configure" ] || ! [ "$top/configure" -nt "$top/configure.ac" ]; then
+        "$top/autogen.sh" >"$folder/autogen.log" 2>&1 || { cat "$folder/autogen.log" >&2; return 1; }
+    fi
     [ -f "$folder/Makefile" ] && [ "$(cat "$folder/.arguments" 2>/dev/null)" = "$*" ] && return 0
     (cd "$folder" && "$top/configure" --quiet "$@" 2>configure.stderr >configure.stdout) ||
         { cat "$folder/configure.stdout" "$folder/configure.stderr" >&2; echo "configure failed in $folder" >&2; return 1; }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -68,7 +69,18 @@ static inline const char *source_folder(void)
 /* The optional folder of larger models and texts; NULL where it is absent (tests that want it skip()). */
 static inline const char *shared_folder(void)
 {
-    return getenv("QUANTD_SHARED");
+    const char *folder = getenv("QUANTD_SHARED");
+    return folder == NULL || folder[0] == '\0' ? NULL : folder;
+}
+
+/* How many times longer than on an idle machine a wait may take here: QUANTD_TEST_SLOW (sanitizer builds are several times
+ * slower), times the processes that want a core. Bounds on wall time are multiplied by it. */
+static inline double check_patience(void)
+{
+    const char *slow = getenv("QUANTD_TEST_SLOW");
+    double patience = slow == NULL ? 1 : fmax(1, atof(slow)), load = 0;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return getloadavg(&load, 1) == 1 && cores > 0 ? patience * fmax(1, load / (double)cores) : patience;
 }
 
 #endif

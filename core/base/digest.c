@@ -3,6 +3,7 @@
 
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
+#include <string.h>
 
 #include "base/file.h"
 
@@ -45,6 +46,12 @@ void qd_digest_hex(qd_digest *digest, char *out_hex)
         out_hex[2 * i + 1] = digits[raw[i] & 15];
     }
     out_hex[2 * length] = '\0';
+}
+
+bool qd_hex_ok(const char *text, size_t digits, qd_hex_case letters)
+{
+    const char *allowed = letters == QD_HEX_LOWER ? "0123456789abcdef" : "0123456789abcdefABCDEF";
+    return text != NULL && strspn(text, allowed) == digits && text[digits] == '\0';
 }
 
 qd_code qd_sha256(const void *bytes, size_t length, char *out_hex, qd_error *err)

@@ -4,6 +4,7 @@
 #ifndef QD_BASE_DIGEST_H
 #define QD_BASE_DIGEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -22,6 +23,10 @@ void qd_digest_fini(qd_digest *digest); /* fine on a zeroed one */
 qd_code qd_digest_add(qd_digest *digest, const void *bytes, size_t length, qd_error *err);
 /* Lower-case hex of everything added; the digest starts afresh. `out_hex` has QD_DIGEST_HEX bytes. */
 void qd_digest_hex(qd_digest *digest, char *out_hex);
+
+/* Is the text exactly `digits` hex digits? We and the hub write lower case; people may write either. NULL is not. */
+typedef enum qd_hex_case { QD_HEX_LOWER, QD_HEX_EITHER } qd_hex_case;
+bool qd_hex_ok(const char *text, size_t digits, qd_hex_case letters);
 
 /* One call for one buffer / one file. */
 qd_code qd_sha256(const void *bytes, size_t length, char *out_hex, qd_error *err);

@@ -80,6 +80,12 @@ void qd_names_free(char **names, size_t count)
     free(names);
 }
 
+void qd_names_sort(char **names, size_t count)
+{
+    if (count > 1)
+        qsort(names, count, sizeof *names, compare_names);
+}
+
 qd_code qd_dir_list(const char *path, char ***out, size_t *out_count, qd_error *err)
 {
     DIR *dir = opendir(path);
@@ -102,8 +108,7 @@ qd_code qd_dir_list(const char *path, char ***out, size_t *out_count, qd_error *
         qd_names_free(names, count);
         return code;
     }
-    if (count > 1)
-        qsort(names, count, sizeof *names, compare_names);
+    qd_names_sort(names, count);
     *out = names;
     *out_count = count;
     return QD_OK;

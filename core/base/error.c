@@ -3,8 +3,34 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Bytes of the UTF-8 sequence at `at`, which a NUL ends; 0 = none is there (RFC 3629). */
+static size_t sequence_length(const unsigned char *at)
+{
+    size_t length = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
+    bool outside = (at[0] == 0xed && at[1] > 0x9f) || (at[0] == 0xf4 && at[1] > 0x8f);
+    return overlong || outside ? 0 : length;
+}
+
+/* Names in a message are foreign: what a terminal would obey, or JSON cannot hold (a character cut in two), becomes '?'. */
+static void clean(char *text)
+{
+    unsigned char *at = (unsigned char *)text;
+    while (*at != '\0') {
+        size_t length = sequence_length(at);
+        bool control = at[0] < 0x20 || at[0] == 0x7f || (at[0] == 0xc2 && at[1] < 0xa0);
+        if (length == 0 || control)
+            *at = '?';
+        at += length == 0 || control ? 1 : length;
+    }
+}
 
 qd_code qd_fail(qd_error *err, qd_code code, const char *format, ...)
 {
@@ -14,6 +40,7 @@ qd_code qd_fail(qd_error *err, qd_code code, const char *format, ...)
         err->code = code;
         vsnprintf(err->text, sizeof err->text, format, args);
         va_end(args);
+        clean(err->text);
     }
     return code;
 }
@@ -67,6 +94,7 @@ qd_code qd_within(qd_error *err, qd_code code, const char *format, ...)
         if (used > 0 && (size_t)used < sizeof err->text)
             snprintf(err->text + used, sizeof err->text - (size_t)used, "%.*s",
                      (int)(sizeof err->text - (size_t)used - 1), inner);
+        clean(err->text);
         err->code = code;
     }
     return code;

@@ -36,7 +36,8 @@ typedef struct qd_error {
 
 /* Sets *err (NULL is fine) and returns `code`, so that failing is one line. */
 qd_code qd_fail(qd_error *err, qd_code code, const char *format, ...) QD_PRINTF(3, 4);
-/* As qd_fail, and appends ": strerror(errno)"; ENOSPC/EDQUOT become QD_ENOSPC, ENOMEM QD_ENOMEM, ENOENT QD_ENOTFOUND. */
+/* As qd_fail, and appends ": strerror(errno)"; ENOSPC/EDQUOT become QD_ENOSPC, ENOMEM QD_ENOMEM, ENOENT
+ * QD_ENOTFOUND. */
 qd_code qd_fail_errno(qd_error *err, const char *format, ...) QD_PRINTF(2, 3);
 /* Puts "context: " before the text already in *err and returns `code` unchanged. */
 qd_code qd_within(qd_error *err, qd_code code, const char *format, ...) QD_PRINTF(3, 4);

@@ -3,12 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 qd_code qd_map_open(const char *path, qd_map *out, qd_error *err)
@@ -36,6 +37,17 @@ void qd_map_fini(qd_map *map)
     if (map->data != NULL)
         munmap((void *)(uintptr_t)map->data, map->size);
     *map = (qd_map){ 0 };
+}
+
+int qd_open_beneath(int folder, const char *path, int flags)
+{
+    const struct open_how how = { .flags = (uint64_t)(O_RDONLY | O_CLOEXEC | flags),
+                                  .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+    long fd;
+    do
+        fd = syscall(SYS_openat2, folder, path, &how, sizeof how);
+    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+    return (int)fd;
 }
 
 qd_code qd_file_read(const char *path, size_t limit, qd_str *out, qd_error *err)
@@ -75,8 +87,7 @@ qd_code qd_write_all(int fd, const void *bytes, size_t length, qd_error *err)
     return QD_OK;
 }
 
-/* A name beside `path` that no other thread or process of ours uses. */
-static char *temporary_name(const char *path)
+char *qd_path_temporary(const char *path)
 {
     static atomic_uint counter; /* only to make names differ; not state */
     qd_str name = { 0 };
@@ -117,7 +128,7 @@ static qd_code write_and_sync(const char *path, const void *bytes, size_t length
 
 qd_code qd_file_write(const char *path, const void *bytes, size_t length, qd_error *err)
 {
-    QD_AUTO(qd_free_pointer) char *temporary = temporary_name(path);
+    QD_AUTO(qd_free_pointer) char *temporary = qd_path_temporary(path);
     if (temporary == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
     qd_code code = write_and_sync(temporary, bytes, length, err);
@@ -148,7 +159,7 @@ qd_code qd_file_size(const char *path, uint64_t *out, qd_error *err)
     return QD_OK;
 }
 
-int qd_path_exists(const char *path)
+bool qd_path_exists(const char *path)
 {
     struct stat info;
     return lstat(path, &info) == 0;

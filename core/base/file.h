@@ -4,6 +4,7 @@
 #ifndef QD_BASE_FILE_H
 #define QD_BASE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,12 @@ qd_code qd_file_write(const char *path, const void *bytes, size_t length, qd_err
 qd_code qd_file_rename(const char *from, const char *to, qd_error *err);
 /* Copies a regular file through a temporary name, fsynced and renamed as qd_file_write does. */
 qd_code qd_file_copy(const char *from, const char *to, qd_error *err);
+/* path.tmp.PID.N: a name beside `path` that no other thread or process of ours uses. Heap string; NULL when out of
+ * memory. */
+char *qd_path_temporary(const char *path);
+/* Opens `path` (relative) for reading where it cannot leave the folder: no "..", no symbolic link. -1 and errno.
+ * `flags` are added to O_RDONLY | O_CLOEXEC. */
+int qd_open_beneath(int folder, const char *path, int flags);
 /* fsync of the folder itself, so that names in it survive a power cut. */
 qd_code qd_dir_sync(const char *path, qd_error *err);
 /* mkdir -p with mode 0755. */
@@ -38,8 +45,10 @@ qd_code qd_dir_remove(const char *path, qd_error *err);
  * by qd_names_free. */
 qd_code qd_dir_list(const char *path, char ***out, size_t *out_count, qd_error *err);
 void qd_names_free(char **names, size_t count);
-/* 1 = exists (any type), 0 = not. */
-int qd_path_exists(const char *path);
+/* Bytewise. */
+void qd_names_sort(char **names, size_t count);
+/* Of any type; a symbolic link is not followed. */
+bool qd_path_exists(const char *path);
 /* Bytes of a regular file. */
 qd_code qd_file_size(const char *path, uint64_t *out, qd_error *err);
 /* "a/b" as a heap string; never fails but for memory (returns NULL). */

@@ -92,7 +92,10 @@ static qd_code wrong_type(const char *key, const json_t *value, const char *want
 qd_code qd_json_size(const json_t *object, const char *key, size_t fallback, size_t *out, qd_error *err)
 {
     const json_t *value = field(object, key);
-    if (value != NULL && (!json_is_integer(value) || json_integer_value(value) < 0))
+    if (json_is_integer(value) && json_integer_value(value) < 0)
+        return qd_fail(err, QD_EFORMAT, "'%s': a non-negative integer is wanted, found %" JSON_INTEGER_FORMAT, key,
+                       json_integer_value(value));
+    if (value != NULL && !json_is_integer(value))
         return wrong_type(key, value, "a non-negative integer", err);
     *out = value == NULL ? fallback : (size_t)json_integer_value(value);
     return QD_OK;

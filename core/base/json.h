@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "base/error.h"
 
@@ -20,13 +19,14 @@ qd_code qd_json_parse_object(const char *text, size_t length, size_t max_depth, 
 /* Reads a file (at most `limit` bytes) and parses it; errors name the path. */
 qd_code qd_json_read_object(const char *path, size_t limit, size_t max_depth, json_t **out, qd_error *err);
 
-/* Typed fields. A missing key, or null, gives `fallback`; a wrong type or range is QD_EFORMAT naming key, found, wanted. */
+/* Typed fields. A missing key, or null, gives `fallback`; a wrong type or range is QD_EFORMAT naming key, found,
+ * wanted. */
 qd_code qd_json_size(const json_t *object, const char *key, size_t fallback, size_t *out, qd_error *err);
 qd_code qd_json_real(const json_t *object, const char *key, double fallback, double *out, qd_error *err);
 qd_code qd_json_bool(const json_t *object, const char *key, bool fallback, bool *out, qd_error *err);
 /* Borrowed from the object. */
 qd_code qd_json_text(const json_t *object, const char *key, const char *fallback, const char **out, qd_error *err);
-/* Word for a value's type: "object", "string", "integer", ... */
+/* "an object", "a string", "nothing" for NULL, ...: what was found, for messages. */
 const char *qd_json_type_name(const json_t *value);
 
 /* Compact, keys in insertion order, heap string (free()). NULL only when out of memory. */

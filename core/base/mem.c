@@ -1,8 +1,10 @@
 /* mem.c: see mem.h. */
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ALIGNMENT = 64 };
 
@@ -52,4 +54,16 @@ qd_code qd_dup(const char *text, char **out, qd_error *err)
         return qd_fail(err, QD_ENOMEM, "out of memory: %zu bytes were wanted", strlen(text) + 1);
     *out = copy;
     return QD_OK;
+}
+
+uint64_t qd_resident_bytes(void)
+{
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*u %lu", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }

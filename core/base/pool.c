@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -116,6 +117,12 @@ void qd_pool_destroy(qd_pool *pool)
     pthread_mutex_destroy(&pool->mutex);
     free(pool->workers);
     free(pool);
+}
+
+size_t qd_pool_processors(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : (size_t)count;
 }
 
 size_t qd_pool_threads(const qd_pool *pool)

@@ -11,6 +11,9 @@
 
 #include "base/error.h"
 
+/* Processors that are online, at least 1. */
+size_t qd_pool_processors(void);
+
 typedef struct qd_pool qd_pool;
 
 /* threads >= 1; threads == 1 makes no thread at all. Waiting is passive (condition variables). */

@@ -92,6 +92,15 @@ char *qd_str_take(qd_str *s)
     return data;
 }
 
+int qd_hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 bool qd_glob_match(const char *pattern, const char *text)
 {
     const char *star = NULL, *mark = NULL;

@@ -1,6 +1,5 @@
 /* catalog.c: every registry as JSON, with typed parameters: GET /catalog. */
-#include "engine/recipe_fields.h"
-
+#include "engine/recipe.h"
 #include "model/arch.h"
 
 static json_t *print_param(const qd_param *param)

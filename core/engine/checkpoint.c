@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/digest.h"
-#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 enum { RECORD_DEPTH = 8 };
 

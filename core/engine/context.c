@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "export/artifact.h"
 
-enum { DEFAULT_LENGTH = 2048, READ_BYTES = 4 << 20 };
+enum { READ_BYTES = 4 << 20 };
 /* Part of every checkpoint key: raised when the same recipe would give other bytes. */
 static const char engine_version[] = "quantd-engine-1";
 
@@ -33,7 +33,7 @@ qd_code qd_context_length(const qd_context *c, const char *field, size_t wanted,
     if (wanted != 0 && most != 0 && wanted > most)
         return qd_fail(err, QD_EINVAL, "%s.length: %zu is beyond the model's max_position_embeddings of %zu", field,
                        wanted, most);
-    size_t length = wanted != 0 ? wanted : DEFAULT_LENGTH;
+    size_t length = wanted != 0 ? wanted : QD_WINDOW_LENGTH;
     *out = wanted == 0 && most != 0 ? qd_min_size(length, most) : length;
     return QD_OK;
 }
@@ -171,7 +171,7 @@ static qd_code first_key(const qd_context *c, char *out, qd_error *err)
 
 static qd_code make_keys(qd_context *c, qd_error *err)
 {
-    char previous[QD_KEY_HEX];
+    char previous[QD_DIGEST_HEX];
     size_t count = qd_model_linear_count(c->model);
     qd_code code = qd_alloc(count, sizeof *c->keys, (void **)&c->keys, err);
     if (code == QD_OK)

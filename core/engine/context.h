@@ -8,8 +8,7 @@
 #include "engine/checkpoint.h"
 #include "engine/records.h"
 #include "engine/streams.h"
-
-enum { QD_TEXT_LIMIT = 1 << 30 }; /* bytes of a calibration or evaluation text */
+#include "engine/summary.h"
 
 typedef struct qd_context {
     const qd_recipe *recipe;
@@ -23,22 +22,23 @@ typedef struct qd_context {
     qd_windows calibration;                                             /* count 0 = data-free */
     qd_windows evaluation;                                              /* count 0 = not evaluated */
     char calibration_digest[QD_DIGEST_HEX], text_digest[QD_DIGEST_HEX]; /* token ids; the text file. "" = none */
-    char (*keys)[QD_KEY_HEX];                                           /* checkpoint key of each layer */
+    char (*keys)[QD_DIGEST_HEX];                                        /* checkpoint key of each layer */
     json_t *model_files; /* [{"name","size","sha256"}]: config.json and the weights */
     size_t finished;     /* leading layers whose checkpoint holds */
-    /* Sums over layers for the result. */
-    double error_sq, output_sq;
-    size_t certified, degraded, resumed;
+    qd_summary summary;
+    size_t resumed;
 } qd_context;
 
 /* Opens model, tokenizer and calibration windows; digests; checkpoint keys. */
 qd_code qd_context_init(qd_context *context, qd_error *err);
 void qd_context_fini(qd_context *context);
 
-/* Tokens a window: the recipe's, or 2048 where it is 0, at most the model's positions. QD_EINVAL names `field` when an explicit one is longer. */
+/* Tokens a window: the recipe's, or 2048 where it is 0, at most the model's positions. QD_EINVAL names `field` when
+ * an explicit one is longer. */
 qd_code qd_context_length(const qd_context *context, const char *field, size_t wanted, size_t *out, qd_error *err);
 
-/* Fills `evaluation`; nothing where there is no text. Part of qd_context_init: a text that will not do is found before any work. */
+/* Fills `evaluation`; nothing where there is no text. Part of qd_context_init: a text that will not do is found
+ * before any work. */
 qd_code qd_evaluation_cut(qd_context *context, qd_error *err);
 
 /* The phases, in order. */
@@ -52,16 +52,13 @@ qd_code qd_phase_verify(qd_context *context, qd_error *err);
 /* out_dir is removed and made afresh only when it is ours: absent, empty, an artifact, or begun by this work_dir. */
 qd_code qd_publish_check(const qd_context *context, qd_error *err);
 
-/* Error over output norm, over all layers that have data. */
-double qd_context_relative_error(const qd_context *context);
-
 /* Finished layers as export and evaluation want them; holds one layer at a time. */
 typedef struct qd_finished {
     const qd_context *context;
     qd_checkpoint current;
 } qd_finished;
 void qd_finished_fini(qd_finished *finished);
-qd_code qd_finished_layer(void *finished, size_t linear_index, qd_rounded *out,
-                          qd_error *err); /* a qd_rounded_source */
+/* A qd_rounded_source's function. */
+qd_code qd_finished_layer(void *finished, size_t linear_index, qd_rounded *out, qd_error *err);
 
 #endif

@@ -1,7 +1,10 @@
 /* evaluate.c: the evaluating phase: perplexity of source, quantized model, and the baseline at the same grid. */
 #include "engine/context.h"
 
+#include <math.h>
+
 #include "base/json.h"
+#include "base/mem.h"
 #include "eval/perplexity.h"
 
 /* The weights of a layer as the artifact's readers will compute them. */
@@ -17,22 +20,27 @@ static qd_code quantized_weight(void *ctx, size_t index, const qd_linear *linear
     return code;
 }
 
-/* The source's weights rounded to nearest on the very grid that was decided. */
+/* The source's weights rounded to nearest on the very grid that was decided, and stored as the artifact's are. */
 static qd_code nearest_weight(void *ctx, size_t index, const qd_linear *linear, qd_matf w, qd_error *err)
 {
     qd_rounded rounded;
+    QD_AUTO(qd_free_pointer) uint8_t *codes = NULL;
+    const qd_finished *finished = ctx;
+    const qd_recipe *recipe = finished->context->recipe;
     qd_code code = qd_finished_layer(ctx, index, &rounded, err);
     if (code == QD_OK)
         code = qd_tensor_to_floats(linear->weight, w.data, err);
-    for (size_t o = 0; code == QD_OK && o < w.rows; o++)
-        for (size_t i = 0; i < w.cols; i++) {
-            float *at = qd_matf_row(w, o) + i;
-            size_t group = i / rounded.grid->group_size;
-            float scale = qd_matf_row(rounded.grid->scale.view, o)[group],
-                  zero = qd_matf_row(rounded.grid->zero.view, o)[group];
-            *at = ((float)qd_grid_nearest(rounded.grid, o, i, (double)*at) - zero) * scale;
-        }
-    return code;
+    if (code == QD_OK)
+        code = qd_alloc(w.rows * w.cols, 1, (void **)&codes, err);
+    if (code != QD_OK)
+        return code;
+    for (size_t o = 0; o < w.rows; o++)
+        for (size_t i = 0; i < w.cols; i++)
+            codes[o * w.cols + i] =
+                (uint8_t)(qd_grid_nearest(rounded.grid, o, i, (double)qd_matf_row(w, o)[i]) - rounded.grid->low);
+    const qd_rounded nearest = { .grid = rounded.grid, .codes = codes };
+    recipe->format->expected_weight(&nearest, recipe->format_variant, w);
+    return QD_OK;
 }
 
 /* One of the models that are measured; progress runs on over all of them. */
@@ -67,6 +75,9 @@ static qd_code measure(const qd_context *c, const contender *who, const qd_windo
     if (code != QD_OK)
         return code == QD_ECANCELLED ? code : qd_within(err, code, "evaluation of the %s model", who->name);
     p->before += windows->count;
+    if (!isfinite(result.perplexity))
+        qd_emit_warning(c->sink, "perplexity of the %s model is not finite: mean negative log-likelihood %g", who->name,
+                        result.mean_nll);
     json_object_set_new(out, who->name, qd_number_print(result.perplexity));
     json_object_set_new(json_object_get(out, "standard_error"), who->name, qd_number_print(result.standard_error));
     json_object_set_new(out, "windows", json_integer((json_int_t)result.windows));

@@ -19,8 +19,8 @@ void qd_shared_fini(qd_shared *shared);
 /* Fills `diagonal` from the factor. */
 qd_code qd_shared_diagonal(qd_shared *shared, qd_error *err);
 
-/* Rounds layer `index` (w: O x I): by the recipe's algorithm, or to nearest where that is not possible (degraded, with the reason; QD_ENUMERIC
- * when the recipe says fail). */
+/* Rounds layer `index` (w: O x I): by the recipe's algorithm, or to nearest where that is not possible (degraded,
+ * with the reason; QD_ENUMERIC when the recipe says fail). */
 qd_code qd_layer_make(const qd_context *context, size_t index, qd_cmatf w, const qd_shared *shared, qd_checkpoint *out,
                       qd_error *err);
 

@@ -1,8 +1,9 @@
-/* publish.c: the exporting and verifying phases: the artifact is written to out_dir, described, opened again and compared.
+/* publish.c: the exporting and verifying phases: the artifact is written to out_dir, described, opened again and
+ * compared.
  *
- * Records beside the weights: certificate.json (every layer's record) and recipe.json (what was asked for, resolved, and what it was made
- * from). Nothing in them differs between two runs: no times, no names of hosts, no URLs; sources stand as digests. */
-#include <stdlib.h>
+ * Records beside the weights: certificate.json (every layer's record) and recipe.json (what was asked for, resolved,
+ * and what it was made from). Nothing in them differs between two runs: no times, no names of hosts, no URLs; sources
+ * stand as digests. */
 #include <string.h>
 
 #include "config.h"
@@ -65,8 +66,9 @@ static qd_code certificate_document(const qd_context *c, json_t **out, qd_error 
     if (code != QD_OK)
         return code;
     *out = json_pack("{s:{s:I, s:I, s:I, s:f}, s:O}", "summary", "layers", (json_int_t)json_array_size(layers),
-                     "certified_layers", (json_int_t)c->certified, "degraded_layers", (json_int_t)c->degraded,
-                     "relative_error", qd_context_relative_error(c), "layers", layers);
+                     "certified_layers", (json_int_t)c->summary.certified, "degraded_layers",
+                     (json_int_t)c->summary.degraded, "relative_error", qd_summary_relative_error(&c->summary),
+                     "layers", layers);
     return *out == NULL ? qd_fail(err, QD_EINTERNAL, "the certificate could not be described") : QD_OK;
 }
 
@@ -122,8 +124,8 @@ static json_t *manifest_facts(const qd_context *c, const json_t *perplexity)
 {
     return json_pack("{s:{s:s, s:s}, s:s, s:O, s:{s:I, s:I, s:I}}", "generator", "name", "quantd", "version",
                      PACKAGE_VERSION, "algorithm", c->recipe->algorithm->name, "perplexity", perplexity, "certificates",
-                     "layers", (json_int_t)qd_model_linear_count(c->model), "certified", (json_int_t)c->certified,
-                     "degraded", (json_int_t)c->degraded);
+                     "layers", (json_int_t)qd_model_linear_count(c->model), "certified",
+                     (json_int_t)c->summary.certified, "degraded", (json_int_t)c->summary.degraded);
 }
 
 qd_code qd_phase_export(qd_context *c, const json_t *perplexity, json_t **out_manifest, qd_error *err)

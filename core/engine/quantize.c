@@ -1,10 +1,8 @@
 /* quantize.c: the quantizing phase: block by block, group by group (design.md §4). */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "engine/context.h"
 #include "engine/layer.h"
 
@@ -17,16 +15,6 @@ typedef struct blockwise {
     qd_meter *meter;
 } blockwise;
 
-static void count_layer(qd_context *c, const json_t *record)
-{
-    const json_t *certificate = json_object_get(record, "certificate");
-    const char *status = json_string_value(json_object_get(certificate, "status"));
-    c->error_sq += json_number_value(json_object_get(certificate, "error_sq"));
-    c->output_sq += json_number_value(json_object_get(certificate, "output_sq"));
-    c->degraded += json_is_true(json_object_get(record, "degraded"));
-    c->certified += status != NULL && (strcmp(status, "CERTIFIED") == 0 || strcmp(status, "CERTIFIED_OVERLOAD") == 0);
-}
-
 typedef enum origin { MADE, RESUMED } origin;
 
 static void report_layer(qd_context *c, qd_meter *meter, size_t index, const json_t *record, origin from)
@@ -35,7 +23,7 @@ static void report_layer(qd_context *c, qd_meter *meter, size_t index, const jso
     json_object_update(event, (json_t *)(uintptr_t)record);
     json_object_set_new(event, "resumed", json_boolean(from == RESUMED));
     qd_emit_take(c->sink, event);
-    count_layer(c, record);
+    qd_summary_add(&c->summary, record);
     if (from == RESUMED) {
         meter->free_of_charge = index + 1;
         c->resumed++;
@@ -81,8 +69,8 @@ static qd_code group_search(const blockwise *b, size_t group, qd_gram *gram, qd_
                          : code;
 }
 
-/* What a group's layers share. When no damping helps, or H is not finite, there is no factor and `reason` says why: the layers are then
- * rounded to nearest. */
+/* What a group's layers share. When no damping helps, or H is not finite, there is no factor and `reason` says why:
+ * the layers are then rounded to nearest. */
 static qd_code group_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
 {
     const qd_recipe *r = b->context->recipe;

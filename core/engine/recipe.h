@@ -60,10 +60,12 @@ typedef struct qd_issues {
     size_t count;
 } qd_issues;
 
-/* JSON -> recipe. All findings are collected (up to QD_ISSUES_MAX): unknown fields by name with the known ones, wrong types, ranges,
- * and combinations (format x grid: says which two fields disagree and what would work). QD_EINVAL when there is any; err has the first. */
+/* JSON -> recipe. All findings are collected (up to QD_ISSUES_MAX): unknown fields by name with the known ones, wrong
+ * types, ranges, and combinations (format x grid: says which two fields disagree and what would work). QD_EINVAL when
+ * there is any; err has the first. */
 qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issues, qd_error *err);
-/* The recipe as a request with every default filled in; the token is left out (new reference). Parsing it again gives the same recipe. */
+/* The recipe as a request with every default filled in; the token is left out (new reference). Parsing it again gives
+ * the same recipe. */
 json_t *qd_recipe_print(const qd_recipe *recipe);
 /* A request without its secrets (model.token removed), for echoing (new reference). */
 json_t *qd_recipe_redact(const json_t *request);

@@ -40,8 +40,7 @@ typedef struct qd_choice {
 } qd_choice;
 
 typedef struct qd_field {
-    const char
-        *path; /* "calibration/samples": the JSON Pointer without its first slash; parents stand before children */
+    const char *path; /* "calibration/samples": a JSON Pointer without its first slash; parents before children */
     qd_field_type type;
     unsigned traits;
     size_t offset; /* of the member in qd_recipe, where the type has one */

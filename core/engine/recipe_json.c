@@ -1,10 +1,10 @@
 /* recipe_json.c: JSON -> recipe, by the field table. Every finding is kept, with a JSON Pointer and a sentence. */
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/recipe_fields.h"
@@ -30,7 +30,14 @@ static void trim(char *text)
         text[at - 1] = '\0';
 }
 
-/* A request's text as a message shows it: at most 60 bytes. */
+/* Of C0, DEL, or C1 (two bytes in UTF-8). */
+static bool is_control(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    return at[0] < 0x20 || at[0] == 0x7F || (at[0] == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0);
+}
+
+/* A request's text as a message shows it: at most 60 bytes, control characters as '?'. */
 typedef struct shown {
     char text[64];
 } shown;
@@ -39,6 +46,12 @@ static shown show(const char *text)
     shown out;
     snprintf(out.text, sizeof out.text, "%.60s", text);
     trim(out.text);
+    for (char *at = out.text; *at != '\0'; at++) /* as qd_fail shows it */
+        if (is_control(at)) {
+            if ((unsigned char)*at == 0xC2)
+                *at++ = '?';
+            *at = '?';
+        }
     return out;
 }
 
@@ -106,7 +119,7 @@ static size_t characters(const char *text)
 {
     size_t count = 0;
     for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+        if (is_control(text))
             return (size_t)-1;
         count += ((unsigned char)*text & 0xC0) != 0x80;
     }
@@ -217,11 +230,6 @@ static void take_choice(parser *p, const qd_field *field, const json_t *value, c
     complain(p, at, "%s: '%s' is not in %s", label_of(field->path).text, show(json_string_value(value)).text, words);
 }
 
-static bool is_digest(const char *text)
-{
-    return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64;
-}
-
 enum { MAP_MEMBERS = 64 };
 
 static void check_map_member(parser *p, const qd_field *field, const char *key, const json_t *value, const char *at)
@@ -234,7 +242,7 @@ static void check_map_member(parser *p, const qd_field *field, const char *key, 
     else if (!json_is_string(value))
         complain(p, where.text, "%s: '%s': a string is wanted, found %s", name.text, show(key).text,
                  qd_json_type_name(value));
-    else if (field->type == QD_FIELD_DIGESTS && !is_digest(json_string_value(value)))
+    else if (field->type == QD_FIELD_DIGESTS && !qd_hex_ok(json_string_value(value), 64, QD_HEX_EITHER))
         complain(p, where.text, "%s: '%s': '%s' is not 64 hexadecimal digits", name.text, show(key).text,
                  show(json_string_value(value)).text);
     else if (field->type == QD_FIELD_LABELS && !((double)characters(json_string_value(value)) <= field->max))
@@ -254,7 +262,10 @@ static void take_map(parser *p, const qd_field *field, const json_t *value, cons
     if (json_object_size(value) > MAP_MEMBERS)
         complain(p, at, "%s: %zu members; at most %d are allowed", label_of(field->path).text, json_object_size(value),
                  MAP_MEMBERS);
-    json_object_foreach((json_t *)(uintptr_t)value, key, item) check_map_member(p, field, key, item, at);
+    json_object_foreach((json_t *)(uintptr_t)value, key, item)
+    {
+        check_map_member(p, field, key, item, at);
+    }
     if (p->issues->count != before)
         return;
     json_decref(*slot);
@@ -318,7 +329,10 @@ static void take_regularization(parser *p, const qd_field *field, const json_t *
         complain(p, at, "%s: \"auto\" or an object of one rule and its value is wanted, found %s%s", field->path,
                  qd_json_type_name(value), json_is_object(value) ? " with another number of members" : "");
     else
-        json_object_foreach((json_t *)(uintptr_t)value, key, item) take_rule(p, key, item, at);
+        json_object_foreach((json_t *)(uintptr_t)value, key, item)
+        {
+            take_rule(p, key, item, at);
+        }
 }
 
 static void parse_members(parser *p, const json_t *object, const char *parent, const char *at);

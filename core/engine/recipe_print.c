@@ -192,7 +192,8 @@ static json_t *describe(const qd_field *field, const json_t *defaults)
     return out;
 }
 
-/* The object's schema with the schemas of its members; a bare string stands for one of them where there is a shorthand. */
+/* The object's schema with the schemas of its members; a bare string stands for one of them where there is a
+ * shorthand. */
 static json_t *describe_object(const char *path, json_t *object, const json_t *defaults)
 {
     json_t *properties = json_object_get(object, "properties"), *required = json_array();

@@ -32,24 +32,22 @@ static json_int_t size_of(const json_t *manifest)
     size_t index;
     const json_t *file;
     json_int_t size = 0;
-    json_array_foreach(json_object_get(manifest, "files"), index, file) size +=
-        json_integer_value(json_object_get(file, "size"));
+    json_array_foreach(json_object_get(manifest, "files"), index, file)
+    {
+        size += json_integer_value(json_object_get(file, "size"));
+    }
     return size;
-}
-
-double qd_context_relative_error(const qd_context *c)
-{
-    return c->output_sq > 0 ? sqrt(fmax(c->error_sq, 0) / c->output_sq) : 0;
 }
 
 static json_t *make_result(const qd_context *c, json_t *perplexity, const json_t *manifest, json_t *seconds)
 {
     return json_pack("{s:O, s:n, s:O, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:o}", "perplexity", perplexity,
                      "kl", "bits_per_weight", json_object_get(manifest, "bits_per_weight"), "size", size_of(manifest),
-                     "relative_error", qd_context_relative_error(c), "certified_layers", (json_int_t)c->certified,
-                     "layers", (json_int_t)qd_model_linear_count(c->model), "degraded_layers", (json_int_t)c->degraded,
-                     "resumed_layers", (json_int_t)c->resumed, "peak_memory", peak_memory(), "seconds", seconds,
-                     "format", json_object_get(manifest, "format"), "calibration", calibration_facts(c));
+                     "relative_error", qd_summary_relative_error(&c->summary), "certified_layers",
+                     (json_int_t)c->summary.certified, "layers", (json_int_t)qd_model_linear_count(c->model),
+                     "degraded_layers", (json_int_t)c->summary.degraded, "resumed_layers", (json_int_t)c->resumed,
+                     "peak_memory", peak_memory(), "seconds", seconds, "format", json_object_get(manifest, "format"),
+                     "calibration", calibration_facts(c));
 }
 
 /* Seconds since the last call, under a phase's name. */

@@ -2,17 +2,19 @@
  * Room: core/engine. May use: everything in core. No HTTP, no SQL.
  * Threads: called from one thread; uses a pool of options.threads.
  *
- * work_dir holds checkpoints: layers/NNNNN.safetensors (codes, scale, zero; metadata: key, record, digest of all), written to a temporary name,
- * fsynced, renamed. key = digest(resolved recipe, engine version, weight digests, calibration tokens, previous layer's key): a stale file never matches
- * and is made again. A run that was killed starts from the last finished layer (earlier blocks are walked again with their quantized weights) and ends with
- * the same bytes. out_dir is made afresh in the exporting phase;
- * one that holds strangers' files is refused before any work (QD_ECONFLICT).
+ * work_dir holds checkpoints: layers/NNNNN.safetensors (codes, scale, zero; metadata: key, record, digest of all),
+ * written to a temporary name, fsynced, renamed. key = digest(resolved recipe, engine version, weight digests,
+ * calibration tokens, previous layer's key): a stale file never matches and is made again. A run that was killed
+ * starts from the last finished layer (earlier blocks are walked again with their quantized weights) and ends with
+ * the same bytes. out_dir is made afresh in the exporting phase; one that holds strangers' files is refused before
+ * any work (QD_ECONFLICT).
  *
  * Events (one JSON object each; a line each on the wire, <= 16 KiB):
  *   {"event":"phase","phase":"quantizing"|"evaluating"|"exporting"|"verifying"}
  *   {"event":"progress","phase":..,"done":n,"total":n,"unit":"layers"|"windows","eta":seconds|null}
- *   {"event":"layer","index":i,"name":..,"shape":[O,I],"bits":..,"grid":{..},"order":..,"lambda":..,"error":{"calibration":relative,"held_out":relative|null},
- *    "certificate":{..},"degraded":bool,"degraded_reason":text|null,"seconds":s,"resumed":bool}
+ *   {"event":"layer","index":i,"name":..,"shape":[O,I],"bits":..,"grid":{..},"order":..,"lambda":..,
+ *    "error":{"calibration":relative,"held_out":relative|null},"certificate":{..},"degraded":bool,"degraded_reason":text|null,
+ *    "seconds":s,"resumed":bool}
  *   {"event":"stream","block":b,"relative_error":e}      float stream against quantized stream after a block
  *   {"event":"warning","detail":text}
  *   {"event":"heartbeat","rss":bytes}                     by the verb, every 5 s
@@ -27,9 +29,8 @@
 
 typedef struct qd_run_paths {
     const char *model_dir;
-    const char *
-        calibration_text; /* a file, or NULL: only a data-free algorithm (needs == QD_NEEDS_NOTHING) runs then, uncertified */
-    const char *evaluation_text; /* a file, or NULL: not evaluated */
+    const char *calibration_text; /* a file, or NULL: only a data-free algorithm runs then, uncertified */
+    const char *evaluation_text;  /* a file, or NULL: not evaluated */
     const char *work_dir;
     const char *out_dir;
 } qd_run_paths;
@@ -43,13 +44,16 @@ typedef struct qd_sink {
     void *ctx;
 } qd_sink;
 
-/* out_result: new reference, also sent as the last event: {"perplexity":{"source","quantized","rtn","standard_error",..}|null,"bits_per_weight","size",
- * "relative_error","certified_layers","layers","degraded_layers","peak_memory","seconds":{"quantizing":..},"format","calibration":{"tokens","text_sha256","tokens_sha256",..}}. */
+/* out_result: new reference, also sent as the last event:
+ *   {"perplexity":{"source","quantized","rtn","standard_error",..}|null,"bits_per_weight","size","relative_error",
+ *    "certified_layers","layers","degraded_layers","peak_memory","seconds":{"quantizing":..},"format",
+ *    "calibration":{"tokens","text_sha256","tokens_sha256",..}} */
 qd_code qd_run(const qd_recipe *recipe, const qd_run_paths *paths, const qd_run_options *options, const qd_sink *sink,
                const qd_cancel *cancel, json_t **out_result, qd_error *err);
 
-/* Re-opens an artifact and checks it: digests of the manifest, shapes, finite values, identities that need no data; with `against` (a model folder or NULL)
- * also recomputes each layer's weight error and grid bounds from the source weights. Report (new reference) has "ok" and a line per finding. */
+/* Re-opens an artifact and checks it: digests of the manifest, shapes, finite values, identities that need no data;
+ * with `against` (a model folder or NULL) also recomputes each layer's weight error and grid bounds from the source
+ * weights. Report (new reference) has "ok" and a line per finding. */
 qd_code qd_verify(const char *artifact_dir, const char *against, json_t **out_report, qd_error *err);
 
 #endif

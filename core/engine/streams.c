@@ -175,8 +175,8 @@ qd_code qd_streams_enter(qd_streams *s, const qd_block *float_block, const qd_bl
     return qd_pool_for(s->pool, QD_STREAM_COUNT * s->sequences, enter_task, s, err);
 }
 
-/* The input of `group` for one sequence, by way of the groups between the stored one and it, which leave the residual alone. The view is
- * either the stored input or one of the worker's temporaries. */
+/* The input of `group` for one sequence, by way of the groups between the stored one and it, which leave the residual
+ * alone. The view is either the stored input or one of the worker's temporaries. */
 static qd_code reach(qd_streams *s, size_t stream, size_t sequence, size_t group, size_t worker, qd_cmatf *out,
                      qd_error *err)
 {

@@ -1,4 +1,5 @@
-/* streams.h: the two activation streams of a calibration run, float and quantized, in a scratch file mapped into memory.
+/* streams.h: the two activation streams of a calibration run, float and quantized, in a scratch file mapped into
+ * memory.
  * Room: core/engine, private to it. May use: core.
  * Threads: one thread calls; sequences are spread over the pool, each owned by one task.
  * Source: design.md §4; arch.h (the walk through a block). */
@@ -14,8 +15,8 @@
 
 typedef enum qd_stream { QD_STREAM_FLOAT, QD_STREAM_QUANTIZED, QD_STREAM_COUNT } qd_stream;
 
-/* m = sequences * length tokens a stream. `input` holds the input of group `stored`; inputs wider than their predecessor's, of groups that
- * leave the residual alone, are never stored but recomputed by sequence. */
+/* m = sequences * length tokens a stream. `input` holds the input of group `stored`; inputs wider than their
+ * predecessor's, of groups that leave the residual alone, are never stored but recomputed by sequence. */
 typedef struct qd_streams {
     const qd_model *model;
     qd_pool *pool;
@@ -34,7 +35,8 @@ typedef struct qd_streams {
     size_t threads;
 } qd_streams;
 
-/* Embeds the windows into both streams. The scratch file is made in work_dir, reserved (QD_ENOSPC before any work) and unlinked. */
+/* Embeds the windows into both streams. The scratch file is made in work_dir, reserved (QD_ENOSPC before any work)
+ * and unlinked. */
 qd_code qd_streams_init(const qd_model *model, const qd_windows *windows, const char *work_dir, qd_pool *pool,
                         const qd_cancel *cancel, qd_streams *out, qd_error *err);
 void qd_streams_fini(qd_streams *streams);

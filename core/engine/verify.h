@@ -21,7 +21,8 @@ void qd_verify_record(const qd_linear *linear, const json_t *record, qd_findings
 /* The document: a record for every layer, in order, and a summary that adds up. */
 void qd_verify_certificate(const qd_model *model, const json_t *document, qd_findings *findings);
 
-/* Everything that can be said when the source is there: `recipe` is recipe.json. Fails only where the source cannot be read. */
+/* Everything that can be said when the source is there: `recipe` is recipe.json. Fails only where the source cannot
+ * be read. */
 qd_code qd_verify_against(const qd_artifact *artifact, const json_t *certificate, const json_t *recipe,
                           const char *source_dir, qd_findings *findings, qd_error *err);
 

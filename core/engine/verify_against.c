@@ -1,5 +1,5 @@
-/* verify_against.c: an artifact beside its source: same model, same other tensors, every weight on the grid that the source's weights
- * give, and as far from them as certified. */
+/* verify_against.c: an artifact beside its source: same model, same other tensors, every weight on the grid that the
+ * source's weights give, and as far from them as certified. */
 #include <math.h>
 #include <string.h>
 

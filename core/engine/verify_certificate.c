@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/summary.h"
 #include "engine/verify.h"
 
 /* Numbers are printed with 17 digits and were computed in float64: what is an identity holds to this. */
@@ -124,33 +125,17 @@ void qd_verify_record(const qd_linear *linear, const json_t *record, qd_findings
         qd_findings_add(findings, linear->name, "degraded without a reason, or a reason without being degraded");
 }
 
-/* Sums over records, as the run made them. */
-typedef struct totals {
-    double error, output;
-    json_int_t certified, degraded;
-} totals;
-
-static void add_record(totals *t, const json_t *record)
-{
-    const json_t *certificate = json_object_get(record, "certificate");
-    const char *status = word(certificate, "status");
-    t->error += json_number_value(json_object_get(certificate, "error_sq"));
-    t->output += json_number_value(json_object_get(certificate, "output_sq"));
-    t->certified += strcmp(status, "CERTIFIED") == 0 || strcmp(status, "CERTIFIED_OVERLOAD") == 0;
-    t->degraded += json_is_true(json_object_get(record, "degraded"));
-}
-
-static void check_summary(const json_t *document, const totals *t, size_t layers, qd_findings *findings)
+static void check_summary(const json_t *document, const qd_summary *made, qd_findings *findings)
 {
     static const char file[] = "certificate.json";
     const json_t *summary = json_object_get(document, "summary");
     const struct {
         const char *key;
         double wanted;
-    } sums[] = { { "layers", (double)layers },
-                 { "certified_layers", (double)t->certified },
-                 { "degraded_layers", (double)t->degraded },
-                 { "relative_error", t->output > 0 ? sqrt(fmax(t->error, 0) / t->output) : 0 } };
+    } sums[] = { { "layers", (double)made->layers },
+                 { "certified_layers", (double)made->certified },
+                 { "degraded_layers", (double)made->degraded },
+                 { "relative_error", qd_summary_relative_error(made) } };
     const judge j = { file, summary, findings };
     for (size_t i = 0; i < QD_LENGTH(sums); i++)
         equal(&j, sums[i].key, value(&j, sums[i].key), sums[i].wanted, 1);
@@ -158,7 +143,7 @@ static void check_summary(const json_t *document, const totals *t, size_t layers
 
 void qd_verify_certificate(const qd_model *model, const json_t *document, qd_findings *findings)
 {
-    totals sums = { 0 };
+    qd_summary sums = { 0 };
     const json_t *layers = json_object_get(document, "layers");
     size_t count = qd_model_linear_count(model);
     if (json_array_size(layers) != count) {
@@ -167,7 +152,7 @@ void qd_verify_certificate(const qd_model *model, const json_t *document, qd_fin
     }
     for (size_t i = 0; i < count; i++) {
         qd_verify_record(qd_model_linear_at(model, i), json_array_get(layers, i), findings);
-        add_record(&sums, json_array_get(layers, i));
+        qd_summary_add(&sums, json_array_get(layers, i));
     }
-    check_summary(document, &sums, count, findings);
+    check_summary(document, &sums, findings);
 }

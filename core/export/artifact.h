@@ -4,25 +4,30 @@
 #ifndef QD_EXPORT_ARTIFACT_H
 #define QD_EXPORT_ARTIFACT_H
 
+#include "base/cancel.h"
 #include "export/format.h"
 
 /* Every file of the source folder that is not weights or config.json, copied byte for byte; then the format's files. */
 qd_code qd_artifact_write(const qd_format *format, size_t variant, const qd_model *model, const qd_grid_spec *spec,
                           const qd_rounded_source *source, const char *dir, qd_error *err);
 
-/* Before any work: can every side file of this source be carried over? QD_EFORMAT names a link, a device or a name that is no text. */
+/* Before any work: can every side file of this source be carried over? QD_EFORMAT names a link, a device or a name
+ * that is no text. */
 qd_code qd_artifact_check_source(const qd_model *model, qd_error *err);
 
-/* manifest.json beside the files: {"format","bits_per_weight","files":[{"path","size","sha256","role":"weights|config|side|record"}],...extra}.
- * Deterministic: no times, no host names. `extra` members are merged in. Listed: every file in dir except manifest.json itself. */
+/* manifest.json beside the files:
+ * {"format","bits_per_weight","files":[{"path","size","sha256","role":"weights|config|side|record"}],...extra}.
+ * Deterministic: no times, no host names. `extra` members are merged in. Listed: every file in dir except
+ * manifest.json itself. */
 qd_code qd_artifact_write_manifest(const char *dir, const json_t *extra, json_t **out_manifest, qd_error *err);
 
-/* manifest.json against the folder: every file listed and there, sizes and digests as written. QD_EFORMAT names the first that is not.
- * *out_manifest (may be NULL) is a new reference. */
+/* manifest.json against the folder: every file listed and there, sizes and digests as written. QD_EFORMAT names the
+ * first that is not. *out_manifest (may be NULL) is a new reference. */
 qd_code qd_artifact_check_files(const char *dir, json_t **out_manifest, qd_error *err);
 
-/* Re-opens dir with the reader (not the writer's memory), checks every digest of the manifest, dequantizes every layer and compares with
- * what was decided, compares side files with the source, checks finite values. QD_EFORMAT names the first difference. */
+/* Re-opens dir with the reader (not the writer's memory), checks every digest of the manifest, dequantizes every
+ * layer and compares with what was decided, compares side files with the source, checks finite values. QD_EFORMAT
+ * names the first difference. */
 qd_code qd_artifact_check(const char *dir, const qd_model *source_model, const qd_format *format, size_t variant,
                           const qd_rounded_source *decided, const qd_progress *progress, const qd_cancel *cancel,
                           qd_error *err);

@@ -1,7 +1,7 @@
-/* artifact_check.c: nothing is published that was not read back from disk and found to be what was decided (design.md §6). */
+/* artifact_check.c: nothing is published that was not read back from disk and found to be what was decided (design.md
+ * §6). */
 #include <string.h>
 
-#include "base/json.h"
 #include "export/artifact.h"
 #include "export/config_edit.h"
 #include "export/side_files.h"

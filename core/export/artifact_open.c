@@ -1,7 +1,6 @@
 /* artifact_open.c: the reading half of artifact.h: a folder as a model whose linear weights its format reads. */
 #include <stdlib.h>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "export/artifact.h"

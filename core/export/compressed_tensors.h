@@ -3,9 +3,9 @@
  * Threads: any.
  * Source: formats.md §4.1-4.3.
  *
- * Per linear layer m: m.weight_packed I32 [O, ceil(I b / 32)] of u = q + 2^(b-1), dense LSB-first by row; m.weight_scale [O, G];
- * m.weight_zero_point I32 [ceil(O b / 32), G], packed along O, when asymmetric; m.weight_shape I64 [2] = (O, I).
- * A client computes (u - u_zero) scale. */
+ * Per linear layer m: m.weight_packed I32 [O, ceil(I b / 32)] of u = q + 2^(b-1), dense LSB-first by row;
+ * m.weight_scale [O, G]; m.weight_zero_point I32 [ceil(O b / 32), G], packed along O, when asymmetric; m.weight_shape
+ * I64 [2] = (O, I). A client computes (u - u_zero) scale. */
 #ifndef QD_EXPORT_COMPRESSED_TENSORS_H
 #define QD_EXPORT_COMPRESSED_TENSORS_H
 
@@ -30,7 +30,8 @@ qd_code qd_packed_write(const qd_model *model, const qd_grid_spec *spec, size_t 
                         const qd_rounded_source *source, const char *dir, qd_error *err);
 qd_code qd_packed_read(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err);
 
-/* Scales a model of type `model_dtype` keeps exactly: the safetensors type to store them in, NULL when there is none. */
+/* Scales a model of type `model_dtype` keeps exactly: the safetensors type to store them in, NULL when there is
+ * none. */
 const qd_dtype *qd_packed_scale_dtype(const qd_scale_type *type, const char *model_dtype);
 
 #endif

@@ -1,4 +1,5 @@
-/* compressed_tensors_read.c: packed tensors back to weights, trusting neither config nor shapes: see compressed_tensors.h. */
+/* compressed_tensors_read.c: packed tensors back to weights, trusting neither config nor shapes: see
+ * compressed_tensors.h. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,4 @@
 /* compressed_tensors_write.c: a rounded layer as packed tensors: see compressed_tensors.h. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -28,7 +27,8 @@ static qd_code take(const layer_job *job, const char *part, const char *dtype, s
     return qd_shard_writer_take(job->writer, name, dtype, cols == 0 ? 1 : 2, shape, data, err);
 }
 
-/* code - low -> u: signed codes start at -2^(b-1), or one above in a narrow grid; unsigned ones are stored as they are. */
+/* code - low -> u: signed codes start at -2^(b-1), or one above in a narrow grid; unsigned ones are stored as they
+ * are. */
 static int32_t stored_offset(const layer_job *job)
 {
     const qd_grid *grid = job->rounded->grid;
@@ -96,7 +96,8 @@ static bool keeps_scales(const layer_job *job, const qd_dtype *dtype, const void
     return true;
 }
 
-/* In the model's type, as loaders expect them; in their own where one of them is too small for that (bf16 scales, F16 model). */
+/* In the model's type, as loaders expect them; in their own where one of them is too small for that (bf16 scales, F16
+ * model). */
 static qd_code write_scales(const layer_job *job, qd_error *err)
 {
     const qd_grid *grid = job->rounded->grid;

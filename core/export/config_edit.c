@@ -1,20 +1,18 @@
 /* config_edit.c: see config_edit.h. */
 #include "export/config_edit.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/json.h"
-
-enum { CONFIG_LIMIT = 4 << 20, CONFIG_DEPTH = 32 };
+#include "model/model.h"
 
 qd_code qd_config_json_read(const char *dir, json_t **out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "config.json");
     if (path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    return qd_json_read_object(path, CONFIG_LIMIT, CONFIG_DEPTH, out, err);
+    return qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err);
 }
 
 qd_code qd_config_json_edit(const char *source_dir, const json_t *changes, const char *dir, qd_error *err)

@@ -7,7 +7,6 @@
 
 #include <jansson.h>
 
-#include "base/cancel.h"
 #include "base/pool.h"
 #include "base/progress.h"
 #include "model/arch.h"
@@ -37,12 +36,13 @@ typedef struct qd_format {
     /* Writes weight files and config.json into dir (exists, empty). Side files are copied by the caller. */
     qd_code (*write)(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
                      const char *dir, qd_error *err);
-    /* Whose folder is this? QD_OK and the variant; QD_ENOTFOUND (err untouched): another's; else what is wrong with it. Both are
-     * objects as found on disk; manifest is NULL where there is none. */
+    /* Whose folder is this? QD_OK and the variant; QD_ENOTFOUND (err untouched): another's; else what is wrong with
+     * it. Both are objects as found on disk; manifest is NULL where there is none. */
     qd_code (*recognize)(const json_t *config, const json_t *manifest, size_t *out_variant, qd_error *err);
     /* The weight of a linear as a client of this format computes it, in float32, from the files alone. */
     qd_code (*read_weight)(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err);
-    /* What `read_weight` must give for a decided layer (exact for packed codes; rounded to the variant's type otherwise). */
+    /* What `read_weight` must give for a decided layer (exact for packed codes; rounded to the variant's type
+     * otherwise). */
     void (*expected_weight)(const qd_rounded *rounded, size_t variant, qd_matf w);
 } qd_format;
 const qd_format *qd_format_at(size_t index);

@@ -31,8 +31,9 @@ static void list_divisors(size_t in, char *out, size_t size)
         snprintf(out, size, "%zu", in);
 }
 
-/* A loader copies scales into parameters of the model's type (formats.md §4.4): store what survives that, refuse the rest.
- * bf16 values in an F16 model: 8 significant bits fit 11, and scales below 2^-17 are rare (they stay BF16, see write_scales). */
+/* A loader copies scales into parameters of the model's type (formats.md §4.4): store what survives that, refuse the
+ * rest. bf16 values in an F16 model: 8 significant bits fit 11, and scales below 2^-17 are rare (they stay BF16, see
+ * write_scales). */
 const qd_dtype *qd_packed_scale_dtype(const qd_scale_type *type, const char *model_dtype)
 {
     if (strcmp(model_dtype, "F32") == 0)

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "export/config_edit.h"
 #include "export/format.h"
@@ -88,8 +87,8 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
     qd_code code = qd_weights_write(model, source, &layers, dir, err);
     if (code != QD_OK)
         return code;
-    /* Loaders turn every tensor into the config's type: the variant's where the other tensors have it too, else float32,
-     * which holds both. */
+    /* Loaders turn every tensor into the config's type: the variant's where the other tensors have it too, else
+     * float32, which holds both. */
     bool same = strcmp(qd_model_borrow_config(model)->dtype, dtype->name) == 0;
     return qd_config_json_set_dtype(qd_model_borrow_dir(model), config_names[same ? variant : 0], dir, err);
 }

@@ -3,7 +3,6 @@
 
 #include <ctype.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/digest.h"
@@ -69,7 +68,8 @@ static qd_code describe_files(const char *dir, json_t *files, qd_error *err)
     return code;
 }
 
-/* Stored bits of all quantized layers (codes, scales, zeros) over the number of their weights. weight_shape only repeats the config. */
+/* Stored bits of all quantized layers (codes, scales, zeros) over the number of their weights. weight_shape only
+ * repeats the config. */
 static double bits_per_weight(const qd_model *model)
 {
     static const char *const parts[] = { "weight", "weight_packed", "weight_scale", "weight_zero_point" };
@@ -87,7 +87,8 @@ static double bits_per_weight(const qd_model *model)
     return weights > 0.0 ? bits / weights : 0.0;
 }
 
-/* "safetensors:bf16". Before the first manifest is there a dequantized folder looks plain: its weights' type names the variant. */
+/* "safetensors:bf16". Before the first manifest is there a dequantized folder looks plain: its weights' type names
+ * the variant. */
 static qd_code format_name(const qd_artifact *artifact, qd_str *out, qd_error *err)
 {
     const qd_format *format = qd_artifact_format(artifact);

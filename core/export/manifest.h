@@ -8,7 +8,8 @@
 
 #include "base/error.h"
 
-/* The object (new reference); NULL and QD_OK where there is no such file, or one that is not ours: not an object with a "format". */
+/* The object (new reference); NULL and QD_OK where there is no such file, or one that is not ours: not an object with
+ * a "format". */
 qd_code qd_manifest_peek(const char *dir, json_t **out, qd_error *err);
 
 #endif

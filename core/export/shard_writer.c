@@ -1,7 +1,6 @@
 /* shard_writer.c: see shard_writer.h. */
 #include "export/shard_writer.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -14,7 +14,8 @@
 
 enum { CHUNK = 1 << 16 };
 
-/* The first row that matches decides; what no row knows is a side file. Weights in other containers would be the unquantized ones. */
+/* The first row that matches decides; what no row knows is a side file. Weights in other containers would be the
+ * unquantized ones. */
 static const struct {
     const char *pattern;
     qd_file_role role;

@@ -2,9 +2,9 @@
  * Room: core/export, private to it. May use: base, jansson.
  * Threads: called from one thread.
  *
- * The source folder is foreign: only regular files directly in it are taken, opened without following links; folders are left out;
- * links, devices, pipes and names that are no text are refused, so that nothing from elsewhere gets into an artifact and nothing
- * is lost in silence. */
+ * The source folder is foreign: only regular files directly in it are taken, opened without following links; folders
+ * are left out; links, devices, pipes and names that are no text are refused, so that nothing from elsewhere gets
+ * into an artifact and nothing is lost in silence. */
 #ifndef QD_EXPORT_SIDE_FILES_H
 #define QD_EXPORT_SIDE_FILES_H
 

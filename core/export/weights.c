@@ -1,8 +1,6 @@
 /* weights.c: see weights.h. */
 #include "export/weights.h"
 
-#include <stdlib.h>
-
 #include "base/file.h"
 
 const qd_linear *qd_weights_linear(const qd_model *model, const qd_tensor *tensor, size_t *out_index)

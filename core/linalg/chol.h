@@ -7,9 +7,10 @@
 
 #include "linalg/mat.h"
 
-/* C upper triangular with H + shift I = C C^T; below the diagonal it is zero. h is I x I; only its upper triangle is read.
- * c is I x I, contiguous (ld == cols), not overlapping h. QD_ESHAPE when h is not square or c has another shape;
- * QD_ENUMERIC (c unspecified) when a pivot is not positive: the text names it, counted from 0 in h's own numbering. */
+/* C upper triangular with H + shift I = C C^T; below the diagonal it is zero. h is I x I; only its upper triangle is
+ * read. c is I x I, contiguous (ld == cols), not overlapping h. QD_ESHAPE when h is not square or c has another
+ * shape; QD_ENUMERIC (c unspecified) when a pivot is not positive: the text names it, counted from 0 in h's own
+ * numbering. */
 qd_code qd_chol_reversed(qd_cmatd h, double shift, qd_matd c, qd_error *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* gemm.h: products on views, by CBLAS.
  * Room: core/linalg. May use: base, CBLAS. gemm.c and chol.c are the only files that include cblas.h / lapacke.h.
- * Threads: any; BLAS runs with one thread (set once in main by qd_blas_single_thread), parallelism is ours, over tasks. */
+ * Threads: any; BLAS runs with one thread (set once in main by qd_blas_single_thread), parallelism is ours, over
+ * tasks. */
 #ifndef QD_LINALG_GEMM_H
 #define QD_LINALG_GEMM_H
 

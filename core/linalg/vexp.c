@@ -11,7 +11,8 @@
 #define INLINE static inline __attribute__((always_inline))
 enum { LANES = 16 };
 
-/* exp(x) for x <= 88: x = n ln 2 + r, |r| <= ln 2 / 2, minimax polynomial of degree 6 in r, scaled by 2^n. Below -87 it is 0. */
+/* exp(x) for x <= 88: x = n ln 2 + r, |r| <= ln 2 / 2, minimax polynomial of degree 6 in r, scaled by 2^n. Below -87
+ * it is 0. */
 INLINE float exp_one(float x)
 {
     float clipped = x < -87.0f ? -87.0f : x;

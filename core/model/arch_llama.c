@@ -1,4 +1,5 @@
-/* arch_llama.c: Llama and Mistral decoders: pre-norm, rotary grouped attention, SiLU-gated MLP (formats.md §2, fixtures.md). */
+/* arch_llama.c: Llama and Mistral decoders: pre-norm, rotary grouped attention, SiLU-gated MLP (formats.md §2,
+ * fixtures.md). */
 #include <string.h>
 
 #include "base/json.h"
@@ -59,7 +60,8 @@ static qd_code read_sizes(const json_t *config, qd_decoder *d, qd_error *err)
     return QD_OK;
 }
 
-/* layer_types, where there, says which layers see only `window` positions (fixtures.md). All alike is what runs here. */
+/* layer_types, where there, says which layers see only `window` positions (fixtures.md). All alike is what runs
+ * here. */
 static qd_code read_window(const json_t *config, size_t window, size_t *out, qd_error *err)
 {
     const json_t *types = json_object_get(config, "layer_types");

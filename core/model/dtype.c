@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/auto.h"
 #include "linalg/half.h"
 
 static void f64_to_floats(const void *from, size_t count, float *out)

@@ -6,8 +6,6 @@
 
 #include <stddef.h>
 
-#include "base/error.h"
-
 typedef struct qd_dtype {
     const char *name; /* as in safetensors: "BF16" */
     size_t bits;      /* a multiple of 8 in files we read */

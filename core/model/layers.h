@@ -20,9 +20,9 @@ void qd_dense_apply(const qd_dense *dense, qd_cmatf x, qd_accumulate mode, qd_ma
 /* out = weight * x / sqrt(mean(x^2) + eps), row by row; statistics in double. out may be x. */
 void qd_rms_norm(qd_cmatf x, const float *weight, float eps, qd_matf out);
 
-/* Causal attention with grouped heads: q is T x H hd, k and v are T x KV hd; head h reads key/value head h KV / H; scores are scaled by
- * `scale`; position t sees s when 0 <= t - s (< window, when window > 0). scores: at least QD_ATTENTION_ROWS x T of scratch.
- * out: T x H hd. */
+/* Causal attention with grouped heads: q is T x H hd, k and v are T x KV hd; head h reads key/value head h KV / H;
+ * scores are scaled by `scale`; position t sees s when 0 <= t - s (< window, when window > 0). scores: at least
+ * QD_ATTENTION_ROWS x T of scratch. out: T x H hd. */
 typedef struct qd_attention {
     size_t heads, kv_heads, head_dim, window;
     float scale;

@@ -2,13 +2,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "model/arch_private.h"
 #include "model/shards.h"
 
-enum { CONFIG_LIMIT = 4 << 20, CONFIG_DEPTH = 32, NAME_BYTES = 512, MAX_BLOCKS = 100000 };
+enum { NAME_BYTES = 512, MAX_BLOCKS = 100000 };
 
 struct qd_model {
     char *dir;
@@ -246,7 +246,7 @@ static qd_code open_model(const char *dir, packing how, qd_model *model, qd_erro
     if (code == QD_OK)
         code = qd_folder_file(dir, "config.json", &path, err);
     if (code == QD_OK)
-        code = qd_json_read_object(path, CONFIG_LIMIT, CONFIG_DEPTH, &model->config_json, err);
+        code = qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, &model->config_json, err);
     if (code == QD_OK)
         code = check_plain(model, how, err);
     if (code == QD_OK)

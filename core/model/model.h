@@ -5,10 +5,11 @@
 #ifndef QD_MODEL_MODEL_H
 #define QD_MODEL_MODEL_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "model/safetensors.h"
+
+enum { QD_CONFIG_LIMIT = 4 << 20, QD_CONFIG_DEPTH = 32 }; /* of config.json: bytes, levels */
 
 typedef struct qd_model qd_model;
 typedef struct qd_arch qd_arch; /* model/arch.h: a row of the architecture registry */
@@ -34,8 +35,8 @@ typedef struct qd_linear {
     const qd_tensor *bias;   /* [O], or NULL */
 } qd_linear;
 
-/* Opens DIR/config.json, model.safetensors or model.safetensors.index.json with its shards. QD_EUNSUPPORTED for an unknown
- * architecture lists the supported ones; a missing key or tensor is named. A folder whose config.json has a
+/* Opens DIR/config.json, model.safetensors or model.safetensors.index.json with its shards. QD_EUNSUPPORTED for an
+ * unknown architecture lists the supported ones; a missing key or tensor is named. A folder whose config.json has a
  * quantization_config is refused here (open it with export/artifact.h). */
 qd_code qd_model_open(const char *dir, qd_model **out, qd_error *err);
 /* As qd_model_open for a folder whose linear weights are absent (a packed artifact): qd_linear.weight is NULL there and

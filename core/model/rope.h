@@ -20,8 +20,8 @@ typedef struct qd_rope {
     double beta_fast, beta_slow, attention_factor;      /* yarn; attention_factor 0 = 0.1 ln(factor) + 1 */
 } qd_rope;
 
-/* From config.json: `rope_parameters` first, else `rope_theta` and `rope_scaling` ("type" or "rope_type"). QD_EUNSUPPORTED for an unknown type
- * lists the known ones. */
+/* From config.json: `rope_parameters` first, else `rope_theta` and `rope_scaling` ("type" or "rope_type").
+ * QD_EUNSUPPORTED for an unknown type lists the known ones. */
 qd_code qd_rope_read(const json_t *config, size_t head_dim, size_t max_positions, qd_rope *out, qd_error *err);
 /* cosine, sine: T x r/2 each, positions 0..T-1; computed in double. */
 void qd_rope_tables(const qd_rope *rope, qd_matf out_cosine, qd_matf out_sine);

@@ -65,9 +65,9 @@ static marks count_marks(const char *text, size_t length)
     return m;
 }
 
-/* A tensor is one object of two arrays and takes TENSOR_TEXT bytes at least: what has more of them is no header, and is not
- * worth the 50-fold memory of its tree. Rule 5: jansson reads -0 as the integer 0 where other readers refuse it; no number
- * of a header is negative. */
+/* A tensor is one object of two arrays and takes TENSOR_TEXT bytes at least: what has more of them is no header, and
+ * is not worth the 50-fold memory of its tree. Rule 5: jansson reads -0 as the integer 0 where other readers refuse
+ * it; no number of a header is negative. */
 static qd_code check_marks(const char *name, const char *text, size_t length, qd_error *err)
 {
     marks m = count_marks(text, length);
@@ -234,8 +234,11 @@ static qd_code check_metadata(const parse *p, const json_t *metadata, qd_error *
     json_t *value;
     if (!json_is_object(metadata))
         return qd_fail(err, QD_EFORMAT, "'%s': __metadata__: an object is wanted", p->file);
-    json_object_foreach((json_t *)(uintptr_t)metadata, key, value) if (!json_is_string(value)) return qd_fail(
-        err, QD_EFORMAT, "'%s': __metadata__: '%s' is not a string", p->file, key);
+    json_object_foreach((json_t *)(uintptr_t)metadata, key, value)
+    {
+        if (!json_is_string(value))
+            return qd_fail(err, QD_EFORMAT, "'%s': __metadata__: '%s' is not a string", p->file, key);
+    }
     return QD_OK;
 }
 

@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/str.h"
 #include "model/dtype.h"
 
 enum { QD_TENSOR_MAX_RANK = 8, QD_HEADER_LIMIT = 16 << 20 /* bytes of JSON */ };
@@ -27,7 +26,8 @@ typedef struct qd_tensor {
 typedef struct qd_safetensors qd_safetensors;
 
 qd_code qd_safetensors_open(const char *path, qd_safetensors **out, qd_error *err);
-/* The same over bytes in memory (borrowed until destroy); `name` is used in messages. For the fuzzer and HTTP Range readers. */
+/* The same over bytes in memory (borrowed until destroy); `name` is used in messages. For the fuzzer and HTTP Range
+ * readers. */
 qd_code qd_safetensors_parse(const char *name, const unsigned char *bytes, size_t length, qd_safetensors **out,
                              qd_error *err);
 void qd_safetensors_destroy(qd_safetensors *file); /* NULL is fine */
@@ -54,8 +54,8 @@ typedef struct qd_tensor_out {
     uint64_t shape[QD_TENSOR_MAX_RANK];
     const void *data;
 } qd_tensor_out;
-/* Writes atomically (temporary name, fsync, rename), sorted as formats.md §1.3 says, {"format":"pt"} in __metadata__ beside
- * the given pairs (keys[i] -> values[i]). */
+/* Writes atomically (temporary name, fsync, rename), sorted as formats.md §1.3 says, {"format":"pt"} in __metadata__
+ * beside the given pairs (keys[i] -> values[i]). */
 qd_code qd_safetensors_write(const char *path, const qd_tensor_out *tensors, size_t count, const char *const *keys,
                              const char *const *values, size_t pairs, qd_error *err);
 

@@ -1,6 +1,5 @@
 /* safetensors_write.c: the writer: see safetensors.h; order and padding as formats.md §1.3. */
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

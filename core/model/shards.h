@@ -21,8 +21,8 @@ typedef struct qd_shards {
 /* model.safetensors, or model.safetensors.index.json with its shards; the single file wins where both are. */
 qd_code qd_shards_open(const char *dir, qd_shards *out, qd_error *err);
 void qd_shards_fini(qd_shards *shards);
-/* The path (free()) of a file of the folder. QD_ENOTFOUND when there is none; QD_EFORMAT when a symbolic link leads out of
- * the folder or in circles, or it is no regular file (formats.md §1.2 rule 11). */
+/* The path (free()) of a file of the folder. QD_ENOTFOUND when there is none; QD_EFORMAT when a symbolic link leads
+ * out of the folder or in circles, or it is no regular file (formats.md §1.2 rule 11). */
 qd_code qd_folder_file(const char *dir, const char *name, char **out_path, qd_error *err);
 const qd_tensor *qd_shards_find(const qd_shards *shards, const char *name);
 /* As find, and remembers that the tensor has a use. */

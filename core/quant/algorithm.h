@@ -40,7 +40,8 @@ typedef struct qd_algorithm {
 const qd_algorithm *qd_algorithm_at(size_t index);
 const qd_algorithm *qd_algorithm_find(const char *name); /* by name or alias */
 
-/* Checks finite input and shapes, calls algorithm->round, checks finite output. QD_EINTERNAL when the certificate is VIOLATED. */
+/* Checks finite input and shapes, calls algorithm->round, checks finite output. QD_EINTERNAL when the certificate is
+ * VIOLATED. */
 qd_code qd_layer_round(const qd_algorithm *algorithm, const qd_layer_input *input, uint8_t *out_codes,
                        qd_certificate *out, qd_error *err);
 

@@ -42,7 +42,7 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
 {
     qd_precision precision = input->w.cols < QD_FLOAT32_COLUMNS ? QD_FLOAT64 : QD_FLOAT32;
     qd_code code = qd_optq_round(input, precision, qd_sweep_kernel_best(), out_codes, out, err);
-    int doubtful = code == QD_OK && (out->status == QD_NUMERIC_SUSPECT || out->status == QD_VIOLATED);
+    bool doubtful = code == QD_OK && (out->status == QD_NUMERIC_SUSPECT || out->status == QD_VIOLATED);
     if (precision == QD_FLOAT32 && doubtful) /* ill-conditioned: float32 was not enough */
         code = qd_optq_round(input, QD_FLOAT64, qd_sweep_kernel_best(), out_codes, out, err);
     return code;

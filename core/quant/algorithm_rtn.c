@@ -30,11 +30,11 @@ static void round_row(const rounding_run *r, size_t row)
         size_t end = qd_min_size((g + 1) * grid->group_size, r->input->w.cols);
         for (size_t j = g * grid->group_size; j < end; j++) {
             double at = (double)w[j] / scale + zero, excess = fmax(at - grid->high, grid->low - at);
-            double code = at < grid->low ? grid->low : at > grid->high ? grid->high : rint(at);
+            double code = at < grid->low ? grid->low : at > grid->high ? grid->high : qd_grid_code(at);
             double error = (double)w[j] - (code - zero) * scale;
             codes[j] = (uint8_t)(code - grid->low);
             neuron->weight_error += error * error;
-            neuron->clips += excess > 0.5;
+            neuron->clips += excess > QD_HALF_STEP;
             neuron->max_excess = fmax(neuron->max_excess, excess);
         }
     }
@@ -81,7 +81,8 @@ static qd_code bound_rows(const qd_layer_input *input, qd_cmatd folded, qd_neuro
         double forms[BOUND_PANEL];
         for (size_t i = 0; i < count; i++)
             for (size_t g = 0; g < groups; g++)
-                qd_matd_row(half.view, i)[g] = 0.5 * (double)qd_matf_row(input->grid->scale.view, start + i)[g];
+                qd_matd_row(half.view, i)[g] =
+                    QD_HALF_STEP * (double)qd_matf_row(input->grid->scale.view, start + i)[g];
         qd_matd x = qd_matd_block(half.view, 0, 0, count, groups);
         qd_quadratic_direct(folded, 0.0, qd_matd_const(x), product.view, forms);
         for (size_t i = 0; i < count; i++)

@@ -1,7 +1,6 @@
 /* certificate.c: the record of one layer, from what its loop saw. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/digest.h"
@@ -11,7 +10,8 @@
 /* All neurons are checked while O I^2 stays below this (about 0.1 s of one core); else at least SAMPLE of them. */
 #define CHECK_ALL_LIMIT 2e8
 enum { SAMPLE = 8 };
-/* Energies below this fraction of the output are rounding noise of the weights themselves: no relative residual there. */
+/* Energies below this fraction of the output are rounding noise of the weights themselves: no relative residual
+ * there. */
 #define NOISE_FLOOR_FLOAT64 1e-12
 #define NOISE_FLOOR_FLOAT32 1e-10
 /* H_lambda form minus lambda ||.||^2: below this fraction of the form the difference is rounding. */
@@ -106,7 +106,7 @@ double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps)
     for (size_t i = 0; i < input->w.rows; i++) {
         const float *scale = qd_matf_row(input->grid->scale.view, i);
         for (size_t t = 0; t < steps->count; t++) {
-            double half = 0.5 * (double)scale[steps->group[t]];
+            double half = QD_HALF_STEP * (double)scale[steps->group[t]];
             bound += half * half * steps->r2[t];
         }
     }

@@ -1,12 +1,11 @@
 /* certificate.h: the error certificate of one layer.
  * Room: core/quant. May use: base, linalg.
  * Threads: values.
- * Source: theory.md §2-3 (identities, T1, T2, T4), §8.2 (the record). Sums over all neurons; everything squared is in units of
- * output^2 per token (H is a mean over tokens, gram_scale = 1/m). Float64 throughout. */
+ * Source: theory.md §2-3 (identities, T1, T2, T4), §8.2 (the record). Sums over all neurons; everything squared is in
+ * units of output^2 per token (H is a mean over tokens, gram_scale = 1/m). Float64 throughout. */
 #ifndef QD_QUANT_CERTIFICATE_H
 #define QD_QUANT_CERTIFICATE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,7 +1,8 @@
 /* factor.h: column order, damping and the reversed Cholesky factor that all column algorithms share.
  * Room: core/quant. May use: base, linalg.
  * Threads: a finished qd_factor is read-only.
- * Source: algorithms.md §1, §4, §5, §6.2 "Factor without forming an inverse"; theory.md §1 (its R is our C, its U our R = C^-1). */
+ * Source: algorithms.md §1, §4, §5, §6.2 "Factor without forming an inverse"; theory.md §1 (its R is our C, its U our
+ * R = C^-1). */
 #ifndef QD_QUANT_FACTOR_H
 #define QD_QUANT_FACTOR_H
 
@@ -56,8 +57,9 @@ typedef struct qd_factor {
     qd_matd_buf hessian;            /* H (undamped) permuted into processing order */
     double trace;                   /* tr H, undamped */
 } qd_factor;
-/* Escalates lambda x10 (to at least 1e-8 of the mean diagonal) up to QD_LADDER_STEPS times, when a pivot is not positive or lost in
- * rounding; QD_ENUMERIC (with lambda and pivot) when all fail, or when H has a value that is not finite. */
+/* Escalates lambda x10 (to at least 1e-8 of the mean diagonal) up to QD_LADDER_STEPS times, when a pivot is not
+ * positive or lost in rounding; QD_ENUMERIC (with lambda and pivot) when all fail, or when H has a value that is not
+ * finite. */
 qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
                          qd_pool *pool, qd_factor **out, qd_error *err);
 void qd_factor_destroy(qd_factor *factor);

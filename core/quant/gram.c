@@ -3,13 +3,18 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "linalg/gemm.h"
 
-/* Fixed, so that sums do not depend on the number of threads: 2048 tokens a float32 product, and tiles by the number of features: large
- * ones are faster, small ones give two threads something to do. */
+/* Fixed, so that sums do not depend on the number of threads: 2048 tokens a float32 product, and tiles by the number
+ * of features: large ones are faster, small ones give two threads something to do. */
 enum { CHUNK = 2048, LARGEST_TILE = 256, MIRROR = 16 };
+
+/* Squares of inputs below 2^-32 leave float32: where the largest input of a chunk is so small, all are scaled by a power of two. Else such
+ * a layer would pass for dead, be rounded to zeros and be certified as exact. (Squares that overflow are found and reported.) */
+enum { SMALL_EXPONENT = -32, LANES = 16, SURVEY_ROWS = 256 };
 
 static size_t tile_size(size_t features)
 {
@@ -30,6 +35,77 @@ void qd_gram_fini(qd_gram *gram)
     *gram = (qd_gram){ 0 };
 }
 
+/* Of the largest magnitude in a run: bits of floats without their sign are ordered as the floats are, NaN last. */
+static uint32_t largest_bits(const float *values, size_t count, uint32_t largest)
+{
+    uint32_t lanes[LANES] = { 0 }, bits[LANES];
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        memcpy(bits, values + i, sizeof bits);
+        for (size_t l = 0; l < LANES; l++)
+            lanes[l] = (bits[l] & 0x7fffffffu) > lanes[l] ? bits[l] & 0x7fffffffu : lanes[l];
+    }
+    memset(bits, 0, sizeof bits);
+    memcpy(bits, values + i, (count - i) * sizeof *values);
+    for (size_t l = 0; l < LANES; l++) {
+        lanes[l] = (bits[l] & 0x7fffffffu) > lanes[l] ? bits[l] & 0x7fffffffu : lanes[l];
+        largest = lanes[l] > largest ? lanes[l] : largest;
+    }
+    return largest;
+}
+
+typedef struct survey {
+    qd_cmatf x;
+    uint32_t *largest; /* a worker */
+} survey;
+
+static qd_code survey_rows(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const survey *s = ctx;
+    (void)err;
+    size_t end = qd_min_size((index + 1) * SURVEY_ROWS, s->x.rows);
+    for (size_t t = index * SURVEY_ROWS; t < end; t++)
+        s->largest[worker] = largest_bits(qd_cmatf_row(s->x, t), s->x.cols, s->largest[worker]);
+    return QD_OK;
+}
+
+/* What x is to be divided by, as an exponent of 2: 0 nearly always. */
+static qd_code choose_exponent(qd_cmatf x, qd_pool *pool, int *out, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) uint32_t *workers = NULL;
+    size_t threads = qd_pool_threads(pool);
+    qd_code code = qd_alloc(threads, sizeof *workers, (void **)&workers, err);
+    survey s = { x, workers };
+    if (code == QD_OK)
+        code = qd_pool_for(pool, (x.rows - 1) / SURVEY_ROWS + 1, survey_rows, &s, err);
+    if (code != QD_OK)
+        return code;
+    uint32_t bits = 0;
+    for (size_t i = 0; i < threads; i++)
+        bits = workers[i] > bits ? workers[i] : bits;
+    float largest;
+    memcpy(&largest, &bits, sizeof largest);
+    *out = 0;
+    if (largest > 0.0f && isfinite(largest)) /* the others are found at the end */
+        (void)frexp((double)largest, out);
+    *out = *out < SMALL_EXPONENT ? *out : 0;
+    return QD_OK;
+}
+
+/* x, or a copy of it divided by 2^exponent, which is exact where it matters. */
+static qd_code bring_near_one(qd_cmatf *x, qd_pool *pool, qd_matf_buf *copy, int *out_exponent, qd_error *err)
+{
+    qd_code code = choose_exponent(*x, pool, out_exponent, err);
+    if (code != QD_OK || *out_exponent == 0)
+        return code;
+    code = qd_matf_buf_init(copy, x->rows, x->cols, err);
+    for (size_t t = 0; code == QD_OK && t < x->rows; t++)
+        for (size_t i = 0; i < x->cols; i++)
+            qd_matf_row(copy->view, t)[i] = (float)ldexp((double)qd_cmatf_row(*x, t)[i], -*out_exponent);
+    *x = qd_matf_const(copy->view);
+    return code;
+}
+
 typedef enum symmetry { SYMMETRIC, GENERAL } symmetry;
 
 typedef struct addition {
@@ -38,6 +114,7 @@ typedef struct addition {
     qd_matd sum;
     size_t tile, tiles; /* side of a tile, tiles along one side */
     float *products;    /* one tile a worker */
+    double unit;        /* of the products: 1 unless inputs were scaled */
 } addition;
 
 /* Task index -> (row, column) of a tile; for SYMMETRIC only row <= column are tasks. */
@@ -60,7 +137,7 @@ static void add_product(const addition *a, qd_cmatf product, size_t i0, size_t j
         double *to = qd_matd_row(a->sum, i0 + i) + j0;
         size_t start = a->symmetry == SYMMETRIC && i0 == j0 ? i : 0;
         for (size_t j = start; j < product.cols; j++)
-            to[j] += (double)from[j];
+            to[j] += a->unit * (double)from[j];
     }
 }
 
@@ -109,11 +186,22 @@ static qd_code add(qd_gram *gram, qd_cmatf left, qd_cmatf right, symmetry kind, 
     if (left.rows == 0 || features == 0)
         return QD_OK;
     QD_AUTO(qd_free_pointer) void *products = NULL;
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf left_copy = { 0 }, right_copy = { 0 };
     size_t tile = tile_size(features);
+    int left_exponent = 0, right_exponent = 0;
     qd_code code = qd_alloc(qd_pool_threads(pool) * tile * tile, sizeof(float), &products, err);
+    if (code == QD_OK)
+        code = bring_near_one(&left, pool, &left_copy, &left_exponent, err);
+    if (code == QD_OK && kind == GENERAL)
+        code = bring_near_one(&right, pool, &right_copy, &right_exponent, err);
     if (code != QD_OK)
         return code;
-    addition a = { left, right, kind, gram->sum.view, tile, (features - 1) / tile + 1, products };
+    if (kind == SYMMETRIC) {
+        right = left;
+        right_exponent = left_exponent;
+    }
+    double unit = ldexp(1.0, left_exponent + right_exponent);
+    addition a = { left, right, kind, gram->sum.view, tile, (features - 1) / tile + 1, products, unit };
     size_t tasks = kind == SYMMETRIC ? a.tiles * (a.tiles + 1) / 2 : a.tiles * a.tiles;
     code = qd_pool_for(pool, tasks, add_tile, &a, err);
     if (code == QD_OK)

@@ -1,7 +1,8 @@
 /* gram.h: second moments of a layer's inputs: H = X~^T X~ / m, G = X^T X~ / m.
  * Room: core/quant. May use: base, linalg.
  * Threads: one thread adds; work is cut into fixed tiles over the pool: same bytes for any number of threads.
- * Source: algorithms.md §3. Products in float32 over fixed chunks of rows, added into float64. */
+ * Source: algorithms.md §3. Products in float32 over fixed chunks of rows, added into float64; inputs
+ * may be as small as a float can be (but those below 2^-60 of the largest of all count as 0). */
 #ifndef QD_QUANT_GRAM_H
 #define QD_QUANT_GRAM_H
 

@@ -1,7 +1,8 @@
 /* pack.h: codes to dense bit streams and back.
  * Room: core/quant. May use: base.
  * Threads: pure functions.
- * Source: formats.md §4.2: LSB-first per row, element i occupies bits i*b .. i*b+b-1 of 32-bit little-endian words, tail bits 0. */
+ * Source: formats.md §4.2: LSB-first per row, element i occupies bits i*b .. i*b+b-1 of 32-bit little-endian words,
+ * tail bits 0. */
 #ifndef QD_QUANT_PACK_H
 #define QD_QUANT_PACK_H
 

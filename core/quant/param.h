@@ -1,10 +1,9 @@
 /* param.h: typed parameter rows: what a choice takes, in which unit and range.
- * Room: core/quant. May use: base. Read by every registry; JSON parsing, /catalog, the web form, --help and messages come from it.
+ * Room: core/quant. May use: base. Read by every registry; JSON parsing, /catalog, the web form, --help and messages
+ * come from it.
  * Threads: constant tables. */
 #ifndef QD_QUANT_PARAM_H
 #define QD_QUANT_PARAM_H
-
-#include <stddef.h>
 
 typedef enum qd_param_type { QD_PARAM_REAL, QD_PARAM_INTEGER, QD_PARAM_CHOICE, QD_PARAM_BOOLEAN } qd_param_type;
 

@@ -15,14 +15,14 @@ static const qd_param params[] = {
     { .name = NULL },
 };
 
+/* A negative entry is no second moment; by |H_jj| the ladder of factor.h decides about it, not a negative lambda. */
 double qd_mean_diagonal(qd_cmatd hessian)
 {
     double sum = 0.0;
     size_t live = 0;
     for (size_t j = 0; j < hessian.rows; j++) {
         double value = qd_cmatd_row(hessian, j)[j];
-        sum += fabs(
-            value); /* a negative entry is no second moment: the ladder of factor.h decides, not a negative lambda */
+        sum += fabs(value);
         live += value != 0.0;
     }
     return live == 0 ? 1.0 : sum / (double)live;

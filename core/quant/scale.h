@@ -11,8 +11,9 @@ typedef struct qd_scale_rule {
     const char *name; /* "minmax", "mse", "hessian-mse" */
     const char *summary;
     const qd_param *params;
-    /* One group of `count` weights (contiguous) with optional importance (diag(H)) -> scale and zero, not yet rounded to
-     * the scale type by the caller: the rule itself rounds through spec->scale_type where candidates are compared. */
+    /* One group of `count` weights (contiguous) with optional importance (diag(H)) -> scale and zero, not yet rounded
+     * to the scale type by the caller: the rule itself rounds through spec->scale_type where candidates are
+     * compared. */
     void (*choose)(const qd_grid_spec *spec, const float *weights, const double *importance, size_t count,
                    float *out_scale, float *out_zero);
     /* Where the choice depends on importance, and so cannot be made again from weights alone: everything it can choose from, by

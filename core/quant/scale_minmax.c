@@ -3,10 +3,11 @@
 
 #include "quant/scale_rules.h"
 
-/* Smallest range a group is taken to have, in weight units: bounds the statistic, not the scale (algorithms.md §2.2). */
+/* Smallest range a group is taken to have, in weight units: bounds the statistic, not the scale (algorithms.md
+ * §2.2). */
 #define SMALLEST_RANGE 1e-4
-/* Largest float zero, in steps: a group that lies far below 0 has its range raised to that. Float32 still tells codes apart there, and
- * at ten times as much, which the smallest fraction of mse makes of it. */
+/* Largest float zero, in steps: a group that lies far below 0 has its range raised to that. Float32 still tells codes
+ * apart there, and at ten times as much, which the smallest fraction of mse makes of it. */
 #define LARGEST_ZERO 0x1p16
 
 qd_group_stat qd_group_measure(const qd_grid_spec *spec, const float *weights, size_t count)

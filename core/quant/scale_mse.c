@@ -1,6 +1,7 @@
 /* scale_mse.c: the scale, of 19 fractions of the range, that rounds the group with the least squared error.
- * Source: algorithms.md §2.3: fractions i/20, i = 2..20, the first strictly smaller loss wins; asymmetric grids search the scale
- * with the zero of the whole range first, then the zero over the same fractions of |lo|. Not weighted by H. */
+ * Source: algorithms.md §2.3: fractions i/20, i = 2..20, the first strictly smaller loss wins; asymmetric grids
+ * search the scale with the zero of the whole range first, then the zero over the same fractions of |lo|. Not
+ * weighted by H. */
 #include <math.h>
 
 #include "quant/scale_rules.h"

@@ -40,7 +40,7 @@ qd_code qd_steps_init(const qd_layer_input *input, qd_dead dead, qd_steps *out, 
         steps.group[t] = (uint32_t)(steps.column[t] / input->grid->group_size);
         double pivot = factor == NULL ? 1.0 : qd_matd_row(factor->c.view, t)[t];
         steps.r2[t] = pivot * pivot;
-        int is_dead = factor != NULL && qd_matd_row(factor->hessian.view, t)[t] == 0.0;
+        bool is_dead = factor != NULL && qd_matd_row(factor->hessian.view, t)[t] == 0.0;
         steps.live[t] = dead == QD_DEAD_ZERO && is_dead ? 0.0f : 1.0f;
     }
     *out = steps;
@@ -61,7 +61,7 @@ static double value_of(const qd_layer_input *input, const qd_steps *steps, qd_ro
     if (kind == QD_ROWS_ERROR)
         return w - ((double)(grid->low + codes[row * steps->count + column]) - zero) * scale;
     double code = w / scale + zero;
-    return scale * fmax(0.5, fmax(code - grid->high, grid->low - code));
+    return scale * fmax(QD_HALF_STEP, fmax(code - grid->high, grid->low - code));
 }
 
 void qd_steps_rows(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,

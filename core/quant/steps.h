@@ -22,7 +22,7 @@ void qd_steps_fini(qd_steps *steps);
 typedef enum qd_rows_kind {
     QD_ROWS_TARGET, /* w, dead columns as the steps say */
     QD_ROWS_ERROR,  /* w - q, q = (code - zero) * scale in float64 */
-    QD_ROWS_REACH, /* bound on |w - q| in float64: the larger of half a step and the distance past the end of the grid */
+    QD_ROWS_REACH,  /* bound on |w - q| in float64: half a step, or the distance past the end of the grid if larger */
 } qd_rows_kind;
 /* out (count x I): rows[0..count) of the layer, columns in processing order. codes may be NULL for QD_ROWS_TARGET. */
 void qd_steps_rows(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,

@@ -3,8 +3,9 @@
  * Threads: qd_sweep_run cuts rows into fixed panels over the pool; the bytes do not depend on the number of threads.
  * Source: algorithms.md §6.2 (feedback form), performance.md §5.2.
  *
- * For every instruction set each element is summed in the same order. Sets with fused multiply-add (AVX2+FMA, AVX-512, NEON)
- * give the same bits; portable x86-64 code has none, and differs from them in the last bit of the sums. */
+ * For every instruction set each element is summed in the same order. Sets with fused multiply-add (AVX2+FMA,
+ * AVX-512, NEON) give the same bits; portable x86-64 code has none, and differs from them in the last bit of the
+ * sums. */
 #ifndef QD_QUANT_SWEEP_H
 #define QD_QUANT_SWEEP_H
 
@@ -37,15 +38,15 @@ typedef struct qd_sweep_panel {
 /* A set of instructions the sweep was compiled for. */
 typedef struct qd_sweep_kernel {
     const char *name; /* "portable", "avx2", "avx512" */
-    int (*supported)(void);
+    bool (*supported)(void);
     void (*sweep_f32)(const qd_sweep_panel *panel);
     void (*sweep_f64)(const qd_sweep_panel *panel);
 } qd_sweep_kernel;
 const qd_sweep_kernel *qd_sweep_kernel_at(size_t index); /* fastest first; NULL past the end */
 const qd_sweep_kernel *qd_sweep_kernel_best(void);       /* fastest this processor has */
 
-/* U = C diag(C)^-1, strictly above the diagonal, in blocks of 128 x 128 (block row k <= block column j at j (j+1)/2 + k), each in
- * strips of 4 columns: [strip][row][4]. */
+/* U = C diag(C)^-1, strictly above the diagonal, in blocks of 128 x 128 (block row k <= block column j at j (j+1)/2 +
+ * k), each in strips of 4 columns: [strip][row][4]. */
 typedef struct qd_feedback {
     size_t columns;
     qd_precision precision;
@@ -59,7 +60,8 @@ void qd_feedback_fini(qd_feedback *feedback);
 qd_code qd_sweep_run(const qd_layer_input *input, const qd_steps *steps, const qd_feedback *feedback,
                      const qd_sweep_kernel *kernel, uint8_t *out_codes, qd_neuron *out_neurons, qd_error *err);
 
-/* optq with everything chosen by the caller; the registered algorithm takes float64 below QD_FLOAT32_COLUMNS columns. */
+/* optq with everything chosen by the caller; the registered algorithm takes float64 below QD_FLOAT32_COLUMNS
+ * columns. */
 enum { QD_FLOAT32_COLUMNS = 2048 };
 qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const qd_sweep_kernel *kernel,
                       uint8_t *out_codes, qd_certificate *out, qd_error *err);

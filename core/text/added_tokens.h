@@ -1,5 +1,5 @@
 /* added_tokens.h: tokens that are found in the text before the model sees it.
- * Room: core/text, private. May use: base, jansson.
+ * Room: core/text, private to it. May use: base, jansson.
  * Threads: immutable after parsing.
  * Source: formats.md §3 "added_tokens", fixtures.md "Tokenizers". */
 #ifndef QD_TEXT_ADDED_TOKENS_H
@@ -32,20 +32,20 @@ qd_code qd_added_tokens_parse(const json_t *list, const qd_vocab *vocab, const q
 const qd_added_token *qd_added_tokens_find(const qd_added_tokens *tokens, const char *content);
 
 /* A part of a text: an added token, or what stands between two (token NULL). */
-typedef struct qd_part {
+typedef struct qd_text_part {
     size_t start, end;
     const qd_added_token *token;
-} qd_part;
+} qd_text_part;
 
-/* Zero-initialize; qd_parts_fini. */
-typedef struct qd_parts {
-    qd_part *items;
+/* Zero-initialize; qd_text_parts_fini. */
+typedef struct qd_text_parts {
+    qd_text_part *items;
     size_t count, capacity;
-} qd_parts;
-void qd_parts_fini(qd_parts *parts);
+} qd_text_parts;
+void qd_text_parts_fini(qd_text_parts *parts);
 
 /* Replaces `out`: the text cut at the tokens of `trie` (a member of `tokens`), leftmost first, longest of those. */
 qd_code qd_added_tokens_cut(const qd_added_tokens *tokens, const qd_trie *trie, const char *text, size_t length,
-                            qd_parts *out, qd_error *err);
+                            qd_text_parts *out, qd_error *err);
 
 #endif

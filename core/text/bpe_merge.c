@@ -119,7 +119,7 @@ static qd_code push(qd_bpe_word *word, const qd_bpe_pairs *pairs, uint32_t posit
 }
 
 /* Whether the candidate still describes what stands at its position. */
-static int is_current(const qd_bpe_word *word, const qd_bpe_candidate *c)
+static bool is_current(const qd_bpe_word *word, const qd_bpe_candidate *c)
 {
     uint32_t position = (uint32_t)c->order;
     const qd_bpe_symbol *left = &word->symbols[position];

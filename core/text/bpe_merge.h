@@ -1,5 +1,5 @@
 /* bpe_merge.h: byte-pair merging of one word.
- * Room: core/text, private. May use: base.
+ * Room: core/text, private to it. May use: base.
  * Threads: a table is immutable after filling; a qd_bpe_word belongs to one call.
  * Source: formats.md §3 "BPE model": the pair of lowest rank first, leftmost first on ties; heap and linked list. */
 #ifndef QD_TEXT_BPE_MERGE_H

@@ -1,5 +1,6 @@
 /* byte_level.c: bytes as visible characters, the alphabet of byte-level BPE: normalizer, pre-tokenizer, decoder.
- * Source: formats.md §3 "Byte-level map": 21-7E, A1-AC, AE-FF stand for themselves, the other 68 bytes follow from U+0100. */
+ * Source: formats.md §3 "Byte-level map": 21-7E, A1-AC, AE-FF stand for themselves, the other 68 bytes follow from
+ * U+0100. */
 #include <stdlib.h>
 
 #include "base/mem.h"

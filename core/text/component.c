@@ -7,6 +7,9 @@
 #include "base/mem.h"
 #include "text/utf8.h"
 
+/* No honest step makes more of a text (NFKD: 18 times); hostile ones could fill the memory. */
+enum { GROWTH = 64, GROWTH_BYTES = 4096 };
+
 void qd_chain_fini(qd_chain *chain)
 {
     for (size_t i = 0; i < chain->count; i++)
@@ -76,12 +79,14 @@ qd_code qd_chain_parse(const qd_component_kind *kind, const json_t *spec, qd_cha
 
 qd_code qd_chain_run(const qd_chain *chain, qd_pieces *pieces, qd_pieces *spare, qd_error *err)
 {
+    const size_t limit = GROWTH_BYTES + GROWTH * qd_min_size(pieces->text.length, SIZE_MAX / (2 * GROWTH));
     for (size_t i = 0; i < chain->count; i++) {
         const qd_step *step = &chain->steps[i];
         qd_pieces_clear(spare);
+        spare->limit = limit;
         qd_code code = step->row->apply(step->state, pieces, spare, err);
         if (code == QD_OK)
-            code = qd_str_check(&spare->text, err);
+            code = qd_pieces_check(spare, err);
         if (code != QD_OK)
             return qd_within(err, code, "tokenizer step %s", step->row->name);
         qd_pieces swap = *pieces;

@@ -1,9 +1,11 @@
 /* component.h: one step of a tokenizer's pipeline, and chains of them. Normalizers, pre-tokenizers and decoders are
  * all components: pieces in, pieces out. A new one is a row in its kind's table and a function.
- * Room: core/text, private. May use: base, jansson.
+ * Room: core/text, private to it. May use: base, jansson.
  * Threads: chains are immutable after parsing; everything a run needs belongs to the caller. */
 #ifndef QD_TEXT_COMPONENT_H
 #define QD_TEXT_COMPONENT_H
+
+#include <stdint.h>
 
 #include "base/json.h"
 #include "text/pieces.h"

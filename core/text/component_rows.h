@@ -1,5 +1,5 @@
 /* component_rows.h: the rows that the three tables gather.
- * Room: core/text, private. May use: base.
+ * Room: core/text, private to it. May use: base.
  * Threads: constants. */
 #ifndef QD_TEXT_COMPONENT_ROWS_H
 #define QD_TEXT_COMPONENT_ROWS_H

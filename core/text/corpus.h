@@ -7,12 +7,14 @@
 
 #include "text/tokenizer.h"
 
-/* How a document is fed to the tokenizer. QD_SPLIT_WHOLE: one encode call a document. QD_SPLIT_LINES: each line with its
- * '\n' by itself, empty lines too (they give the id of "\n"); a last line that lacks its '\n' gets one. Rows of a registry:
- * qd_split_find("lines"). */
+enum { QD_TEXT_LIMIT = 1 << 30, QD_WINDOW_LENGTH = 2048 }; /* bytes of a text at most; tokens of a window unless said */
+
+/* How a document is fed to the tokenizer. QD_SPLIT_WHOLE: one encode call a document. QD_SPLIT_LINES: each line with
+ * its '\n' by itself, empty lines too (they give the id of "\n"); a last line that lacks its '\n' gets one. Rows of a
+ * registry: qd_split_find("lines"). */
 typedef enum qd_split { QD_SPLIT_WHOLE, QD_SPLIT_LINES } qd_split;
-/* QD_SAMPLING_EVEN: start_i = floor((i + phase) (L - length) / samples). QD_SAMPLING_RANDOM: uniform starts by seed (counter-based,
- * sorted so that order does not depend on draws). */
+/* QD_SAMPLING_EVEN: start_i = floor((i + phase) (L - length) / samples). QD_SAMPLING_RANDOM: uniform starts by seed
+ * (counter-based, sorted so that order does not depend on draws). */
 typedef enum qd_sampling { QD_SAMPLING_EVEN, QD_SAMPLING_RANDOM } qd_sampling;
 
 /* Names as in a job: "whole", "lines" / "even", "random"; NULL past the end. -1 for an unknown name. */
@@ -44,8 +46,9 @@ typedef struct qd_window_request {
 /* Calibration. Fails (QD_EINVAL) with both numbers when the text has fewer than `length` tokens. */
 qd_code qd_windows_sample(const qd_ids *ids, const qd_window_request *request, qd_windows *out, qd_error *err);
 
-/* Evaluation. QD_BOS_EVERY_WINDOW: ids with one leading BOS, cut into windows of `length`, remainder dropped, the first id
- * of every window overwritten by BOS. QD_BOS_NONE: cut as they are. QD_BOS_INSERTED: each window is BOS + length-1 new ids. */
+/* Evaluation. QD_BOS_EVERY_WINDOW: ids with one leading BOS, cut into windows of `length`, remainder dropped, the
+ * first id of every window overwritten by BOS. QD_BOS_NONE: cut as they are. QD_BOS_INSERTED: each window is BOS +
+ * length-1 new ids. */
 typedef enum qd_bos_policy { QD_BOS_EVERY_WINDOW, QD_BOS_NONE, QD_BOS_INSERTED } qd_bos_policy;
 const char *qd_bos_policy_name(size_t index); /* "every-window", "none", "inserted" */
 int qd_bos_policy_find(const char *name);

@@ -22,13 +22,16 @@ qd_code qd_cut_behavior_parse(const json_t *object, const char *key, const char 
                    key, name == NULL ? "nothing" : name);
 }
 
+/* What lies between two cuts: a place, or what is left beside the places. */
+typedef enum stretch { GAP, PLACE } stretch;
+
 typedef struct cutter {
     const qd_pieces *in;
     size_t index;
     qd_cut_behavior behavior;
     qd_pieces *out;
     size_t start, end; /* the piece that is growing; start == end when none is */
-    int was_place;     /* what its last part was */
+    stretch last;      /* what its last part was */
 } cutter;
 
 static qd_code flush(cutter *c, qd_error *err)
@@ -40,35 +43,35 @@ static qd_code flush(cutter *c, qd_error *err)
     return qd_pieces_add(c->out, qd_piece_text(c->in, c->index) + c->start, c->end - c->start, place, err);
 }
 
-static int joins(const cutter *c, int is_place)
+static bool joins(const cutter *c, stretch next)
 {
     switch (c->behavior) {
     case QD_CUT_MERGED_BEFORE:
-        return is_place && !c->was_place;
+        return c->last == GAP && next == PLACE;
     case QD_CUT_MERGED_AFTER:
-        return !is_place && c->was_place;
+        return c->last == PLACE && next == GAP;
     case QD_CUT_CONTIGUOUS:
-        return is_place == c->was_place;
+        return c->last == next;
     case QD_CUT_REMOVED:
     case QD_CUT_ISOLATED:
         break;
     }
-    return 0;
+    return false;
 }
 
-static qd_code part(cutter *c, size_t start, size_t end, int is_place, qd_error *err)
+static qd_code part(cutter *c, size_t start, size_t end, stretch kind, qd_error *err)
 {
     if (start == end)
         return QD_OK;
     qd_code code = QD_OK;
-    if (c->start == c->end || !joins(c, is_place)) {
+    if (c->start == c->end || !joins(c, kind)) {
         code = flush(c, err);
         c->start = start;
     }
     c->end = end;
-    if (is_place && c->behavior == QD_CUT_REMOVED)
+    if (kind == PLACE && c->behavior == QD_CUT_REMOVED)
         c->start = end;
-    c->was_place = is_place;
+    c->last = kind;
     return code;
 }
 
@@ -76,15 +79,16 @@ qd_code qd_cut_piece(const qd_pieces *in, size_t index, const qd_matcher *places
                      qd_cut_side side, qd_pieces *out, qd_error *err)
 {
     cutter c = { .in = in, .index = index, .behavior = behavior, .out = out };
+    const stretch gap = side == QD_CUT_GAPS ? PLACE : GAP, match = side == QD_CUT_GAPS ? GAP : PLACE;
     size_t at = 0;
     qd_code code = QD_OK;
     for (size_t i = 0; code == QD_OK && i < places->count; i++) {
-        code = part(&c, at, places->spans[i].start, side == QD_CUT_GAPS, err);
+        code = part(&c, at, places->spans[i].start, gap, err);
         at = places->spans[i].end;
         if (code == QD_OK)
-            code = part(&c, places->spans[i].start, at, side == QD_CUT_MATCHES, err);
+            code = part(&c, places->spans[i].start, at, match, err);
     }
     if (code == QD_OK)
-        code = part(&c, at, in->items[index].length, side == QD_CUT_GAPS, err);
+        code = part(&c, at, in->items[index].length, gap, err);
     return code == QD_OK ? flush(&c, err) : code;
 }

@@ -1,5 +1,5 @@
 /* cut.h: cutting a piece at places, by the five behaviors of tokenizer files.
- * Room: core/text, private. May use: base.
+ * Room: core/text, private to it. May use: base.
  * Threads: pure functions over the caller's data.
  * Source: formats.md §3 "split behaviors". */
 #ifndef QD_TEXT_CUT_H
@@ -22,7 +22,8 @@ qd_code qd_cut_behavior_parse(const json_t *object, const char *key, const char 
 /* Which side of the cut is a place. */
 typedef enum qd_cut_side { QD_CUT_MATCHES, QD_CUT_GAPS } qd_cut_side;
 
-/* Appends piece `index` of `in` to `out`, cut at `places` (ascending, not overlapping, not empty). Empty pieces vanish. */
+/* Appends piece `index` of `in` to `out`, cut at `places` (ascending, not overlapping, not empty). Empty pieces
+ * vanish. */
 qd_code qd_cut_piece(const qd_pieces *in, size_t index, const qd_matcher *places, qd_cut_behavior behavior,
                      qd_cut_side side, qd_pieces *out, qd_error *err);
 

@@ -20,3 +20,11 @@ qd_code qd_ids_add(qd_ids *ids, uint32_t id, qd_error *err)
     ids->data[ids->count++] = id;
     return QD_OK;
 }
+
+qd_code qd_ids_append(qd_ids *ids, const qd_ids *more, qd_error *err)
+{
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < more->count; i++)
+        code = qd_ids_add(ids, more->data[i], err);
+    return code;
+}

@@ -1,6 +1,6 @@
 /* metaspace.c: SentencePiece's visible space, as pre-tokenizer and decoder.
- * Source: fixtures.md "Tokenizers": "first" adds one to a piece at offset 0 of the text, "always" to every piece, neither
- * where one stands already. */
+ * Source: fixtures.md "Tokenizers": "first" adds one to a piece at offset 0 of the text, "always" to every piece,
+ * neither where one stands already. */
 #define _GNU_SOURCE /* memmem */
 #include <stdlib.h>
 #include <string.h>

@@ -62,9 +62,9 @@ static qd_code order(characters *text, qd_error *err)
     QD_AUTO(characters_fini) characters spare = { 0 };
     for (size_t i = 0; i < text->count; i++) {
         size_t start = i;
-        int ordered = 1;
+        bool ordered = true;
         for (; i < text->count && combining_class(text->data[i]) != 0; i++)
-            ordered &= i == start || combining_class(text->data[i - 1]) <= combining_class(text->data[i]);
+            ordered = ordered && (i == start || combining_class(text->data[i - 1]) <= combining_class(text->data[i]));
         if (ordered)
             continue;
         qd_code code = qd_grow((void **)&spare.data, &spare.capacity, i - start, sizeof *spare.data, err);

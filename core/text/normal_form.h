@@ -1,5 +1,5 @@
 /* normal_form.h: Unicode's normal forms in linear time.
- * Room: core/text, private. May use: base, utf8proc.
+ * Room: core/text, private to it. May use: base, utf8proc.
  * Threads: pure functions.
  * Source: Unicode, chapter 3.11. */
 #ifndef QD_TEXT_NORMAL_FORM_H

@@ -1,6 +1,6 @@
 /* nul_text.h: U+0000 in token texts. Vocabularies with characters of their own have it; jansson holds it in no key.
  * So the file is read with a stand-in, and the vocabulary and the merges put the NUL back.
- * Room: core/text, private. May use: base.
+ * Room: core/text, private to it. May use: base.
  * Threads: pure functions. */
 #ifndef QD_TEXT_NUL_TEXT_H
 #define QD_TEXT_NUL_TEXT_H

@@ -157,7 +157,7 @@ static qd_code prepare(qd_matcher *matcher, const qd_pattern *pattern, size_t le
 /* One match from `at` on: *out_found 0 when there is none. The text is known to be valid UTF-8: checking it in every
  * call would make the whole quadratic. */
 static qd_code match_once(qd_matcher *matcher, const qd_pattern *pattern, const char *text, size_t length, size_t at,
-                          int *out_found, qd_error *err)
+                          bool *out_found, qd_error *err)
 {
     int rc =
         pcre2_match(pattern->code, (PCRE2_SPTR)text, length, at, PCRE2_NO_UTF_CHECK, matcher->data, matcher->context);
@@ -179,7 +179,7 @@ static qd_code run_regex(qd_matcher *matcher, const qd_pattern *pattern, const c
     qd_code code = prepare(matcher, pattern, length, err);
     size_t at = 0;
     while (code == QD_OK && at < length) {
-        int found;
+        bool found;
         code = match_once(matcher, pattern, text, length, at, &found, err);
         if (code != QD_OK || !found)
             break;

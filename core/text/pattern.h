@@ -1,5 +1,5 @@
 /* pattern.h: the regular expressions and literal strings of tokenizer files, and the places where they match.
- * Room: core/text, private. May use: base, jansson, PCRE2.
+ * Room: core/text, private to it. May use: base, jansson, PCRE2.
  * Threads: a qd_pattern is immutable after compiling; a qd_matcher belongs to one call.
  * Source: the expressions are written for Oniguruma; pattern_dialect.c says what is rewritten for PCRE2. */
 #ifndef QD_TEXT_PATTERN_H
@@ -19,7 +19,8 @@ typedef struct qd_span {
     size_t start, end; /* bytes */
 } qd_span;
 
-/* What a run of one pattern needs beside the pattern: match data and the places found. Zero-initialize; qd_matcher_fini. */
+/* What a run of one pattern needs beside the pattern: match data and the places found. Zero-initialize;
+ * qd_matcher_fini. */
 typedef struct qd_matcher {
     void *data, *context; /* pcre2_match_data, pcre2_match_context */
     qd_span *spans;

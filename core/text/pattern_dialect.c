@@ -1,6 +1,6 @@
-/* pattern_dialect.c: Oniguruma's regular expressions (Ruby syntax, Unicode) as PCRE2 ones.
- * The same letters mean other sets: \s is White_Space in one, and has U+180E too in the other; \w has marks and
- * connectors in one and not in the other; \h is a hexadecimal digit in one, a blank in the other. So they are written out. */
+/* pattern_dialect.c: Oniguruma's regular expressions (Ruby syntax, Unicode) as PCRE2 ones. The same letters mean
+ * other sets: \s is White_Space in one, and has U+180E too in the other; \w has marks and connectors in one and not
+ * in the other; \h is a hexadecimal digit in one, a blank in the other. So they are written out. */
 #include <string.h>
 
 #include "text/pattern.h"
@@ -15,19 +15,23 @@ typedef struct letter_class {
 } letter_class;
 static const letter_class classes[] = { { 's', SPACE }, { 'w', WORD }, { 'h', HEX } };
 
+/* Where an escape stands: by itself, or inside [...]. */
+typedef enum setting { ALONE, IN_CLASS } setting;
+
 /* The letter after a backslash at text[0]; returns bytes used after the backslash. */
-static size_t translate_escape(const char *text, int in_class, qd_str *out)
+static size_t translate_escape(const char *text, setting where, qd_str *out)
 {
     char lower = (char)(text[0] | 0x20);
     for (size_t i = 0; i < QD_LENGTH(classes); i++) {
-        int negated = text[0] != lower;
+        bool negated = text[0] != lower;
         if (lower != classes[i].letter)
             continue;
-        if (in_class && negated) { /* a set minus a set inside a set has no PCRE2 spelling: keep its own letter */
+        /* A set minus a set inside a set has no PCRE2 spelling: keep its own letter. */
+        if (where == IN_CLASS && negated) {
             qd_str_add(out, lower == 's' ? "\\S" : lower == 'w' ? "\\W" : "\\x{0}-/:-@G-`g-\\x{10ffff}");
             return 1;
         }
-        qd_str_addf(out, in_class ? "%s" : negated ? "[^%s]" : "[%s]", classes[i].members);
+        qd_str_addf(out, where == IN_CLASS ? "%s" : negated ? "[^%s]" : "[%s]", classes[i].members);
         return 1;
     }
     if (text[0] == 'u' && strspn(text + 1, "0123456789abcdefABCDEF") >= 4) {
@@ -52,7 +56,7 @@ static qd_code translate_class(const char *text, qd_str *out, size_t *out_used, 
     }
     while (text[i] != '\0' && text[i] != ']') {
         if (text[i] == '\\' && text[i + 1] != '\0')
-            i += 1 + translate_escape(text + i + 1, 1, out);
+            i += 1 + translate_escape(text + i + 1, IN_CLASS, out);
         else if (text[i] == '[' && text[i + 1] != ':')
             return qd_fail(err, QD_EUNSUPPORTED, "regular expression: a set inside a set at byte %zu of '%.60s'", i,
                            text);
@@ -77,7 +81,7 @@ qd_code qd_pattern_translate(const char *regex, qd_str *out, qd_error *err)
     size_t i = 0;
     while (regex[i] != '\0') {
         if (regex[i] == '\\' && regex[i + 1] != '\0')
-            i += 1 + translate_escape(regex + i + 1, 0, out);
+            i += 1 + translate_escape(regex + i + 1, ALONE, out);
         else if (regex[i] == '[') {
             size_t used = 0;
             qd_code code = translate_class(regex + i, out, &used, err);

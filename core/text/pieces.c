@@ -36,6 +36,13 @@ qd_code qd_pieces_close(qd_pieces *pieces, size_t start, qd_place place, qd_erro
     return QD_OK;
 }
 
+qd_code qd_pieces_check(const qd_pieces *pieces, qd_error *err)
+{
+    if (pieces->limit > 0 && pieces->text.length > pieces->limit)
+        return qd_fail(err, QD_ETOOBIG, "the text grew beyond %zu bytes", pieces->limit);
+    return qd_str_check(&pieces->text, err);
+}
+
 const char *qd_piece_text(const qd_pieces *pieces, size_t index)
 {
     return qd_str_borrow(&pieces->text) + pieces->items[index].start;

@@ -1,10 +1,8 @@
 /* post_processor.c: see post_processor.h. Every type ends as two lists of ids: a step wraps what earlier steps made. */
 #include "text/post_processor.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "text/vocab.h"
 
 void qd_post_processor_fini(qd_post_processor *post)
@@ -95,14 +93,6 @@ static qd_code unknown(const char *name, qd_error *err)
                    qd_str_borrow(&known));
 }
 
-static qd_code append(qd_ids *ids, const qd_ids *more, qd_error *err)
-{
-    qd_code code = QD_OK;
-    for (size_t i = 0; code == QD_OK && i < more->count; i++)
-        code = qd_ids_add(ids, more->data[i], err);
-    return code;
-}
-
 /* The step's ids go outside of those that are there. */
 static qd_code wrap(const post_row *row, const json_t *spec, qd_post_processor *out, qd_error *err)
 {
@@ -110,9 +100,9 @@ static qd_code wrap(const post_row *row, const json_t *spec, qd_post_processor *
     qd_code code = row->read(spec, &before, &behind, err);
     if (code != QD_OK)
         return qd_within(err, code, "post_processor %s", row->name);
-    code = append(&before, &out->before, err);
+    code = qd_ids_append(&before, &out->before, err);
     if (code == QD_OK)
-        code = append(&out->behind, &behind, err);
+        code = qd_ids_append(&out->behind, &behind, err);
     qd_ids swap = out->before;
     out->before = before;
     before = swap;

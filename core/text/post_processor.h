@@ -1,5 +1,5 @@
 /* post_processor.h: the ids that stand before and behind a text (BOS, EOS).
- * Room: core/text, private. May use: base, jansson.
+ * Room: core/text, private to it. May use: base, jansson.
  * Threads: immutable after parsing.
  * Source: formats.md §3 "post-processors". */
 #ifndef QD_TEXT_POST_PROCESSOR_H

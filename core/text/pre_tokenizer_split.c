@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "text/component_rows.h"
 #include "text/cut.h"
-#include "text/utf8.h"
 
 typedef struct splitter {
     qd_pattern *pattern;

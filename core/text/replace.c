@@ -52,6 +52,7 @@ qd_code qd_replace_apply(const void *state, const qd_pieces *in, qd_pieces *out,
             qd_str_add_bytes(&out->text, text + at, matcher.spans[k].start - at);
             qd_str_add(&out->text, r->content);
             at = matcher.spans[k].end;
+            code = qd_pieces_check(out, err);
         }
         if (code == QD_OK) {
             qd_str_add_bytes(&out->text, text + at, in->items[i].length - at);

@@ -1,5 +1,5 @@
 /* replace.h: "every match of a pattern becomes this text", the same step in normalizers and decoders.
- * Room: core/text, private. May use: base, jansson.
+ * Room: core/text, private to it. May use: base, jansson.
  * Threads: immutable after parsing. */
 #ifndef QD_TEXT_REPLACE_H
 #define QD_TEXT_REPLACE_H

@@ -21,6 +21,7 @@ typedef struct qd_ids {
 } qd_ids;
 void qd_ids_fini(qd_ids *ids);
 qd_code qd_ids_add(qd_ids *ids, uint32_t id, qd_error *err);
+qd_code qd_ids_append(qd_ids *ids, const qd_ids *more, qd_error *err);
 
 /* Whether the post-processor's BOS/EOS are added. */
 typedef enum qd_special { QD_SPECIAL_NONE, QD_SPECIAL_ADD } qd_special;
@@ -32,7 +33,8 @@ qd_code qd_tokenizer_open(const char *model_dir, qd_tokenizer **out, qd_error *e
 qd_code qd_tokenizer_parse(const char *json, size_t length, qd_tokenizer **out, qd_error *err);
 void qd_tokenizer_destroy(qd_tokenizer *tokenizer); /* NULL is fine */
 
-/* Appends the ids of `text` (UTF-8; invalid bytes become U+FFFD, as the usual readers do). Text of any size; time O(n log n). */
+/* Appends the ids of `text` (UTF-8; invalid bytes become U+FFFD, as the usual readers do). Text of any size; time O(n
+ * log n). */
 qd_code qd_tokenizer_encode(const qd_tokenizer *tokenizer, const char *text, size_t length, qd_special special,
                             qd_ids *ids, qd_error *err);
 /* Appends the text of ids. An id that is not in the vocabulary is QD_EINVAL. */

@@ -1,5 +1,5 @@
 /* tokenizer_private.h: what a tokenizer is made of.
- * Room: core/text, private. May use: base.
+ * Room: core/text, private to it. May use: base.
  * Threads: immutable after open. */
 #ifndef QD_TEXT_TOKENIZER_PRIVATE_H
 #define QD_TEXT_TOKENIZER_PRIVATE_H

@@ -1,5 +1,5 @@
 /* trie.h: many strings, and which of them begin at a place in a text.
- * Room: core/text, private. May use: base.
+ * Room: core/text, private to it. May use: base.
  * Threads: immutable after filling. */
 #ifndef QD_TEXT_TRIE_H
 #define QD_TEXT_TRIE_H

@@ -1,5 +1,5 @@
 /* utf8.h: stepping through UTF-8, and the character classes that tokenizer files speak of.
- * Room: core/text, private. May use: base, utf8proc.
+ * Room: core/text, private to it. May use: base, utf8proc.
  * Threads: pure functions.
  * Source: Unicode, chapter 3 (maximal subparts); fixtures.md "Tokenizers" for White_Space and numbers. */
 #ifndef QD_TEXT_UTF8_H

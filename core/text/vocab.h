@@ -1,5 +1,5 @@
 /* vocab.h: token texts by id, and ids by text.
- * Room: core/text, private. May use: base.
+ * Room: core/text, private to it. May use: base.
  * Threads: immutable after filling. */
 #ifndef QD_TEXT_VOCAB_H
 #define QD_TEXT_VOCAB_H
@@ -10,9 +10,8 @@
 
 #include "base/str.h"
 
-enum {
-    QD_VOCAB_LARGEST_ID = (1 << 22) - 1
-}; /* published vocabularies end below 2^19; a file asks for memory by its ids */
+/* A file asks for memory by its ids; published vocabularies end below 2^19. */
+enum { QD_VOCAB_LARGEST_ID = (1 << 22) - 1 };
 
 typedef struct qd_token {
     size_t start;
@@ -32,7 +31,8 @@ typedef struct qd_vocab {
 } qd_vocab;
 
 void qd_vocab_fini(qd_vocab *vocab);
-/* `text` as the file has it, NUL-terminated. QD_EFORMAT for an id that is out of range or taken, or a text that is there. */
+/* `text` as the file has it, NUL-terminated. QD_EFORMAT for an id that is out of range or taken, or a text that is
+ * there. */
 qd_code qd_vocab_add(qd_vocab *vocab, const char *text, size_t length, int64_t id, qd_error *err);
 /* false: no such token. */
 bool qd_vocab_find(const qd_vocab *vocab, const char *text, size_t length, uint32_t *out_id);

@@ -1,5 +1,5 @@
 /* word_model.h: what turns one pre-token into ids. A new model is a row and a file.
- * Room: core/text, private. May use: base, jansson.
+ * Room: core/text, private to it. May use: base, jansson.
  * Threads: a model's state is immutable after parsing; scratch belongs to one call. */
 #ifndef QD_TEXT_WORD_MODEL_H
 #define QD_TEXT_WORD_MODEL_H

@@ -6,12 +6,7 @@
 
 #include "api/text.h"
 
-enum { ID_LENGTH = 26, LINK_LENGTH = 64 };
-
-int qd_job_id_ok(const char *id)
-{
-    return strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789") == ID_LENGTH && id[ID_LENGTH] == '\0';
-}
+enum { LINK_LENGTH = 64 };
 
 static void set_link(json_t *links, const char *name, const char *id, const char *tail)
 {
@@ -24,7 +19,7 @@ static void set_link(json_t *links, const char *name, const char *id, const char
 static json_t *print_links(const qd_job *job)
 {
     json_t *links = json_object();
-    int succeeded = strcmp(job->state, "succeeded") == 0;
+    bool succeeded = strcmp(job->state, "succeeded") == 0;
     set_link(links, "self", job->id, "");
     set_link(links, "layers", job->id, "/layers");
     set_link(links, "events", job->id, "/events");
@@ -67,7 +62,7 @@ json_t *qd_job_print(const qd_job *job)
     return object;
 }
 
-json_t *qd_job_page_print(const qd_job *jobs, size_t count, int has_more)
+json_t *qd_job_page_print(const qd_job *jobs, size_t count, bool has_more)
 {
     json_t *data = json_array();
     for (size_t i = 0; i < count; i++)
@@ -83,7 +78,7 @@ json_t *qd_list_print_take(json_t *array)
 
 json_t *qd_event_page_print_take(json_t *events, size_t limit)
 {
-    int has_more = json_array_size(events) > limit;
+    bool has_more = json_array_size(events) > limit;
     while (json_array_size(events) > limit)
         json_array_remove(events, json_array_size(events) - 1);
     return json_pack("{s:o, s:b}", "data", events, "has_more", has_more);

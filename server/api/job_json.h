@@ -10,13 +10,10 @@
 /* New references; NULL only when out of memory. */
 json_t *qd_job_print(const qd_job *job);
 /* {"data":[..],"has_more":..,"next_cursor":id|null} */
-json_t *qd_job_page_print(const qd_job *jobs, size_t count, int has_more);
+json_t *qd_job_page_print(const qd_job *jobs, size_t count, bool has_more);
 /* {"data":array}; takes the array, even on failure. */
 json_t *qd_list_print_take(json_t *array);
 /* {"data":[..],"has_more":..}: the first `limit` of the events; takes the array. */
 json_t *qd_event_page_print_take(json_t *events, size_t limit);
-
-/* ^[a-z0-9]{26}$ */
-int qd_job_id_ok(const char *id);
 
 #endif

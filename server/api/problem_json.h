@@ -16,7 +16,8 @@ typedef struct qd_problem {
     const char *request_id;
 } qd_problem;
 
-/* {"type","title","status","detail","errors":[{"pointer","detail"}],"request_id"}; new reference, NULL only when out of memory. */
+/* {"type","title","status","detail","errors":[{"pointer","detail"}],"request_id"}; new reference, NULL only when out
+ * of memory. */
 json_t *qd_problem_print(const qd_problem *problem);
 
 #endif

@@ -1,8 +1,6 @@
 /* text.c: see text.h. */
 #include "api/text.h"
 
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/str.h"
 

@@ -5,24 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
+#include "base/mem.h"
 
 enum { BAR_WIDTH = 30 };
-
-static uint64_t resident_bytes(void)
-{
-    unsigned long pages = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%lu %lu", &pages, &resident) != 2)
-        resident = 0;
-    fclose(file);
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 /* Called with the mutex held. */
 static void write_line(qd_report *report, const json_t *event)
@@ -45,12 +34,10 @@ static void *beat(void *arg)
     qd_report *report = arg;
     pthread_mutex_lock(&report->mutex);
     while (!report->stopping) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += QD_HEARTBEAT_SECONDS;
+        const struct timespec until = qd_clock_deadline(QD_HEARTBEAT_SECONDS);
         if (pthread_cond_timedwait(&report->stop, &report->mutex, &until) != ETIMEDOUT)
             continue;
-        json_t *event = json_pack("{s:s, s:I}", "event", "heartbeat", "rss", (json_int_t)resident_bytes());
+        json_t *event = json_pack("{s:s, s:I}", "event", "heartbeat", "rss", (json_int_t)qd_resident_bytes());
         write_line(report, event);
         json_decref(event);
     }
@@ -61,12 +48,8 @@ static void *beat(void *arg)
 qd_code qd_report_init(qd_report *report, int fd, qd_error *err)
 {
     *report = (qd_report){ .fd = fd, .bar = isatty(STDERR_FILENO) != 0 };
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&report->mutex, NULL);
-    pthread_cond_init(&report->stop, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    qd_clock_condition_init(&report->stop);
     if (fd >= 0 && pthread_create(&report->heart, NULL, beat, report) != 0)
         return qd_fail(err, QD_EBUSY, "the heartbeat thread could not be started");
     report->beating = fd >= 0;

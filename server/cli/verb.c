@@ -7,12 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/manual.h"
+#include "config.h"
+
+const char qd_verb_exit_statuses[] = "0 done, 1 failed, 2 wrong command line, 3 cancelled.";
+
 static void print_verbs(FILE *out)
 {
     fprintf(out, "quantd quantizes language models after training.\n\nusage: quantd VERB [OPTION]... [OPERAND]...\n\n");
     for (size_t i = 0; qd_verb_at(i) != NULL; i++)
         fprintf(out, "  %-10s %s\n", qd_verb_at(i)->name, qd_verb_at(i)->summary);
-    fprintf(out, "\n`quantd VERB --help` documents a verb.\n");
+    fprintf(out, "\n`quantd VERB --help` documents a verb; `quantd --version` and `quantd --man` (the manual page) "
+                 "stand alone.\n");
 }
 
 static void print_help(const qd_verb *verb)
@@ -27,7 +33,7 @@ static void print_help(const qd_verb *verb)
             printf(" [%s]", o->fallback);
         printf("\n");
     }
-    printf("\nExit status: 0 done, 1 failed, 2 wrong command line, 3 cancelled.\n");
+    printf("%sExit status: %s\n", verb->options[0].name == NULL ? "" : "\n", qd_verb_exit_statuses);
     if (verb->notes != NULL)
         printf("\n%s\n", verb->notes);
 }
@@ -89,16 +95,28 @@ static int run_verb(const qd_verb *verb, int argc, char **argv)
     return verb->run(&arguments);
 }
 
+/* Words that stand where a verb would. */
+static int answer(const char *word)
+{
+    if (strcmp(word, "--help") == 0)
+        print_verbs(stdout);
+    else if (strcmp(word, "--version") == 0)
+        printf("quantd %s\n", PACKAGE_VERSION);
+    else if (strcmp(word, "--man") == 0)
+        qd_manual_print(stdout);
+    else
+        return 0;
+    return 1;
+}
+
 int qd_verb_main(int argc, char **argv)
 {
     if (argc < 2) {
         print_verbs(stderr);
         return QD_EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0) {
-        print_verbs(stdout);
+    if (answer(argv[1]))
         return QD_EXIT_OK;
-    }
     const qd_verb *verb = qd_verb_find(argv[1]);
     if (verb == NULL) {
         fprintf(stderr, "quantd: unknown verb '%s'\n\n", argv[1]);

@@ -1,11 +1,10 @@
 /* verb.h: the registry of command-line verbs.
- * Room: server/cli. May use: core, fetch, config, jobs, http. One file a verb, one row in verb_table.c; parsing, --help and messages come from
- * the row.
+ * Room: server/cli. May use: core, fetch, config, jobs, http. One file a verb, one row in verb_table.c; parsing,
+ * --help and messages come from the row.
  * Threads: main thread only. */
 #ifndef QD_CLI_VERB_H
 #define QD_CLI_VERB_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +17,8 @@ enum {
     QD_EXIT_USAGE = 2,     /* the command line is wrong */
     QD_EXIT_CANCELLED = 3, /* SIGTERM or SIGINT */
 };
+
+extern const char qd_verb_exit_statuses[]; /* the same in words */
 
 typedef struct qd_verb_option {
     const char *name;     /* "--windows" without the dashes */

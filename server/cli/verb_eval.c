@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/pool.h"
 #include "cli/verb.h"
 #include "eval/perplexity.h"
 #include "export/artifact.h"
@@ -17,8 +18,6 @@ static const qd_verb_option options[] = {
     [THREADS] = { "threads", "N", "all cores", "threads to use" },
     { 0 },
 };
-
-enum { TEXT_LIMIT = 1 << 30, DEFAULT_LENGTH = 2048 };
 
 typedef struct settings {
     const char *text;
@@ -38,14 +37,12 @@ static qd_code read_settings(const qd_arguments *arguments, settings *out, qd_er
         return qd_fail(err, QD_EINVAL, "--split: '%s' is not whole or lines", values[SPLIT]);
     if (bos < 0)
         return qd_fail(err, QD_EINVAL, "--bos: '%s' is not every-window, inserted or none", values[BOS]);
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     *out = (settings){ .text = values[TEXT], .split = (qd_split)split, .bos = (qd_bos_policy)bos };
     qd_code code = qd_argument_number(&options[LENGTH], values[LENGTH], 0, &out->length, err);
     if (code == QD_OK)
         code = qd_argument_number(&options[WINDOWS], values[WINDOWS], 0, &out->windows, err);
     if (code == QD_OK)
-        code =
-            qd_argument_number(&options[THREADS], values[THREADS], cores < 1 ? 1 : (uint64_t)cores, &out->threads, err);
+        code = qd_argument_number(&options[THREADS], values[THREADS], qd_pool_processors(), &out->threads, err);
     return code;
 }
 
@@ -62,7 +59,7 @@ static qd_code cut_windows(const char *dir, const qd_model *model, const setting
     QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
     qd_code code = qd_tokenizer_open(dir, &tokenizer, err);
     if (code == QD_OK)
-        code = qd_corpus_read(tokenizer, s->text, s->split, TEXT_LIMIT, &ids, err);
+        code = qd_corpus_read(tokenizer, s->text, s->split, QD_TEXT_LIMIT, &ids, err);
     uint32_t id = 0;
     int64_t bos = config->bos >= 0                                        ? config->bos
                   : tokenizer != NULL && qd_tokenizer_bos(tokenizer, &id) ? (int64_t)id
@@ -70,7 +67,7 @@ static qd_code cut_windows(const char *dir, const qd_model *model, const setting
     qd_tokenizer_destroy(tokenizer);
     if (code != QD_OK)
         return code;
-    size_t length = s->length != 0 ? s->length : DEFAULT_LENGTH;
+    size_t length = s->length != 0 ? s->length : QD_WINDOW_LENGTH;
     if (s->length == 0 && config->max_positions != 0 && config->max_positions < length)
         length = config->max_positions;
     return qd_windows_cut(&ids, length, s->windows, s->bos, bos, out, err);

@@ -1,10 +1,9 @@
 /* verb_logits.c: quantd logits: the forward pass by itself, safetensors in and out. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "base/pool.h"
 #include "cli/verb.h"
 #include "eval/perplexity.h"
 #include "export/artifact.h"
@@ -78,13 +77,12 @@ static int run(const qd_arguments *arguments)
 {
     qd_error err = { 0 };
     uint64_t threads = 1;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     const char *const *values = arguments->values;
     qd_code code = QD_OK;
     if (values[IDS] == NULL || values[OUT] == NULL)
         code = qd_fail(&err, QD_EINVAL, "--ids FILE and --out FILE are required");
     if (code == QD_OK)
-        code = qd_argument_number(&options[THREADS], values[THREADS], cores < 1 ? 1 : (uint64_t)cores, &threads, &err);
+        code = qd_argument_number(&options[THREADS], values[THREADS], qd_pool_processors(), &threads, &err);
     if (code == QD_OK)
         code = compute(arguments->operands[0], values[IDS], values[OUT], threads, &err);
     return code == QD_OK ? QD_EXIT_OK : qd_verb_fail(code, &err);

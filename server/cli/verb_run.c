@@ -6,9 +6,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "cli/report.h"
 #include "cli/verb.h"
 #include "engine/run.h"
@@ -54,7 +56,8 @@ static void install_handlers(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* A worker's child must not outlive the server: QUANTD_PARENT_PID is set by it. Dying is cheap, checkpoints make it so. */
+/* A worker's child must not outlive the server: QUANTD_PARENT_PID is set by it. Dying is cheap, checkpoints make it
+ * so. */
 static qd_code tie_to_parent(qd_error *err)
 {
     const char *parent = getenv("QUANTD_PARENT_PID");
@@ -128,16 +131,16 @@ static qd_code find_text(const qd_arguments *arguments, const char *url, const c
 {
     if (url == NULL)
         return qd_dup(flag, out, err);
-    char digest[65];
+    char digest[QD_DIGEST_HEX];
     qd_code code = make_fetcher(arguments, s, err);
-    return code == QD_OK ? qd_fetch_text(s->fetcher, url, UINT64_C(1) << 30, &cancel, out, digest, err) : code;
+    return code == QD_OK ? qd_fetch_text(s->fetcher, url, QD_TEXT_LIMIT, &cancel, out, digest, err) : code;
 }
 
 static qd_code gather(const qd_arguments *arguments, const qd_recipe *recipe, sources *s, qd_error *err)
 {
     const char *const *values = arguments->values;
     /* A worker has fetched everything already: its flags are the texts of the job. */
-    int worker = values[MODEL] != NULL && values[PROGRESS_FD] != NULL;
+    bool worker = values[MODEL] != NULL && values[PROGRESS_FD] != NULL;
     qd_code code = values[MODEL] == NULL ? fetch_model(arguments, recipe, s, err) : QD_OK;
     if (code == QD_OK)
         code = find_text(arguments, worker ? NULL : recipe->calibration_source, values[CALIBRATION], s, &s->calibration,
@@ -152,10 +155,8 @@ static qd_code execute(const qd_arguments *arguments, const qd_recipe *recipe, c
                        qd_error *err)
 {
     const char *const *values = arguments->values;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t threads = 1;
-    qd_code code =
-        qd_argument_number(&options[THREADS], values[THREADS], cores < 1 ? 1 : (uint64_t)cores, &threads, err);
+    qd_code code = qd_argument_number(&options[THREADS], values[THREADS], qd_pool_processors(), &threads, err);
     if (code != QD_OK)
         return code;
     QD_AUTO(qd_str_fini) qd_str work = { 0 };

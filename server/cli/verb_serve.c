@@ -67,8 +67,8 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* All that a signal handler touches. Handlers and not a blocked mask: OpenBLAS starts its threads before main, and a blocked signal would
- * kill the process through one of them. */
+/* All that a signal handler touches. Handlers and not a blocked mask: OpenBLAS starts its threads before main, and a
+ * blocked signal would kill the process through one of them. */
 static sem_t stopped;
 static volatile sig_atomic_t stop_signal;
 
@@ -132,7 +132,7 @@ static qd_code serve(const qd_config *config, qd_log *log, qd_error *err)
 {
     char host[HOST_SIZE];
     const qd_service_log sink = { .line = write_log, .ctx = log };
-    qd_http_config http_config = { .host = host, .log = sink };
+    qd_http_config http_config = { .host = host, .hosts = config->insecure ? QD_HOSTS_ANY : QD_HOSTS_OWN, .log = sink };
     qd_http *http = NULL;
     qd_code code = split_listen(config->listen, host, &http_config.port, err);
     if (code == QD_OK)
@@ -175,6 +175,7 @@ static int run_raw(int argc, char **argv)
     if (wants_help(argc, argv)) {
         printf("usage: quantd serve [OPTION]...\n\n%s\n\n", qd_verb_serve.summary);
         qd_config_print_help(stdout);
+        printf("\nExit status: %s\n", qd_verb_exit_statuses);
         return QD_EXIT_OK;
     }
     qd_code code = qd_config_read(argc, argv, (const char *const *)environ, &config, &err);

@@ -1,7 +1,6 @@
 /* verb_tokenize.c: quantd tokenize: JSON lines in, JSON lines out; the tokenizer by itself. */
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"

@@ -20,7 +20,7 @@ static int run(const qd_arguments *arguments)
         return qd_verb_fail(code, &err);
     json_dumpf(report, stdout, JSON_INDENT(2));
     printf("\n");
-    int ok = json_is_true(json_object_get(report, "ok"));
+    bool ok = json_is_true(json_object_get(report, "ok"));
     json_decref(report);
     return ok ? QD_EXIT_OK : QD_EXIT_FAILED;
 }

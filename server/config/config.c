@@ -4,10 +4,10 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/pool.h"
 
 typedef enum option_kind { TEXT, NUMBER, BYTES, LIST, WORDS, SWITCH, CHOICE } option_kind;
 
@@ -51,7 +51,7 @@ static const option options[] = {
     { "heartbeat", NUMBER, FIELD(heartbeat), "120", 5, 86400, NULL, "SECONDS",
       "a run silent for so long is stopped and started again" },
     { "insecure", SWITCH, FIELD(insecure), "no", 0, 0, NULL, NULL,
-      "listen beyond loopback although nobody has to show a key" },
+      "listen beyond loopback, and under any Host, although nobody has to show a key" },
     { "log-level", CHOICE, FIELD(log_level), "info", 0, 0, levels, "LEVEL", "debug, info, warn or error" },
     { "log-format", CHOICE, FIELD(log_format), "text", 0, 0, formats, "FORMAT", "text (key=value) or json" },
 };
@@ -292,10 +292,8 @@ static qd_code set_defaults(qd_config *config, qd_error *err)
 
 static void resolve(qd_config *config)
 {
-    if (config->threads == 0) {
-        long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        config->threads = cores < 1 ? 1 : (uint64_t)cores;
-    }
+    if (config->threads == 0)
+        config->threads = qd_pool_processors();
 }
 
 qd_code qd_config_read(int argc, char **argv, const char *const *environment, qd_config *out, qd_error *err)
@@ -334,14 +332,19 @@ void qd_config_fini(qd_config *config)
     *config = (qd_config){ 0 };
 }
 
-int qd_config_option_at(size_t index, qd_option_help *out)
+bool qd_config_option_at(size_t index, qd_option_help *out)
 {
     if (index >= QD_LENGTH(options))
-        return 0;
+        return false;
     const option *o = &options[index];
     *out = (qd_option_help){ .name = o->name, .argument = o->argument, .fallback = o->fallback, .help = o->help };
-    return 1;
+    return true;
 }
+
+const char qd_config_sources[] =
+    "Every option is also a key of the configuration file and, upper-cased with _ for -, an environment variable:\n"
+    "--allow-net is allow-net and QUANTD_ALLOW_NET (values separated by commas). QUANTD_CONFIG names the file.\n"
+    "A flag wins over the environment, the environment over the file; repeatable options add up.";
 
 void qd_config_print_help(FILE *out)
 {
@@ -354,7 +357,5 @@ void qd_config_print_help(FILE *out)
         fprintf(out, "  --%-28s %s%s%s%s\n", left, o.help, o.fallback == NULL ? "" : " [",
                 o.fallback == NULL ? "" : o.fallback, o.fallback == NULL ? "" : "]");
     }
-    fprintf(out, "\nEvery option is also a key of the configuration file and, upper-cased with _ for -, an environment "
-                 "variable:\n"
-                 "--allow-net is allow-net and QUANTD_ALLOW_NET (values separated by commas).\n");
+    fprintf(out, "\n%s\n", qd_config_sources);
 }

@@ -1,6 +1,7 @@
 /* config.h: file + environment + flags -> one const struct.
- * Room: server/config. May use: base. Every option is a row of one table: flag --name, key `name` in the file, environment QUANTD_NAME;
- * --help, messages and checks come from the row. Later sources win: default, file, environment, flags.
+ * Room: server/config. May use: base. Every option is a row of one table: flag --name, key `name` in the file,
+ * environment QUANTD_NAME; --help, messages and checks come from the row. Later sources win: default, file,
+ * environment, flags.
  * Threads: read-only once made. */
 #ifndef QD_SERVER_CONFIG_H
 #define QD_SERVER_CONFIG_H
@@ -38,11 +39,13 @@ typedef struct qd_config {
 qd_code qd_config_read(int argc, char **argv, const char *const *environment, qd_config *out, qd_error *err);
 void qd_config_fini(qd_config *config);
 
-/* One option for documentation; NULL past the end. */
+/* One option for documentation; false past the end. */
 typedef struct qd_option_help {
     const char *name, *argument, *fallback, *help;
 } qd_option_help;
-int qd_config_option_at(size_t index, qd_option_help *out);
+bool qd_config_option_at(size_t index, qd_option_help *out);
+/* What the table does not say: where values come from. */
+extern const char qd_config_sources[];
 /* The options as --help shows them. */
 void qd_config_print_help(FILE *out);
 

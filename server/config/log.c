@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/auto.h"
 #include "base/clock.h"
 
 static const char *const level_words[] = { "debug", "info", "warn", "error" };

@@ -6,8 +6,6 @@
 
 #include <pthread.h>
 
-#include "base/error.h"
-
 typedef enum qd_log_level { QD_LOG_DEBUG, QD_LOG_INFO, QD_LOG_WARN, QD_LOG_ERROR } qd_log_level;
 typedef enum qd_log_format { QD_LOG_TEXT, QD_LOG_JSON } qd_log_format;
 
@@ -22,7 +20,8 @@ void qd_log_fini(qd_log *log);
 /* -1 for an unknown word. */
 int qd_log_level_find(const char *word);
 
-/* time level event details; details are key=value words. Control characters are escaped, lines cut at 2,000 characters. */
+/* time level event details; details are key=value words. Control characters are escaped, lines cut at 2,000
+ * characters. */
 void qd_log_line(qd_log *log, qd_log_level level, const char *event, const char *details);
 
 #endif

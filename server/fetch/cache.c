@@ -1,10 +1,8 @@
 /* cache.c: see cache.h. Snapshots are in snapshot.c, partial files in part.c. */
 #include "fetch/cache.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -70,9 +68,19 @@ static void collect(const qd_cache *cache, const char *folder)
     qd_names_free(names, count);
 }
 
-qd_code qd_cache_init(qd_cache *cache, const char *root, qd_error *err)
+qd_code qd_cache_make_folders(const qd_cache *cache, qd_error *err)
 {
     static const char *const folders[] = { "blobs", "partial", "index", "snapshots" };
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(folders); i++) {
+        QD_AUTO(qd_free_pointer) char *path = qd_path_join(cache->root, folders[i]);
+        code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_make(path, err);
+    }
+    return code;
+}
+
+qd_code qd_cache_init(qd_cache *cache, const char *root, qd_error *err)
+{
     QD_AUTO(qd_free_pointer) char *made = NULL;
     qd_code code = qd_dir_make(root, err);
     if (code != QD_OK)
@@ -82,10 +90,7 @@ qd_code qd_cache_init(qd_cache *cache, const char *root, qd_error *err)
         return qd_fail_errno(err, "cache folder '%s'", root);
     *cache = (qd_cache){ .root = made };
     made = NULL;
-    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(folders); i++) {
-        QD_AUTO(qd_free_pointer) char *path = qd_path_join(cache->root, folders[i]);
-        code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_make(path, err);
-    }
+    code = qd_cache_make_folders(cache, err);
     if (code != QD_OK) {
         qd_cache_fini(cache);
         return code;
@@ -127,7 +132,8 @@ qd_code qd_cache_publish(const qd_cache *cache, const char *path, const char *sh
     QD_AUTO(qd_free_pointer) char *folder = blob == NULL ? NULL : strndup(blob, (size_t)(strrchr(blob, '/') - blob));
     if (folder == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (qd_path_exists(blob)) {
+    uint64_t there, made;
+    if (qd_file_size(blob, &there, NULL) == QD_OK && qd_file_size(path, &made, NULL) == QD_OK && there == made) {
         unlink(path);
         return QD_OK;
     }

@@ -1,5 +1,5 @@
 /* cache.h: the content-addressed store below cache_dir: blobs, index, locks, snapshots (layout in fetch.h).
- * Room: server/fetch, private. May use: base.
+ * Room: server/fetch, private to it. May use: base.
  * Threads: any, and several processes: every write goes through a temporary name and a rename; a key's download is
  * serialized by flock, which the kernel lets go of when its holder dies. */
 #ifndef QD_FETCH_CACHE_H
@@ -20,6 +20,8 @@ typedef struct qd_cache {
 /* Makes the folders and removes partial downloads and unfinished snapshots older than a week. */
 qd_code qd_cache_init(qd_cache *cache, const char *root, qd_error *err);
 void qd_cache_fini(qd_cache *cache);
+/* Before each download: an operator who frees space by removing the cache must not have to restart the service. */
+qd_code qd_cache_make_folders(const qd_cache *cache, qd_error *err);
 
 /* Heap strings; NULL = out of memory. */
 char *qd_cache_blob_path(const qd_cache *cache, const char *sha256);
@@ -29,7 +31,7 @@ char *qd_cache_path(const qd_cache *cache, const char *folder, const char *key, 
 qd_same qd_cache_has(const qd_cache *cache, const char *sha256, uint64_t size, uint64_t *out_size);
 /* 64 hex digits that name a download: by content where the digest is known beforehand, else by URL. */
 qd_code qd_cache_key(const char *kind, const char *text, char out_key[QD_DIGEST_HEX], qd_error *err);
-/* Moves a complete, synced file to its blob; a blob already there is kept. */
+/* Moves a complete, synced file to its blob; a blob already there is kept, unless somebody cut it short. */
 qd_code qd_cache_publish(const qd_cache *cache, const char *path, const char *sha256, qd_error *err);
 
 /* What a URL gave last time. */

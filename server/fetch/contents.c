@@ -2,7 +2,6 @@
 #include "fetch/run.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -35,8 +34,7 @@ qd_code qd_wanted_sha256(const json_t *sha256, const char *name, char out[QD_DIG
     if (value == NULL)
         return QD_OK;
     const char *text = json_string_value(value);
-    size_t digits = text == NULL ? 0 : strspn(text, "0123456789abcdefABCDEF");
-    if (digits != 64 || text[64] != '\0')
+    if (!qd_hex_ok(text, 64, QD_HEX_EITHER))
         return qd_fail(err, QD_EINVAL, "sha256 of '%s' is not 64 hex digits", name);
     for (size_t i = 0; i <= 64; i++)
         out[i] = (char)tolower((unsigned char)text[i]);
@@ -47,18 +45,12 @@ qd_code qd_check_all_wanted(const json_t *sha256, const qd_items *items, const c
 {
     const char *name;
     json_t *value;
-    json_object_foreach(
-        (json_t *)(uintptr_t)sha256, name,
-        value) if (qd_items_find(items, name) == NULL &&
-                   (weights == NULL || strcmp(name, weights) !=
-                                           0)) return qd_fail(err, QD_EINVAL,
-                                                              "sha256 names '%s', which the model does not have", name);
+    json_object_foreach((json_t *)(uintptr_t)sha256, name, value)
+    {
+        if (qd_items_find(items, name) == NULL && (weights == NULL || strcmp(name, weights) != 0))
+            return qd_fail(err, QD_EINVAL, "sha256 names '%s', which the model does not have", name);
+    }
     return QD_OK;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* A bare file name that ends in .safetensors: nothing else may become part of a path or URL. */
@@ -89,7 +81,7 @@ static qd_code collect_shards(const json_t *map, char **names, size_t *out_count
             return code;
         all[count++] = name;
     }
-    qsort(all, count, sizeof *all, compare_names);
+    qd_names_sort((char **)all, count);
     for (size_t i = 0; i < count; i++) {
         if (i > 0 && strcmp(all[i], all[i - 1]) == 0)
             continue;
@@ -133,12 +125,12 @@ qd_code qd_index_shards(const char *path, char ***out_names, size_t *out_count, 
                          : qd_fail(err, code == QD_ETOOBIG ? QD_EFORMAT : code, "'%s': %s", index_name, inner.text);
 }
 
-static int is_listed(const qd_items *items, const char *name)
+static bool is_listed(const qd_items *items, const char *name)
 {
     for (size_t i = 0; i < items->count; i++)
         if (strcmp(items->rows[i].name, name) == 0)
-            return 1;
-    return 0;
+            return true;
+    return false;
 }
 
 /* One more file wanted, unless it is listed already; `remote` is its name at the source. */
@@ -166,7 +158,7 @@ uint64_t qd_side_file_cap(const qd_fetcher *fetcher)
     return smaller(side_file_cap, fetcher->max_file_bytes);
 }
 
-static qd_code obtain_side_files(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
+static qd_code obtain_side_files(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                                  qd_items *items, qd_error *err)
 {
     uint64_t cap = qd_side_file_cap(run->fetcher);
@@ -178,7 +170,8 @@ static qd_code obtain_side_files(qd_run *run, const qd_supply *supply, const cha
     return code == QD_OK ? supply->obtain(supply->ctx, run, items, 0, err) : code;
 }
 
-static qd_code obtain_shards(qd_run *run, const qd_supply *supply, const json_t *sha256, qd_items *items, qd_error *err)
+static qd_code obtain_shards(qd_fetch_run *run, const qd_supply *supply, const json_t *sha256, qd_items *items,
+                             qd_error *err)
 {
     char **names = NULL;
     size_t count = 0, first = items->count;
@@ -200,7 +193,7 @@ static void drop_index(qd_items *items)
             items->rows[i].presence = QD_ABSENT;
 }
 
-static qd_code obtain_weights(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
+static qd_code obtain_weights(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                               qd_items *items, qd_error *err)
 {
     size_t first = items->count;
@@ -219,20 +212,20 @@ static qd_code obtain_weights(qd_run *run, const qd_supply *supply, const char *
 }
 
 /* "x-00001-of-00003.safetensors": one of several, so the folder's index is meant. */
-static int is_shard(const char *name)
+static bool is_shard(const char *name)
 {
     size_t length = strlen(name);
     if (length < 27)
-        return 0;
+        return false;
     const char *at = name + length - 27; /* -00001-of-00003.safetensors */
     static const char shape[] = "-00000-of-00000.safetensors";
     for (size_t i = 0; i < 27; i++)
         if (shape[i] == '0' ? !isdigit((unsigned char)at[i]) : at[i] != shape[i])
-            return 0;
-    return 1;
+            return false;
+    return true;
 }
 
-qd_code qd_contents_obtain(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
+qd_code qd_contents_obtain(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                            qd_items *items, qd_error *err)
 {
     if (weights != NULL && is_shard(weights))

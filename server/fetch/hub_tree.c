@@ -1,12 +1,12 @@
 /* hub_tree.c: reads the hub's list of files, which is foreign bytes; see hub_api.h. */
 #include "fetch/hub_api.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 enum { MAX_FILES = 10000, PAGE_DEPTH = 16 };
 
@@ -55,13 +55,14 @@ static qd_same is_wanted(const char *path)
 
 static qd_code take_hex(const char *text, size_t digits, const char *path, const char *what, char *out, qd_error *err)
 {
-    if (strspn(text, "0123456789abcdef") != digits || text[digits] != '\0')
+    if (!qd_hex_ok(text, digits, QD_HEX_LOWER))
         return qd_fail(err, QD_EFORMAT, "file '%s': %s is not %zu hex digits", path, what, digits);
     memcpy(out, text, digits + 1);
     return QD_OK;
 }
 
-/* "oid" is git's id of what is in the repository: of the file, or of the pointer to a large one, whose own digest is lfs.oid. */
+/* "oid" is git's id of what is in the repository: of the file, or of the pointer to a large one, whose own digest is
+ * lfs.oid. */
 static qd_code read_digests(const json_t *entry, qd_hub_file *file, qd_error *err)
 {
     const json_t *lfs = json_object_get(entry, "lfs");

@@ -14,7 +14,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/str.h"
 
 enum { CHUNK = 1 << 18, STATE_LIMIT = 65536 };
 static const uint64_t sync_bytes = 64u << 20;

@@ -43,13 +43,13 @@ static unsigned width(qd_family family)
     return family == QD_IPV4 ? 32 : 128;
 }
 
-static int contains(const qd_net *net, const qd_net *address)
+static bool contains(const qd_net *net, const qd_net *address)
 {
     if (net->family != address->family)
-        return 0;
+        return false;
     unsigned whole = net->bits / 8, rest = net->bits % 8;
     if (memcmp(net->bytes, address->bytes, whole) != 0)
-        return 0;
+        return false;
     return rest == 0 || (net->bytes[whole] ^ address->bytes[whole]) >> (8 - rest) == 0;
 }
 
@@ -134,7 +134,7 @@ qd_code qd_address_policy_init(qd_address_policy *policy, const char *const *cid
 }
 
 /* The IPv4 address that an IPv6 one stands for: ::ffff:0:0/96 (mapped), 64:ff9b::/96 (NAT64), 2002::/16 (6to4). */
-static int unwrap(const qd_net *address, qd_net *out)
+static bool unwrap(const qd_net *address, qd_net *out)
 {
     static const struct {
         qd_net net;
@@ -148,9 +148,9 @@ static int unwrap(const qd_net *address, qd_net *out)
         if (contains(&wraps[i].net, address)) {
             *out = (qd_net){ .family = QD_IPV4, .bits = 32 };
             memcpy(out->bytes, address->bytes + wraps[i].at, 4);
-            return 1;
+            return true;
         }
-    return 0;
+    return false;
 }
 
 static const char *find_special(const special *rows, size_t count, const qd_net *address)
@@ -179,7 +179,7 @@ static const char *blocked_reason(const qd_net *address)
 qd_verdict qd_address_judge(const qd_address_policy *policy, const qd_net *address, const char **out_reason)
 {
     qd_net inner;
-    int wrapped = address->family == QD_IPV6 && unwrap(address, &inner);
+    bool wrapped = address->family == QD_IPV6 && unwrap(address, &inner);
     for (size_t i = 0; i < policy->count; i++)
         if (contains(&policy->allowed[i], address) || (wrapped && contains(&policy->allowed[i], &inner)))
             return QD_ADDRESS_ALLOWED;

@@ -33,11 +33,13 @@ typedef struct qd_address_policy {
 qd_code qd_address_policy_init(qd_address_policy *policy, const char *const *cidrs, qd_error *err);
 void qd_address_policy_fini(qd_address_policy *policy);
 
-/* PUBLIC: reachable for everybody; ALLOWED: the operator opened it; else BLOCKED, with *out_reason a constant word or two. */
+/* PUBLIC: reachable for everybody; ALLOWED: the operator opened it; else BLOCKED, with *out_reason a constant word or
+ * two. */
 typedef enum qd_verdict { QD_ADDRESS_BLOCKED, QD_ADDRESS_PUBLIC, QD_ADDRESS_ALLOWED } qd_verdict;
 qd_verdict qd_address_judge(const qd_address_policy *policy, const qd_net *address, const char **out_reason);
 
-/* A host that is a number in any spelling that a C library takes ("0x7f.1", "2130706433", "[::1]"): true and the address. */
+/* A host that is a number in any spelling that a C library takes ("0x7f.1", "2130706433", "[::1]"): true and the
+ * address. */
 typedef enum qd_literal { QD_NOT_LITERAL, QD_LITERAL } qd_literal;
 qd_literal qd_host_literal(const char *host, qd_net *out);
 

@@ -1,7 +1,8 @@
 /* retry.h: how often and after which pause a file is asked for again.
- * Room: server/fetch, private. May use: base.
+ * Room: server/fetch, private to it. May use: base.
  * Threads: a qd_retry belongs to one thread.
- * Source: server.md §3: full jitter rand(0, min(60, base 2^n)), 8 tries, Retry-After up to 120 s, progress resets the count. */
+ * Source: server.md §3: full jitter rand(0, min(60, base 2^n)), 8 tries, Retry-After up to 120 s, progress resets the
+ * count. */
 #ifndef QD_FETCH_RETRY_H
 #define QD_FETCH_RETRY_H
 

@@ -1,10 +1,5 @@
 /* snapshot.c: model folders as links to blobs; see cache.h. */
 #include <errno.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -79,14 +74,12 @@ static qd_code install(const qd_cache *cache, const char *temporary, const char 
 qd_code qd_snapshot_make(const qd_cache *cache, const qd_snapshot_file *files, size_t count, char **out_folder,
                          qd_error *err)
 {
-    static atomic_uint counter; /* only to make names differ; not state */
-    char id[QD_DIGEST_HEX], suffix[64];
+    char id[QD_DIGEST_HEX];
     qd_code code = snapshot_id(files, count, id, err);
     if (code != QD_OK)
         return code;
-    snprintf(suffix, sizeof suffix, ".tmp.%ld.%u", (long)getpid(), atomic_fetch_add(&counter, 1));
     QD_AUTO(qd_free_pointer) char *folder = qd_cache_path(cache, "snapshots", id, "");
-    QD_AUTO(qd_free_pointer) char *temporary = qd_cache_path(cache, "snapshots", id, suffix);
+    QD_AUTO(qd_free_pointer) char *temporary = folder == NULL ? NULL : qd_path_temporary(folder);
     if (folder == NULL || temporary == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
     if (is_whole(cache, folder, files, count) != QD_SAME) {

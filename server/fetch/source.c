@@ -30,7 +30,7 @@ qd_same qd_name_is_plain(const char *name)
     return QD_SAME;
 }
 
-static int ends_with(const char *text, const char *end)
+static bool ends_with(const char *text, const char *end)
 {
     size_t a = strlen(text), b = strlen(end);
     return a >= b && strcasecmp(text + a - b, end) == 0;
@@ -78,8 +78,8 @@ static qd_code read_hub_path(const char *path, qd_source *out, qd_error *err)
     }
     if (count < 2 || qd_name_is_plain(parts[0]) != QD_SAME || qd_name_is_plain(parts[1]) != QD_SAME)
         return qd_fail(err, QD_EINVAL, "'%s' is not org/name on the hub", path);
-    int tree = count == 4 && strcmp(parts[2], "tree") == 0;
-    int file = count == 5 && (strcmp(parts[2], "resolve") == 0 || strcmp(parts[2], "blob") == 0);
+    bool tree = count == 4 && strcmp(parts[2], "tree") == 0;
+    bool file = count == 5 && (strcmp(parts[2], "resolve") == 0 || strcmp(parts[2], "blob") == 0);
     if (count > 2 && !tree && !file)
         return qd_fail(err, QD_EINVAL,
                        "a hub page is org/name, org/name/tree/REVISION or "
@@ -147,18 +147,13 @@ static qd_code classify_web(qd_url *url, qd_source *out, qd_error *err)
     return QD_OK;
 }
 
-static int hex_value(char c)
-{
-    return isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
-}
-
 /* Percent-decodes a path in place; refuses '..' (openat2 would too; here with a better sentence). */
 static qd_code decode_path(char *path, qd_error *err)
 {
     char *to = path;
     for (const char *from = path; *from != '\0';) {
-        int encoded = *from == '%';
-        *to++ = encoded ? (char)(16 * hex_value(from[1]) + hex_value(from[2])) : *from;
+        bool encoded = *from == '%';
+        *to++ = encoded ? (char)(16 * qd_hex_value(from[1]) + qd_hex_value(from[2])) : *from;
         from += encoded ? 3 : 1;
     }
     *to = '\0';

@@ -6,14 +6,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
-enum { REPORT_MS = 200 };
+static const double report_seconds = 0.2;
 
 typedef struct team {
-    qd_run *run;
+    qd_fetch_run *run;
     qd_items *items;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -55,7 +55,7 @@ const qd_item *qd_items_find(const qd_items *items, const char *name)
     return NULL;
 }
 
-void qd_run_report(qd_run *run, const char *file)
+void qd_fetch_run_report(qd_fetch_run *run, const char *file)
 {
     if (run->progress == NULL || run->progress->step == NULL)
         return;
@@ -117,22 +117,13 @@ static unsigned start_threads(team *t, pthread_t *threads, unsigned wanted)
     return started;
 }
 
-static void add_milliseconds(struct timespec *time, long ms)
-{
-    time->tv_nsec += ms * 1000000L;
-    time->tv_sec += time->tv_nsec / 1000000000L;
-    time->tv_nsec %= 1000000000L;
-}
-
 /* Until every worker is done; reports five times a second and at each file's end. */
 static void wait_and_report(team *t)
 {
     size_t seen = 0;
     pthread_mutex_lock(&t->mutex);
     while (t->working > 0) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        add_milliseconds(&until, REPORT_MS);
+        const struct timespec until = qd_clock_deadline(report_seconds);
         int waited = 0;
         while (t->working > 0 && t->finished == seen && waited != ETIMEDOUT)
             waited = pthread_cond_clockwait(&t->changed, &t->mutex, CLOCK_MONOTONIC, &until);
@@ -140,14 +131,14 @@ static void wait_and_report(team *t)
         const char *name = t->last;
         pthread_mutex_unlock(&t->mutex);
         if (name != NULL)
-            qd_run_report(t->run, name);
+            qd_fetch_run_report(t->run, name);
         pthread_mutex_lock(&t->mutex);
     }
     pthread_mutex_unlock(&t->mutex);
 }
 
 /* Sizes known beforehand are judged before the first byte: caps, total, free space. */
-static qd_code check_ahead(qd_run *run, qd_items *items, size_t first, unsigned *out_pending, qd_error *err)
+static qd_code check_ahead(qd_fetch_run *run, qd_items *items, size_t first, unsigned *out_pending, qd_error *err)
 {
     uint64_t needed = 0, size;
     for (size_t i = first; i < items->count; i++) {
@@ -170,7 +161,7 @@ static qd_code check_ahead(qd_run *run, qd_items *items, size_t first, unsigned 
                        : qd_cache_check_space(&run->fetcher->cache, needed, run->fetcher->disk_floor_bytes, err);
 }
 
-qd_code qd_items_obtain(qd_run *run, qd_items *items, size_t first, qd_error *err)
+qd_code qd_items_obtain(qd_fetch_run *run, qd_items *items, size_t first, qd_error *err)
 {
     pthread_t threads[QD_PARALLEL_FILES];
     unsigned pending = 0;
@@ -188,6 +179,6 @@ qd_code qd_items_obtain(qd_run *run, qd_items *items, size_t first, qd_error *er
     pthread_cond_destroy(&t.changed);
     pthread_mutex_destroy(&t.mutex);
     if (started == 0)
-        return qd_fail(err, QD_EBUSY, "no thread can be started for downloads");
+        return qd_fail(err, QD_EBUSY, "a download thread could not be started");
     return t.code == QD_OK ? QD_OK : qd_fail(err, t.code, "%s", t.failure.text);
 }

@@ -2,7 +2,6 @@
 #include "fetch/url.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -76,7 +75,7 @@ static qd_code check_host(const char *host, size_t length, qd_error *err)
 {
     if (length == 0 || length > 255)
         return qd_fail(err, QD_EINVAL, length == 0 ? "the url has no host" : "the host's name is too long");
-    int bracketed = host[0] == '[';
+    bool bracketed = host[0] == '[';
     if (bracketed && (length < 4 || host[length - 1] != ']'))
         return qd_fail(err, QD_EINVAL, "host '%.*s': the bracket is not closed", (int)length, host);
     for (size_t i = bracketed ? 1 : 0; i < length - (bracketed ? 1 : 0); i++) {

@@ -1,8 +1,8 @@
 /* url.h: strict URLs and what kind of source one is; no network.
  * Room: server/fetch. May use: base.
  * Threads: any; nothing is shared.
- * Source: server.md §3, §8; api.md `model`. RFC 3986 narrowed: what is not clearly a URL is refused, so that libcurl and
- * we can never read one text differently. */
+ * Source: server.md §3, §8; api.md `model`. RFC 3986 narrowed: what is not clearly a URL is refused, so that libcurl
+ * and we can never read one text differently. */
 #ifndef QD_FETCH_URL_H
 #define QD_FETCH_URL_H
 
@@ -15,7 +15,8 @@ enum { QD_URL_MAX = 4096 };
 
 typedef enum qd_scheme { QD_SCHEME_HTTPS, QD_SCHEME_HTTP, QD_SCHEME_FILE, QD_SCHEME_HF } qd_scheme;
 
-/* host: lower case, IPv6 in brackets, "" for file. path: begins with '/' (still percent-encoded). query: NULL or without '?'. */
+/* host: lower case, IPv6 in brackets, "" for file. path: begins with '/' (still percent-encoded). query: NULL or
+ * without '?'. */
 typedef struct qd_url {
     qd_scheme scheme;
     char *host, *path, *query;

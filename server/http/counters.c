@@ -1,6 +1,8 @@
 /* counters.c: see counters.h. */
 #include "http/counters.h"
 
+#include <stdint.h>
+
 const double qd_counters_bounds[QD_COUNTED_BUCKETS - 1] = { 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10 };
 
 void qd_counters_add(qd_counters *counters, size_t route_index, unsigned status, double seconds)

@@ -6,7 +6,6 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
-#include <stdint.h>
 
 enum { QD_COUNTED_ROUTES = 32, QD_COUNTED_BUCKETS = 8 };
 

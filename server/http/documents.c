@@ -40,7 +40,7 @@ static qd_code load_text(const struct source *source, qd_document *document, cha
         *out_made = value == NULL ? NULL : qd_json_print(value);
         document->text = *out_made;
         document->length = *out_made == NULL ? 0 : strlen(*out_made);
-        return *out_made == NULL ? qd_fail(err, QD_ENOMEM, "%s: no memory", source->path) : QD_OK;
+        return *out_made == NULL ? qd_fail(err, QD_ENOMEM, "%s: out of memory", source->path) : QD_OK;
     }
     for (const qd_embedded *file = qd_embedded_files; file->name != NULL; file++)
         if (strcmp(file->name, source->file) == 0) {

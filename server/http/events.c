@@ -2,7 +2,6 @@
 #define _GNU_SOURCE /* strcasestr */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "api/job_json.h"
 #include "http/handlers.h"

@@ -3,11 +3,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "http/handlers.h"
@@ -25,7 +25,7 @@ qd_code qd_get_manifest(const qd_app *app, const qd_request *request, qd_reply *
         return code;
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(folder, "manifest.json");
     if (path == NULL)
-        return qd_fail(err, QD_ENOMEM, "no memory");
+        return qd_fail(err, QD_ENOMEM, "out of memory");
     code = qd_json_read_object(path, MANIFEST_LIMIT, MANIFEST_DEPTH, &manifest, err);
     return code == QD_OK ? qd_reply_json_take(reply, 200, manifest, err) : code;
 }
@@ -75,7 +75,7 @@ static void set_disposition(qd_reply *reply, const char *path)
 
 qd_code qd_get_artifact(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
-    char digest[65], tag[TAG_LENGTH];
+    char digest[QD_DIGEST_HEX], tag[TAG_LENGTH];
     uint64_t size = 0;
     int fd = -1;
     qd_code code = qd_service_artifact_open(app->service, request->job, request->rest, &fd, &size, digest, err);
@@ -101,7 +101,7 @@ static qd_code open_log(const char *path, int *out_fd, uint64_t *out_size, qd_er
                                : qd_fail_errno(err, "open '%s'", path);
     if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
         close(fd);
-        return qd_fail(err, QD_EIO, "'%s' is no regular file", path);
+        return qd_fail(err, QD_EIO, "'%s' is not a regular file", path);
     }
     *out_fd = fd;
     *out_size = (uint64_t)status.st_size;

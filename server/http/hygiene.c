@@ -1,5 +1,7 @@
 /* hygiene.c: what the library lets through and we do not (server.md §1.5), and what the route says of the body. */
+#include <arpa/inet.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -14,7 +16,8 @@ typedef struct reading {
     qd_error err;
 } reading;
 
-/* Release 0.9.75 gives the length up to the first NUL, so one inside a value is only seen with later releases; a proxy in front refuses it. */
+/* Release 0.9.75 gives the length up to the first NUL, so one inside a value is only seen with later releases; a
+ * proxy in front refuses it. */
 static enum MHD_Result read_header(void *ctx, enum MHD_ValueKind kind, const char *name, size_t name_length,
                                    const char *value, size_t length)
 {
@@ -70,6 +73,47 @@ static bool target_ok(qd_exchange *x)
     return refuse(x, code == QD_EINVAL ? QD_PROBLEM_BAD_REQUEST : qd_problem_kind_of(code), err.text);
 }
 
+/* "localhost", an address of 127.0.0.0/8, or ::1, plain or mapped. */
+static bool is_loopback(const char *name)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, name, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    if (inet_pton(AF_INET6, name, &v6) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+    return strcasecmp(name, "localhost") == 0;
+}
+
+/* Host without brackets and port; false: it is no host, or longer than any. */
+static bool read_host(const char *host, char out[256])
+{
+    size_t skipped = host[0] == '[';
+    size_t length = strcspn(host + skipped, skipped > 0 ? "]" : ":");
+    const char *rest = host + skipped + length;
+    if (skipped > 0 && *rest++ != ']')
+        return false;
+    if (length == 0 || length >= 256 ||
+        (*rest != '\0' && (*rest != ':' || rest[1 + strspn(rest + 1, "0123456789")] != '\0')))
+        return false;
+    memcpy(out, host + skipped, length);
+    out[length] = '\0';
+    return true;
+}
+
+/* A client without a Host (HTTP/1.0) is no browser. */
+static bool host_ok(qd_exchange *x)
+{
+    char name[256];
+    const char *host = x->request.headers[QD_HOST], *own = x->http->config.host;
+    if (host == NULL || x->http->config.hosts == QD_HOSTS_ANY)
+        return true;
+    if (read_host(host, name) && (is_loopback(name) || (own != NULL && strcasecmp(name, own) == 0)))
+        return true;
+    return refuse(x, QD_PROBLEM_FORBIDDEN,
+                  "Host: not a name of this service; localhost, a loopback address or the listen address is wanted");
+}
+
 /* "http://host:port" against Host: "host:port". */
 static bool same_origin(const char *origin, const char *host)
 {
@@ -84,7 +128,8 @@ static bool is_json(const char *type)
            strchr("; \t", type[sizeof json - 1]) != NULL;
 }
 
-/* A page of another site can send simple forms here: what a browser sends (Origin) must be ours and JSON; what curl -d sends is fine. */
+/* A page of another site can send simple forms here: what a browser sends (Origin) must be ours and JSON; what curl
+ * -d sends is fine. */
 static bool origin_ok(qd_exchange *x)
 {
     const char *origin = x->request.headers[QD_ORIGIN];
@@ -115,7 +160,7 @@ static bool length_ok(qd_exchange *x)
 
 bool qd_hygiene_check(qd_exchange *x, const char *version)
 {
-    if (!headers_ok(x) || !framing_ok(x, version) || !target_ok(x))
+    if (!headers_ok(x) || !framing_ok(x, version) || !target_ok(x) || !host_ok(x))
         return false;
     x->route = qd_route_find(&x->request, x->method_name, &x->reply);
     if (x->route == NULL) {

@@ -1,16 +1,18 @@
-/* intake.c: the library's repeated callbacks -> one complete request, within limits; then its handler, here or in the pool. */
+/* intake.c: the library's repeated callbacks -> one complete request, within limits; then its handler, here or in the
+ * pool. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "http/exchange.h"
 #include "http/problem.h"
 
 /* A chunked body beyond the limit is read on so that it can be answered, but not for ever. */
-enum { SURPLUS_MAX = 16 << 20 };
+enum { SURPLUS_MAX = 16 << 20, PARAMETERS_MAX = 64 };
 
 static qd_reaper_socket *socket_of(struct MHD_Connection *connection)
 {
@@ -21,6 +23,35 @@ static qd_reaper_socket *socket_of(struct MHD_Connection *connection)
 static void arm(const qd_exchange *x, double seconds)
 {
     qd_reaper_arm(x->http->reaper, socket_of(x->connection), seconds);
+}
+
+static size_t parameters_of(const char *target)
+{
+    size_t count = 0;
+    for (const char *at = strchr(target, '?'); at != NULL; at = strchr(at + 1, '&'))
+        count++;
+    return count;
+}
+
+/* Release 0.9.75 keeps a record of each query parameter in the connection's memory; when that is used up it neither answers nor closes. So the
+ * answer is given here, before it begins to. Nothing of this request has been written, and what came before has been sent. */
+static void answer_in_place(qd_exchange *x)
+{
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    qd_reply_problem(&x->reply, &x->request, QD_PROBLEM_BAD_REQUEST, NULL, "target: more than %d query parameters",
+                     (int)PARAMETERS_MAX);
+    qd_str_addf(&text,
+                "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: %" PRIu64
+                "\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n%s",
+                x->reply.length, x->request.request_id, x->reply.bytes == NULL ? "" : x->reply.bytes);
+    x->stage = QD_STAGE_SENT;
+    atomic_fetch_add(&x->http->counters.refused, 1);
+    if (info == NULL || qd_str_check(&text, NULL) != QD_OK)
+        return;
+    if (send(info->connect_fd, text.data, text.length, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)text.length)
+        x->status = x->reply.status;
+    shutdown(info->connect_fd, SHUT_RDWR);
 }
 
 void *qd_intake_target(void *ctx, const char *target, struct MHD_Connection *connection)
@@ -41,6 +72,8 @@ void *qd_intake_target(void *ctx, const char *target, struct MHD_Connection *con
     snprintf(x->request.request_id, sizeof x->request.request_id, "%s%012" PRIxFAST64, http->request_prefix,
              (uint_fast64_t)(atomic_fetch_add(&http->request_count, 1) & 0xffffffffffff));
     atomic_fetch_add(&http->counters.in_flight, 1);
+    if (parameters_of(target) > PARAMETERS_MAX)
+        answer_in_place(x);
     return x;
 }
 
@@ -118,6 +151,8 @@ enum MHD_Result qd_intake_request(void *ctx, struct MHD_Connection *connection, 
     if (x == NULL)
         return MHD_NO;
     assert(x->connection == connection);
+    if (x->stage == QD_STAGE_SENT && x->method_name[0] == '\0')
+        return MHD_NO; /* answered in place */
     if (x->stage == QD_STAGE_NEW)
         return begin(x, method, version);
     if (x->stage == QD_STAGE_READING && *size > 0)

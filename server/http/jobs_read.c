@@ -7,6 +7,7 @@
 #include "http/number.h"
 #include "http/problem.h"
 #include "http/range.h"
+#include "jobs/ident.h"
 
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 200, ETAG_LENGTH = 32 };
 
@@ -76,11 +77,11 @@ static qd_code read_filter(const qd_target *target, char **out_tag, qd_job_filte
     filter->limit = limit;
     if (code == QD_OK)
         code = check_state(filter->state, err);
-    if (code == QD_OK && filter->cursor != NULL && !qd_job_id_ok(filter->cursor))
+    if (code == QD_OK && filter->cursor != NULL && !qd_ident_ok(filter->cursor))
         code = qd_fail(err, QD_EINVAL, "cursor: '%.60s' is not the next_cursor of a page", filter->cursor);
     if (code == QD_OK && tag != NULL) {
         *out_tag = strdup(tag);
-        code = *out_tag == NULL ? qd_fail(err, QD_ENOMEM, "no memory") : split_tag(*out_tag, filter, err);
+        code = *out_tag == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : split_tag(*out_tag, filter, err);
     }
     return code;
 }
@@ -91,7 +92,7 @@ qd_code qd_list_jobs(const qd_app *app, const qd_request *request, qd_reply *rep
     qd_job_filter filter = { 0 };
     qd_job *jobs = NULL;
     size_t count = 0;
-    int has_more = 0;
+    bool has_more = false;
     if (read_filter(&request->target, &tag, &filter, err) != QD_OK) {
         qd_reply_problem(reply, request, QD_PROBLEM_BAD_REQUEST, NULL, "%s", err->text);
         return QD_OK;

@@ -1,6 +1,5 @@
 /* jobs_write.c: creating, cancelling, retrying and deleting jobs. Every answer leaves after the commit. */
 #include <stdio.h>
-#include <string.h>
 
 #include "base/json.h"
 #include "http/handlers.h"

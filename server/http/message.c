@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "base/json.h"
 
@@ -136,7 +135,7 @@ qd_code qd_reply_json_take(qd_reply *reply, unsigned status, json_t *value, qd_e
     char *text = value == NULL ? NULL : qd_json_print(value);
     json_decref(value);
     if (text == NULL)
-        return qd_fail(err, QD_ENOMEM, "no memory for the reply");
+        return qd_fail(err, QD_ENOMEM, "out of memory");
     free(reply->bytes);
     reply->status = status;
     reply->content_type = "application/json";

@@ -9,6 +9,7 @@
 
 #include "engine/recipe.h"
 #include "http/target.h"
+#include "jobs/ident.h"
 
 typedef enum qd_method { QD_GET, QD_POST, QD_DELETE, QD_METHOD_COUNT } qd_method;
 /* "GET", ...; NULL past the end. */
@@ -35,7 +36,7 @@ typedef enum qd_header {
 qd_header qd_header_find(const char *name);
 const char *qd_header_name(qd_header header);
 
-enum { QD_REQUEST_ID = 25, QD_JOB_ID = 27 };
+enum { QD_REQUEST_ID = 25 };
 
 typedef struct qd_request {
     char request_id[QD_REQUEST_ID];
@@ -48,7 +49,8 @@ typedef struct qd_request {
     qd_str body;
 } qd_request;
 void qd_request_fini(qd_request *request);
-/* Adds a header line. QD_EINVAL: one that may come once came twice, or holds a NUL (length tells). Headers we do not read are ignored. */
+/* Adds a header line. QD_EINVAL: one that may come once came twice, or holds a NUL (length tells). Headers we do not
+ * read are ignored. */
 qd_code qd_request_add_header(qd_request *request, const char *name, const char *value, size_t length, qd_error *err);
 
 typedef enum qd_payload {

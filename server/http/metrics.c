@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/mem.h"
 #include "http/counters.h"
 #include "http/handlers.h"
 
@@ -46,14 +46,9 @@ static void add_jobs(qd_str *out, const qd_service_stats *stats)
 
 static void add_process(qd_str *out)
 {
-    unsigned long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL)
-        return;
-    if (fscanf(file, "%*u %lu", &pages) == 1)
-        one(out, "quantd_resident_bytes", "gauge", "Resident memory of the service itself.",
-            (double)pages * (double)sysconf(_SC_PAGESIZE));
-    fclose(file);
+    uint64_t bytes = qd_resident_bytes();
+    if (bytes > 0)
+        one(out, "quantd_resident_bytes", "gauge", "Resident memory of the service itself.", (double)bytes);
 }
 
 static void label(char *out, size_t size, size_t index)

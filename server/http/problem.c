@@ -2,11 +2,8 @@
 #include "http/problem.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "api/problem_json.h"
-#include "base/json.h"
 
 static const qd_problem_row rows[QD_PROBLEM_KINDS] = {
     [QD_PROBLEM_BAD_REQUEST] = { "bad-request", "The request cannot be understood", 400, 0 },

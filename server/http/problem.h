@@ -35,7 +35,8 @@ typedef struct qd_problem_row {
 const qd_problem_row *qd_problem_row_at(qd_problem_kind kind);
 qd_problem_kind qd_problem_kind_of(qd_code code);
 
-/* Makes the reply a problem document; earlier content is forgotten. Never fails: without memory the document has no body. */
+/* Makes the reply a problem document; earlier content is forgotten. Never fails: without memory the document has no
+ * body. */
 void qd_reply_problem(qd_reply *reply, const qd_request *request, qd_problem_kind kind, const qd_issues *issues,
                       const char *format, ...) QD_PRINTF(5, 6);
 /* By code. The text of a failure of ours (5xx without a remedy) stays in the log. */

@@ -1,7 +1,8 @@
 /* range.h: byte ranges and the conditions around them.
  * Room: server/http. May use: base. Never: MHD.
  * Threads: any; there is no state.
- * Source: RFC 9110 §13.1.2, §13.1.5, §14; server.md §1.3: one range, strong tags only for ranges, several ranges give the whole. */
+ * Source: RFC 9110 §13.1.2, §13.1.5, §14; server.md §1.3: one range, strong tags only for ranges, several ranges give
+ * the whole. */
 #ifndef QD_HTTP_RANGE_H
 #define QD_HTTP_RANGE_H
 
@@ -21,7 +22,8 @@ typedef struct qd_range {
 
 /* header NULL = none. */
 qd_range qd_range_parse(const char *header, uint64_t size);
-/* May a range be honoured? if_range NULL = yes; else only when it is exactly our strong tag (quotes included). tag NULL = we have none. */
+/* May a range be honoured? if_range NULL = yes; else only when it is exactly our strong tag (quotes included). tag
+ * NULL = we have none. */
 bool qd_if_range_ok(const char *if_range, const char *tag);
 /* If-None-Match: "*" or a list holding our tag, weakly compared. header NULL = false. */
 bool qd_if_none_match(const char *header, const char *tag);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -43,9 +42,7 @@ static void *run_reaper(void *ctx)
     qd_reaper *reaper = ctx;
     pthread_mutex_lock(&reaper->mutex);
     while (!reaper->closing) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
+        const struct timespec until = qd_clock_deadline(1);
         pthread_cond_timedwait(&reaper->stop, &reaper->mutex, &until);
         reap_locked(reaper);
     }
@@ -90,22 +87,18 @@ void qd_reaper_arm(qd_reaper *reaper, qd_reaper_socket *s, double seconds)
 qd_code qd_reaper_create(atomic_uint_fast64_t *cut, qd_reaper **out, qd_error *err)
 {
     qd_reaper *reaper = NULL;
-    pthread_condattr_t attributes;
     qd_code code = qd_alloc(1, sizeof *reaper, (void **)&reaper, err);
     if (code != QD_OK)
         return code;
     reaper->cut = cut;
     pthread_mutex_init(&reaper->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&reaper->stop, &attributes);
-    pthread_condattr_destroy(&attributes);
+    qd_clock_condition_init(&reaper->stop);
     int failed = pthread_create(&reaper->thread, NULL, run_reaper, reaper);
     if (failed != 0) {
         pthread_cond_destroy(&reaper->stop);
         pthread_mutex_destroy(&reaper->mutex);
         free(reaper);
-        return qd_fail(err, QD_EIO, "deadlines: no thread: %s", strerror(failed));
+        return qd_fail(err, QD_EIO, "the thread of deadlines could not be started: %s", strerror(failed));
     }
     *out = reaper;
     return QD_OK;

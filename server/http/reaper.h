@@ -1,12 +1,12 @@
 /* reaper.h: deadlines of connections: the library has only an inactivity timer, which every dribbled byte resets.
  * Room: server/http. May use: base.
- * Threads: any; one thread of its own looks once a second and shuts late sockets down, whereupon their owner closes them.
+ * Threads: any; one thread of its own looks once a second and shuts late sockets down, whereupon their owner closes
+ * them.
  * Source: server.md §1.4. */
 #ifndef QD_HTTP_REAPER_H
 #define QD_HTTP_REAPER_H
 
 #include <stdatomic.h>
-#include <stdint.h>
 
 #include "base/error.h"
 

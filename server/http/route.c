@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "api/job_json.h"
 #include "http/problem.h"
+#include "jobs/ident.h"
 
 bool qd_route_match(const char *pattern, const char *path, const char **out_id, size_t *out_id_length,
                     const char **out_rest)
@@ -81,7 +81,7 @@ static bool take_id(qd_request *request, const char *id, size_t length, qd_reply
     if (length < sizeof request->job) {
         memcpy(request->job, id, length);
         request->job[length] = '\0';
-        if (qd_job_id_ok(request->job))
+        if (qd_ident_ok(request->job))
             return true;
     }
     qd_reply_problem(reply, request, QD_PROBLEM_NOT_FOUND, NULL,

@@ -1,6 +1,6 @@
 /* route.h: the registry of routes: method and path -> handler, with what it takes.
- * Room: server/http. May use: core, jobs, api. Never: MHD. One handler file a resource, one row in route_table.c; schema/openapi.json says
- * the same and a test compares them.
+ * Room: server/http. May use: core, jobs, api. Never: MHD. One handler file a resource, one row in route_table.c;
+ * schema/openapi.json says the same and a test compares them.
  * Threads: read-only tables; handlers run in any thread of the server, several at once. */
 #ifndef QD_HTTP_ROUTE_H
 #define QD_HTTP_ROUTE_H
@@ -41,8 +41,8 @@ size_t qd_route_index(const qd_route *route);
 bool qd_route_match(const char *pattern, const char *path, const char **out_id, size_t *out_id_length,
                     const char **out_rest);
 
-/* Finds the row for request->method and target.path, fills job and rest. NULL: *reply is the problem (404, 405 with Allow, 400 for
- * a query parameter the row does not take). */
+/* Finds the row for request->method and target.path, fills job and rest. NULL: *reply is the problem (404, 405 with
+ * Allow, 400 for a query parameter the row does not take). */
 const qd_route *qd_route_find(qd_request *request, const char *method_name, qd_reply *reply);
 /* Runs the row's handler; a failure becomes a problem document. Returns the handler's code for the log. */
 qd_code qd_route_run(const qd_route *route, const qd_app *app, const qd_request *request, qd_reply *reply,

@@ -1,5 +1,4 @@
 /* send.c: a qd_reply becomes a response of the library. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -160,7 +160,8 @@ static void drain(qd_http *http)
         nanosleep(&pause, NULL);
 }
 
-/* The order of server.md §1.6. No connection may sleep when the daemon stops: streams are closed and the pool is empty by then. */
+/* The order of server.md §1.6. No connection may sleep when the daemon stops: streams are closed and the pool is
+ * empty by then. */
 void qd_http_stop(qd_http *http)
 {
     if (http == NULL)
@@ -173,9 +174,8 @@ void qd_http_stop(qd_http *http)
     }
     if (http->streams != NULL)
         qd_streams_close(http->streams);
-    if (http->daemon != NULL) {
+    if (http->daemon != NULL)
         drain(http);
-    }
     qd_away_destroy(http->away);
     if (http->daemon != NULL)
         MHD_stop_daemon(http->daemon);

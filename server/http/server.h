@@ -11,10 +11,17 @@
 
 typedef struct qd_http qd_http;
 
+/* Which Host a request may name. A page of another site can make its own name resolve to this machine (DNS rebinding); Host is what gives it away. */
+typedef enum qd_hosts {
+    QD_HOSTS_OWN, /* loopback names and addresses, and `host` */
+    QD_HOSTS_ANY
+} qd_hosts;
+
 /* Limits of 0 mean the default in brackets. */
 typedef struct qd_http_config {
     const char *host; /* a literal address, or "localhost" */
     uint16_t port;    /* 0 = pick one */
+    qd_hosts hosts;
     qd_service *service;
     qd_service_log log;
     unsigned connections;             /* at once [8000] */

@@ -5,13 +5,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "http/sse.h"
 
-enum { BATCH_EVENTS = 64, BLOCK_BYTES = 4096, JOB_ID = 27 };
+enum { BATCH_EVENTS = 64, BLOCK_BYTES = 4096 };
 
 /* Frames that several subscribers may be sending at once; counted under the hub's lock. */
 typedef struct batch {
@@ -25,7 +24,7 @@ typedef struct subscriber {
     struct subscriber *previous, *next;
     qd_streams *hub;
     struct MHD_Connection *connection;
-    char job[JOB_ID];
+    char job[QD_JOB_ID];
     uint64_t position; /* id of the last event handed out */
     batch *current;    /* being sent; NULL = wants more */
     size_t sent;       /* bytes of it */
@@ -133,7 +132,7 @@ static void hand_out_locked(qd_streams *hub, const char *job, uint64_t after, ba
 
 static void serve_locked(qd_streams *hub, const subscriber *first)
 {
-    char job[JOB_ID];
+    char job[QD_JOB_ID];
     uint64_t after = first->position;
     qd_error err;
     memcpy(job, first->job, sizeof job);
@@ -174,12 +173,8 @@ static void beat_locked(qd_streams *hub)
 
 static void wait_locked(qd_streams *hub)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
     double pause = hub->config.heartbeat_seconds < 2 ? hub->config.heartbeat_seconds / 2 : 1;
-    until.tv_nsec += (long)((pause - (double)(time_t)pause) * 1e9);
-    until.tv_sec += (time_t)pause + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    const struct timespec until = qd_clock_deadline(pause);
     pthread_cond_timedwait(&hub->changed, &hub->mutex, &until);
 }
 
@@ -299,10 +294,10 @@ qd_code qd_streams_open(qd_streams *hub, struct MHD_Connection *connection, cons
     if (opening == NULL || s == NULL) {
         batch_release(opening);
         free(s);
-        return qd_fail(err, QD_ENOMEM, "no memory for an event stream");
+        return qd_fail(err, QD_ENOMEM, "out of memory");
     }
     *s = (subscriber){ .hub = hub, .connection = connection, .position = after, .last_write = qd_clock_seconds() };
-    memcpy(s->job, job, strnlen(job, JOB_ID - 1));
+    memcpy(s->job, job, strnlen(job, QD_JOB_ID - 1));
     qd_sse_add_opening(&opening->text);
     qd_code code = add_subscriber(hub, s, opening, err);
     if (code != QD_OK) {
@@ -312,25 +307,22 @@ qd_code qd_streams_open(qd_streams *hub, struct MHD_Connection *connection, cons
     *out = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, s, free_stream);
     if (*out == NULL) {
         free_stream(s);
-        return qd_fail(err, QD_ENOMEM, "no memory for an event stream");
+        return qd_fail(err, QD_ENOMEM, "out of memory");
     }
     return QD_OK;
 }
 
 static qd_code start_hub(qd_streams *hub, qd_error *err)
 {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&hub->mutex, NULL);
-    pthread_cond_init(&hub->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    qd_clock_condition_init(&hub->changed);
     qd_code code = qd_service_watch(hub->config.service, NULL, woken, hub, &hub->watch, err);
     if (code != QD_OK)
         return code;
     int failed = pthread_create(&hub->thread, NULL, run_hub, hub);
     hub->running = failed == 0;
-    return failed == 0 ? QD_OK : qd_fail(err, QD_EIO, "event streams: no thread: %s", strerror(failed));
+    return failed == 0 ? QD_OK
+                       : qd_fail(err, QD_EIO, "the thread of event streams could not be started: %s", strerror(failed));
 }
 
 qd_code qd_streams_create(const qd_streams_config *config, qd_streams **out, qd_error *err)

@@ -1,9 +1,10 @@
 /* streams.h: the hub of event streams: who listens to which job, and from where.
  * Room: server/http. May use: jobs, libmicrohttpd.
- * Threads: open, read and free are called by connection threads; one thread of its own reads events and hands them out.
+ * Threads: open, read and free are called by connection threads; one thread of its own reads events and hands them
+ * out.
  *
- * Events are persisted, so a subscriber is pulled along, never overrun: it gets its next batch when the last one is sent. Lock order:
- * hub, then MHD. The service is never called with the hub locked.
+ * Events are persisted, so a subscriber is pulled along, never overrun: it gets its next batch when the last one is
+ * sent. Lock order: hub, then MHD. The service is never called with the hub locked.
  * Source: server.md §1.2. */
 #ifndef QD_HTTP_STREAMS_H
 #define QD_HTTP_STREAMS_H
@@ -27,7 +28,8 @@ void qd_streams_close(qd_streams *streams);
 /* After the daemon has stopped; NULL is fine. */
 void qd_streams_destroy(qd_streams *streams);
 
-/* A response that sends the job's events after `after` until the job has ended. QD_EBUSY: too many; QD_ECANCELLED: closing. */
+/* A response that sends the job's events after `after` until the job has ended. QD_EBUSY: too many; QD_ECANCELLED:
+ * closing. */
 qd_code qd_streams_open(qd_streams *streams, struct MHD_Connection *connection, const char *job, uint64_t after,
                         struct MHD_Response **out, qd_error *err);
 

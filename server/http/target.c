@@ -6,15 +6,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
+#include "base/str.h"
 
 qd_code qd_percent_decode(const char *text, size_t length, qd_plus plus, char *out, qd_error *err)
 {
@@ -22,8 +14,8 @@ qd_code qd_percent_decode(const char *text, size_t length, qd_plus plus, char *o
     for (size_t i = 0; i < length; i++) {
         int byte = (unsigned char)text[i];
         if (byte == '%') {
-            int high = i + 1 < length ? hex_value(text[i + 1]) : -1;
-            int low = i + 2 < length ? hex_value(text[i + 2]) : -1;
+            int high = i + 1 < length ? qd_hex_value(text[i + 1]) : -1;
+            int low = i + 2 < length ? qd_hex_value(text[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return qd_fail(err, QD_EINVAL, "target: '%%' is not followed by two hexadecimal digits");
             byte = high * 16 + low;

@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 
-/* Decodes %XX of text[0, length) into out (length + 1 bytes, NUL-terminated). QD_EINVAL: an incomplete or wrong escape, %00, a control
- * character. plus: '+' is a blank (query) or itself (path). */
+/* Decodes %XX of text[0, length) into out (length + 1 bytes, NUL-terminated). QD_EINVAL: an incomplete or wrong
+ * escape, %00, a control character. plus: '+' is a blank (query) or itself (path). */
 typedef enum qd_plus { QD_PLUS_IS_PLUS, QD_PLUS_IS_BLANK } qd_plus;
 qd_code qd_percent_decode(const char *text, size_t length, qd_plus plus, char *out, qd_error *err);
 
@@ -26,8 +26,8 @@ typedef struct qd_target {
     char *storage; /* what the pointers above point into */
 } qd_target;
 
-/* "/jobs?limit=2", or the absolute form "http://host/jobs". QD_EINVAL: not such a target, %2F in the path, a parameter given twice
- * or too many of them. */
+/* "/jobs?limit=2", or the absolute form "http://host/jobs". QD_EINVAL: not such a target, %2F in the path, a
+ * parameter given twice or too many of them. */
 qd_code qd_target_parse(const char *raw, qd_target *out, qd_error *err);
 void qd_target_fini(qd_target *target);
 /* NULL when absent or empty. */

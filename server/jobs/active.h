@@ -12,7 +12,7 @@
 #include "jobs/service.h"
 
 typedef struct qd_active {
-    char id[27];
+    char id[QD_JOB_ID];
     unsigned attempt;
     qd_cancel cancel; /* asks the worker to stop: cancelled, or the service ends */
     int wake_fd;      /* eventfd: the worker looks at `cancel` now */

@@ -1,13 +1,8 @@
 /* artifact.c: paths and files that may be read; see service.h. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -20,7 +15,7 @@ typedef struct lookup {
     const char *id, *path; /* path NULL: the job only */
     qd_state_id state;
     uint64_t size;
-    char sha256[65];
+    char sha256[QD_DIGEST_HEX];
 } lookup;
 
 static qd_code look_up(void *ctx, qd_tx *tx, qd_error *err)
@@ -28,8 +23,8 @@ static qd_code look_up(void *ctx, qd_tx *tx, qd_error *err)
     lookup *l = ctx;
     QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
     qd_code code = qd_job_row_read(tx, l->id, &row, err);
-    if (code == QD_OK && !qd_state_find(row.state, &l->state))
-        code = qd_fail(err, QD_EINTERNAL, "job '%s' has the unknown state '%s'", row.id, row.state);
+    if (code == QD_OK)
+        code = qd_state_read(row.id, row.state, &l->state, err);
     if (code == QD_OK && l->path != NULL && l->state == QD_STATE_SUCCEEDED)
         code = qd_artifact_row_find(tx, l->id, l->path, &l->size, l->sha256, err);
     return code;
@@ -65,20 +60,8 @@ qd_code qd_service_log_path(qd_service *service, const char *id, char **out_path
     return code == QD_OK ? qd_dup(paths.log, out_path, err) : code;
 }
 
-/* Below the folder and nowhere else, through no link of any kind. */
-static int open_beneath(int folder, const char *path)
-{
-    const struct open_how how = { .flags = O_RDONLY | O_CLOEXEC,
-                                  .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
-    long fd;
-    do
-        fd = syscall(SYS_openat2, folder, path, &how, sizeof how);
-    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-    return (int)fd;
-}
-
 qd_code qd_service_artifact_open(qd_service *service, const char *id, const char *path, int *out_fd, uint64_t *out_size,
-                                 char out_sha256_hex[65], qd_error *err)
+                                 char out_sha256_hex[QD_DIGEST_HEX], qd_error *err)
 {
     lookup l = { .id = id, .path = path };
     QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
@@ -88,7 +71,7 @@ qd_code qd_service_artifact_open(qd_service *service, const char *id, const char
     if (code != QD_OK)
         return code;
     QD_AUTO(qd_close_fd) int folder = open(paths.artifact, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    QD_AUTO(qd_close_fd) int fd = folder < 0 ? -1 : open_beneath(folder, path);
+    QD_AUTO(qd_close_fd) int fd = folder < 0 ? -1 : qd_open_beneath(folder, path, 0);
     struct stat info;
     if (fd < 0 || fstat(fd, &info) != 0)
         return qd_fail_errno(err, "open '%.200s' of job '%s'", path, id);

@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "jobs/course.h"
 #include "jobs/ending.h"
 #include "jobs/lock.h"
@@ -31,13 +30,12 @@ static qd_code write_job(const qd_course *course, const qd_sources *sources, qd_
     return qd_file_write(course->paths.job, text, strlen(text), err);
 }
 
-static qd_end carry_out(qd_course *course, const qd_job_row *row, qd_error *err)
+static qd_end carry_out(qd_course *course, const qd_job_row *row, int *out_lock_fd, qd_error *err)
 {
     QD_AUTO(qd_sources_fini) qd_sources sources = { 0 };
-    QD_AUTO(qd_close_fd) int lock_fd = -1;
     qd_code code = make_folder(course, err);
     if (code == QD_OK)
-        code = qd_lock_take(course->paths.lock, grace_seconds, &course->active->cancel, &lock_fd, err);
+        code = qd_lock_take(course->paths.lock, grace_seconds, &course->active->cancel, out_lock_fd, err);
     if (code == QD_EBUSY)
         return QD_END_CRASHED; /* another try may find it gone */
     if (code == QD_OK)
@@ -48,12 +46,14 @@ static qd_end carry_out(qd_course *course, const qd_job_row *row, qd_error *err)
         err->code = code;
         return QD_END_FAILED;
     }
-    return qd_run_child(course, &sources, lock_fd, err);
+    return qd_run_child(course, &sources, *out_lock_fd, err);
 }
 
 void qd_attempt(qd_service *service, const qd_job_row *row, qd_active *active)
 {
     qd_error err = { 0 };
+    /* held until the end is written: the artifact of a job cancelled and retried meanwhile is the retry's to make */
+    QD_AUTO(qd_close_fd) int lock_fd = -1;
     QD_AUTO(qd_course_fini)
     qd_course course = { .service = service,
                          .active = active,
@@ -61,6 +61,6 @@ void qd_attempt(qd_service *service, const qd_job_row *row, qd_active *active)
                          .phase_started = qd_clock_seconds(),
                          .crashes = row->crashes };
     qd_code code = qd_job_paths_init(service->settings.state_dir, row->id, &course.paths, &err);
-    qd_end end = code == QD_OK ? carry_out(&course, row, &err) : QD_END_FAILED;
+    qd_end end = code == QD_OK ? carry_out(&course, row, &lock_fd, &err) : QD_END_FAILED;
     qd_end_attempt(&course, end, &err);
 }

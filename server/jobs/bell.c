@@ -11,7 +11,7 @@
 #include "jobs/service.h"
 
 struct qd_watch {
-    char id[27]; /* "" = all */
+    char id[QD_JOB_ID]; /* "" = all */
     qd_woken woken;
     void *ctx;
     bool removed;
@@ -19,7 +19,7 @@ struct qd_watch {
 };
 
 typedef struct ring {
-    char id[27];
+    char id[QD_JOB_ID];
     uint64_t last_event_id;
     struct ring *next;
 } ring;
@@ -36,7 +36,8 @@ struct qd_bell {
     bool stopping;
 };
 
-/* Called with the mutex held; calls back without it. The list may change meanwhile, but not lose the watch that is being called. */
+/* Called with the mutex held; calls back without it. The list may change meanwhile, but not lose the watch that is
+ * being called. */
 static void call(qd_bell *bell, qd_watch *watch, const char *id, uint64_t last_event_id)
 {
     bell->calling = watch;

@@ -1,5 +1,5 @@
-/* cancel.c: cancel and delete; see service.h. A cancelled job's row says so before its run has ended; the run's next write then finds that it has
- * lost the job. */
+/* cancel.c: cancel and delete; see service.h. A cancelled job's row says so before its run has ended; the run's next
+ * write then finds that it has lost the job. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "jobs/paths.h"
@@ -13,13 +13,6 @@ typedef struct wish {
     uint64_t last_event;
 } wish;
 
-static qd_code find_state(const qd_job_row *row, qd_state_id *out, qd_error *err)
-{
-    return qd_state_find(row->state, out)
-               ? QD_OK
-               : qd_fail(err, QD_EINTERNAL, "job '%s' has the unknown state '%s'", row->id, row->state);
-}
-
 static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
 {
     wish *w = ctx;
@@ -30,7 +23,7 @@ static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
     qd_code code = qd_job_row_read(tx, w->id, &row, err);
     w->attempt = row.attempt;
     if (code == QD_OK)
-        code = find_state(&row, &state, err);
+        code = qd_state_read(row.id, row.state, &state, err);
     if (code != QD_OK || state == QD_STATE_CANCELLED)
         return code;
     if (!qd_state_may_follow(state, QD_STATE_CANCELLED))
@@ -60,14 +53,14 @@ static qd_code delete (void *ctx, qd_tx *tx, qd_error *err)
     qd_state_id state = QD_STATE_QUEUED;
     qd_code code = qd_job_row_read(tx, w->id, &row, err);
     if (code == QD_OK)
-        code = find_state(&row, &state, err);
+        code = qd_state_read(row.id, row.state, &state, err);
     if (code == QD_OK && qd_state_at(state)->kind != QD_STATE_FINAL)
         return qd_fail(err, QD_ECONFLICT, "job '%s' is %s: cancel it first", row.id, row.state);
     return code == QD_OK ? qd_job_row_delete(tx, row.id, err) : code;
 }
 
-/* The rows go first: what is left after a crash in between is swept at the next start. The artifact is nobody's any more; the job's own folder may
- * still be in the hands of a worker on its way out, who then removes it. */
+/* The rows go first: what is left after a crash in between is swept at the next start. The artifact is nobody's any
+ * more; the job's own folder may still be in the hands of a worker on its way out, who then removes it. */
 qd_code qd_service_delete(qd_service *service, const char *id, qd_error *err)
 {
     wish w = { .id = id };

@@ -1,39 +1,38 @@
 /* certificate.c: the certificate document, put together from the layers' rows; see service.h, theory.md §8. */
-#include <string.h>
-
 #include "base/json.h"
+#include "engine/summary.h"
 #include "jobs/service_private.h"
 
-/* Sums over the layers: what the statuses are, and the relative error of all outputs together. */
+/* Sums over the layers: what the statuses are, and the error of all outputs together. */
 static json_t *summarize(const json_t *layers)
 {
     json_t *statuses = json_object(), *layer;
-    size_t index, degraded = 0, certified = 0;
-    double error = 0, output = 0;
+    size_t index;
+    qd_summary sums = { 0 };
     json_array_foreach((json_t *)(uintptr_t)layers, index, layer)
     {
         const json_t *certificate = json_object_get(layer, "certificate");
         const char *status = json_string_value(json_object_get(certificate, "status"));
         const char *word = status == NULL ? "UNKNOWN" : status;
         json_object_set_new(statuses, word, json_integer(json_integer_value(json_object_get(statuses, word)) + 1));
-        certified += strcmp(word, "CERTIFIED") == 0 || strcmp(word, "CERTIFIED_OVERLOAD") == 0;
-        degraded += json_is_true(json_object_get(layer, "degraded"));
-        error += json_number_value(json_object_get(certificate, "error_sq"));
-        output += json_number_value(json_object_get(certificate, "output_sq"));
+        qd_summary_add(&sums, layer);
     }
-    return json_pack("{s:I, s:I, s:I, s:o, s:f, s:f}", "layers", (json_int_t)json_array_size(layers),
-                     "certified_layers", (json_int_t)certified, "degraded_layers", (json_int_t)degraded, "statuses",
-                     statuses, "error_sq", error, "output_sq", output);
+    return json_pack("{s:I, s:I, s:I, s:o, s:f, s:f}", "layers", (json_int_t)sums.layers, "certified_layers",
+                     (json_int_t)sums.certified, "degraded_layers", (json_int_t)sums.degraded, "statuses", statuses,
+                     "error_sq", sums.error_sq, "output_sq", sums.output_sq);
 }
 
 static json_t *entries(const json_t *layers)
 {
     json_t *out = json_array(), *layer;
     size_t index;
-    json_array_foreach((json_t *)(uintptr_t)layers, index, layer) json_array_append_new(
-        out, json_pack("{s:O?, s:O?, s:O?, s:O?}", "name", json_object_get(layer, "name"), "shape",
-                       json_object_get(layer, "shape"), "grid", json_object_get(layer, "grid"), "certificate",
-                       json_object_get(layer, "certificate")));
+    json_array_foreach((json_t *)(uintptr_t)layers, index, layer)
+    {
+        json_t *entry = json_pack("{s:O?, s:O?, s:O?, s:O?}", "name", json_object_get(layer, "name"), "shape",
+                                  json_object_get(layer, "shape"), "grid", json_object_get(layer, "grid"),
+                                  "certificate", json_object_get(layer, "certificate"));
+        json_array_append_new(out, entry);
+    }
     return out;
 }
 

@@ -3,7 +3,6 @@
 
 #include <time.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "jobs/publish.h"
@@ -23,12 +22,12 @@ static json_t *problem_document(const char *word, const char *detail, qd_state_i
 /* An artifact that was made and does not hold what it should: kept for inspection, never served. */
 static qd_state_id failed_state(const qd_course *course, qd_code code)
 {
-    int wrong = code == QD_EFORMAT || code == QD_ESHAPE || code == QD_ENUMERIC;
+    bool wrong = code == QD_EFORMAT || code == QD_ESHAPE || code == QD_ENUMERIC;
     return course->state == QD_STATE_VERIFYING && wrong ? QD_STATE_QUARANTINED : QD_STATE_FAILED;
 }
 
-/* A job that filled the disk must not keep it from saying so: the artifact in the making goes first, its checkpoints when that was not enough.
- * Both can be made again. */
+/* A job that filled the disk must not keep it from saying so: the artifact in the making goes first, its checkpoints
+ * when that was not enough. Both can be made again. */
 static void make_room(const qd_course *course, unsigned tries)
 {
     if (course->state != QD_STATE_VERIFYING || tries > 1)
@@ -37,7 +36,8 @@ static void make_room(const qd_course *course, unsigned tries)
         qd_dir_remove(course->paths.work, NULL);
 }
 
-/* Until it is written, or somebody else has the job, or the service stops (then it is found running, and resumed, at the next start). */
+/* Until it is written, or somebody else has the job, or the service stops (then it is found running, and resumed, at
+ * the next start). */
 static qd_code insist(qd_course *course, qd_record *record, qd_state_id to, qd_error *err)
 {
     for (unsigned tries = 1;; tries++) {

@@ -12,7 +12,8 @@ typedef enum qd_end {
     QD_END_CRASHED /* the run died: tried again, three times in a row at most */
 } qd_end;
 
-/* Writes the end of the attempt; a full disk is waited out. `reason` is for all but QD_END_RESULT. A job that is no longer this attempt's is left alone. */
+/* Writes the end of the attempt; a full disk is waited out. `reason` is for all but QD_END_RESULT. A job that is no
+ * longer this attempt's is left alone. */
 void qd_end_attempt(qd_course *course, qd_end end, const qd_error *reason);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 
-enum { LENGTH = 26, TIME_DIGITS = 10 };
+enum { LENGTH = QD_JOB_ID - 1, TIME_DIGITS = 10 };
 static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
 void qd_idents_init(qd_idents *idents, const char *newest)
@@ -22,7 +22,7 @@ void qd_idents_fini(qd_idents *idents)
     pthread_mutex_destroy(&idents->mutex);
 }
 
-static qd_code fresh(char out[27], qd_error *err)
+static qd_code fresh(char out[QD_JOB_ID], qd_error *err)
 {
     unsigned char chance[LENGTH - TIME_DIGITS];
     if (getrandom(chance, sizeof chance, 0) != (ssize_t)sizeof chance)
@@ -37,7 +37,7 @@ static qd_code fresh(char out[27], qd_error *err)
 }
 
 /* The next larger id. */
-static void increment(char id[27])
+static void increment(char id[QD_JOB_ID])
 {
     for (int i = LENGTH - 1; i >= 0; i--) {
         const char *at = strchr(digits, id[i]);
@@ -49,9 +49,9 @@ static void increment(char id[27])
     }
 }
 
-qd_code qd_ident_make(qd_idents *idents, char out[27], qd_error *err)
+qd_code qd_ident_make(qd_idents *idents, char out[QD_JOB_ID], qd_error *err)
 {
-    char id[27];
+    char id[QD_JOB_ID];
     qd_code code = fresh(id, err);
     if (code != QD_OK)
         return code;

@@ -10,15 +10,17 @@
 
 #include "base/error.h"
 
+enum { QD_JOB_ID = 27 }; /* an id and its NUL */
+
 typedef struct qd_idents {
     pthread_mutex_t mutex;
-    char last[27]; /* ids only grow, even if the clock goes back */
+    char last[QD_JOB_ID]; /* ids only grow, even if the clock goes back */
 } qd_idents;
 
 /* newest: the largest id that exists, or "". */
 void qd_idents_init(qd_idents *idents, const char *newest);
 void qd_idents_fini(qd_idents *idents);
-qd_code qd_ident_make(qd_idents *idents, char out[27], qd_error *err);
+qd_code qd_ident_make(qd_idents *idents, char out[QD_JOB_ID], qd_error *err);
 bool qd_ident_ok(const char *text);
 
 #endif

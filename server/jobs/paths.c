@@ -22,7 +22,7 @@ qd_code qd_job_paths_init(const char *state_dir, const char *id, qd_job_paths *o
     } parts[] = {
         { &p.job, "job.json" }, { &p.log, "log.txt" }, { &p.lock, "lock" }, { &p.work, "work" }, { &p.out, "out" },
     };
-    int complete = p.dir != NULL && p.artifact != NULL;
+    bool complete = p.dir != NULL && p.artifact != NULL;
     for (size_t i = 0; complete && i < QD_LENGTH(parts); i++) {
         *parts[i].path = qd_path_join(p.dir, parts[i].name);
         complete = *parts[i].path != NULL;

@@ -25,20 +25,20 @@ void qd_publication_fini(qd_publication *p)
 }
 
 /* A bare relative path: components of [A-Za-z0-9._-], none hidden, none empty. */
-static int path_ok(const char *path)
+static bool path_ok(const char *path)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     if (strlen(path) > PATH_MAX_BYTES)
-        return 0;
+        return false;
     for (const char *at = path;; at++) {
         size_t length = strspn(at, allowed);
         if (length == 0 || *at == '.')
-            return 0;
+            return false;
         at += length;
         if (*at == '\0')
-            return 1;
+            return true;
         if (*at != '/')
-            return 0;
+            return false;
     }
 }
 
@@ -72,7 +72,7 @@ static qd_code take_entry(int folder, const json_t *entry, qd_publication *p, qd
     const json_t *size = json_object_get(entry, "size");
     if (path == NULL || !path_ok(path))
         return qd_fail(err, QD_EFORMAT, "%s: a file's path is not a bare relative name", manifest_name);
-    if (sha256 == NULL || strlen(sha256) != 64 || strspn(sha256, "0123456789abcdef") != 64 || !json_is_integer(size))
+    if (!qd_hex_ok(sha256, 64, QD_HEX_LOWER) || !json_is_integer(size))
         return qd_fail(err, QD_EFORMAT, "%s: size or sha256 of '%s' is missing or wrong", manifest_name, path);
     qd_code code = check_file(folder, path, json_integer_value(size), err);
     return code == QD_OK ? add(p, path, (uint64_t)json_integer_value(size), sha256, err) : code;
@@ -97,12 +97,23 @@ static qd_code read_manifest(int folder, const char *path, qd_publication *p, qd
         return qd_fail(err, QD_EFORMAT, "the run left no %s", manifest_name);
     const json_t *files = json_object_get(manifest, "files");
     if (code == QD_OK && (!json_is_array(files) || json_array_size(files) > FILES_MAX))
-        code = qd_fail(err, QD_EFORMAT, "%s: 'files' is no list of at most %d", manifest_name, (int)FILES_MAX);
+        code = qd_fail(err, QD_EFORMAT, "%s: 'files' is not an array of at most %d", manifest_name, (int)FILES_MAX);
     if (code == QD_OK)
         code = qd_alloc(json_array_size(files) + 1, sizeof *p->files, (void **)&p->files, err);
     for (size_t i = 0; code == QD_OK && i < json_array_size(files); i++)
         code = take_entry(folder, json_array_get(files, i), p, err);
     return code == QD_OK ? add_manifest(path, p, err) : code;
+}
+
+/* artifacts/, which an operator may have removed to free space, is made again. */
+static qd_code install(const qd_job_paths *paths, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer)
+    char *parent = strndup(paths->artifact, (size_t)(strrchr(paths->artifact, '/') - paths->artifact));
+    qd_code code = parent == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_make(parent, err);
+    if (code == QD_OK)
+        code = qd_dir_remove(paths->artifact, err); /* of an earlier try that was not recorded */
+    return code == QD_OK ? qd_file_rename(paths->out, paths->artifact, err) : code;
 }
 
 qd_code qd_publish(const qd_job_paths *paths, qd_publication *out, qd_error *err)
@@ -118,9 +129,7 @@ qd_code qd_publish(const qd_job_paths *paths, qd_publication *out, qd_error *err
     if (code == QD_OK && syncfs(folder) != 0) /* whatever the run did or did not sync */
         code = qd_fail_errno(err, "sync '%s'", paths->out);
     if (code == QD_OK)
-        code = qd_dir_remove(paths->artifact, err); /* of an earlier try that was not recorded */
-    if (code == QD_OK)
-        code = qd_file_rename(paths->out, paths->artifact, err);
+        code = install(paths, err);
     if (code == QD_OK) {
         *out = p;
         p = (qd_publication){ 0 };

@@ -13,7 +13,8 @@ typedef struct qd_publication {
 } qd_publication;
 void qd_publication_fini(qd_publication *publication);
 
-/* Reads out/manifest.json, checks names and sizes, syncs, renames out to artifacts/ID. QD_EFORMAT: the manifest does not describe the folder. */
+/* Reads out/manifest.json, checks names and sizes, syncs, renames out to artifacts/ID. QD_EFORMAT: the manifest does
+ * not describe the folder. */
 qd_code qd_publish(const qd_job_paths *paths, qd_publication *out, qd_error *err);
 
 #endif

@@ -13,7 +13,7 @@
 typedef struct qd_record_file {
     char *path;
     uint64_t size;
-    char sha256[65];
+    char sha256[QD_DIGEST_HEX];
 } qd_record_file;
 
 /* Zero means "leave it"; `from` and `attempt` are the fence: QD_ECONFLICT when the job is elsewhere. */

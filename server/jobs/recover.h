@@ -6,8 +6,8 @@
 
 #include "jobs/service_private.h"
 
-/* Running jobs go back to the queue, `resumed` grows. Then folders without a job, artifacts of jobs that have not succeeded, and checkpoints of
- * those that have, are removed. */
+/* Running jobs go back to the queue, `resumed` grows. Then folders without a job, artifacts of jobs that have not
+ * succeeded, and checkpoints of those that have, are removed. */
 qd_code qd_recover(qd_service *service, qd_error *err);
 
 #endif

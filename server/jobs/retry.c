@@ -6,7 +6,6 @@
 #include "jobs/queue_limit.h"
 #include "jobs/record.h"
 #include "jobs/service_private.h"
-#include "jobs/sources.h"
 #include "store/job_rows.h"
 #include "store/layer_rows.h"
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -73,10 +72,52 @@ static qd_code read_newest_id(void *ctx, qd_tx *tx, qd_error *err)
     return qd_job_row_newest_id(tx, ctx, err);
 }
 
+/* Whether a job or an artifact has left its folder here. */
+static bool holds_jobs(const qd_service *service, const char *folder)
+{
+    char **names = NULL;
+    size_t count = 0, found = 0;
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(service->settings.state_dir, folder);
+    if (path == NULL || qd_dir_list(path, &names, &count, NULL) != QD_OK)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        found += qd_ident_ok(names[i]);
+    qd_names_free(names, count);
+    return found > 0;
+}
+
+/* One page holds no table: if there is one, it is in the write-ahead log. */
+static bool holds_tables(const char *database)
+{
+    enum { PAGE = 4096 };
+    uint64_t size = 0, logged = 0;
+    QD_AUTO(qd_str_fini) qd_str log = { 0 };
+    qd_str_addf(&log, "%s-wal", database);
+    if (qd_file_size(database, &size, NULL) != QD_OK)
+        return false;
+    return size > PAGE || (size > 0 && qd_file_size(qd_str_borrow(&log), &logged, NULL) == QD_OK && logged > 0);
+}
+
+/* A new database beside old jobs would have every one of their files swept as nobody's. */
+static qd_code check_database(const qd_service *service, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(service->settings.state_dir, "quantd.db");
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    if (holds_tables(path) || (!holds_jobs(service, "artifacts") && !holds_jobs(service, "jobs")))
+        return QD_OK;
+    return qd_fail(err, QD_EFORMAT,
+                   "'%s' is missing or empty, but jobs/ and artifacts/ beside it hold files of jobs: put the database "
+                   "back, or move those folders away to begin anew",
+                   path);
+}
+
 static qd_code open_parts(qd_service *service, qd_error *err)
 {
     char newest[QD_ID_SIZE] = "";
     qd_code code = lock_state(service, err);
+    if (code == QD_OK)
+        code = check_database(service, err);
     if (code == QD_OK)
         code = qd_store_open(service->settings.state_dir, &service->store, err);
     if (code == QD_OK)
@@ -100,11 +141,7 @@ static qd_code start_threads(qd_service *service, qd_error *err)
 
 static void init_locks(qd_service *service)
 {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&service->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    qd_clock_condition_init(&service->changed);
     pthread_mutex_init(&service->mutex, NULL);
 }
 

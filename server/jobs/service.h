@@ -2,15 +2,17 @@
  * Room: server/jobs. May use: base, engine, store, fetch. Never: http, MHD.
  * Threads: every function may be called from any thread.
  *
- * Durability: a function that returns QD_OK for a change returns after its commit (WAL, synchronous=FULL, group commit).
- * Job ids match ^[a-z0-9]{26}$ (time-ordered). States: api.md. */
+ * Durability: a function that returns QD_OK for a change returns after its commit (WAL, synchronous=FULL, group
+ * commit). Job ids match ^[a-z0-9]{26}$ (time-ordered). States: api.md. */
 #ifndef QD_JOBS_SERVICE_H
 #define QD_JOBS_SERVICE_H
 
 #include <jansson.h>
 
+#include "base/digest.h"
 #include "engine/recipe.h"
 #include "fetch/fetch.h"
+#include "jobs/ident.h"
 
 typedef struct qd_service qd_service;
 
@@ -35,14 +37,15 @@ typedef struct qd_service_config {
     qd_service_log log;
 } qd_service_config;
 
-/* Opens and migrates the store, recovers jobs that were running, collects leftovers, starts the writer, supervisor and workers. */
+/* Opens and migrates the store, recovers jobs that were running, collects leftovers, starts the writer, supervisor
+ * and workers. */
 qd_code qd_service_create(const qd_service_config *config, qd_service **out, qd_error *err);
 /* Stops claiming, ends children (their jobs stay resumable), wakes all watchers, joins all threads. */
 void qd_service_destroy(qd_service *service); /* NULL is fine */
 
 /* A consistent copy of one job; strings and JSON are owned by it. */
 typedef struct qd_job {
-    char id[27];
+    char id[QD_JOB_ID];
     const char *state;                                                              /* static text: "queued", ... */
     char *name;                                                                     /* or NULL */
     json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
@@ -52,8 +55,9 @@ typedef struct qd_job {
 } qd_job;
 void qd_job_fini(qd_job *job);
 
-/* recipe is only read. calibration: QD_EINVAL with the reason when the algorithm needs data and neither job nor operator names a text. QD_EBUSY when the queue is full. */
-qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[27],
+/* recipe is only read. calibration: QD_EINVAL with the reason when the algorithm needs data and neither job nor
+ * operator names a text. QD_EBUSY when the queue is full. */
+qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[QD_JOB_ID],
                           qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
 
@@ -65,30 +69,36 @@ typedef struct qd_job_filter {
 } qd_job_filter;
 /* Newest first; *out is an array of *out_count jobs (qd_job_fini each, then free). */
 qd_code qd_service_list(qd_service *service, const qd_job_filter *filter, qd_job **out, size_t *out_count,
-                        int *out_has_more, qd_error *err);
+                        bool *out_has_more, qd_error *err);
 
-/* Arrays (new references). Events: [{"id":n,"time":..,"type":"state|phase|progress|layer|warning|problem|result|...","data":{..}}] with id > after, at most limit. */
+/* Arrays (new references). Events:
+ * [{"id":n,"time":..,"type":"state|phase|progress|layer|warning|problem|result|...","data":{..}}] with id > after, at
+ * most limit. */
 qd_code qd_service_layers(qd_service *service, const char *id, json_t **out, qd_error *err);
 qd_code qd_service_events(qd_service *service, const char *id, uint64_t after, size_t limit, json_t **out,
                           qd_error *err);
-/* The certificate document: {"job","model","recipe","summary":{..},"layers":[{"name","certificate":{..}}]}. QD_ENOTFOUND before any layer is finished. */
+/* The certificate document: {"job","model","recipe","summary":{..},"layers":[{"name","certificate":{..}}]}.
+ * QD_ENOTFOUND before any layer is finished. */
 qd_code qd_service_certificate(qd_service *service, const char *id, json_t **out, qd_error *err);
 
-/* cancel: QD_ECONFLICT when finished; idempotent otherwise. retry: only failed, cancelled, quarantined; `changes` (object or NULL) may hold "regularization";
- * continues from the last finished layer where the layer's key still matches. delete: only terminal states; removes rows and files. */
+/* cancel: QD_ECONFLICT when finished; idempotent otherwise. retry: only failed, cancelled, quarantined; `changes`
+ * (object or NULL) may hold "regularization"; continues from the last finished layer where the layer's key still
+ * matches. delete: only terminal states; removes rows and files. */
 qd_code qd_service_cancel(qd_service *service, const char *id, qd_error *err);
 qd_code qd_service_retry(qd_service *service, const char *id, const json_t *changes, qd_issues *issues, qd_error *err);
 qd_code qd_service_delete(qd_service *service, const char *id, qd_error *err);
 
-/* Paths that may be read by the http layer (heap strings). artifacts: QD_ENOTFOUND unless the job has succeeded. log: the run's log, may still grow. */
+/* Paths that may be read by the http layer (heap strings). artifacts: QD_ENOTFOUND unless the job has succeeded. log:
+ * the run's log, may still grow. */
 qd_code qd_service_artifact_dir(qd_service *service, const char *id, char **out_path, qd_error *err);
 qd_code qd_service_log_path(qd_service *service, const char *id, char **out_path, qd_error *err);
-/* Opens a file named in the artifact's manifest (bare relative path from our own table, RESOLVE_BENEATH): fd, size and sha256 hex (the strong ETag). */
+/* Opens a file named in the artifact's manifest (bare relative path from our own table, RESOLVE_BENEATH): fd, size
+ * and sha256 hex (the strong ETag). */
 qd_code qd_service_artifact_open(qd_service *service, const char *id, const char *path, int *out_fd, uint64_t *out_size,
-                                 char out_sha256_hex[65], qd_error *err);
+                                 char out_sha256_hex[QD_DIGEST_HEX], qd_error *err);
 
-/* woken(ctx, id, last_event_id) after each commit of events of a job, and with id == NULL when the service stops. Called from a service
- * thread: must not block, must not call the service. `id` NULL here = all jobs. */
+/* woken(ctx, id, last_event_id) after each commit of events of a job, and with id == NULL when the service stops.
+ * Called from a service thread: must not block, must not call the service. `id` NULL here = all jobs. */
 typedef struct qd_watch qd_watch;
 qd_code qd_service_watch(qd_service *service, const char *id,
                          void (*woken)(void *ctx, const char *id, uint64_t last_event_id), void *ctx, qd_watch **out,
@@ -108,8 +118,8 @@ qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_err
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */
 qd_code qd_service_ready(qd_service *service, qd_error *err);
 const char *qd_state_name(size_t index); /* NULL past the end; the table in jobs/state.c says which may follow which */
-const char *qd_phase_name(
-    size_t index); /* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end */
+/* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end. */
+const char *qd_phase_name(size_t index);
 
 /* Syntax and policy check of a model URL, at POST time. */
 qd_code qd_service_check_url(qd_service *service, const char *url, qd_error *err);

@@ -26,19 +26,27 @@ static qd_code copy_words(const char *const *words, char ***out, qd_error *err)
     return code;
 }
 
+/* This very program, even if its file was replaced meanwhile; below a launcher, /proc/self is the launcher. */
+static qd_code find_program(const qd_service_config *c, char **out, qd_error *err)
+{
+    if (c->program != NULL || c->launcher == NULL || c->launcher[0] == NULL)
+        return qd_dup(c->program == NULL ? "/proc/self/exe" : c->program, out, err);
+    *out = realpath("/proc/self/exe", NULL);
+    return *out == NULL ? qd_fail_errno(err, "launcher: where this program is") : QD_OK;
+}
+
 static qd_code copy_texts(const qd_service_config *c, qd_settings *s, qd_error *err)
 {
     const struct {
         const char *from;
         char **to;
     } texts[] = {
-        { c->program == NULL ? "/proc/self/exe" : c->program, &s->program },
         { c->calibration_text, &s->calibration_text },
         { c->evaluation_text, &s->evaluation_text },
         { c->fetch.cache_dir, &s->cache_dir },
         { c->fetch.hub_url, &s->hub_url },
     };
-    qd_code code = QD_OK;
+    qd_code code = find_program(c, &s->program, err);
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(texts); i++)
         code = qd_dup(texts[i].from, texts[i].to, err);
     if (code == QD_OK)

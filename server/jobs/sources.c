@@ -5,12 +5,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobs/service_private.h"
 
 enum { DEPTH_MAX = 32 };
-static const uint64_t text_bytes_max = UINT64_C(1) << 30;
 
 void qd_sources_fini(qd_sources *s)
 {
@@ -33,7 +33,10 @@ json_t *qd_sources_resolved(const json_t *recipe, const json_t *fetched)
         json_decref(files);
         return resolved;
     }
-    json_array_foreach(files, index, file) json_object_del(file, "cached"); /* says how it came, not what it is */
+    json_array_foreach(files, index, file)
+    {
+        json_object_del(file, "cached"); /* says how it came, not what it is */
+    }
     json_object_set_new(model, "commit", commit == NULL ? json_null() : json_incref(commit));
     json_object_set_new(model, "files", files == NULL ? json_array() : files);
     return resolved;
@@ -93,10 +96,10 @@ static qd_code fetch_model(qd_course *course, const qd_job_row *row, const json_
 
 static qd_code fetch_text(qd_course *course, const char *url, const char *fallback, char **out, qd_error *err)
 {
-    char digest[65];
-    return url == NULL ? qd_dup(fallback, out, err)
-                       : qd_fetch_text(course->service->fetcher, url, text_bytes_max, &course->active->cancel, out,
-                                       digest, err);
+    char digest[QD_DIGEST_HEX];
+    return url == NULL
+               ? qd_dup(fallback, out, err)
+               : qd_fetch_text(course->service->fetcher, url, QD_TEXT_LIMIT, &course->active->cancel, out, digest, err);
 }
 
 static qd_code read_recipe(const qd_job_row *row, qd_sources *s, qd_error *err)

@@ -6,7 +6,8 @@
 #include "jobs/service.h"
 
 #define BIT(state) (1u << (state))
-/* What may happen to any job a worker owns: it fails, is cancelled, or goes back because its run or the service ended. */
+/* What may happen to any job a worker owns: it fails, is cancelled, or goes back because its run or the service
+ * ended. */
 #define ANY_TIME (BIT(QD_STATE_FAILED) | BIT(QD_STATE_CANCELLED) | BIT(QD_STATE_QUEUED))
 
 static const qd_state states[QD_STATE_COUNT] = {
@@ -38,6 +39,12 @@ bool qd_state_find(const char *name, qd_state_id *out)
         }
     }
     return false;
+}
+
+qd_code qd_state_read(const char *job, const char *name, qd_state_id *out, qd_error *err)
+{
+    return qd_state_find(name, out) ? QD_OK
+                                    : qd_fail(err, QD_EINTERNAL, "job '%s' has the unknown state '%s'", job, name);
 }
 
 bool qd_state_may_follow(qd_state_id from, qd_state_id to)

@@ -70,7 +70,7 @@ static qd_code fill_row(qd_service *service, const qd_recipe *recipe, const json
     return code == QD_OK ? print_take(qd_sources_resolved(printed, NULL), &row->resolved, err) : code;
 }
 
-qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[27],
+qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[QD_JOB_ID],
                           qd_error *err)
 {
     submission s = { .service = service };
@@ -80,7 +80,7 @@ qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const js
     if (code == QD_OK)
         code = qd_store_write(service->store, insert, &s, err);
     if (code == QD_OK) {
-        snprintf(out_id, 27, "%s", s.row.id);
+        snprintf(out_id, QD_JOB_ID, "%s", s.row.id);
         qd_bell_ring(service->bell, s.row.id, s.last_event);
         qd_service_queued(service);
         qd_service_say(service, "info", "job.queued", "job=%s algorithm=%s", s.row.id, recipe->algorithm->name);

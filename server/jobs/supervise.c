@@ -1,8 +1,10 @@
-/* supervise.c: see supervise.h. Once a second: how much room there is, whether the database writes, whether the ballast is back. */
+/* supervise.c: see supervise.h. Once a second: how much room there is, whether the database writes, whether the
+ * ballast is back. */
 #include "jobs/supervise.h"
 
 #include <sys/statvfs.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 uint64_t qd_free_bytes(const qd_service *service)
 {
@@ -33,11 +35,9 @@ static void *supervise(void *arg)
     qd_service *service = arg;
     pthread_mutex_lock(&service->mutex);
     while (!service->stopping) {
-        struct timespec until;
         pthread_mutex_unlock(&service->mutex);
         look(service);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += 1;
+        const struct timespec until = qd_clock_deadline(1);
         pthread_mutex_lock(&service->mutex);
         while (!service->stopping && pthread_cond_timedwait(&service->changed, &service->mutex, &until) == 0)
             continue;

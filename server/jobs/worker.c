@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "jobs/attempt.h"
 #include "jobs/paths.h"
@@ -47,7 +46,8 @@ static qd_code read_row(void *ctx, qd_tx *tx, qd_error *err)
     return qd_job_row_read(tx, ctx, &row, err);
 }
 
-/* Whoever deleted the job left its folder to the worker that had it. Looked up after qd_active_end: one of the two removes it. */
+/* Whoever deleted the job left its folder to the worker that had it. Looked up after qd_active_end: one of the two
+ * removes it. */
 static void remove_if_deleted(qd_service *service, const char *id)
 {
     char copy[QD_ID_SIZE];
@@ -86,12 +86,11 @@ static qd_code claim_and_work(qd_service *service, qd_error *err)
     return code;
 }
 
-/* Called with the mutex held. Looks again when a job was queued, and every second in case something kept it from claiming. */
+/* Called with the mutex held. Looks again when a job was queued, and every second in case something kept it from
+ * claiming. */
 static void wait_for_turn(qd_service *service, uint64_t seen)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 1;
+    const struct timespec until = qd_clock_deadline(1);
     while (!service->stopping && service->queue_turn == seen)
         if (pthread_cond_timedwait(&service->changed, &service->mutex, &until) != 0)
             return;

@@ -7,6 +7,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/auto.h"
+
 static const uint64_t full_size = 64 << 20;
 
 /* A small disk gets a small ballast: it must never be what fills it. */
@@ -32,7 +34,7 @@ void qd_ballast_restore(const char *path)
         unlink(path);
 }
 
-int qd_ballast_release(const char *path)
+bool qd_ballast_release(const char *path)
 {
     return unlink(path) == 0;
 }

@@ -5,11 +5,12 @@
 #ifndef QD_STORE_BALLAST_H
 #define QD_STORE_BALLAST_H
 
-#include "base/error.h"
+#include <stdbool.h>
 
-/* Makes the file unless it is there or would take more than a sixteenth of the disk or of what is free; 64 MiB at most. Best effort. */
+/* Makes the file unless it is there or would take more than a sixteenth of the disk or of what is free; 64 MiB at
+ * most. Best effort. */
 void qd_ballast_restore(const char *path);
-/* 1 = there was something to give back. */
-int qd_ballast_release(const char *path);
+/* true: there was something to give back. */
+bool qd_ballast_release(const char *path);
 
 #endif

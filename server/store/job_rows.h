@@ -4,6 +4,7 @@
 #ifndef QD_STORE_JOB_ROWS_H
 #define QD_STORE_JOB_ROWS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "store/store.h"

@@ -17,8 +17,9 @@ typedef struct qd_migration {
 extern const qd_migration qd_migrations[];
 extern const size_t qd_migration_count;
 
-/* Runs the steps above the database's user_version, each in a transaction of its own with its new version. Before the first step on
- * a database that holds something, a copy is made beside it: PATH.backup-vN. QD_ECONFLICT for a database newer than the last step. */
+/* Runs the steps above the database's user_version, each in a transaction of its own with its new version. Before the
+ * first step on a database that holds something, a copy is made beside it: PATH.backup-vN. QD_ECONFLICT for a
+ * database newer than the last step. */
 qd_code qd_migrate(qd_connection *c, const char *path, const qd_migration *steps, size_t count, qd_error *err);
 
 #endif

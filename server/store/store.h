@@ -5,7 +5,6 @@
 #ifndef QD_STORE_STORE_H
 #define QD_STORE_STORE_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -13,12 +12,13 @@
 typedef struct qd_store qd_store;
 typedef struct qd_connection qd_tx; /* rows are read and written through it: *_rows.h */
 
-/* Opens DIR/quantd.db, migrates it (backup first; QD_ECONFLICT when it is newer than the program), starts the writer. */
+/* Opens DIR/quantd.db, migrates it (backup first; QD_ECONFLICT when it is newer than the program), starts the
+ * writer. */
 qd_code qd_store_open(const char *dir, qd_store **out, qd_error *err);
 void qd_store_close(qd_store *store); /* NULL is fine; no call may be running */
 
-/* Runs in the writer's thread, inside its transaction; must not block. A failure undoes this change alone. May be run a second time after the whole
- * transaction was undone (full disk), so it must set its outputs afresh. */
+/* Runs in the writer's thread, inside its transaction; must not block. A failure undoes this change alone. May be run
+ * a second time after the whole transaction was undone (full disk), so it must set its outputs afresh. */
 typedef qd_code (*qd_change)(void *ctx, qd_tx *tx, qd_error *err);
 /* Returns after the commit (fsynced). QD_ENOSPC: the disk is full even with the ballast given back. */
 qd_code qd_store_write(qd_store *store, qd_change change, void *ctx, qd_error *err);

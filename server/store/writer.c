@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/ballast.h"
 
@@ -103,9 +103,7 @@ static ticket *take_batch(qd_writer *w)
 /* Called with the mutex held; false = nothing came for IDLE_SECONDS. */
 static bool wait_for_work(qd_writer *w)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += IDLE_SECONDS;
+    const struct timespec until = qd_clock_deadline(IDLE_SECONDS);
     while (w->first == NULL && !w->stopping)
         if (pthread_cond_timedwait(&w->arrived, &w->mutex, &until) == ETIMEDOUT)
             return w->first != NULL;
@@ -155,11 +153,7 @@ qd_code qd_writer_create(qd_connection *connection, const char *ballast, qd_writ
     qd_code code = qd_alloc(1, sizeof *w, (void **)&w, err);
     if (code != QD_OK)
         return code;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->arrived, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    qd_clock_condition_init(&w->arrived);
     pthread_mutex_init(&w->mutex, NULL);
     w->end = &w->first;
     code = qd_dup(ballast, &w->ballast, err);

@@ -1,10 +1,9 @@
 /* bench_sweep.c: the OPTQ sweep against the same run's sgemm, with the objective beside the time.
  *
- * Usage: bench_sweep [columns[:group_size]...]   (576 2048 2048:128; rows = columns)
- * GF/s of a sweep counts 2 O I^2 / 2 operations: one multiply-add for each row and pair of columns. One thread.
- * Times are CPU time of the process (other jobs on the machine disturb it least). A product and a sweep alternate, and the
- * share is the median over pairs: what slows one down for a while slows its neighbour too. */
-#include <math.h>
+ * Usage: bench_sweep [columns[:group_size]...] (576 2048 2048:128; rows = columns) GF/s of a sweep counts 2 O I^2 / 2
+ * operations: one multiply-add for each row and pair of columns. One thread. Times are CPU time of the process (other
+ * jobs on the machine disturb it least). A product and a sweep alternate, and the share is the median over pairs:
+ * what slows one down for a while slows its neighbour too. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

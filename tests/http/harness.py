@@ -19,7 +19,7 @@ import traceback
 
 SOURCE = os.environ.get("QUANTD_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 QUANTD = os.environ.get("QUANTD", os.path.join(SOURCE, "build", "quantd"))
-SHARED = os.environ.get("QUANTD_SHARED")
+SHARED = os.environ.get("QUANTD_SHARED") or None
 MODEL = os.path.join(SOURCE, "tests", "models", "novella-1m")
 CALIBRATION = os.path.join(SOURCE, "tests", "texts", "novella-calibration.txt")
 HELD_OUT = os.path.join(SOURCE, "tests", "texts", "novella-heldout.txt")

@@ -222,7 +222,7 @@ def a_full_disk_fails_the_job_and_space_heals_it():
 
 def bodies_beyond_a_mebibyte_get_413():
     connection = socket.create_connection((SERVER.host, SERVER.port), timeout=30)
-    connection.sendall(b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n")
+    connection.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n")
     assert b" 413 " in connection.recv(4096).split(b"\r\n")[0] + b" "
     connection.close()
 

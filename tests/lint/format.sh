@@ -2,11 +2,11 @@
 # format.sh: sources are as clang-format 14 leaves them; no tabs, no trailing blanks, no unfinished marks. TAP.
 set -u
 cd "${QUANTD_SOURCE:-.}" || exit 99
-files=$(find core server tests -name '*.c' -o -name '*.h' | LC_ALL=C sort)
+files=$(find core server tests -name '*.[ch]' ! -name migrations.c | LC_ALL=C sort) # migrations.c: an in-tree build makes it
 echo 1..3
 status=0
 if command -v clang-format >/dev/null 2>&1 && clang-format --version | grep -q 'version 14'; then
-    bad=$(for file in $files; do clang-format "$file" | cmp -s - "$file" || echo "$file"; done)
+    bad=$(clang-format --dry-run $files 2>&1 | sed -n 's/^\([^ :]*\):.*-Wclang-format-violations.*/\1/p' | sort -u)
     if [ -z "$bad" ]; then echo "ok 1 - clang-format changes nothing"; else
         status=1
         echo "not ok 1 - clang-format changes nothing"

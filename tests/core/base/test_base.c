@@ -1,9 +1,8 @@
 /* test_base.c: errors, strings, files, digests, JSON helpers. */
 #include "check.h"
+#include "folder.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
@@ -38,6 +37,34 @@ static void long_error_texts_are_cut_not_overrun(void **state)
     assert_true(strlen(err.text) < sizeof err.text);
 }
 
+static void error_texts_are_printable_utf8_whatever_names_hold(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    char name[700];
+    qd_fail(&err, QD_EINVAL, "'a\n\x1b[31m\xff\xc3' '\xc3\xa9'");
+    assert_string_equal(err.text, "'a?"
+                                  "?[31m?"
+                                  "?' '\xc3\xa9'");
+    for (size_t i = 0; i + 2 < sizeof name; i += 2)
+        memcpy(name + i, "\xc3\xa9", 3);
+    qd_fail(&err, QD_EINVAL, "%s", name); /* room for 599 bytes: the last character is cut in two */
+    json_t *text = json_string(err.text);
+    assert_non_null(text);
+    json_decref(text);
+}
+
+static void a_negative_size_is_shown(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    size_t size = 0;
+    json_t *object = json_pack("{s:i}", "hidden_size", -7);
+    check_fails(qd_json_size(object, "hidden_size", 0, &size, &err), QD_EFORMAT);
+    check_contains(err.text, "-7");
+    json_decref(object);
+}
+
 static void allocation_overflow_is_an_error(void **state)
 {
     (void)state;
@@ -66,9 +93,8 @@ static void files_are_written_whole_or_not_at_all(void **state)
 {
     (void)state;
     qd_error err = { 0 };
-    char folder[] = "/tmp/qd_base_XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    char path[200], deep[200];
+    char folder[150], path[200], deep[200];
+    temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/file", folder);
     snprintf(deep, sizeof deep, "%s/a/b/c", folder);
     check_ok(qd_file_write(path, "one", 3, &err));
@@ -97,9 +123,8 @@ static void fifos_are_refused_without_hanging(void **state)
 {
     (void)state;
     qd_error err = { 0 };
-    char folder[] = "/tmp/qd_fifo_XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    char path[200];
+    char folder[150], path[200];
+    temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/fifo", folder);
     assert_int_equal(mkfifo(path, 0600), 0);
     QD_AUTO(qd_map_fini) qd_map map = { 0 };
@@ -184,6 +209,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(context_reads_outside_in),
         cmocka_unit_test(long_error_texts_are_cut_not_overrun),
+        cmocka_unit_test(error_texts_are_printable_utf8_whatever_names_hold),
+        cmocka_unit_test(a_negative_size_is_shown),
         cmocka_unit_test(allocation_overflow_is_an_error),
         cmocka_unit_test(globs_match_whole_names),
         cmocka_unit_test(files_are_written_whole_or_not_at_all),

@@ -3,6 +3,7 @@
 #define QD_TESTS_ENGINE_JOB_H
 
 #include "check.h"
+#include "folder.h"
 
 #include "base/cancel.h"
 #include "base/digest.h"
@@ -14,16 +15,16 @@
 enum { LAYERS = 42, A_BLOCK = 7 };
 
 /* What came out of the sink. */
-typedef struct log {
+typedef struct event_log {
     json_t *events; /* array */
     qd_cancel *cancel;
     size_t cancel_after; /* layer events; 0 = never */
     size_t layers;
-} log_t;
+} event_log;
 
 static inline void log_event(void *ctx, const json_t *event)
 {
-    log_t *log = ctx;
+    event_log *log = ctx;
     json_array_append_new(log->events, json_deep_copy(event));
     if (strcmp(json_string_value(json_object_get(event, "event")), "layer") != 0)
         return;
@@ -31,13 +32,13 @@ static inline void log_event(void *ctx, const json_t *event)
         qd_cancel_request(log->cancel);
 }
 
-static inline void log_fini(log_t *log)
+static inline void log_fini(event_log *log)
 {
     json_decref(log->events);
 }
 
 /* Events of one type. */
-static inline json_t *events_of(const log_t *log, const char *type)
+static inline json_t *events_of(const event_log *log, const char *type)
 {
     json_t *out = json_array();
     for (size_t i = 0; i < json_array_size(log->events); i++) {
@@ -48,36 +49,24 @@ static inline json_t *events_of(const log_t *log, const char *type)
     return out;
 }
 
-/* A new folder, in memory where there is such a place: a run syncs every layer to its disk. Removed by remove_folder. */
+/* A new folder, in memory where there is such a place: a run syncs every layer to its disk. */
 static inline char *make_folder(char *out, size_t size)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(out, size, "%s/quantd-engine-XXXXXX",
-             base != NULL                 ? base
-             : qd_path_exists("/dev/shm") ? "/dev/shm"
-                                          : "/tmp");
-    assert_non_null(mkdtemp(out));
-    return out;
-}
-
-static inline void remove_folder(const char *folder)
-{
-    qd_error err = { 0 };
-    check_ok(qd_dir_remove(folder, &err));
+    return temporary_folder_in(qd_path_exists("/dev/shm") ? "/dev/shm" : "/tmp", out, size);
 }
 
 /* One run. Paths left NULL are the small model and texts; folder/work and folder/out. */
-typedef struct job {
+typedef struct small_run {
     const char *request; /* members of the request besides the model, "" = none */
     const char *folder, *model, *work, *out;
     const char *calibration, *evaluation; /* "" = none */
     enum { WHOLE_TEXTS, SHORT_TEXTS } texts;
     size_t threads;
-    log_t log;
+    event_log log;
     json_t *result;
-} job_t;
+} small_run;
 
-static inline void job_fini(job_t *job)
+static inline void job_fini(small_run *job)
 {
     log_fini(&job->log);
     json_decref(job->result);
@@ -123,7 +112,7 @@ static inline char *short_text(const char *folder, char *out, size_t size)
     return out;
 }
 
-static inline qd_code run_job(job_t *job, qd_error *err)
+static inline qd_code run_job(small_run *job, qd_error *err)
 {
     char model[4096], calibration[4096], evaluation[4096], work[4200], out[4200];
     SOURCE_PATH(model, "tests/models/novella-1m");
@@ -142,7 +131,7 @@ static inline qd_code run_job(job_t *job, qd_error *err)
                                  .out_dir = text_or(job->out, out) };
     const qd_run_options options = { .threads = job->threads == 0 ? 1 : job->threads };
     qd_cancel cancel = { 0 };
-    job->log = (log_t){ .events = json_array(), .cancel = &cancel, .cancel_after = job->log.cancel_after };
+    job->log = (event_log){ .events = json_array(), .cancel = &cancel, .cancel_after = job->log.cancel_after };
     const qd_sink sink = { .event = log_event, .ctx = &job->log };
     qd_recipe *recipe = recipe_of(job->request);
     qd_code code = qd_run(recipe, &paths, &options, &sink, &cancel, &job->result, err);
@@ -167,7 +156,7 @@ static inline void digest_folder(const char *folder, char *out_hex)
     check_ok(qd_sha256(all.data, all.length, out_hex, &err));
 }
 
-static inline void digest_out(const job_t *job, char *out_hex)
+static inline void digest_out(const small_run *job, char *out_hex)
 {
     QD_AUTO(qd_free_pointer) char *out = qd_path_join(job->folder, "out");
     digest_folder(out, out_hex);
@@ -203,15 +192,15 @@ static inline void change_file(const char *folder, const char *name, void (*chan
 }
 
 /* Sets BF16 elements [first, first + count) of a tensor. */
-typedef struct patch {
+typedef struct byte_patch {
     const char *tensor;
     size_t first, count;
     uint16_t bits; /* the top half of the float32 */
-} patch_t;
+} byte_patch;
 
 static inline void apply_patch(qd_str *bytes, void *ctx)
 {
-    const patch_t *patch = ctx;
+    const byte_patch *patch = ctx;
     qd_error err = { 0 };
     qd_safetensors *file = NULL;
     check_ok(qd_safetensors_parse("model", (const unsigned char *)bytes->data, bytes->length, &file, &err));

@@ -8,17 +8,18 @@
     "\"calibration\":{\"samples\":10,\"length\":32},\"evaluation\":{\"length\":64,\"windows\":1}," \
     "\"regularization\":\"auto\",\"order\":\"auto\""
 
-typedef struct fixture {
+typedef struct runs {
     char folder[200], digest[QD_DIGEST_HEX];
-    job_t job;
-} fixture_t;
+    small_run job;
+} runs;
 
 static int set_up(void **state)
 {
-    static fixture_t fixture;
+    static runs fixture;
     qd_error err = { 0 };
-    fixture.job =
-        (job_t){ .request = AUTO, .folder = make_folder(fixture.folder, sizeof fixture.folder), .texts = SHORT_TEXTS };
+    fixture.job = (small_run){ .request = AUTO,
+                               .folder = make_folder(fixture.folder, sizeof fixture.folder),
+                               .texts = SHORT_TEXTS };
     check_ok(run_job(&fixture.job, &err));
     digest_out(&fixture.job, fixture.digest);
     *state = &fixture;
@@ -27,7 +28,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    fixture_t *fixture = *state;
+    runs *fixture = *state;
     job_fini(&fixture->job);
     remove_folder(fixture->folder);
     return 0;
@@ -43,7 +44,7 @@ static double number_at(const json_t *object, const char *key)
 
 static void every_layer_says_what_was_chosen_and_what_held_out_inputs_say_to_it(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     QD_AUTO(qd_json_fini) json_t *layers = events_of(&f->job.log, "layer");
     assert_int_equal(json_array_size(layers), LAYERS);
     for (size_t i = 0; i < LAYERS; i++) {
@@ -69,7 +70,7 @@ static void every_layer_says_what_was_chosen_and_what_held_out_inputs_say_to_it(
 /* q, k and v have one input: one search. */
 static void layers_with_the_same_input_share_lambda_order_and_expectation(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     QD_AUTO(qd_json_fini) json_t *layers = events_of(&f->job.log, "layer");
     static const char *const shared[] = { "lambda", "order", "perm_hash", "heldout_T", "S" };
     for (size_t i = 0; i < LAYERS; i += A_BLOCK)
@@ -82,7 +83,7 @@ static void layers_with_the_same_input_share_lambda_order_and_expectation(void *
         }
 }
 
-static void check_same_bytes(const fixture_t *f, job_t *job)
+static void check_same_bytes(const runs *f, small_run *job)
 {
     char digest[QD_DIGEST_HEX];
     qd_error err = { 0 };
@@ -93,12 +94,12 @@ static void check_same_bytes(const fixture_t *f, job_t *job)
 
 static void threads_and_stops_change_no_byte(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     static const size_t stops[] = { 0, 2, 12 }; /* never; within a group that shares a search; later */
     for (size_t i = 0; i < QD_LENGTH(stops); i++) {
         char folder[200];
         qd_error err = { 0 };
-        job_t job = {
+        small_run job = {
             .request = AUTO, .folder = make_folder(folder, sizeof folder), .texts = SHORT_TEXTS, .threads = 2 + i % 2
         };
         job.log.cancel_after = stops[i];
@@ -115,10 +116,10 @@ static void threads_and_stops_change_no_byte(void **state)
 }
 
 /* Events of a run with the same model and texts. */
-static void run_other(const char *request, job_t *job, char *folder, size_t size)
+static void run_other(const char *request, small_run *job, char *folder, size_t size)
 {
     qd_error err = { 0 };
-    *job = (job_t){ .request = request, .folder = make_folder(folder, size), .texts = SHORT_TEXTS };
+    *job = (small_run){ .request = request, .folder = make_folder(folder, size), .texts = SHORT_TEXTS };
     check_ok(run_job(job, &err));
 }
 
@@ -126,7 +127,7 @@ static void too_few_sequences_to_hold_one_out_are_said_and_the_usual_damping_is_
 {
     (void)state;
     char folder[200];
-    job_t job;
+    small_run job;
     run_other("\"calibration\":{\"samples\":4,\"length\":64},\"evaluation\":{\"length\":64,\"windows\":1},"
               "\"regularization\":\"auto\"",
               &job, folder, sizeof folder);
@@ -145,9 +146,9 @@ static void too_few_sequences_to_hold_one_out_are_said_and_the_usual_damping_is_
 
 static void round_to_nearest_is_measured_on_held_out_inputs_too(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     char folder[200];
-    job_t job;
+    small_run job;
     run_other(AUTO ",\"algorithm\":\"rtn\"", &job, folder, sizeof folder);
     QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer"), *feedback = events_of(&f->job.log, "layer");
     double better = 0;

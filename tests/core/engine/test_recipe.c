@@ -1,4 +1,5 @@
-/* test_recipe.c: every field of a job: its default, values that are taken, values that are refused and in which words. */
+/* test_recipe.c: every field of a job: its default, values that are taken, values that are refused and in which
+ * words. */
 #include "check.h"
 
 #include "base/json.h"
@@ -177,7 +178,8 @@ static const struct {
     const char *path, *given, *pointer, *part;
 } bad[] = {
     { "name", "7", "/name", "name: a string is wanted, found an integer" },
-    { "name", "\"a\\nb\"", "/name", "control character" },
+    { "name", "\"a\\nb\"", "/name", "'a?b' has a control character" },
+    { "name", "\"a\\u0085b\"", "/name", "'a??b' has a control character" },
     { "tags", "[]", "/tags", "tags: an object of strings is wanted, found an array" },
     { "tags", "null", "/tags", "found null" },
     { "tags", "{\"a\": 1}", "/tags/a", "'a': a string is wanted, found an integer" },
@@ -191,7 +193,7 @@ static const struct {
     { "model/revision", "\"\"", "/model/revision", "empty" },
     { "model/token", "5", "/model/token", "model.token: a string is wanted" },
     { "model/sha256", "{\"m\": \"12\"}", "/model/sha256/m", "'12' is not 64 hexadecimal digits" },
-    { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq, gptq" },
+    { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq" },
     { "algorithm", "1", "/algorithm", "a string is wanted, found an integer" },
     { "rounding", "\"stochastic\"", "/rounding", "rounding: 'stochastic' is not in nearest" },
     { "seed", "-1", "/seed", "seed: -1 is not in 0..9007199254740991" },

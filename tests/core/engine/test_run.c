@@ -21,21 +21,21 @@ static const char *word_at(const json_t *object, const char *key)
 }
 
 /* A job as it is meant; and the undisturbed quick run that disturbed ones are compared with. */
-typedef struct fixture {
+typedef struct runs {
     char folder[200], quick_folder[200], digest[QD_DIGEST_HEX];
-    job_t job, quick;
-} fixture_t;
+    small_run job, quick;
+} runs;
 
-static job_t quick_job(char *folder, size_t size)
+static small_run quick_job(char *folder, size_t size)
 {
-    return (job_t){ .request = QUICK, .folder = make_folder(folder, size), .texts = SHORT_TEXTS };
+    return (small_run){ .request = QUICK, .folder = make_folder(folder, size), .texts = SHORT_TEXTS };
 }
 
 static int set_up(void **state)
 {
-    static fixture_t fixture;
+    static runs fixture;
     qd_error err = { 0 };
-    fixture.job = (job_t){ .request = SMALL, .folder = make_folder(fixture.folder, sizeof fixture.folder) };
+    fixture.job = (small_run){ .request = SMALL, .folder = make_folder(fixture.folder, sizeof fixture.folder) };
     check_ok(run_job(&fixture.job, &err));
     fixture.quick = quick_job(fixture.quick_folder, sizeof fixture.quick_folder);
     check_ok(run_job(&fixture.quick, &err));
@@ -46,7 +46,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    fixture_t *fixture = *state;
+    runs *fixture = *state;
     job_fini(&fixture->job);
     job_fini(&fixture->quick);
     remove_folder(fixture->folder);
@@ -56,7 +56,7 @@ static int tear_down(void **state)
 
 static void a_job_reports_its_phases_layers_and_progress_in_order(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     static const char *const phases[] = { "quantizing", "evaluating", "exporting", "verifying" };
     QD_AUTO(qd_json_fini) json_t *seen = events_of(&f->job.log, "phase"), *layers = events_of(&f->job.log, "layer");
     QD_AUTO(qd_json_fini) json_t *steps = events_of(&f->job.log, "progress"), *ends = events_of(&f->job.log, "result");
@@ -80,7 +80,7 @@ static void a_job_reports_its_phases_layers_and_progress_in_order(void **state)
 
 static void every_layer_is_certified_and_its_identities_hold(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     QD_AUTO(qd_json_fini) json_t *layers = events_of(&f->job.log, "layer");
     for (size_t i = 0; i < LAYERS; i++) {
         const json_t *layer = json_array_get(layers, i), *c = json_object_get(layer, "certificate");
@@ -100,7 +100,7 @@ static void every_layer_is_certified_and_its_identities_hold(void **state)
 
 static void the_result_has_every_number_of_the_contract(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     const json_t *r = f->job.result, *p = json_object_get(r, "perplexity"), *c = json_object_get(r, "calibration");
     double source = number_at(p, "source");
     assert_true(source > 5 && source < 200);
@@ -125,7 +125,7 @@ static void the_result_has_every_number_of_the_contract(void **state)
 
 static void the_artifact_holds_its_records_and_nothing_of_time_or_place(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     static const char *const names[] = { "certificate.json", "recipe.json", "manifest.json" };
     QD_AUTO(qd_free_pointer) char *out = qd_path_join(f->folder, "out");
     for (size_t i = 0; i < QD_LENGTH(names); i++) {
@@ -140,7 +140,7 @@ static void the_artifact_holds_its_records_and_nothing_of_time_or_place(void **s
 }
 
 /* Another run of the quick job in a new folder, and whether it ended with the same bytes. */
-static void check_same_bytes(const fixture_t *f, job_t *job)
+static void check_same_bytes(const runs *f, small_run *job)
 {
     char digest[QD_DIGEST_HEX];
     qd_error err = { 0 };
@@ -151,10 +151,10 @@ static void check_same_bytes(const fixture_t *f, job_t *job)
 
 static void one_two_and_three_threads_give_the_same_bytes(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     for (size_t threads = 2; threads <= 3; threads++) {
         char folder[200];
-        job_t job = quick_job(folder, sizeof folder);
+        small_run job = quick_job(folder, sizeof folder);
         job.threads = threads;
         check_same_bytes(f, &job);
         check_close(number_at(json_object_get(job.result, "perplexity"), "rtn"),
@@ -166,12 +166,12 @@ static void one_two_and_three_threads_give_the_same_bytes(void **state)
 
 static void a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     static const size_t stops[] = { 1, 5, 7, 20, 41, 42 };
     for (size_t i = 0; i < QD_LENGTH(stops); i++) {
         char folder[200];
         qd_error err = { 0 };
-        job_t job = quick_job(folder, sizeof folder);
+        small_run job = quick_job(folder, sizeof folder);
         job.threads = 1 + i % 2;
         job.log.cancel_after = stops[i];
         check_fails(run_job(&job, &err), QD_ECANCELLED);
@@ -190,8 +190,8 @@ static void a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes(void **s
 
 static void a_finished_run_may_be_run_again_and_replaces_its_artifact(void **state)
 {
-    const fixture_t *f = *state;
-    job_t job = { .request = QUICK, .folder = f->quick_folder, .texts = SHORT_TEXTS };
+    const runs *f = *state;
+    small_run job = { .request = QUICK, .folder = f->quick_folder, .texts = SHORT_TEXTS };
     check_same_bytes(f, &job);
     assert_int_equal(number_at(job.result, "resumed_layers"), LAYERS);
     job_fini(&job);
@@ -210,11 +210,11 @@ static void cut_in_half(qd_str *bytes, void *ctx)
 }
 
 /* Runs the job, damages the checkpoint of one layer, runs again: only the layers before it are taken over. */
-static void check_damage(const fixture_t *f, size_t layer, void (*change)(qd_str *bytes, void *ctx), void *ctx)
+static void check_damage(const runs *f, size_t layer, void (*change)(qd_str *bytes, void *ctx), void *ctx)
 {
     char folder[200], name[40];
     qd_error err = { 0 };
-    job_t job = quick_job(folder, sizeof folder);
+    small_run job = quick_job(folder, sizeof folder);
     check_ok(run_job(&job, &err));
     job_fini(&job);
     QD_AUTO(qd_free_pointer) char *layers = qd_path_join(folder, "work/layers");
@@ -236,10 +236,10 @@ static void a_damaged_checkpoint_is_made_again(void **state)
 
 static void checkpoints_of_another_recipe_are_strangers(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     char folder[200];
     qd_error err = { 0 };
-    job_t job = quick_job(folder, sizeof folder);
+    small_run job = quick_job(folder, sizeof folder);
     job.request = QUICK ",\"regularization\":{\"mean_diagonal\":0.02}";
     check_ok(run_job(&job, &err));
     job_fini(&job);
@@ -257,15 +257,15 @@ static void checkpoints_of_another_recipe_are_strangers(void **state)
 }
 
 /* Asks to stop at the first progress of a phase. */
-typedef struct stopper {
+typedef struct phase_stopper {
     qd_cancel cancel;
     const char *phase;
     double asked;
-} stopper_t;
+} phase_stopper;
 
 static void stop_at_phase(void *ctx, const json_t *event)
 {
-    stopper_t *s = ctx;
+    phase_stopper *s = ctx;
     if (strcmp(word_at(event, "event"), "progress") != 0 || strcmp(word_at(event, "phase"), s->phase) != 0)
         return;
     if (!qd_cancel_requested(&s->cancel))
@@ -284,7 +284,7 @@ static void cancelling_is_heard_soon_in_every_long_phase(void **state)
         char folder[200], work[300], out[300];
         qd_error err = { 0 };
         json_t *result = NULL;
-        stopper_t s = { .phase = phases[i] };
+        phase_stopper s = { .phase = phases[i] };
         make_folder(folder, sizeof folder);
         snprintf(work, sizeof work, "%s/work", folder);
         snprintf(out, sizeof out, "%s/out", folder);
@@ -294,7 +294,7 @@ static void cancelling_is_heard_soon_in_every_long_phase(void **state)
         qd_recipe *recipe = recipe_of("\"calibration\":{\"samples\":4,\"length\":512},"
                                       "\"evaluation\":{\"length\":512,\"windows\":6}");
         check_fails(qd_run(recipe, &paths, &options, &sink, &s.cancel, &result, &err), QD_ECANCELLED);
-        assert_true(qd_clock_seconds() - s.asked < 3); /* a second on an idle machine */
+        assert_true(qd_clock_seconds() - s.asked < 3 * check_patience());
         qd_recipe_destroy(recipe);
         remove_folder(folder);
     }
@@ -306,10 +306,10 @@ static void damping_of_zero_on_few_tokens_is_raised_and_said(void **state)
     char folder[200];
     qd_error err = { 0 };
     /* 32 tokens cannot fill 128 dimensions: H is singular */
-    job_t job = { .request =
-                      "\"calibration\":{\"samples\":1,\"length\":32},\"evaluation\":{\"length\":64,\"windows\":2},"
-                      "\"regularization\":{\"mean_diagonal\":0}",
-                  .folder = make_folder(folder, sizeof folder) };
+    small_run job = { .request =
+                          "\"calibration\":{\"samples\":1,\"length\":32},\"evaluation\":{\"length\":64,\"windows\":2},"
+                          "\"regularization\":{\"mean_diagonal\":0}",
+                      .folder = make_folder(folder, sizeof folder) };
     check_ok(run_job(&job, &err));
     QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer"), *warnings = events_of(&job.log, "warning");
     size_t raised = 0;
@@ -328,10 +328,11 @@ static void damping_of_zero_on_few_tokens_is_raised_and_said(void **state)
     remove_folder(folder);
 }
 
-/* A norm so large that squares of its outputs leave float32: H of that block's mlp is not finite, whatever the damping. */
+/* A norm so large that squares of its outputs leave float32: H of that block's mlp is not finite, whatever the
+ * damping. */
 static void make_overflowing_model(const char *folder, char *model, size_t size)
 {
-    patch_t patch = { "model.layers.2.post_attention_layernorm.weight", 0, 128, 0x5E8A }; /* 5e18 */
+    byte_patch patch = { "model.layers.2.post_attention_layernorm.weight", 0, 128, 0x5E8A }; /* 5e18 */
     snprintf(model, size, "%s/model", folder);
     copy_model(model);
     change_file(model, "model.safetensors", apply_patch, &patch);
@@ -344,9 +345,10 @@ static void layers_that_no_damping_helps_end_as_degraded_with_the_reason(void **
     qd_error err = { 0 };
     make_folder(folder, sizeof folder);
     make_overflowing_model(folder, model, sizeof model);
-    job_t job = { .request = QUICK, .folder = folder, .model = model, .texts = SHORT_TEXTS };
+    small_run job = { .request = QUICK, .folder = folder, .model = model, .texts = SHORT_TEXTS };
     check_ok(run_job(&job, &err));
     QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer"), *warnings = events_of(&job.log, "warning");
+    double error = 0, output = 0; /* of the layers with data: the others' are in weight units */
     for (size_t i = 0; i < LAYERS; i++) {
         const json_t *layer = json_array_get(layers, i), *c = json_object_get(layer, "certificate");
         bool in_mlp = i == 2 * A_BLOCK + 4 || i == 2 * A_BLOCK + 5 || i == 2 * A_BLOCK + 6;
@@ -355,7 +357,10 @@ static void layers_that_no_damping_helps_end_as_degraded_with_the_reason(void **
         if (in_mlp)
             check_contains(word_at(layer, "degraded_reason"), "not finite");
         assert_string_equal(word_at(c, "status"), in_mlp ? "UNCERTIFIED" : word_at(c, "status"));
+        error += in_mlp ? 0 : number_at(c, "error_sq");
+        output += in_mlp ? 0 : number_at(c, "output_sq");
     }
+    check_near(number_at(job.result, "relative_error"), sqrt(error / output), 1e-12);
     assert_int_equal(number_at(job.result, "degraded_layers"), 3);
     assert_int_equal(number_at(job.result, "certified_layers"), LAYERS - 3);
     assert_int_equal(json_array_size(warnings), 2); /* gate and up share one input */
@@ -373,12 +378,12 @@ static void a_nan_in_a_weight_names_its_tensor(void **state)
     (void)state;
     char folder[200], model[300];
     qd_error err = { 0 };
-    patch_t patch = { "model.layers.3.mlp.up_proj.weight", 10, 1, 0x7FC0 };
+    byte_patch patch = { "model.layers.3.mlp.up_proj.weight", 10, 1, 0x7FC0 };
     make_folder(folder, sizeof folder);
     snprintf(model, sizeof model, "%s/model", folder);
     copy_model(model);
     change_file(model, "model.safetensors", apply_patch, &patch);
-    job_t job = { .request = QUICK, .folder = folder, .model = model, .texts = SHORT_TEXTS };
+    small_run job = { .request = QUICK, .folder = folder, .model = model, .texts = SHORT_TEXTS };
     check_fails(run_job(&job, &err), QD_ENUMERIC);
     check_contains(err.text, "model.layers.3.mlp.up_proj.weight");
     assert_int_equal(job.log.layers, 0); /* before any work */
@@ -392,7 +397,7 @@ static void check_refused(const char *request, const char *calibration, qd_code 
 {
     char folder[200];
     qd_error err = { 0 };
-    job_t job = { .request = request, .calibration = calibration, .folder = make_folder(folder, sizeof folder) };
+    small_run job = { .request = request, .calibration = calibration, .folder = make_folder(folder, sizeof folder) };
     check_fails(run_job(&job, &err), code);
     check_contains(err.text, part);
     check_contains(err.text, other);
@@ -421,10 +426,10 @@ static void without_a_text_optq_is_refused_and_rtn_runs_uncertified(void **state
     char folder[200];
     qd_error err = { 0 };
     check_refused(SMALL, "", QD_EINVAL, "calibration.source", "optq");
-    job_t job = { .request = "\"algorithm\":\"rtn\"",
-                  .calibration = "",
-                  .evaluation = "",
-                  .folder = make_folder(folder, sizeof folder) };
+    small_run job = { .request = "\"algorithm\":\"rtn\"",
+                      .calibration = "",
+                      .evaluation = "",
+                      .folder = make_folder(folder, sizeof folder) };
     check_ok(run_job(&job, &err));
     QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer");
     for (size_t i = 0; i < LAYERS; i++)
@@ -439,10 +444,10 @@ static void without_a_text_optq_is_refused_and_rtn_runs_uncertified(void **state
 
 static void rtn_with_a_text_is_certified_and_is_its_own_baseline(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     char folder[200];
     qd_error err = { 0 };
-    job_t job = { .request = SMALL ",\"algorithm\":\"rtn\"", .folder = make_folder(folder, sizeof folder) };
+    small_run job = { .request = SMALL ",\"algorithm\":\"rtn\"", .folder = make_folder(folder, sizeof folder) };
     check_ok(run_job(&job, &err));
     const json_t *p = json_object_get(job.result, "perplexity");
     assert_int_equal(number_at(job.result, "certified_layers"), LAYERS);
@@ -452,6 +457,24 @@ static void rtn_with_a_text_is_certified_and_is_its_own_baseline(void **state)
     assert_true(number_at(job.result, "relative_error") > number_at(f->job.result, "relative_error"));
     job_fini(&job);
     remove_folder(folder);
+}
+
+static void the_baseline_is_stored_as_the_result_is(void **state)
+{
+    (void)state;
+    static const char *const algorithms[] = { ",\"algorithm\":\"optq\"", ",\"algorithm\":\"rtn\"" };
+    double perplexity[2];
+    for (size_t i = 0; i < 2; i++) { /* 8-bit codes lose as much in bf16 as in rounding */
+        char folder[200], request[1000];
+        qd_error err = { 0 };
+        snprintf(request, sizeof request, QUICK ",\"bits\":8,\"format\":\"safetensors:bf16\"%s", algorithms[i]);
+        small_run job = { .request = request, .folder = make_folder(folder, sizeof folder), .texts = SHORT_TEXTS };
+        check_ok(run_job(&job, &err));
+        perplexity[i] = number_at(json_object_get(job.result, "perplexity"), i == 0 ? "rtn" : "quantized");
+        job_fini(&job);
+        remove_folder(folder);
+    }
+    check_close(perplexity[0], perplexity[1], 1e-12);
 }
 
 static void every_grid_runs_into_dequantized_weights(void **state)
@@ -471,7 +494,7 @@ static void every_grid_runs_into_dequantized_weights(void **state)
                  "%s,\"calibration\":{\"samples\":4,\"length\":64,\"sampling\":\"random\"},"
                  "\"evaluation\":{\"length\":64,\"windows\":2,\"baseline\":null}",
                  grids[i]);
-        job_t job = {
+        small_run job = {
             .request = request, .folder = make_folder(folder, sizeof folder), .texts = SHORT_TEXTS, .threads = 2
         };
         check_ok(run_job(&job, &err));
@@ -492,7 +515,7 @@ static void a_folder_that_is_not_ours_is_never_removed(void **state)
     snprintf(letter, sizeof letter, "%s/letter.txt", out);
     check_ok(qd_dir_make(out, &err));
     check_ok(qd_file_write(letter, "dear", 4, &err));
-    job_t job = { .request = QUICK, .folder = folder, .out = out, .texts = SHORT_TEXTS };
+    small_run job = { .request = QUICK, .folder = folder, .out = out, .texts = SHORT_TEXTS };
     check_fails(run_job(&job, &err), QD_ECONFLICT);
     check_contains(err.text, out);
     assert_true(qd_path_exists(letter));
@@ -513,7 +536,7 @@ static void a_full_disk_is_said_before_any_work(void **state)
         print_message("# needs a small tmpfs, which only root may mount\n");
         skip();
     }
-    job_t job = { .request = SMALL, .folder = folder };
+    small_run job = { .request = SMALL, .folder = folder };
     qd_code code = run_job(&job, &err);
     umount2(work, MNT_DETACH);
     job_fini(&job);
@@ -541,6 +564,7 @@ int main(void)
         cmocka_unit_test(a_group_size_that_does_not_divide_is_refused_by_the_packed_format),
         cmocka_unit_test(without_a_text_optq_is_refused_and_rtn_runs_uncertified),
         cmocka_unit_test(rtn_with_a_text_is_certified_and_is_its_own_baseline),
+        cmocka_unit_test(the_baseline_is_stored_as_the_result_is),
         cmocka_unit_test(every_grid_runs_into_dequantized_weights),
         cmocka_unit_test(a_folder_that_is_not_ours_is_never_removed),
         cmocka_unit_test(a_full_disk_is_said_before_any_work),

@@ -2,10 +2,10 @@
 #include "job.h"
 
 /* A finished artifact, never changed itself. */
-typedef struct fixture {
+typedef struct runs {
     char folder[200], out[300];
-    job_t job;
-} fixture_t;
+    small_run job;
+} runs;
 
 /* Dequantized: weights can be changed one by one. */
 #define REQUEST QUICK ",\"format\":\"safetensors\""
@@ -16,11 +16,11 @@ typedef struct fixture {
 
 static int set_up(void **state)
 {
-    static fixture_t fixture;
+    static runs fixture;
     qd_error err = { 0 };
-    fixture.job = (job_t){ .request = REQUEST,
-                           .folder = make_folder(fixture.folder, sizeof fixture.folder),
-                           .texts = SHORT_TEXTS };
+    fixture.job = (small_run){ .request = REQUEST,
+                               .folder = make_folder(fixture.folder, sizeof fixture.folder),
+                               .texts = SHORT_TEXTS };
     check_ok(run_job(&fixture.job, &err));
     snprintf(fixture.out, sizeof fixture.out, "%s/out", fixture.folder);
     *state = &fixture;
@@ -29,14 +29,14 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    fixture_t *fixture = *state;
+    runs *fixture = *state;
     job_fini(&fixture->job);
     remove_folder(fixture->folder);
     return 0;
 }
 
 /* A copy of the artifact to be damaged; the folder around it is to be removed. */
-static void copy_artifact(const fixture_t *f, char *folder, size_t size, char *out, size_t out_size)
+static void copy_artifact(const runs *f, char *folder, size_t size, char *out, size_t out_size)
 {
     char **names = NULL;
     size_t count = 0;
@@ -128,7 +128,7 @@ static void check_sound(const char *out)
 
 static void a_sound_artifact_passes_alone_and_against_its_source(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     check_sound(f->out);
 }
 
@@ -148,7 +148,7 @@ static void every_container_and_grid_passes(void **state)
     for (size_t i = 0; i < QD_LENGTH(requests); i++) {
         char folder[200], out[300];
         qd_error err = { 0 };
-        job_t job = {
+        small_run job = {
             .request = requests[i], .folder = make_folder(folder, sizeof folder), .evaluation = "", .texts = SHORT_TEXTS
         };
         check_ok(run_job(&job, &err));
@@ -199,16 +199,16 @@ static void missing_and_foreign_files_are_named(void **state)
 }
 
 /* One element of a float32 tensor. */
-typedef struct element {
+typedef struct one_weight {
     const char *tensor;
     size_t at;
     float value;
     int set; /* 1 = value, 0 = multiplied by it */
-} element_t;
+} one_weight;
 
 static void change_element(qd_str *bytes, void *ctx)
 {
-    const element_t *e = ctx;
+    const one_weight *e = ctx;
     qd_error err = { 0 };
     qd_safetensors *file = NULL;
     float value;
@@ -223,7 +223,7 @@ static void change_element(qd_str *bytes, void *ctx)
     qd_safetensors_destroy(file);
 }
 
-static json_t *verify_changed_weight(const fixture_t *f, element_t e, const char *against)
+static json_t *verify_changed_weight(const runs *f, one_weight e, const char *against)
 {
     char folder[200], out[300];
     copy_artifact(f, folder, sizeof folder, out, sizeof out);
@@ -238,12 +238,12 @@ static void a_covered_up_weight_is_found_on_none_of_the_scales_that_h_chose_from
 {
     (void)state;
     char model[4096];
-    fixture_t weighted;
+    runs weighted;
     qd_error err = { 0 };
-    const element_t e = { "model.layers.4.mlp.down_proj.weight", 777, 1.37F, 0 };
-    weighted.job = (job_t){ .request = WEIGHTED ",\"format\":\"safetensors\"",
-                            .folder = make_folder(weighted.folder, sizeof weighted.folder),
-                            .texts = SHORT_TEXTS };
+    const one_weight e = { "model.layers.4.mlp.down_proj.weight", 777, 1.37F, 0 };
+    weighted.job = (small_run){ .request = WEIGHTED ",\"format\":\"safetensors\"",
+                                .folder = make_folder(weighted.folder, sizeof weighted.folder),
+                                .texts = SHORT_TEXTS };
     check_ok(run_job(&weighted.job, &err));
     snprintf(weighted.out, sizeof weighted.out, "%s/out", weighted.folder);
     check_sound(weighted.out);
@@ -256,7 +256,7 @@ static void a_covered_up_weight_is_found_on_none_of_the_scales_that_h_chose_from
 static void a_covered_up_weight_off_the_grid_is_found_against_the_source(void **state)
 {
     char model[4096];
-    const element_t e = { "model.layers.4.mlp.down_proj.weight", 777, 1.37F, 0 };
+    const one_weight e = { "model.layers.4.mlp.down_proj.weight", 777, 1.37F, 0 };
     QD_AUTO(qd_json_fini)
     json_t *report = verify_changed_weight(*state, e, source_model(model, sizeof model));
     check_found(report, "model.layers.4.mlp.down_proj", "not on the grid");
@@ -264,7 +264,7 @@ static void a_covered_up_weight_off_the_grid_is_found_against_the_source(void **
 
 static void a_covered_up_weight_on_another_grid_point_is_found_against_the_source(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     char model[4096];
     /* the value of another weight of the same row and group: on the grid, but not what was decided */
     qd_error err = { 0 };
@@ -277,18 +277,18 @@ static void a_covered_up_weight_on_another_grid_point_is_found_against_the_sourc
     for (size_t i = 1; i < 128; i++)
         other = fabsf(row[i] - row[0]) > fabsf(other - row[0]) || i == 1 ? row[i] : other;
     qd_safetensors_destroy(file);
-    const element_t e = { "model.layers.1.self_attn.q_proj.weight", 0, other, 1 };
+    const one_weight e = { "model.layers.1.self_attn.q_proj.weight", 0, other, 1 };
     QD_AUTO(qd_json_fini) json_t *report = verify_changed_weight(f, e, source_model(model, sizeof model));
     check_found(report, "model.layers.1.self_attn.q_proj", "weight_error_sq");
 }
 
 static void too_many_values_in_a_row_are_found_without_the_source(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     char folder[200], out[300];
     copy_artifact(f, folder, sizeof folder, out, sizeof out);
     for (size_t i = 0; i < 17; i++) {
-        element_t e = { "model.layers.0.self_attn.k_proj.weight", i, 0.001F * (float)(i + 1), 1 };
+        one_weight e = { "model.layers.0.self_attn.k_proj.weight", i, 0.001F * (float)(i + 1), 1 };
         change_file(out, "model.safetensors", change_element, &e);
     }
     cover_up(out, "model.safetensors");
@@ -299,20 +299,20 @@ static void too_many_values_in_a_row_are_found_without_the_source(void **state)
 
 static void a_nan_is_found_in_any_tensor(void **state)
 {
-    const element_t linear = { "model.layers.0.self_attn.k_proj.weight", 5, NAN, 1 };
+    const one_weight linear = { "model.layers.0.self_attn.k_proj.weight", 5, NAN, 1 };
     QD_AUTO(qd_json_fini) json_t *report = verify_changed_weight(*state, linear, NULL);
     check_found(report, "model.layers.0.self_attn.k_proj.weight", "nan");
 }
 
 /* A number of one layer's certificate. */
-typedef struct edit {
+typedef struct number_edit {
     const char *key;
     double factor;
-} edit_t;
+} number_edit;
 
 static void edit_certificate(qd_str *bytes, void *ctx)
 {
-    const edit_t *edit = ctx;
+    const number_edit *edit = ctx;
     qd_error err = { 0 };
     json_t *document = NULL;
     check_ok(qd_json_parse_object(bytes->data, bytes->length, 16, &document, &err));
@@ -327,13 +327,14 @@ static void edit_certificate(qd_str *bytes, void *ctx)
 
 static void numbers_of_a_certificate_that_do_not_agree_are_found(void **state)
 {
-    static const edit_t edits[] = { { "energy_sq", 0.5 },       { "error_sq", 0.99 },  { "rel_error", 0.5 },
-                                    { "sqnr_db", 1.01 },        { "ratio", 0.9 },      { "overload_bound_sq", 0.01 },
-                                    { "lambda", 10 },           { "S", 100 },          { "N", 2 },
-                                    { "weight_error_sq", 100 }, { "output_sq", 1.001 } };
+    static const number_edit edits[] = {
+        { "energy_sq", 0.5 }, { "error_sq", 0.99 },          { "rel_error", 0.5 },  { "sqnr_db", 1.01 },
+        { "ratio", 0.9 },     { "overload_bound_sq", 0.01 }, { "lambda", 10 },      { "S", 100 },
+        { "N", 2 },           { "weight_error_sq", 100 },    { "output_sq", 1.001 }
+    };
     for (size_t i = 0; i < QD_LENGTH(edits); i++) {
         char folder[200], out[300];
-        edit_t edit = edits[i];
+        number_edit edit = edits[i];
         copy_artifact(*state, folder, sizeof folder, out, sizeof out);
         change_file(out, "certificate.json", edit_certificate, &edit);
         cover_up(out, "certificate.json");
@@ -345,9 +346,9 @@ static void numbers_of_a_certificate_that_do_not_agree_are_found(void **state)
 
 static void another_source_is_not_mistaken_for_the_artifacts(void **state)
 {
-    const fixture_t *f = *state;
+    const runs *f = *state;
     char folder[200], model[300];
-    patch_t patch = { "model.norm.weight", 3, 1, 0x3F80 };
+    byte_patch patch = { "model.norm.weight", 3, 1, 0x3F80 };
     make_folder(folder, sizeof folder);
     snprintf(model, sizeof model, "%s/model", folder);
     copy_model(model);

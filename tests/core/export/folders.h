@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "check.h"
+#include "folder.h"
 #include "export/artifact.h"
 #include "quant/algorithm.h"
 
@@ -19,15 +20,7 @@ enum { FOLDER_PATH = 512 };
 
 static inline void folder_make(char *out)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(out, FOLDER_PATH, "%s/quantd-export-XXXXXX", base == NULL ? "/tmp" : base);
-    assert_non_null(mkdtemp(out));
-}
-
-static inline void folder_remove(const char *path)
-{
-    qd_error err = { 0 };
-    check_ok(qd_dir_remove(path, &err));
+    temporary_folder(out, FOLDER_PATH);
 }
 
 static inline void path_in(const char *dir, const char *name, char *out)
@@ -280,7 +273,7 @@ static inline void scene_close(scene *s)
 {
     decided_free(&s->decided);
     qd_model_destroy(s->model);
-    folder_remove(s->dir);
+    remove_folder(s->dir);
     free(s);
 }
 

@@ -1,5 +1,6 @@
-/* fuzz_artifact.c: a folder with sound weights and a hostile config.json, manifest.json or weight file is opened, checked and read.
- * Input: one byte says what the rest is: 'c' config.json, 'm' manifest.json, 'w' model.safetensors; the others are as we write them. */
+/* fuzz_artifact.c: a folder with sound weights and a hostile config.json, manifest.json or weight file is opened,
+ * checked and read. Input: one byte says what the rest is: 'c' config.json, 'm' manifest.json, 'w' model.safetensors;
+ * the others are as we write them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -101,7 +101,7 @@ static void config_json_is_the_sources_with_quantization_config_as_loaders_want_
         json_decref(config);
         json_decref(original);
         scene_close(s);
-        folder_remove(source);
+        remove_folder(source);
     }
 }
 
@@ -132,7 +132,7 @@ static void a_dequantized_config_names_a_type_that_holds_every_tensor(void **sta
         assert_string_equal(format, s->variant == 0 ? "safetensors:f32" : cases[i].format);
         json_decref(manifest);
         scene_close(s);
-        folder_remove(source);
+        remove_folder(source);
     }
 }
 
@@ -158,7 +158,7 @@ static void a_sharded_source_stays_sharded_with_an_index_of_the_new_names(void *
         check_role(manifest, "model-00002-of-00003.safetensors", "weights");
         json_decref(manifest);
         scene_close(s);
-        folder_remove(source);
+        remove_folder(source);
     }
 }
 
@@ -195,7 +195,7 @@ static void tensors_beyond_the_limit_go_into_numbered_shards_with_an_index(void 
         assert_true(found == (float)i);
     }
     qd_shards_fini(&shards);
-    folder_remove(dir);
+    remove_folder(dir);
 }
 
 static void the_same_decision_gives_the_same_bytes(void **state)
@@ -207,7 +207,7 @@ static void the_same_decision_gives_the_same_bytes(void **state)
         written_scene(source, (tiny){ .shards = 2 }, "compressed-tensors", grid_of(2, QD_ZERO_INTEGER, 8, "bf16"));
     qd_str first = file_get(s->dir, "manifest.json");
     snprintf(again, sizeof again, "%s", s->dir);
-    folder_remove(again);
+    remove_folder(again);
     folder_make(s->dir);
     check_ok(scene_write(s, &err));
     qd_str second = file_get(s->dir, "manifest.json"); /* holds the digest of every other file */
@@ -216,7 +216,7 @@ static void the_same_decision_gives_the_same_bytes(void **state)
     qd_str_fini(&first);
     qd_str_fini(&second);
     scene_close(s);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 static void extra_facts_are_merged_but_cannot_replace_ours(void **state)
@@ -235,7 +235,7 @@ static void extra_facts_are_merged_but_cannot_replace_ours(void **state)
     json_decref(extra);
     json_decref(manifest);
     scene_close(s);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 /* ---- opening ---- */
@@ -257,7 +257,7 @@ static void a_plain_model_opens_as_itself(void **state)
     check_ok(qd_artifact_open(source, &artifact, &err));
     assert_null(qd_artifact_format(artifact));
     qd_artifact_destroy(artifact);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 /* The model room's own loader, through the overlay: the block's weights are the decided ones. */
@@ -284,7 +284,7 @@ static void a_block_loads_through_the_overlay_of_an_artifact(void **state)
         qd_block_destroy(block);
         qd_artifact_destroy(artifact);
         scene_close(s);
-        folder_remove(source);
+        remove_folder(source);
     }
 }
 
@@ -321,7 +321,7 @@ static void links_and_devices_among_side_files_are_refused_by_name(void **state)
             text_put(source, "bad\nname", "x");
         check_fails(write_from(source, &err), QD_EFORMAT);
         check_contains(err.text, i == 3 ? "not UTF-8 text" : "vocab.txt");
-        folder_remove(source);
+        remove_folder(source);
     }
 }
 
@@ -356,7 +356,7 @@ static void folders_and_other_weights_and_our_own_records_are_not_carried_over(v
     assert_int_equal(json_array_size(json_object_get(manifest, "files")), QD_LENGTH(carried) + 2);
     json_decref(manifest);
     scene_close(s);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 int main(void)

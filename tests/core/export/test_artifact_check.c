@@ -43,7 +43,8 @@ static long place_of(const scene *s, const char *tensor)
     return at;
 }
 
-/* A fault, then the check with the old manifest (digests must find it) and with a fresh one (the comparison itself must). */
+/* A fault, then the check with the old manifest (digests must find it) and with a fresh one (the comparison itself
+ * must). */
 typedef struct fault {
     const char *file;
     const char *tensor; /* place of the flip; NULL = the first byte of the file */
@@ -69,7 +70,7 @@ static void plant(const char *format, qd_grid_spec spec, const fault *f)
     } else
         check_contains(err.text, f->file);
     scene_close(s);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 #define LAYER "model.layers.0.mlp.up_proj"
@@ -123,7 +124,7 @@ static void every_single_bit_of_a_packed_layer_counts(void **state)
     check_ok(qd_artifact_write_manifest(s->dir, NULL, NULL, &err));
     check_ok(scene_check(s, &err));
     scene_close(s);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 static void a_nan_scale_is_named_with_its_tensor(void **state)
@@ -143,7 +144,7 @@ static void a_nan_scale_is_named_with_its_tensor(void **state)
     check_fails(scene_check(s, &err), QD_ENUMERIC);
     check_contains(err.text, "'" LAYER ".weight_scale': element 3 is nan");
     scene_close(s);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 static void files_too_many_or_too_few_are_named(void **state)
@@ -171,7 +172,7 @@ static void files_too_many_or_too_few_are_named(void **state)
     check_fails(scene_check(s, &err), QD_EFORMAT);
     check_contains(err.text, "tokenizer.json' is a symbolic link");
     scene_close(s);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 static void a_check_against_another_decision_or_format_fails(void **state)
@@ -189,7 +190,7 @@ static void a_check_against_another_decision_or_format_fails(void **state)
     check_fails(scene_check(s, &err), QD_EFORMAT);
     check_contains(err.text, "not of format 'safetensors'");
     scene_close(s);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 static void count_step(void *ctx, size_t done, size_t total, const char *unit)
@@ -216,7 +217,7 @@ static void a_check_can_be_cancelled_and_reports_every_layer(void **state)
     check_fails(qd_artifact_check(s->dir, s->model, s->format, s->variant, &decided, NULL, &cancel, &err),
                 QD_ECANCELLED);
     scene_close(s);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 /* Replaces the first `old` in a file of the artifact. */
@@ -248,7 +249,7 @@ static void a_config_that_drifted_from_the_sources_is_named_by_its_key(void **st
         sscanf(keys[i], "\"%60[a-z_]\"", key);
         check_contains(err.text, key);
         scene_close(s);
-        folder_remove(source);
+        remove_folder(source);
     }
 }
 
@@ -301,7 +302,7 @@ static void a_tensor_too_many_is_named(void **state)
         check_fails(scene_check(s, &err), cases[i].code);
         check_contains(err.text, cases[i].named);
         scene_close(s);
-        folder_remove(source);
+        remove_folder(source);
     }
 }
 
@@ -354,7 +355,7 @@ static void a_config_that_does_not_fit_the_tensors_is_refused_naming_what(void *
         check_fails(open_and_read(s->dir, &err), cases[i].code);
         check_contains(err.text, cases[i].named);
         scene_close(s);
-        folder_remove(source);
+        remove_folder(source);
     }
 }
 
@@ -382,7 +383,7 @@ static void a_manifest_that_lies_or_points_elsewhere_is_refused(void **state)
         check_fails(qd_artifact_check_files(s->dir, NULL, &err), QD_EFORMAT);
         check_contains(err.text, cases[i].named);
         scene_close(s);
-        folder_remove(source);
+        remove_folder(source);
     }
 }
 
@@ -398,7 +399,7 @@ static void a_dequantized_value_beyond_f16_is_refused_when_written(void **state)
     check_contains(err.text, "q_proj");
     check_contains(err.text, "does not fit F16");
     scene_close(s);
-    folder_remove(source);
+    remove_folder(source);
 }
 
 int main(void)

@@ -1,4 +1,5 @@
-/* test_format.c: the registry's contract, the packing vectors, and every grid through every format that says it holds it. */
+/* test_format.c: the registry's contract, the packing vectors, and every grid through every format that says it holds
+ * it. */
 #include "folders.h"
 
 #include "quant/pack.h"
@@ -224,11 +225,11 @@ static void packed_bytes_are_those_of_the_layout(void **state)
                     compare_file(s, i);
                 scene_close(s);
             }
-    folder_remove(source);
+    remove_folder(source);
 }
 
-/* bf16 scales in an F16 model: F16 has no 2^-126, but where all weights of the group are 0 no scale is needed; where one is not, the
- * layer keeps BF16 and with it the decided values. */
+/* bf16 scales in an F16 model: F16 has no 2^-126, but where all weights of the group are 0 no scale is needed; where
+ * one is not, the layer keeps BF16 and with it the decided values. */
 static void scales_too_small_for_the_model_type_keep_their_own(void **state)
 {
     (void)state;
@@ -252,7 +253,7 @@ static void scales_too_small_for_the_model_type_keep_their_own(void **state)
         qd_safetensors_destroy(file);
         scene_close(s);
     }
-    folder_remove(source);
+    remove_folder(source);
 }
 
 /* What the reader gives is (code - zero) scale, by our own arithmetic, rounded to the variant's type. */
@@ -340,7 +341,7 @@ static void every_grid_comes_back_as_decided_from_every_format_that_takes_it(voi
                 round_trip(source, models[m].dtype, formats[0], spec, &tried);
                 cases++;
             }
-        folder_remove(source);
+        remove_folder(source);
     }
     printf("# %zu round trips\n", tried);
     assert_true(tried > cases * 3);

@@ -1,5 +1,5 @@
-/* write_artifact.c: rounds a model to nearest and writes it as an artifact, for the test that reads one with foreign eyes.
- * Usage: write_artifact SOURCE FOLDER FORMAT BITS none|integer|float GROUP SCALE */
+/* write_artifact.c: rounds a model to nearest and writes it as an artifact, for the test that reads one with foreign
+ * eyes. Usage: write_artifact SOURCE FOLDER FORMAT BITS none|integer|float GROUP SCALE */
 #include "folders.h"
 
 int main(int argc, char **argv)

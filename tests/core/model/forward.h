@@ -4,6 +4,7 @@
 #define QD_TESTS_FORWARD_H
 
 #include "check.h"
+#include "folder.h"
 
 #include <unistd.h>
 
@@ -15,8 +16,8 @@ static inline void shared_is_absent(void **state)
 {
     (void)state;
 }
-/* A test that wants $QUANTD_SHARED. Without it the line reads "ok ... # SKIP reason": cmocka's own skip() prints "not ok",
- * which the TAP driver counts as a failure. Only inside a function's initializer. */
+/* A test that wants $QUANTD_SHARED. Without it the line reads "ok ... # SKIP reason": cmocka's own skip() prints "not
+ * ok", which the TAP driver counts as a failure. Only inside a function's initializer. */
 #define SHARED_TEST(name, function, state) \
     { \
         shared_folder() == NULL ? name " # SKIP QUANTD_SHARED is not set" : name, \
@@ -89,14 +90,6 @@ static inline double naive_nll(const float *row, size_t count, uint32_t target)
     for (size_t i = 0; i < count; i++)
         sum += exp((double)row[i] - top);
     return log(sum) + top - (double)row[target];
-}
-
-/* A fresh folder under the system's temporary one. */
-static inline void temporary_folder(char *path, size_t size)
-{
-    const char *base = getenv("TMPDIR");
-    snprintf(path, size, "%s/quantd-test-XXXXXX", base == NULL ? "/tmp" : base);
-    assert_non_null(mkdtemp(path));
 }
 
 /* Without fsync: qd_file_copy would wait for the disk a few hundred times. */

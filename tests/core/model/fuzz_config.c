@@ -1,7 +1,7 @@
-/* fuzz_config.c: any bytes as config.json through every architecture's row: refused, or numbers that make a rotation. */
+/* fuzz_config.c: any bytes as config.json through every architecture's row: refused, or numbers that make a
+ * rotation. */
 #include <assert.h>
 #include <math.h>
-#include <string.h>
 
 #include "base/json.h"
 #include "model/arch_private.h"

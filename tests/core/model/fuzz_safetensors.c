@@ -1,5 +1,5 @@
-/* fuzz_safetensors.c: any bytes as a safetensors file: refused, or every tensor can be read within the bytes. Once as they
- * are, once with a true length word put before them, so that mutations reach behind the first check. */
+/* fuzz_safetensors.c: any bytes as a safetensors file: refused, or every tensor can be read within the bytes. Once as
+ * they are, once with a true length word put before them, so that mutations reach behind the first check. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* test_forward.c: the forward pass against the float64 reference of make_fixtures.py, and against itself another way. */
+/* test_forward.c: the forward pass against the float64 reference of make_fixtures.py, and against itself another
+ * way. */
 #include "forward.h"
 
 #include "base/rng.h"

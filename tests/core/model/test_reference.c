@@ -184,7 +184,8 @@ static void logits_match_the_fixture(void **state)
     qd_model_destroy(model);
 }
 
-/* Every class of the table opens its fixture; every fixture of another family is refused, and the refusal lists ours. */
+/* Every class of the table opens its fixture; every fixture of another family is refused, and the refusal lists
+ * ours. */
 static void other_families_are_refused_by_name(void **state)
 {
     (void)state;

@@ -2,7 +2,6 @@
 #include "check.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "forward.h"
@@ -165,7 +164,8 @@ static void a_file_below_8_bytes_is_refused(void **state)
     }
 }
 
-/* Every proper prefix of a good file, and every file with one byte more, is refused: no read past the end, no acceptance. */
+/* Every proper prefix of a good file, and every file with one byte more, is refused: no read past the end, no
+ * acceptance. */
 static void a_cut_file_is_refused_at_every_length(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* layer.h: random layers for the tests of quant: weights, correlated inputs with outlier features, their H, grid and factor.
+/* layer.h: random layers for the tests of quant: weights, correlated inputs with outlier features, their H, grid and
+ * factor.
  * Room: tests. May use: everything of quant.
  * Threads: none. */
 #ifndef QD_TESTS_QUANT_LAYER_H

@@ -1,4 +1,5 @@
-/* oracle.h: slow float64 twins of what quant does fast, written from the definitions in algorithms.md §6.2 and theory.md §1.
+/* oracle.h: slow float64 twins of what quant does fast, written from the definitions in algorithms.md §6.2 and
+ * theory.md §1.
  * Room: tests. May use: layer.h.
  * Threads: none. */
 #ifndef QD_TESTS_QUANT_ORACLE_H

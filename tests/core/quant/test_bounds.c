@@ -7,7 +7,8 @@ static void set_scales(layer *l, float scale)
         l->grid.scale.view.data[i] = scale;
 }
 
-/* w = q + M eps (I3): what the quantizer is given at step t is then q_t + eps_t. eps: rows x n, in steps of the grid. */
+/* w = q + M eps (I3): what the quantizer is given at step t is then q_t + eps_t. eps: rows x n, in steps of the
+ * grid. */
 static void set_arguments(layer *l, const int32_t *q, const double *eps)
 {
     oracle o = oracle_of(l);

@@ -1,4 +1,5 @@
-/* test_equivariance.c: what must not change OPTQ's answer, or changes it by a known factor (algorithms.md §12 N1-N5; theory.md §10). */
+/* test_equivariance.c: what must not change OPTQ's answer, or changes it by a known factor (algorithms.md §12 N1-N5;
+ * theory.md §10). */
 #include "oracle.h"
 
 static uint8_t *copy_codes(const layer *l)
@@ -20,7 +21,7 @@ static const layer_spec specs[] = {
     { .rows = 11, .cols = 70, .alphabet = "int-asymmetric", .zero = QD_ZERO_FLOAT, .group_size = 32, .seed = 52 },
     { .rows = 3, .cols = 150, .alphabet = "int-asymmetric", .bits = 2, .rule = "mse", .seed = 53 },
 };
-enum { SPECS = sizeof specs / sizeof *specs };
+enum { SPECS = QD_LENGTH(specs) };
 
 static void weights_on_the_grid_are_returned(void **state)
 {

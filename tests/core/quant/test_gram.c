@@ -14,7 +14,7 @@ static const struct {
     size_t tokens, features;
 } shapes[] = { { 1, 1 },    { 3, 5 },     { 9, 64 },    { 50, 129 }, { 100, 256 },
                { 70, 257 }, { 2048, 33 }, { 4099, 40 }, { 30, 530 } };
-enum { SHAPES = sizeof shapes / sizeof *shapes };
+enum { SHAPES = QD_LENGTH(shapes) };
 
 static double naive(qd_cmatf a, qd_cmatf b, size_t i, size_t j)
 {
@@ -129,6 +129,34 @@ static void threads_do_not_change_a_byte(void **state)
     qd_pool_destroy(pool);
 }
 
+static void tiny_inputs_are_not_dead(void **state)
+{
+    (void)state;
+    static const double scales[] = { 1e-45, 1e-42, 1e-30, 1e-20, 1e-10, 1e18 };
+    qd_error err = { 0 };
+    for (size_t s = 0; s < sizeof scales / sizeof *scales; s++) {
+        float x[6] = { 1, 2, -3, 4, 5, 6 }, y[6] = { 7, -8, 9, 1, 5, 3 };
+        for (size_t i = 0; i < 6; i++)
+            x[i] = (float)((double)x[i] * scales[s]);
+        qd_cmatf a = qd_cmatf_view(x, 2, 3), b = qd_cmatf_view(y, 2, 3);
+        qd_gram gram = { 0 }, cross = { 0 };
+        check_ok(qd_gram_init(&gram, 3, &err));
+        check_ok(qd_gram_init(&cross, 3, &err));
+        check_ok(qd_gram_add(&gram, a, NULL, &err));
+        check_ok(qd_gram_add_cross(&cross, a, b, NULL, &err));
+        check_ok(qd_gram_finish(&gram, &err));
+        check_ok(qd_gram_finish(&cross, &err));
+        for (size_t i = 0; i < 3; i++)
+            for (size_t j = 0; j < 3; j++) {
+                double h = naive(a, a, i, j), g = naive(a, b, i, j);
+                check_near(qd_matd_row(gram.sum.view, i)[j] / h, 1.0, 1e-6);
+                check_near(qd_matd_row(cross.sum.view, i)[j] / g, 1.0, 1e-6);
+            }
+        qd_gram_fini(&gram);
+        qd_gram_fini(&cross);
+    }
+}
+
 static void bad_input_is_named(void **state)
 {
     (void)state;
@@ -169,6 +197,7 @@ int main(void)
         cmocka_unit_test(cross_moments_have_the_float_stream_in_rows),
         cmocka_unit_test(small_integers_are_exact_in_any_pieces),
         cmocka_unit_test(threads_do_not_change_a_byte),
+        cmocka_unit_test(tiny_inputs_are_not_dead),
         cmocka_unit_test(bad_input_is_named),
         cmocka_unit_test(wrong_shapes_and_no_tokens_are_refused),
     };

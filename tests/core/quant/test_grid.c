@@ -161,7 +161,7 @@ static void code_ranges_are_those_of_the_alphabets(void **state)
         { QD_ZERO_NONE, false, 8, -128, 127 }, { QD_ZERO_INTEGER, false, 3, 0, 7 }, { QD_ZERO_FLOAT, true, 2, 0, 2 },
         { QD_ZERO_INTEGER, false, 8, 0, 255 }, { QD_ZERO_FLOAT, false, 6, 0, 63 },
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < QD_LENGTH(rows); i++) {
         int32_t low, high;
         qd_grid_spec spec = plain_spec(rows[i].zero, rows[i].bits);
         spec.narrow = rows[i].narrow;
@@ -209,7 +209,7 @@ static void rounding_is_half_to_even_and_clamps(void **state)
     assert_true(grid.scale.view.data[0] == 1.0f);
     static const double given[] = { 0.5, 1.5, 2.5, -0.5, -1.5, 7.4, 7.5, 1e30, -8.5, -1e30, 0.49999999999 };
     static const int32_t want[] = { 0, 2, 2, 0, -2, 7, 7, 7, -8, -8, 0 };
-    for (size_t i = 0; i < sizeof want / sizeof *want; i++)
+    for (size_t i = 0; i < QD_LENGTH(want); i++)
         assert_int_equal(qd_grid_nearest(&grid, 0, 0, given[i]), want[i]);
     qd_grid_fini(&grid);
 }

@@ -74,7 +74,7 @@ static const layer_spec shapes[] = {
 static void blocked_or_not_gives_the_same_codes(void **state)
 {
     (void)state;
-    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+    for (size_t s = 0; s < QD_LENGTH(shapes); s++) {
         layer l = layer_make(shapes[s]);
         oracle o = oracle_of(&l);
         layer_round(&l, "optq");
@@ -94,7 +94,7 @@ static void blocked_or_not_gives_the_same_codes(void **state)
 static void weight_error_is_the_scaled_errors_times_r(void **state)
 {
     (void)state;
-    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+    for (size_t s = 0; s < QD_LENGTH(shapes); s++) {
         layer l = layer_make(shapes[s]);
         oracle o = oracle_of(&l);
         uint8_t codes[200];
@@ -118,7 +118,7 @@ static void weight_error_is_the_scaled_errors_times_r(void **state)
 static void energy_is_measured_by_three_ways_alike(void **state)
 {
     (void)state;
-    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+    for (size_t s = 0; s < QD_LENGTH(shapes); s++) {
         layer l = layer_make(shapes[s]);
         oracle o = oracle_of(&l);
         layer_round(&l, "optq");

@@ -56,7 +56,7 @@ static void check_promises(const layer *l, const qd_certificate *c, double toler
     const double values[] = { c->energy_sq,      c->bound_sq,  c->expected_sq,     c->overload_bound_sq,
                               c->relative_error, c->sqnr_db,   c->weight_error_sq, c->identity_residual,
                               c->output_sq,      c->max_excess };
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+    for (size_t i = 0; i < QD_LENGTH(values); i++)
         assert_true(isfinite(values[i]));
 }
 

@@ -16,7 +16,7 @@ static const layer_spec shapes[] = {
       .order = "norm-descending",
       .seed = 7 },
 };
-enum { SHAPES = sizeof shapes / sizeof *shapes };
+enum { SHAPES = QD_LENGTH(shapes) };
 
 /* What a sweep gives: codes and neurons, in one block of bytes. */
 typedef struct result {
@@ -70,8 +70,8 @@ static void float64_kernels_give_the_codes_of_the_plain_twin(void **state)
     }
 }
 
-/* In float32 a code near a tie may fall on the other side, and then later arguments differ. So the claim is: every code is nearest to
- * its own argument, recomputed in float64 from the codes before it, up to a thousandth of a step. */
+/* In float32 a code near a tie may fall on the other side, and then later arguments differ. So the claim is: every
+ * code is nearest to its own argument, recomputed in float64 from the codes before it, up to a thousandth of a step. */
 static void float32_kernels_round_their_own_arguments_to_nearest(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* fuzz_tokenizer.c: a hostile tokenizer.json, and a text for the tokenizer it makes. The input is the file, a NUL, the text. */
+/* fuzz_tokenizer.c: a hostile tokenizer.json, and a text for the tokenizer it makes. The input is the file, a NUL,
+ * the text. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* test_components.c: normalizers, pre-tokenizers and decoders, one row of their tables at a time, by the pieces they make. */
+/* test_components.c: normalizers, pre-tokenizers and decoders, one row of their tables at a time, by the pieces they
+ * make. */
 #include "check.h"
 
 #include <utf8proc.h>
@@ -358,6 +359,31 @@ static void invalid_bytes_become_replacement_characters(void **state)
 #undef FFFD
 }
 
+/* Six steps of a thousand times: 10^18 bytes, were they made. */
+static void a_text_that_grows_without_end_is_stopped(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    QD_AUTO(qd_str_fini) qd_str spec = { 0 }, step = { 0 };
+    QD_AUTO(qd_json_fini) json_t *parsed = NULL;
+    QD_AUTO(qd_chain_fini) qd_chain chain = { 0 };
+    QD_AUTO(qd_pieces_fini) qd_pieces pieces = { 0 }, spare = { 0 };
+    qd_str_add(&step, "{\"type\":\"Replace\",\"pattern\":{\"String\":\"e\"},\"content\":\"");
+    for (int i = 0; i < 1000; i++)
+        qd_str_add(&step, "e");
+    qd_str_add(&step, "\"}");
+    qd_str_add(&spec, "{\"type\":\"Sequence\",\"normalizers\":[");
+    for (int i = 0; i < 6; i++)
+        qd_str_addf(&spec, "%s%s", i == 0 ? "" : ",", qd_str_borrow(&step));
+    qd_str_add(&spec, "]}");
+    check_ok(qd_json_parse_object(qd_str_borrow(&spec), spec.length, 16, &parsed, &err));
+    check_ok(qd_chain_parse(&qd_normalizers, parsed, &chain, &err));
+    check_ok(qd_pieces_add(&pieces, "the bee", 7, QD_PLACE_START, &err));
+    check_fails(qd_chain_run(&chain, &pieces, &spare, &err), QD_ETOOBIG);
+    check_contains(err.text, "Replace");
+    assert_true(pieces.text.capacity + spare.text.capacity < 64 * 1024);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +397,7 @@ int main(void)
         cmocka_unit_test(expressions_are_read_as_oniguruma_writes_them),
         cmocka_unit_test(expressions_that_cannot_be_had_are_refused),
         cmocka_unit_test(an_expression_that_backtracks_without_end_is_stopped),
+        cmocka_unit_test(a_text_that_grows_without_end_is_stopped),
         cmocka_unit_test(normal_forms_are_those_of_the_library),
         cmocka_unit_test(invalid_bytes_become_replacement_characters),
     };

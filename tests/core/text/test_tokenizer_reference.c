@@ -1,5 +1,5 @@
-/* test_tokenizer_reference.c: ids that other implementations wrote down, for the models and tokenizers of $QUANTD_SHARED,
- * and how long a long text takes. */
+/* test_tokenizer_reference.c: ids that other implementations wrote down, for the models and tokenizers of
+ * $QUANTD_SHARED, and how long a long text takes. */
 #include "config.h"
 
 #include "check.h"

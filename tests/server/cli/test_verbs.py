@@ -39,6 +39,23 @@ def every_verb_has_help_and_wrong_words_are_named():
     assert "--out" in quantd("run", write_job(), want=2)[1]
 
 
+def the_manual_page_names_every_verb_and_option_of_the_help():
+    page = quantd("--man")[0]
+    assert page.startswith(".TH QUANTD 1 "), page[:80]
+    page = page.replace("\\-", "-")
+    for line in quantd("--help")[0].splitlines():
+        verb = line.startswith("  ") and line.split()[0]
+        if not verb:
+            continue
+        assert ".SS \"quantd %s [OPTION]..." % verb in page, verb
+        section = page.split(".SS \"quantd %s [" % verb)[1].split(".SS ")[0]
+        options = re.findall(r"^  --(\S+)", quantd(verb, "--help")[0], re.M)
+        for option in options:
+            assert "\\fB--%s\\fR" % option in section, (verb, option)
+        equal(section.count(".TP"), len(options), verb)
+    assert re.fullmatch(r"quantd \d+\.\d+\.\d+\n", quantd("--version")[0])
+
+
 def run_makes_an_artifact_and_prints_its_result():
     out, _ = quantd("run", write_job(), "--out", "art", *TEXTS)
     STATE["result"] = json.loads(out)
@@ -140,7 +157,8 @@ def a_job_that_cannot_be_read_names_the_fields():
     assert not os.path.exists(os.path.join(FOLDER, "none"))
 
 
-run_claims([every_verb_has_help_and_wrong_words_are_named, run_makes_an_artifact_and_prints_its_result,
+run_claims([every_verb_has_help_and_wrong_words_are_named, the_manual_page_names_every_verb_and_option_of_the_help,
+            run_makes_an_artifact_and_prints_its_result,
             eval_of_the_artifact_gives_the_result_of_the_run, verify_accepts_the_artifact_and_names_what_was_damaged,
             inspect_lists_tensors, tokenize_gives_the_reference_ids, logits_give_the_reference_log_probability,
             a_stopped_run_goes_on_and_ends_with_the_same_bytes, a_terminal_shows_a_bar_with_the_time_left,

@@ -406,14 +406,21 @@ class Handler(BaseHTTPRequestHandler):
             piece, pause = drip.number(), 1
         while start < end:
             chunk = data.read(start, min(piece, end - start))
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
+            self.count_body(len(chunk))  # before a client can have them and look at the count
+            try:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
+            except OSError:
+                self.count_body(-len(chunk))
+                raise
             if pause:
                 self.wfile.flush()
                 time.sleep(pause)
             start += len(chunk)
-            with self.state.lock:
-                if self.generation == self.state.generation:
-                    self.state.body_bytes += len(chunk)
+
+    def count_body(self, length):
+        with self.state.lock:
+            if self.generation == self.state.generation:
+                self.state.body_bytes += length
 
 
 class Content:

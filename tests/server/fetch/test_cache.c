@@ -19,7 +19,6 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
-#include "base/str.h"
 
 static world the_world;
 
@@ -220,7 +219,8 @@ static long links(const outcome *o)
     return stat(path, &info) == 0 ? (long)info.st_nlink : -1;
 }
 
-/* The exit status of a child that fetches `url` without these system calls: 0 as it should be, 77 = cannot be tried here. */
+/* The exit status of a child that fetches `url` without these system calls: 0 as it should be, 77 = cannot be tried
+ * here. */
 static int fetch_without(const long *calls, size_t count, unsigned error, const char *url, qd_code code,
                          const char *part)
 {
@@ -355,7 +355,7 @@ static partial look_at_partial(const char *cache)
 /* Waits, at most 20 s, until the partial file has `size` bytes, `recorded` of them on record. */
 static void wait_for_partial(const char *cache, off_t size, long recorded)
 {
-    for (double start = qd_clock_seconds(); qd_clock_seconds() - start < 20; nap(0.01)) {
+    for (double start = qd_clock_seconds(); qd_clock_seconds() - start < 20 * check_patience(); nap(0.01)) {
         partial p = look_at_partial(cache);
         if (p.files == 1 && p.size >= size && p.recorded >= recorded)
             return;
@@ -389,7 +389,7 @@ static void cancelling_stops_within_two_seconds_and_keeps_the_bytes(void **state
     s.policy.low_speed_seconds = 30;
     qd_fetcher *fetcher = setting_fetcher(&s);
     world_reset(&the_world);
-    assert_true(seconds_to_cancel(fetcher, slow_once, s.cache, 100000) < 2);
+    assert_true(seconds_to_cancel(fetcher, slow_once, s.cache, 100000) < 2 * check_patience());
     const partial kept = look_at_partial(s.cache);
     assert_in_range(kept.size, 100000, TINY_WEIGHTS - 1);
     assert_int_equal(kept.recorded, kept.size);
@@ -398,7 +398,7 @@ static void cancelling_stops_within_two_seconds_and_keeps_the_bytes(void **state
     check_outcome(o, QD_OK);
     assert_int_equal(check_snapshot(&the_world, o.fetched.folder, "tiny"), 4);
     assert_int_equal(o.fetched.downloaded_bytes, (uint64_t)(TINY_WEIGHTS - kept.size));
-    assert_true(seconds_to_cancel(fetcher, "{ORIGIN}/~status:503:100/files/tiny/", s.cache, 0) < 2);
+    assert_true(seconds_to_cancel(fetcher, "{ORIGIN}/~status:503:100/files/tiny/", s.cache, 0) < 2 * check_patience());
     qd_fetcher_destroy(fetcher);
 }
 

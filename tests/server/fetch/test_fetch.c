@@ -7,8 +7,9 @@ static world the_world;
 
 typedef enum how { BY_URL, BY_HUB } how;
 
-/* url: a model URL with {ORIGIN} {CDN} {MODELS}; BY_HUB: the hub's base URL, the model being hf://org/<model>.
- * code QD_OK: the snapshot equals the model's folder. body: bounds of the bytes of model files that the server sent, 0 = any. */
+/* url: a model URL with {ORIGIN} {CDN} {MODELS}; BY_HUB: the hub's base URL, the model being hf://org/<model>. code
+ * QD_OK: the snapshot equals the model's folder. body: bounds of the bytes of model files that the server sent, 0 =
+ * any. */
 typedef struct example {
     const char *claim, *url, *model;
     qd_code code;

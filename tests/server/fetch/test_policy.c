@@ -1,8 +1,6 @@
 /* test_policy.c: addresses, URLs, headers, pauses: what is decided without a network, by table. */
 #include "check.h"
 
-#include <arpa/inet.h>
-
 #include "base/auto.h"
 #include "fetch/head.h"
 #include "fetch/hub_api.h"

@@ -2,12 +2,10 @@
 #include "world.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +14,7 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "folder.h"
 
 static void put(const world *w, const char *model, const char *name, const void *bytes, size_t length)
 {
@@ -148,9 +147,7 @@ static void start_hub(world *w)
 
 void world_open(world *w)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(w->folder, sizeof w->folder, "%s/quantd-fetch-XXXXXX", base == NULL ? "/tmp" : base);
-    assert_non_null(mkdtemp(w->folder));
+    temporary_folder(w->folder, sizeof w->folder);
     snprintf(w->models, sizeof w->models, "%s/models", w->folder);
     make_models(w);
     start_hub(w);

@@ -1,11 +1,12 @@
-/* fuzz_route.c: any method and path: a route, with an id in its form, or a problem. First line of the input: the method. */
+/* fuzz_route.c: any method and path: a route, with an id in its form, or a problem. First line of the input: the
+ * method. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/job_json.h"
 #include "http/route.h"
+#include "jobs/ident.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,7 +23,7 @@ static void find(const char *method, const char *target)
         else {
             assert(route->method == request.method && reply.status == 0);
             assert((strstr(route->pattern, "{id}") != NULL) == (request.job[0] != '\0'));
-            assert(request.job[0] == '\0' || qd_job_id_ok(request.job));
+            assert(request.job[0] == '\0' || qd_ident_ok(request.job));
             assert((strstr(route->pattern, "{path}") != NULL) == (request.rest != NULL));
         }
     }

@@ -1,4 +1,5 @@
-/* fuzz_target.c: any bytes as a request target: a decoded path begins with '/', holds no control character, and every part is within bounds. */
+/* fuzz_target.c: any bytes as a request target: a decoded path begins with '/', holds no control character, and every
+ * part is within bounds. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -33,7 +33,7 @@ static void what_is_no_single_byte_range_gives_the_whole(void **state)
     static const char *const others[] = { "",           "bytes",      "bytes=",        "bytes=-",   "bytes=a-b",
                                           "bytes=1",    "bytes=2-1",  "bytes=1-2,4-5", "items=0-1", "bytes=--1",
                                           "bytes=1--2", "bytes=1-2x", "bytes=+1-2",    "bytes 0-1" };
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    for (size_t i = 0; i < QD_LENGTH(others); i++)
         expect(others[i], QD_RANGE_WHOLE, 0, SIZE);
     assert_int_equal(qd_range_parse(NULL, SIZE).kind, QD_RANGE_WHOLE);
 }

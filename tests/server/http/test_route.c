@@ -1,12 +1,9 @@
 /* test_route.c: the route table, alone and against schema/openapi.json; the documents compiled in. */
 #include "check.h"
 
-#include <strings.h>
-
 #include "base/file.h"
 #include "base/json.h"
 #include "http/documents.h"
-#include "http/problem.h"
 #include "http/route.h"
 
 #define ID "01234567890123456789abcdez"
@@ -143,8 +140,13 @@ static void table_and_contract_agree(void **state)
     }
     const char *path, *method;
     json_t *item, *operation;
-    json_object_foreach(json_object_get(document, "paths"), path, item) json_object_foreach(item, method, operation)
-        operations += strcmp(method, "parameters") != 0;
+    json_object_foreach(json_object_get(document, "paths"), path, item)
+    {
+        json_object_foreach(item, method, operation)
+        {
+            operations += strcmp(method, "parameters") != 0;
+        }
+    }
     assert_int_equal(operations, routes);
     json_decref(document);
 }
@@ -171,8 +173,14 @@ static void check_references(const json_t *document, const json_t *node)
     size_t i;
     if (json_is_string(json_object_get(node, "$ref")))
         check_reference(document, json_string_value(json_object_get(node, "$ref")));
-    json_object_foreach((json_t *)(uintptr_t)node, key, child) check_references(document, child);
-    json_array_foreach(node, i, child) check_references(document, child);
+    json_object_foreach((json_t *)(uintptr_t)node, key, child)
+    {
+        check_references(document, child);
+    }
+    json_array_foreach(node, i, child)
+    {
+        check_references(document, child);
+    }
 }
 
 static void every_reference_of_the_contract_resolves(void **state)
@@ -194,7 +202,10 @@ static void the_contract_names_every_job_state(void **state)
     for (; qd_state_name(count) != NULL; count++) {
         size_t i, found = 0;
         json_t *name;
-        json_array_foreach(states, i, name) found += strcmp(json_string_value(name), qd_state_name(count)) == 0;
+        json_array_foreach(states, i, name)
+        {
+            found += strcmp(json_string_value(name), qd_state_name(count)) == 0;
+        }
         if (found != 1)
             fail_msg("state '%s' is not in openapi.json", qd_state_name(count));
     }
@@ -228,7 +239,7 @@ static void every_document_has_a_route_and_a_tag_and_the_json_ones_parse(void **
     static const char *const paths[] = { "/",         "/app.js",       "/style.css",
                                          "/icon.svg", "/openapi.json", "/schema/job.json",
                                          "/catalog" };
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+    for (size_t i = 0; i < QD_LENGTH(paths); i++) {
         const qd_document *document = qd_documents_find(documents, paths[i]);
         assert_non_null(document);
         assert_int_equal(strlen(document->etag), 66);

@@ -48,7 +48,7 @@ static void hostile_targets_are_refused(void **state)
         "",       "*",       "jobs",    "/a%00b",    "/a%2fb", "/a%2Fb",     "/a%",    "/a%4", "/a%zz", "/a%0ab",
         "/a\x7f", "/?a=%00", "/?%00=a", "/?a=1&a=2", "/#x",    "http://x?y", "/?a%=1", "/%1f", "/?a&a", "/a\x01",
     };
-    for (size_t i = 0; i < sizeof hostile / sizeof hostile[0]; i++) {
+    for (size_t i = 0; i < QD_LENGTH(hostile); i++) {
         qd_error err = { 0 };
         qd_target target = { 0 };
         if (qd_target_parse(hostile[i], &target, &err) != QD_EINVAL)
@@ -106,7 +106,7 @@ static void numbers_are_digits_within_their_range(void **state)
     static const char *const wrong[] = {
         "", "0", "201", "-1", "+1", " 1", "1 ", "1.0", "1e2", "0x10", "99999999999999999999999"
     };
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    for (size_t i = 0; i < QD_LENGTH(wrong); i++) {
         check_fails(qd_number_read("limit", wrong[i], 1, 200, &value, &err), QD_EINVAL);
         check_contains(err.text, "limit");
         check_contains(err.text, "1 to 200");

@@ -183,8 +183,7 @@ static void a_stopped_service_ends_its_runs_and_the_next_one_resumes_them(void *
     qd_job job;
     bench_start(b);
     bench_submit(b, "slow", id);
-    while (bench_count(b, id, "layer") == 0)
-        bench_sleep(10);
+    bench_wait_layer(b, id);
     bench_stop(b);
     assert_true(run_is_gone(b, id));
     bench_start(b);
@@ -206,8 +205,7 @@ static void serve(void)
     snprintf(b.state, sizeof b.state, "%s", getenv("STATE_OF_TEST"));
     bench_start(&b);
     bench_submit(&b, "slow", id);
-    while (bench_count(&b, id, "layer") == 0)
-        bench_sleep(10);
+    bench_wait_layer(&b, id);
     printf("%s\n", id);
     fflush(stdout);
     for (;;)
@@ -238,9 +236,9 @@ static void kill_9_of_the_service_ends_its_run_and_loses_nothing(void **state)
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     double killed = qd_clock_seconds();
-    while (!run_is_gone(b, id) && qd_clock_seconds() - killed < 10)
+    while (!run_is_gone(b, id) && qd_clock_seconds() - killed < 10 * check_patience())
         bench_sleep(5);
-    assert_true(qd_clock_seconds() - killed < 1); /* server.md §5: gone within 1 s */
+    assert_true(qd_clock_seconds() - killed < 1 * check_patience()); /* server.md §5: gone within 1 s */
     bench_start(b);
     bench_wait(b, id, "succeeded", &job);
     assert_int_equal(job.resumed, 1);

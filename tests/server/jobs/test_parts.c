@@ -1,5 +1,4 @@
 /* test_parts.c: states, ids, lines, events of a run, the lock, the bell. */
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -9,8 +8,6 @@
 
 #include "check.h"
 
-#include "base/clock.h"
-#include "base/file.h"
 #include "jobs/bell.h"
 #include "jobs/child_event.h"
 #include "jobs/ident.h"

@@ -3,6 +3,7 @@
 #define QD_TESTS_STORE_SCRATCH_H
 
 #include "check.h"
+#include "folder.h"
 
 #include "base/file.h"
 #include "store/job_rows.h"
@@ -15,9 +16,7 @@ typedef struct scratch {
 
 static inline void make_scratch(scratch *s)
 {
-    const char *root = getenv("TMPDIR");
-    snprintf(s->dir, sizeof s->dir, "%s/quantd-store-XXXXXX", root == NULL ? "/tmp" : root);
-    assert_non_null(mkdtemp(s->dir));
+    temporary_folder(s->dir, sizeof s->dir);
     s->store = NULL;
 }
 
@@ -32,7 +31,7 @@ static inline void drop_scratch(scratch *s)
 {
     qd_store_close(s->store);
     s->store = NULL;
-    assert_int_equal(qd_dir_remove(s->dir, NULL), QD_OK);
+    remove_folder(s->dir);
 }
 
 /* The id of job `number`: 26 characters that sort as the numbers do. */

@@ -14,7 +14,8 @@
 extern char **environ;
 enum { WRITERS = 4, ROUNDS = 6 };
 
-/* ---- the process that is killed: this program again, as --write DIR FIRST; one line on stdout an acknowledged job ---- */
+/* ---- the process that is killed: this program again, as --write DIR FIRST; one line on stdout an acknowledged job
+ * ---- */
 
 typedef struct writer {
     qd_store *store;

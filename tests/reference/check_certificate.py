@@ -1,0 +1,504 @@
+"""Every number of a certificate, a second way: from the artifact's own codes and scales, in float64, with nothing of quantd but its tokenizer.
+
+A run's folder, the source model and the calibration text are read; the calibration windows, both activation streams, H, the order, the factor,
+energies, bounds and perplexities are computed by numpy and compared with what certificate.json and the result say. Scales and zeros are made
+again from the weights and compared bit for bit; every code is the nearest one to what the feedback rule presents (OPTQ) or to the weight (RTN).
+
+quantd's streams are float32: fields that depend on the data agree to about 1e-6, the others to float64. Without numpy: skipped.
+"""
+import functools
+import itertools
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "http"))
+from harness import *  # noqa: E402,F403
+
+try:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import numpy as np
+except ImportError:
+    np = None
+    system = "/usr/bin/python3"  # the distribution's own, which its numpy package serves, behind another one in PATH
+    if os.access(system, os.X_OK) and "QUANTD_TEST_SYSTEM_PYTHON" not in os.environ:
+        os.environ["QUANTD_TEST_SYSTEM_PYTHON"] = "1"
+        os.execv(system, [system] + sys.argv)
+
+DATA = 1e-6     # relative, of what depends on activations: float32 streams and products
+SUMS = 4e-6     # of sums of pivots and errors: they feel H through its small eigenvalues
+PIVOT = 2e-4    # of one pivot
+HALF_STEP = 0.5 + 2.0 ** -21  # steps: arguments are rounded to multiples of 2^-20 before they are rounded to codes
+EXACT = 1e-9    # of what depends on weights only
+NEAR_TIE = 2e-6  # relative difference of two diagonal entries that float32 may order otherwise
+
+
+# ---- files ----
+
+def tensors_of(folder):
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".safetensors"):
+            found.update(read_safetensors(open(os.path.join(folder, name), "rb").read()))
+    return found
+
+
+def bf16_bits_to_float32(bits):
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def round_bf16(x):
+    bits = np.atleast_1d(np.asarray(x, np.float32)).view(np.uint32)
+    kept = (bits + np.uint32(0x7fff) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return bf16_bits_to_float32(kept.astype(np.uint16))
+
+
+ROUND = {} if np is None else {"f32": np.float32, "bf16": round_bf16, "f16": lambda x: np.float32(np.float16(np.float32(x)))}
+SMALLEST = {"f32": 2.0 ** -126, "bf16": 2.0 ** -126, "f16": 2.0 ** -24}
+
+
+def array(entry):
+    dtype, shape, data = entry
+    if dtype == "BF16":
+        return bf16_bits_to_float32(np.frombuffer(data, "<u2")).reshape(shape)
+    kinds = {"F32": "<f4", "F16": "<f2", "I32": "<u4", "I64": "<i8", "U8": "u1"}
+    values = np.frombuffer(data, kinds[dtype]).reshape(shape)
+    return values.astype(np.float32) if dtype == "F16" else values
+
+
+def unpack(words, count, bits):
+    """Codes along the last axis; element i lies in bits [i * bits, (i + 1) * bits) of the row (bits divides 32)."""
+    each = 32 // bits
+    parts = [(words >> np.uint32(bits * k)) & np.uint32(2 ** bits - 1) for k in range(each)]
+    return np.stack(parts, axis=-1).reshape(words.shape[:-1] + (-1,))[..., :count].astype(np.int64)
+
+
+# ---- the grid, from the weights: algorithms.md 2.2, 2.3 ----
+
+class Grid:
+    def __init__(self, record):
+        g = record["grid"]
+        self.low, self.high, self.zero_kind = g["low"], g["high"], g["zero"]
+        self.size, self.count = g["group_size"], g["groups"]
+        self.rule, self.type, self.shrink = g["scale_rule"], g["scale_type"], g["shrink"]
+
+    def scale(self, reach, fraction):
+        top = -self.low if self.zero_kind == "none" else self.high
+        s = ROUND[self.type](np.float32(self.shrink * reach * fraction / top))
+        return np.maximum(s, np.float32(SMALLEST[self.type]))
+
+    def zero(self, lowest, scale, fraction):
+        if self.zero_kind == "none":
+            return np.zeros(len(scale), np.float32)
+        z = self.shrink * lowest * fraction / scale.astype(float)
+        return np.float32(np.clip(np.rint(z), self.low, self.high) if self.zero_kind == "integer" else z)
+
+    def loss(self, w, s, z):
+        s, z = s.astype(float)[:, None], z.astype(float)[:, None]
+        code = np.clip(np.rint(w / s + z), self.low, self.high)
+        return ((w - (code - z) * s) ** 2).sum(1)
+
+    def best(self, w, make):
+        """The first strictly smaller loss of 19 candidates (scale, zero), a row."""
+        for i in range(2, 21):
+            s, z = make(i / 20)
+            loss = self.loss(w, s, z)
+            if i == 2:
+                best, scale, zero = loss, s.copy(), z.copy()
+            better = loss < best
+            best, scale, zero = np.where(better, loss, best), np.where(better, s, scale), np.where(better, z, zero)
+        return scale, zero
+
+    def of_group(self, w):
+        low, high = w.min(1), w.max(1)
+        if self.zero_kind == "none":
+            lowest, reach = np.zeros(len(w)), np.maximum(-low, high)
+        else:
+            lowest = np.maximum(-low, 0)
+            reach = lowest + (np.maximum(high, 0) if self.zero_kind == "integer" else high)
+            reach = np.maximum(reach, lowest * self.high / 65536)
+        reach = np.maximum(reach, 1e-4)
+        if self.rule == "minmax":
+            s = self.scale(reach, 1)
+            return s, self.zero(lowest, s, 1)
+
+        def by_scale(fraction):
+            s = self.scale(reach, fraction)
+            return s, self.zero(lowest, s, 1)
+        s, z = self.best(w, by_scale)
+        if self.zero_kind != "none":
+            s, z = self.best(w, lambda fraction: (s, self.zero(lowest, s, fraction)))
+        return s, z
+
+    def build(self, w):
+        parts = [self.of_group(w[:, g * self.size:(g + 1) * self.size].astype(float)) for g in range(self.count)]
+        return np.stack([p[0] for p in parts], 1), np.stack([p[1] for p in parts], 1)
+
+    def wide(self, per_group, columns):
+        return np.repeat(per_group, self.size, axis=1)[:, :columns]
+
+
+class Layer:
+    """What the artifact holds of one linear layer: codes, scale, zero, and the float32 weights its readers see."""
+
+    def __init__(self, record, source, packed):
+        name = record["name"]
+        self.record, self.grid, self.w = record, Grid(record), array(source[name + ".weight"])
+        out, width = self.w.shape
+        scale, zero = self.grid.build(self.w)
+        if name + ".weight_packed" in packed:
+            bits = record["bits"]
+            codes = unpack(array(packed[name + ".weight_packed"]), width, bits)
+            self.codes = codes - (2 ** (bits - 1) if self.grid.zero_kind == "none" else 0)
+            stored = array(packed[name + ".weight_scale"])
+            stored_zero = np.zeros(stored.shape, np.float32)
+            if self.grid.zero_kind == "integer":
+                stored_zero = unpack(array(packed[name + ".weight_zero_point"]).T, out, bits).T.astype(np.float32)
+            bit_equal(stored, scale, name + ": weight_scale")
+            bit_equal(stored_zero, zero, name + ": weight_zero_point")
+        else:
+            value = array(packed[name + ".weight"]).astype(float)
+            self.codes = np.rint(value / self.grid.wide(scale, width) + self.grid.wide(zero, width)).astype(np.int64)
+        self.scale, self.zero = (self.grid.wide(x, width).astype(float) for x in (scale, zero))
+        assert self.codes.min() >= self.grid.low and self.codes.max() <= self.grid.high, name + ": a code beyond the grid"
+        self.q = (self.codes - self.zero) * self.scale
+        self.read = (np.float32(self.codes) - np.float32(self.zero)) * np.float32(self.scale)
+        if name + ".weight" in packed:
+            bit_equal(array(packed[name + ".weight"]), self.read, name + ": weights stored")
+
+    def nearest(self, x):
+        return np.clip(np.rint(x / self.scale + self.zero), self.grid.low, self.grid.high)
+
+
+def bit_equal(got, want, what):
+    got, want = np.asarray(got, np.float32), np.asarray(want, np.float32)
+    wrong = np.argwhere(got != want)
+    assert got.shape == want.shape and not len(wrong), "%s: %d of %d differ, first at %s: %r, want %r" % (
+        what, len(wrong), got.size, wrong[0], got[tuple(wrong[0])], want[tuple(wrong[0])])
+
+
+# ---- the model, float64 ----
+
+class Decoder:
+    def __init__(self, folder):
+        self.config = c = json.load(open(os.path.join(folder, "config.json")))
+        self.tensors, self.heads, self.kv = tensors_of(folder), c["num_attention_heads"], c["num_key_value_heads"]
+        self.width = c.get("head_dim") or c["hidden_size"] // self.heads
+        self.theta = c.get("rope_theta") or c["rope_parameters"]["rope_theta"]
+
+    def get(self, name):
+        return array(self.tensors[name]).astype(float)
+
+    def norm(self, x, name):
+        return self.get(name) * x / np.sqrt((x * x).mean(-1, keepdims=True) + self.config["rms_norm_eps"])
+
+    def rotate(self, x):
+        half = self.width // 2
+        angle = np.arange(x.shape[1])[:, None] * self.theta ** (-np.arange(half) * 2 / self.width)
+        cos, sin = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
+        a, b = x[..., :half], x[..., half:]
+        return np.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+
+    def attend(self, x, weight):
+        batch, length = x.shape[:2]
+        q, k, v = (x @ weight(s).T for s in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"))
+        q = self.rotate(q.reshape(batch, length, self.heads, self.width))
+        k = self.rotate(k.reshape(batch, length, self.kv, self.width))
+        v = v.reshape(batch, length, self.kv, self.width)
+        out = np.empty(q.shape)
+        mask = np.triu(np.full((length, length), -np.inf), 1)
+        for h in range(self.heads):
+            g = h * self.kv // self.heads
+            s = q[:, :, h] @ k[:, :, g].transpose(0, 2, 1) / np.sqrt(self.width) + mask
+            s = np.exp(s - s.max(-1, keepdims=True))
+            out[:, :, h] = s / s.sum(-1, keepdims=True) @ v[:, :, g]
+        return out.reshape(batch, length, -1)
+
+    def block(self, index, x, weight, see=None):
+        """One block on x (batch, length, hidden); see(layers, input) is told what each group of layers is given."""
+        prefix = "model.layers.%d." % index
+        get, told = (lambda s: weight(prefix + s)), (lambda names, a: see and see([prefix + n for n in names], a))
+        a = self.norm(x, prefix + "input_layernorm.weight")
+        told(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], a)
+        a = self.attend(a, get)
+        told(["self_attn.o_proj"], a)
+        x = x + a @ get("self_attn.o_proj").T
+        a = self.norm(x, prefix + "post_attention_layernorm.weight")
+        told(["mlp.gate_proj", "mlp.up_proj"], a)
+        gate = a @ get("mlp.gate_proj").T
+        a = gate / (1 + np.exp(-gate)) * (a @ get("mlp.up_proj").T)
+        told(["mlp.down_proj"], a)
+        return x + a @ get("mlp.down_proj").T
+
+    def walk(self, ids, weight, see=None):
+        x = self.get("model.embed_tokens.weight")[ids]
+        for index in range(self.config["num_hidden_layers"]):
+            x = self.block(index, x, weight, see)
+        return x
+
+    def perplexity(self, ids, weight):
+        x = self.norm(self.walk(ids, weight)[:, :-1], "model.norm.weight")
+        head = "lm_head.weight" if "lm_head.weight" in self.tensors else "model.embed_tokens.weight"
+        logits = x @ self.get(head).T
+        top = logits.max(-1, keepdims=True)
+        log_sum = np.log(np.exp(logits - top).sum(-1)) + top[..., 0]
+        return np.exp((log_sum - np.take_along_axis(logits, ids[:, 1:, None], -1)[..., 0]).mean())
+
+
+# ---- tokens ----
+
+@functools.lru_cache(maxsize=None)
+def token_ids(model, text):
+    """Line by line, each with its newline."""
+    lines = open(text, encoding="utf-8", newline="").read().split("\n")
+    lines = [line + "\n" for line in (lines[:-1] if lines[-1] == "" else lines)]
+    request = "".join(json.dumps({"text": line}) + "\n" for line in lines)
+    done = subprocess.run([QUANTD, "tokenize", model], input=request.encode(), stdout=subprocess.PIPE, check=True)
+    return np.array([i for line in done.stdout.splitlines() for i in json.loads(line)["ids"]])
+
+
+def calibration_windows(ids, bos, samples, length, phase):
+    starts = [int((i + phase) * (len(ids) - length) // samples) for i in range(samples)]
+    return np.array([np.concatenate([[bos], ids[s:s + length - 1]]) for s in starts])
+
+
+def evaluation_windows(ids, bos, count, length):
+    row = np.concatenate([[bos], ids])
+    windows = row[:len(row) // length * length].reshape(-1, length)[:count].copy()
+    windows[:, 0] = bos
+    return windows
+
+
+# ---- the certificate ----
+
+class Judge:
+    """Collects differences; the worst relative one of every field is shown."""
+
+    def __init__(self):
+        self.wrong, self.worst = [], {}
+
+    def near(self, layer, field, got, want, tolerance, size=0.0):
+        difference = abs(got - want) / max(abs(want), size, 1e-300) if got != want else 0.0
+        self.worst[field] = max(self.worst.get(field, 0.0), difference)
+        if not difference <= tolerance:
+            self.wrong.append("%s: %s is %.17g, here %.17g (%.1e)" % (layer, field, got, want, difference))
+
+    def same(self, layer, field, got, want):
+        if got != want:
+            self.wrong.append("%s: %s is %r, here %r" % (layer, field, got, want))
+
+    def finish(self):
+        for field, difference in sorted(self.worst.items()):
+            print("# %-18s differs by at most %.1e" % (field, difference))
+        assert not self.wrong, "%d differences, the first:\n" % len(self.wrong) + "\n".join(self.wrong[:12])
+
+
+def hash_of(permutation):
+    return hashlib.sha256(np.asarray(permutation, "<u4").tobytes()).hexdigest()[:16]
+
+
+def permutation_of(order, diagonal, wanted):
+    """The order by `diagonal`; where float32 may have seen neighbours the other way round, the way that has the wanted hash."""
+    if order == "natural":
+        return np.arange(len(diagonal))
+    base = np.argsort(-diagonal, kind="stable")
+    d = diagonal[base]
+    close = [t for t in range(len(d) - 1) if 0 < d[t] - d[t + 1] <= NEAR_TIE * d[t]][:12]
+    for chosen in itertools.chain.from_iterable(itertools.combinations(close, k) for k in range(len(close) + 1)):
+        p = base.copy()
+        for t in chosen:
+            p[[t, t + 1]] = p[[t + 1, t]]
+        if hash_of(p) == wanted:
+            return p
+    return base
+
+
+def gap_db(n, am_gm):
+    from math import lgamma, log, log10, pi
+    log_g = 2 / n * lgamma(n / 2 + 1) - log((n + 2) * pi)
+    return 10 * (log10(am_gm) - log10(12) - log_g / log(10))
+
+
+class Measured:
+    """Everything certificate.json says of a layer, from H (None: the identity) and what the artifact holds."""
+
+    def __init__(self, layer, h, lambda_rel):
+        c = layer.record["certificate"]
+        n, data = layer.w.shape[1], h is not None
+        h = np.eye(n) if h is None else h
+        diagonal = np.diag(h)
+        live = diagonal > 0
+        self.permutation = p = permutation_of(c["order"], diagonal, c["perm_hash"])
+        self.lambda_ = lambda_rel * (diagonal[live].mean() if live.any() else 1) if data else 0.0
+        self.h = h[np.ix_(p, p)]
+        damped = self.h + self.lambda_ * np.eye(n)
+        self.c = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
+        self.r2, self.trace, self.dead = np.diag(self.c) ** 2, np.trace(damped), int((~live).sum())
+        optq = c["method"] == "optq"
+        w = layer.w.astype(float)[:, p] * (live[p] if optq else 1)
+        self.scale, self.zero = layer.scale[:, p], layer.zero[:, p]
+        q, codes = layer.q[:, p], layer.codes[:, p]
+        error = w - q
+        self.weight_error = (error ** 2).sum()
+        self.energy = ((error @ self.c) ** 2).sum()
+        self.error = np.einsum("ij,jk,ik->", error, self.h, error, optimize=True)
+        self.output = np.einsum("ij,jk,ik->", w, self.h, w, optimize=True)
+        self.damped_output = np.einsum("ij,jk,ik->", w, damped, w, optimize=True)
+        eps = error @ self.c / np.diag(self.c)
+        z = q + eps if optq else w
+        at = z / self.scale + self.zero
+        self.excess = np.maximum(at - layer.grid.high, layer.grid.low - at)
+        reach = self.scale * np.maximum(HALF_STEP, self.excess)
+        wanted = np.clip(np.rint(at), layer.grid.low, layer.grid.high)
+        tie = np.abs(at - np.floor(at) - 0.5) < 1e-3
+        self.misrounded = int(((codes != wanted) & ~tie).sum())
+        if optq:
+            self.bound = ((self.scale * HALF_STEP) ** 2 * self.r2).sum()
+            self.overload, self.expected = (reach ** 2 * self.r2).sum(), self.bound / 3
+        else:
+            size = np.abs(damped)
+            forms = np.einsum("ij,jk,ik->i", self.scale * HALF_STEP, size, self.scale * HALF_STEP, optimize=True)
+            clipped = (self.excess > 0.5).any(1)
+            self.bound = forms.sum()
+            self.overload = np.where(clipped, np.einsum("ij,jk,ik->i", reach, size, reach, optimize=True), forms).sum()
+            self.expected = (self.scale ** 2 / 12 * np.diag(damped)).sum()
+
+
+def optq_in_float32(certificate):
+    return certificate["method"] == "optq" and certificate["N"] >= 2048
+
+
+def check_layer(judge, layer, h, lambda_rel, tokens):
+    record, c = layer.record, layer.record["certificate"]
+    name, m = record["name"], Measured(layer, h, lambda_rel)
+    data = DATA if h is not None else EXACT
+    out, n = layer.w.shape
+    for field, want in [("perm_hash", hash_of(m.permutation)), ("m", tokens if h is not None else 0), ("N", n), ("d", out),
+                        ("dead_columns", m.dead), ("rounding", "nearest"), ("escalations", 0),
+                        ("precision", "float32" if optq_in_float32(c) else "float64")]:
+        judge.same(name, field, c[field], want)
+    judge.same(name, "shape", record["shape"], [out, n])
+    judge.same(name, "codes that are not nearest", m.misrounded, 0)
+    judge.near(name, "gram_scale", c["gram_scale"], 1 / tokens if h is not None else 1, 1e-15)
+    judge.near(name, "lambda", c["lambda"], m.lambda_, data)
+    judge.near(name, "lambda_rel", c["lambda_rel"], lambda_rel if h is not None else 0, 1e-12)
+    pivots, one = (SUMS, PIVOT) if h is not None else (EXACT, EXACT)
+    am_gm = m.r2.mean() / np.exp(np.log(m.r2).mean())
+    for field, want, tolerance in [
+            ("S", m.r2.sum(), pivots), ("r2_max", m.r2.max(), one), ("r2_min", m.r2.min(), one), ("am_gm", am_gm, pivots),
+            ("gap_db", gap_db(n, am_gm), pivots), ("trace_ratio", m.r2.sum() / m.trace, pivots), ("bound_sq", m.bound, pivots),
+            ("expected_sq", m.expected, pivots), ("energy_sq", m.energy, pivots), ("output_sq", m.output, data),
+            ("weight_error_sq", m.weight_error, EXACT), ("overload_bound_sq", m.overload, pivots),
+            ("ratio", np.sqrt(m.energy / m.bound), pivots)]:
+        judge.near(name, field, c[field], want, tolerance)
+    judge.near(name, "error_sq", c["error_sq"], m.error, pivots, size=1e-6 * m.energy)
+    relative = np.sqrt(m.error / m.output) if m.output > 0 else 0.0
+    judge.near(name, "rel_error", c["rel_error"], relative, pivots)
+    judge.near(name, "error.calibration", record["error"]["calibration"], relative, pivots)
+    judge.near(name, "sqnr_db", c["sqnr_db"], min(300, -20 * np.log10(relative)) if relative > 0 else 300 * (m.output > 0), pivots)
+    judge.near(name, "max_excess", c["max_excess"], max(0, m.excess.max()), 1e-3, size=1)
+    blur = 1e-4 if h is not None else 1e-9
+    least, most = [(m.excess > 0.5 + b).any(1).sum() for b in (blur, -blur)], [(m.excess > 0.5 + b).sum() for b in (blur, -blur)]
+    if not least[0] <= c["clip_neurons"] <= least[1]:
+        judge.same(name, "clip_neurons", c["clip_neurons"], int(least[0]))
+    if not most[0] <= c["clip_count"] <= most[1]:
+        judge.same(name, "clip_count", c["clip_count"], int(most[0]))
+    if not c["identity_resid"] <= (1e-4 if optq_in_float32(c) else 1e-9):
+        judge.same(name, "identity_resid", c["identity_resid"], 0)
+    status = "UNCERTIFIED" if h is None else "CERTIFIED_OVERLOAD" if c["clip_count"] else "CERTIFIED"
+    judge.same(name, "status", c["status"], status)
+    return m
+
+
+def check_run(model, out, job, calibration, evaluation, result):
+    recipe = job["calibration"]
+    decoder, packed = Decoder(model), tensors_of(out)
+    bos = decoder.config["bos_token_id"]
+    document = json.load(open(os.path.join(out, "certificate.json")))
+    layers = {r["name"]: Layer(r, decoder.tensors, packed) for r in document["layers"]}
+    windows = calibration_windows(token_ids(model, calibration), bos, recipe["samples"], recipe["length"], recipe["phase"])
+    equal(result["calibration"]["tokens_sha256"], hashlib.sha256(windows.astype("<u4").tobytes()).hexdigest(), "calibration ids")
+    judge, sums = Judge(), np.zeros(2)
+    seen = []
+
+    def see(names, a):
+        a = a.reshape(-1, a.shape[-1])
+        h = a.T @ a / len(a)
+        for name in names:
+            m = check_layer(judge, layers[name], h, job["regularization"]["mean_diagonal"], len(a))
+            seen.append(name)
+            sums[:] += m.error, m.output
+
+    def read(name):
+        return layers[name].read.astype(float)
+    decoder.walk(windows, read, see)
+    equal(seen, [r["name"] for r in document["layers"]], "layers, in order")
+    judge.near("summary", "relative_error", document["summary"]["relative_error"], np.sqrt(sums[0] / sums[1]), DATA)
+    judge.same("summary", "certified_layers", document["summary"]["certified_layers"], len(seen))
+    ids = evaluation_windows(token_ids(model, evaluation), bos, job["evaluation"]["windows"], job["evaluation"]["length"])
+
+    def nearest(name):
+        layer = layers[name]
+        codes = np.float32(layer.nearest(layer.w.astype(float)))
+        return ((codes - np.float32(layer.zero)) * np.float32(layer.scale)).astype(float)
+    for who, weight in [("source", lambda name: decoder.get(name + ".weight")), ("quantized", read), ("rtn", nearest)]:
+        judge.near("perplexity", "perplexity", result["perplexity"][who], decoder.perplexity(ids, weight), DATA)
+    judge.finish()
+
+
+def run_job(fields, model):
+    job = dict({"model": "file:///unused", "regularization": {"mean_diagonal": 0.01}}, **fields)
+    job["calibration"] = dict({"samples": 6, "length": 128, "phase": 0.4, "split": "lines"}, **fields.get("calibration", {}))
+    job["evaluation"] = {"length": 128, "windows": 3, "split": "lines"}
+    folder = temporary_folder()
+    path, out = os.path.join(folder, "job.json"), os.path.join(folder, "out")
+    json.dump(job, open(path, "w"))
+    with open(os.path.join(folder, "events"), "wb") as sink:
+        done = subprocess.run([QUANTD, "run", path, "--out", out, "--model", model, "--calibration-text", CALIBRATION,
+                               "--evaluation-text", HELD_OUT, "--progress-fd", str(sink.fileno())],
+                              pass_fds=[sink.fileno()], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    return out, job, json.loads(open(os.path.join(folder, "events")).readlines()[-1])
+
+
+def wide_model():
+    """One block of the model with six times the features inside its mlp: 2304 of them, enough for a float32 sweep."""
+    folder = copy_model(temporary_folder(), "model")
+    config = json.load(open(os.path.join(folder, "config.json")))
+    config.update(intermediate_size=6 * config["intermediate_size"], num_hidden_layers=1)
+    json.dump(config, open(os.path.join(folder, "config.json"), "w"))
+    tensors = {k: v for k, v in tensors_of(MODEL).items() if not k.startswith("model.layers.") or ".layers.0." in k}
+    random = np.random.RandomState(1)
+    for name in ("gate_proj", "up_proj", "down_proj"):
+        key, axis = "model.layers.0.mlp.%s.weight" % name, int(name == "down_proj")
+        w = np.concatenate([array(tensors[key])] * 6, axis)
+        w = round_bf16(np.float32(w + 0.3 * w.std() * random.standard_normal(w.shape)).ravel()).reshape(w.shape)
+        tensors[key] = ("BF16", list(w.shape), (w.view(np.uint32) >> np.uint32(16)).astype("<u2").tobytes())
+    write_safetensors(os.path.join(folder, "model.safetensors"), tensors)
+    return folder
+
+
+def claim(name, model=lambda: MODEL, **fields):
+    def check():
+        if np is None:
+            raise Skip("numpy is not installed")
+        folder = model()
+        out, job, result = run_job(fields, folder)
+        check_run(folder, out, job, CALIBRATION, HELD_OUT, result)
+    check.__name__ = name
+    return check
+
+
+if __name__ == "__main__":
+    run_claims([
+        claim("optq_4_bits_mse_bf16_scales_is_certified_by_its_own_artifact"),
+        claim("optq_2_bits_integer_zero_groups_natural_order", bits=2, group_size=32, order="natural",
+              alphabet={"kind": "int-asymmetric", "narrow": True}, scale={"rule": "minmax", "type": "bf16", "shrink": 0.8}),
+        claim("optq_3_bits_float_zero_whole_rows_from_dequantized_weights", bits=3, group_size=0,
+              alphabet={"kind": "int", "zero": "float"}, scale={"rule": "mse", "type": "f32"}, format="safetensors:f32"),
+        claim("optq_5_bits_short_last_group_f16_scales_nothing_clips", bits=5, group_size=100,
+              alphabet={"kind": "int-asymmetric"}, scale={"rule": "minmax", "type": "f16"}, format="safetensors:f32",
+              regularization={"mean_diagonal": 1.0}),
+        claim("optq_2304_columns_are_swept_in_float32_and_certified_all_the_same", model=wide_model,
+              calibration={"samples": 8, "length": 128}),
+        claim("rtn_with_data_has_its_own_bounds", algorithm="rtn", group_size=64, scale={"rule": "minmax", "type": "bf16"}),
+    ])
