@@ -30,7 +30,14 @@ static void trim(char *text)
         text[at - 1] = '\0';
 }
 
-/* A request's text as a message shows it: at most 60 bytes. */
+/* Of C0, DEL, or C1 (two bytes in UTF-8). */
+static bool is_control(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    return at[0] < 0x20 || at[0] == 0x7F || (at[0] == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0);
+}
+
+/* A request's text as a message shows it: at most 60 bytes, control characters as '?'. */
 typedef struct shown {
     char text[64];
 } shown;
@@ -39,6 +46,12 @@ static shown show(const char *text)
     shown out;
     snprintf(out.text, sizeof out.text, "%.60s", text);
     trim(out.text);
+    for (char *at = out.text; *at != '\0'; at++) /* as qd_fail shows it */
+        if (is_control(at)) {
+            if ((unsigned char)*at == 0xC2)
+                *at++ = '?';
+            *at = '?';
+        }
     return out;
 }
 
@@ -99,13 +112,6 @@ static void *member(const parser *p, const qd_field *field)
 static void complain_type(parser *p, const qd_field *field, const json_t *value, const char *at, const char *wanted)
 {
     complain(p, at, "%s: %s is wanted, found %s", label_of(field->path).text, wanted, qd_json_type_name(value));
-}
-
-/* Of C0, DEL, or C1 (two bytes in UTF-8). */
-static bool is_control(const char *text)
-{
-    const unsigned char *at = (const unsigned char *)text;
-    return at[0] < 0x20 || at[0] == 0x7F || (at[0] == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0);
 }
 
 /* Code points; (size_t)-1 when there is a control character, which no label, name or URL needs. */
@@ -256,7 +262,10 @@ static void take_map(parser *p, const qd_field *field, const json_t *value, cons
     if (json_object_size(value) > MAP_MEMBERS)
         complain(p, at, "%s: %zu members; at most %d are allowed", label_of(field->path).text, json_object_size(value),
                  MAP_MEMBERS);
-    json_object_foreach((json_t *)(uintptr_t)value, key, item) check_map_member(p, field, key, item, at);
+    json_object_foreach((json_t *)(uintptr_t)value, key, item)
+    {
+        check_map_member(p, field, key, item, at);
+    }
     if (p->issues->count != before)
         return;
     json_decref(*slot);
@@ -320,7 +329,10 @@ static void take_regularization(parser *p, const qd_field *field, const json_t *
         complain(p, at, "%s: \"auto\" or an object of one rule and its value is wanted, found %s%s", field->path,
                  qd_json_type_name(value), json_is_object(value) ? " with another number of members" : "");
     else
-        json_object_foreach((json_t *)(uintptr_t)value, key, item) take_rule(p, key, item, at);
+        json_object_foreach((json_t *)(uintptr_t)value, key, item)
+        {
+            take_rule(p, key, item, at);
+        }
 }
 
 static void take_shrink(parser *p, const qd_field *field, const json_t *value, const char *at)

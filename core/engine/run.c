@@ -32,8 +32,10 @@ static json_int_t size_of(const json_t *manifest)
     size_t index;
     const json_t *file;
     json_int_t size = 0;
-    json_array_foreach(json_object_get(manifest, "files"), index, file) size +=
-        json_integer_value(json_object_get(file, "size"));
+    json_array_foreach(json_object_get(manifest, "files"), index, file)
+    {
+        size += json_integer_value(json_object_get(file, "size"));
+    }
     return size;
 }
 

@@ -234,8 +234,11 @@ static qd_code check_metadata(const parse *p, const json_t *metadata, qd_error *
     json_t *value;
     if (!json_is_object(metadata))
         return qd_fail(err, QD_EFORMAT, "'%s': __metadata__: an object is wanted", p->file);
-    json_object_foreach((json_t *)(uintptr_t)metadata, key, value) if (!json_is_string(value)) return qd_fail(
-        err, QD_EFORMAT, "'%s': __metadata__: '%s' is not a string", p->file, key);
+    json_object_foreach((json_t *)(uintptr_t)metadata, key, value)
+    {
+        if (!json_is_string(value))
+            return qd_fail(err, QD_EFORMAT, "'%s': __metadata__: '%s' is not a string", p->file, key);
+    }
     return QD_OK;
 }
 

@@ -32,8 +32,8 @@ static void round_row(const rounding_run *r, size_t row)
         size_t end = qd_min_size((g + 1) * grid->group_size, r->input->w.cols);
         for (size_t j = g * grid->group_size; j < end; j++) {
             double at = (double)w[j] / scale + zero, excess = fmax(at - grid->high, grid->low - at);
-            double dither = stochastic ? qd_rounding_dither(r->input->seed, row, j) : 0.0;
-            double code = at < grid->low ? grid->low : at > grid->high ? grid->high : rint(at + dither);
+            double rounded = stochastic ? rint(at + qd_rounding_dither(r->input->seed, row, j)) : qd_grid_code(at);
+            double code = at < grid->low ? grid->low : at > grid->high ? grid->high : rounded;
             double error = (double)w[j] - (code - zero) * scale;
             codes[j] = (uint8_t)(code - grid->low);
             neuron->weight_error += error * error;

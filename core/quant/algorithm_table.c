@@ -24,7 +24,7 @@ int qd_rounding_find(const char *name)
 
 double qd_rounding_reach(qd_rounding rounding)
 {
-    static const double reaches[] = { 0.5, 1.0 };
+    static const double reaches[] = { QD_HALF_STEP, 1.0 };
     return reaches[rounding];
 }
 
@@ -37,7 +37,7 @@ double qd_rounding_variance(qd_rounding rounding)
 
 double qd_rounding_grace(qd_rounding rounding)
 {
-    static const double graces[] = { 0.5, 1e-9 };
+    static const double graces[] = { QD_HALF_STEP, 1e-9 };
     return graces[rounding];
 }
 

@@ -114,6 +114,6 @@ int32_t qd_grid_nearest(const qd_grid *grid, size_t row, size_t column, double v
 {
     size_t g = column / grid->group_size;
     double scale = (double)qd_matf_row(grid->scale.view, row)[g], zero = (double)qd_matf_row(grid->zero.view, row)[g];
-    double code = rint(value / scale + zero);
+    double code = qd_grid_code(value / scale + zero);
     return code < grid->low ? grid->low : code > grid->high ? grid->high : (int32_t)code;
 }

@@ -19,10 +19,10 @@ void qd_added_tokens_fini(qd_added_tokens *tokens)
     *tokens = (qd_added_tokens){ 0 };
 }
 
-void qd_parts_fini(qd_parts *parts)
+void qd_text_parts_fini(qd_text_parts *parts)
 {
     free(parts->items);
-    *parts = (qd_parts){ 0 };
+    *parts = (qd_text_parts){ 0 };
 }
 
 static qd_code parse_token(const json_t *entry, const qd_vocab *vocab, qd_added_token *out, qd_error *err)
@@ -158,18 +158,18 @@ static const qd_added_token *longest_at(const qd_added_tokens *tokens, const qd_
     return found;
 }
 
-static qd_code add_part(qd_parts *parts, size_t start, size_t end, const qd_added_token *token, qd_error *err)
+static qd_code add_part(qd_text_parts *parts, size_t start, size_t end, const qd_added_token *token, qd_error *err)
 {
     if (start == end && token == NULL)
         return QD_OK;
     qd_code code = qd_grow((void **)&parts->items, &parts->capacity, parts->count + 1, sizeof *parts->items, err);
     if (code == QD_OK)
-        parts->items[parts->count++] = (qd_part){ start, end, token };
+        parts->items[parts->count++] = (qd_text_part){ start, end, token };
     return code;
 }
 
 qd_code qd_added_tokens_cut(const qd_added_tokens *tokens, const qd_trie *trie, const char *text, size_t length,
-                            qd_parts *out, qd_error *err)
+                            qd_text_parts *out, qd_error *err)
 {
     out->count = 0;
     qd_code code = QD_OK;

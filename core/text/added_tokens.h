@@ -32,20 +32,20 @@ qd_code qd_added_tokens_parse(const json_t *list, const qd_vocab *vocab, const q
 const qd_added_token *qd_added_tokens_find(const qd_added_tokens *tokens, const char *content);
 
 /* A part of a text: an added token, or what stands between two (token NULL). */
-typedef struct qd_part {
+typedef struct qd_text_part {
     size_t start, end;
     const qd_added_token *token;
-} qd_part;
+} qd_text_part;
 
-/* Zero-initialize; qd_parts_fini. */
-typedef struct qd_parts {
-    qd_part *items;
+/* Zero-initialize; qd_text_parts_fini. */
+typedef struct qd_text_parts {
+    qd_text_part *items;
     size_t count, capacity;
-} qd_parts;
-void qd_parts_fini(qd_parts *parts);
+} qd_text_parts;
+void qd_text_parts_fini(qd_text_parts *parts);
 
 /* Replaces `out`: the text cut at the tokens of `trie` (a member of `tokens`), leftmost first, longest of those. */
 qd_code qd_added_tokens_cut(const qd_added_tokens *tokens, const qd_trie *trie, const char *text, size_t length,
-                            qd_parts *out, qd_error *err);
+                            qd_text_parts *out, qd_error *err);
 
 #endif

@@ -9,7 +9,7 @@
 /* Everything that one call needs; grows once, is used for every piece. */
 typedef struct session {
     const qd_tokenizer *tokenizer;
-    qd_parts raw, normalized;
+    qd_text_parts raw, normalized;
     qd_pieces text, words, spare;
     void *scratch;
     qd_ids *ids;
@@ -17,8 +17,8 @@ typedef struct session {
 
 static void session_fini(session *s)
 {
-    qd_parts_fini(&s->raw);
-    qd_parts_fini(&s->normalized);
+    qd_text_parts_fini(&s->raw);
+    qd_text_parts_fini(&s->normalized);
     qd_pieces_fini(&s->text);
     qd_pieces_fini(&s->words);
     qd_pieces_fini(&s->spare);
@@ -56,7 +56,7 @@ static qd_code encode_raw(session *s, const char *text, size_t length, qd_place 
     code =
         qd_added_tokens_cut(&t->added, &t->added.normalized, normalized, s->text.items[0].length, &s->normalized, err);
     for (size_t i = 0; code == QD_OK && i < s->normalized.count; i++) {
-        const qd_part *part = &s->normalized.items[i];
+        const qd_text_part *part = &s->normalized.items[i];
         if (part->token != NULL)
             code = qd_ids_add(s->ids, part->token->id, err);
         else
@@ -73,7 +73,7 @@ static qd_code encode_clean(session *s, const char *text, size_t length, qd_erro
     if (code == QD_OK)
         code = qd_added_tokens_cut(&t->added, &t->added.raw, text, length, &s->raw, err);
     for (size_t i = 0; code == QD_OK && i < s->raw.count; i++) {
-        const qd_part *part = &s->raw.items[i];
+        const qd_text_part *part = &s->raw.items[i];
         if (part->token != NULL)
             code = qd_ids_add(s->ids, part->token->id, err);
         else

@@ -6,7 +6,7 @@
 
 #include "api/text.h"
 
-enum { ID_LENGTH = 26, LINK_LENGTH = 64 };
+enum { LINK_LENGTH = 64 };
 
 static void set_link(json_t *links, const char *name, const char *id, const char *tail)
 {

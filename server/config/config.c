@@ -51,7 +51,7 @@ static const option options[] = {
     { "heartbeat", NUMBER, FIELD(heartbeat), "120", 5, 86400, NULL, "SECONDS",
       "a run silent for so long is stopped and started again" },
     { "insecure", SWITCH, FIELD(insecure), "no", 0, 0, NULL, NULL,
-      "listen beyond loopback although nobody has to show a key" },
+      "listen beyond loopback, and under any Host, although nobody has to show a key" },
     { "log-level", CHOICE, FIELD(log_level), "info", 0, 0, levels, "LEVEL", "debug, info, warn or error" },
     { "log-format", CHOICE, FIELD(log_format), "text", 0, 0, formats, "FORMAT", "text (key=value) or json" },
 };

@@ -158,7 +158,7 @@ uint64_t qd_side_file_cap(const qd_fetcher *fetcher)
     return smaller(side_file_cap, fetcher->max_file_bytes);
 }
 
-static qd_code obtain_side_files(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
+static qd_code obtain_side_files(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                                  qd_items *items, qd_error *err)
 {
     uint64_t cap = qd_side_file_cap(run->fetcher);
@@ -170,7 +170,8 @@ static qd_code obtain_side_files(qd_run *run, const qd_supply *supply, const cha
     return code == QD_OK ? supply->obtain(supply->ctx, run, items, 0, err) : code;
 }
 
-static qd_code obtain_shards(qd_run *run, const qd_supply *supply, const json_t *sha256, qd_items *items, qd_error *err)
+static qd_code obtain_shards(qd_fetch_run *run, const qd_supply *supply, const json_t *sha256, qd_items *items,
+                             qd_error *err)
 {
     char **names = NULL;
     size_t count = 0, first = items->count;
@@ -192,7 +193,7 @@ static void drop_index(qd_items *items)
             items->rows[i].presence = QD_ABSENT;
 }
 
-static qd_code obtain_weights(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
+static qd_code obtain_weights(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                               qd_items *items, qd_error *err)
 {
     size_t first = items->count;
@@ -224,7 +225,7 @@ static bool is_shard(const char *name)
     return true;
 }
 
-qd_code qd_contents_obtain(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
+qd_code qd_contents_obtain(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                            qd_items *items, qd_error *err)
 {
     if (weights != NULL && is_shard(weights))

@@ -155,10 +155,10 @@ static qd_code check_token(const char *token, qd_error *err)
                                                  : QD_OK;
 }
 
-static void run_init(qd_run *run, const qd_fetcher *fetcher, const qd_source *source, const char *token,
+static void run_init(qd_fetch_run *run, const qd_fetcher *fetcher, const qd_source *source, const char *token,
                      const qd_fetch_progress *progress, const qd_cancel *cancel)
 {
-    *run = (qd_run){ .fetcher = fetcher, .progress = progress };
+    *run = (qd_fetch_run){ .fetcher = fetcher, .progress = progress };
     run->egress = (qd_egress){
         .addresses = &fetcher->addresses,
         .allow_http = fetcher->allow_http,
@@ -175,7 +175,7 @@ static int compare_files(const void *a, const void *b)
     return strcmp(((const qd_snapshot_file *)a)->name, ((const qd_snapshot_file *)b)->name);
 }
 
-static qd_code make_snapshot(const qd_run *run, const qd_items *items, char **out_folder, qd_error *err)
+static qd_code make_snapshot(const qd_fetch_run *run, const qd_items *items, char **out_folder, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) qd_snapshot_file *files = NULL;
     size_t count = 0;
@@ -218,7 +218,7 @@ static qd_code describe(const qd_source *source, const char *commit, const qd_it
     return *out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
 }
 
-static qd_code bring(qd_run *run, const qd_source *source, const qd_fetch_request *request, qd_items *items,
+static qd_code bring(qd_fetch_run *run, const qd_source *source, const qd_fetch_request *request, qd_items *items,
                      char **out_commit, qd_error *err)
 {
     switch (source->kind) {
@@ -240,7 +240,7 @@ qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, con
     QD_AUTO(qd_items_fini) qd_items items = { 0 };
     QD_AUTO(qd_free_pointer) char *commit = NULL;
     QD_AUTO(qd_fetched_fini) qd_fetched fetched = { 0 };
-    qd_run run;
+    qd_fetch_run run;
     qd_code code = check_token(request->token, err);
     if (code == QD_OK)
         code = classify(fetcher, request->url, &source, err);
@@ -262,7 +262,7 @@ qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, con
     return QD_OK;
 }
 
-static qd_code obtain_text(qd_run *run, const qd_source *source, uint64_t cap, qd_items *items, qd_error *err)
+static qd_code obtain_text(qd_fetch_run *run, const qd_source *source, uint64_t cap, qd_items *items, qd_error *err)
 {
     qd_item *item;
     const char *place = source->kind == QD_SOURCE_FOLDER ? source->local : source->url.path;
@@ -280,7 +280,7 @@ qd_code qd_fetch_text(qd_fetcher *fetcher, const char *url, uint64_t max_bytes, 
 {
     QD_AUTO(qd_source_fini) qd_source source = { 0 };
     QD_AUTO(qd_items_fini) qd_items items = { 0 };
-    qd_run run;
+    qd_fetch_run run;
     qd_code code = qd_source_text(url, &source, err);
     if (code == QD_OK)
         code = check_named(fetcher, url, &source, err);

@@ -69,7 +69,7 @@ static qd_code open_beneath(const char *root, const char *rest, int *out_fd, qd_
     return qd_fail_errno(err, "'%s/%s'", root, rest);
 }
 
-static qd_code open_source(const qd_run *run, const char *path, int *out_fd, struct stat *out_info, qd_error *err)
+static qd_code open_source(const qd_fetch_run *run, const char *path, int *out_fd, struct stat *out_info, qd_error *err)
 {
     const char *rest = "", *root;
     qd_code code = qd_folder_check(run->fetcher, path, err);
@@ -84,7 +84,7 @@ static qd_code open_source(const qd_run *run, const char *path, int *out_fd, str
     return S_ISREG(out_info->st_mode) ? QD_OK : qd_fail(err, QD_EFORMAT, "'%s' is not a regular file", path);
 }
 
-static qd_code copy_bytes(qd_run *run, int from, qd_part *part, qd_error *err)
+static qd_code copy_bytes(qd_fetch_run *run, int from, qd_part *part, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) void *chunk = NULL;
     double reported = qd_clock_seconds();
@@ -106,7 +106,7 @@ static qd_code copy_bytes(qd_run *run, int from, qd_part *part, qd_error *err)
         if (qd_clock_seconds() - reported < report_seconds)
             continue;
         reported = qd_clock_seconds();
-        qd_run_report(run, part->shown_url);
+        qd_fetch_run_report(run, part->shown_url);
     }
     return code;
 }
@@ -120,7 +120,8 @@ static void settle(qd_item *item, qd_origin origin, const char *sha256, uint64_t
 }
 
 /* Reads the whole file; what the network does with a range, a disk does not need. */
-static qd_code import(qd_run *run, int from, const char *key, qd_item *item, const qd_index_entry *stamp, qd_error *err)
+static qd_code import(qd_fetch_run *run, int from, const char *key, qd_item *item, const qd_index_entry *stamp,
+                      qd_error *err)
 {
     const qd_fetcher *fetcher = run->fetcher;
     QD_AUTO(qd_part_fini) qd_part part = { .fd = -1 };
@@ -152,7 +153,7 @@ static void stamp_of(const struct stat *info, qd_index_entry *out)
              (intmax_t)info->st_ctim.tv_sec, info->st_ctim.tv_nsec);
 }
 
-static qd_code take(qd_run *run, const char *path, int fd, const struct stat *info, qd_item *item, qd_error *err)
+static qd_code take(qd_fetch_run *run, const char *path, int fd, const struct stat *info, qd_item *item, qd_error *err)
 {
     char key[QD_DIGEST_HEX];
     qd_index_entry stamp, known;
@@ -176,7 +177,7 @@ static qd_code take(qd_run *run, const char *path, int fd, const struct stat *in
     return import(run, fd, key, item, &stamp, err);
 }
 
-qd_code qd_folder_obtain_file(qd_run *run, const char *path, qd_item *item, qd_error *err)
+qd_code qd_folder_obtain_file(qd_fetch_run *run, const char *path, qd_item *item, qd_error *err)
 {
     QD_AUTO(qd_close_fd) int fd = -1;
     struct stat info;
@@ -192,7 +193,7 @@ qd_code qd_folder_obtain_file(qd_run *run, const char *path, qd_item *item, qd_e
         code = take(run, path, fd, &info, item, &inner);
     if (code != QD_OK)
         return qd_fail(err, code, "'%s': %s", item->name, inner.text);
-    qd_run_report(run, item->name);
+    qd_fetch_run_report(run, item->name);
     return QD_OK;
 }
 
@@ -203,7 +204,7 @@ static qd_code locate(void *ctx, const char *name, qd_item *item, qd_error *err)
     return item->url.path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
 }
 
-static qd_code obtain(void *ctx, qd_run *run, qd_items *items, size_t first, qd_error *err)
+static qd_code obtain(void *ctx, qd_fetch_run *run, qd_items *items, size_t first, qd_error *err)
 {
     (void)ctx;
     qd_code code = QD_OK;
@@ -213,7 +214,8 @@ static qd_code obtain(void *ctx, qd_run *run, qd_items *items, size_t first, qd_
     return code;
 }
 
-qd_code qd_folder_obtain(qd_run *run, const qd_source *source, const json_t *sha256, qd_items *items, qd_error *err)
+qd_code qd_folder_obtain(qd_fetch_run *run, const qd_source *source, const json_t *sha256, qd_items *items,
+                         qd_error *err)
 {
     const qd_supply supply = { .obtain = obtain, .locate = locate, .ctx = (void *)(uintptr_t)source };
     return qd_contents_obtain(run, &supply, source->weights, sha256, items, err);

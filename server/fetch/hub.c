@@ -66,7 +66,7 @@ static qd_code locate(void *ctx, const char *name, qd_item *item, qd_error *err)
     return QD_OK;
 }
 
-static qd_code obtain(void *ctx, qd_run *run, qd_items *items, size_t first, qd_error *err)
+static qd_code obtain(void *ctx, qd_fetch_run *run, qd_items *items, size_t first, qd_error *err)
 {
     (void)ctx;
     return qd_items_obtain(run, items, first, err);
@@ -110,7 +110,7 @@ static qd_code check_weights(const hub *h, const qd_fetcher *fetcher, qd_error *
     return QD_OK;
 }
 
-static qd_code bring(qd_run *run, const hub *h, const json_t *sha256, qd_items *items, qd_error *err)
+static qd_code bring(qd_fetch_run *run, const hub *h, const json_t *sha256, qd_items *items, qd_error *err)
 {
     const qd_supply supply = { .obtain = obtain, .locate = locate, .ctx = (void *)(uintptr_t)h };
     qd_code code = check_weights(h, run->fetcher, err);
@@ -119,8 +119,8 @@ static qd_code bring(qd_run *run, const hub *h, const json_t *sha256, qd_items *
     return code == QD_OK ? qd_contents_obtain(run, &supply, h->source->weights, sha256, items, err) : code;
 }
 
-qd_code qd_hub_obtain(qd_run *run, const qd_source *source, const char *revision, const json_t *sha256, qd_items *items,
-                      char **out_commit, qd_error *err)
+qd_code qd_hub_obtain(qd_fetch_run *run, const qd_source *source, const char *revision, const json_t *sha256,
+                      qd_items *items, char **out_commit, qd_error *err)
 {
     char commit[QD_GIT_HEX];
     QD_AUTO(qd_line_fini) qd_line line = { 0 };

@@ -30,7 +30,7 @@ static qd_code take_bytes(void *ctx, const void *bytes, size_t length, qd_error 
     return qd_str_check(body, err);
 }
 
-static qd_code judge_status(const qd_run *run, const qd_reply_head *head, qd_trouble *out_trouble, qd_error *err)
+static qd_code judge_status(const qd_fetch_run *run, const qd_reply_head *head, qd_trouble *out_trouble, qd_error *err)
 {
     *out_trouble = QD_TROUBLE_FINAL;
     if (head->status == 200)
@@ -46,11 +46,12 @@ static qd_code judge_status(const qd_run *run, const qd_reply_head *head, qd_tro
 }
 
 /* One JSON document, with retries; only the hub itself may answer. */
-static qd_code get(qd_run *run, qd_line *line, const qd_url *url, qd_str *body, qd_reply_head *head, qd_error *err)
+static qd_code get(qd_fetch_run *run, qd_line *line, const qd_url *url, qd_str *body, qd_reply_head *head,
+                   qd_error *err)
 {
     const qd_fetcher *fetcher = run->fetcher;
     const qd_ask ask = { .url = url, .redirects = QD_REDIRECTS_SAME_ORIGIN };
-    const qd_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = body };
+    const qd_body_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = body };
     qd_retry retry;
     qd_retry_init(&retry, fetcher->retries, fetcher->retry_base_seconds,
                   qd_rng_key((uint64_t)qd_clock_wall_ms(), (uintptr_t)body, 0));
@@ -127,7 +128,7 @@ static qd_code read_commit(const qd_str *body, char out_commit[QD_GIT_HEX], qd_e
     return QD_OK;
 }
 
-qd_code qd_hub_commit(qd_run *run, qd_line *line, const qd_url *hub, const char *repo, const char *revision,
+qd_code qd_hub_commit(qd_fetch_run *run, qd_line *line, const qd_url *hub, const char *repo, const char *revision,
                       char out_commit[QD_GIT_HEX], qd_error *err)
 {
     QD_AUTO(qd_url_fini) qd_url url = { 0 };
@@ -160,7 +161,7 @@ static qd_code turn_page(const qd_url *hub, const qd_reply_head *head, qd_url *u
     return QD_OK;
 }
 
-qd_code qd_hub_list(qd_run *run, qd_line *line, const qd_url *hub, const char *repo, const char *commit,
+qd_code qd_hub_list(qd_fetch_run *run, qd_line *line, const qd_url *hub, const char *repo, const char *commit,
                     qd_hub_tree *out, qd_error *err)
 {
     QD_AUTO(qd_url_fini) qd_url url = { 0 };

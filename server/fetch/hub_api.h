@@ -25,11 +25,11 @@ void qd_hub_tree_fini(qd_hub_tree *tree);
 const qd_hub_file *qd_hub_tree_find(const qd_hub_tree *tree, const char *name);
 
 /* GET /api/models/REPO/revision/REV -> the commit. */
-qd_code qd_hub_commit(qd_run *run, qd_line *line, const qd_url *hub, const char *repo, const char *revision,
+qd_code qd_hub_commit(qd_fetch_run *run, qd_line *line, const qd_url *hub, const char *repo, const char *revision,
                       char out_commit[QD_GIT_HEX], qd_error *err);
 /* GET /api/models/REPO/tree/COMMIT?recursive=true and its further pages. Only top-level files with plain names of the
  * allow-list are kept; a path with '..' or a leading '/' is QD_EFORMAT. */
-qd_code qd_hub_list(qd_run *run, qd_line *line, const qd_url *hub, const char *repo, const char *commit,
+qd_code qd_hub_list(qd_fetch_run *run, qd_line *line, const qd_url *hub, const char *repo, const char *commit,
                     qd_hub_tree *out, qd_error *err);
 /* Adds one page's entries: the parser of foreign bytes, apart from the network. */
 qd_code qd_hub_read_page(const char *text, size_t length, qd_hub_tree *tree, qd_error *err);

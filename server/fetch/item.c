@@ -12,7 +12,7 @@
 
 /* One file in flight. */
 typedef struct receipt {
-    qd_run *run;
+    qd_fetch_run *run;
     qd_item *item;
     qd_part part;
     char key[QD_DIGEST_HEX];
@@ -37,7 +37,7 @@ static void add_done(receipt *r, uint64_t bytes)
     atomic_fetch_add(&r->run->done, bytes);
 }
 
-qd_code qd_item_announce(qd_run *run, qd_item *item, uint64_t size, qd_error *err)
+qd_code qd_item_announce(qd_fetch_run *run, qd_item *item, uint64_t size, qd_error *err)
 {
     uint64_t limit = run->fetcher->max_total_bytes;
     if (size > item->cap)
@@ -276,7 +276,7 @@ static qd_proof proof_of(const qd_item *item)
 static qd_code try_once(receipt *r, qd_line *line, qd_reply_head *head, qd_trouble *out_trouble, qd_error *err)
 {
     char range[32];
-    const qd_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = r };
+    const qd_body_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = r };
     qd_ask ask = { .url = &r->item->url };
     if (r->part.offset > 0 && !qd_etag_is_strong(r->part.etag) && proof_of(r->item) == QD_PROOF_NONE) {
         qd_code code = restart(r, err);
@@ -365,7 +365,7 @@ static qd_code obtain_locked(receipt *r, qd_line *line, qd_error *err)
     return code;
 }
 
-qd_code qd_item_obtain(qd_run *run, qd_line *line, qd_item *item, qd_error *err)
+qd_code qd_item_obtain(qd_fetch_run *run, qd_line *line, qd_item *item, qd_error *err)
 {
     QD_AUTO(receipt_fini) receipt r = { .run = run, .item = item };
     QD_AUTO(qd_cache_unlock) int lock = -1;

@@ -1,6 +1,6 @@
 /* run.h: one fetch in progress, the fetcher behind it, and the files it brings.
  * Room: server/fetch, private to it. May use: base, libcurl.
- * Threads: qd_fetcher is read-only after creation; of a qd_run the atomics are shared by its transfer threads, an item
+ * Threads: qd_fetcher is read-only after creation; of a qd_fetch_run the atomics are shared by its transfer threads, an item
  * belongs to the thread that works on it. */
 #ifndef QD_FETCH_RUN_H
 #define QD_FETCH_RUN_H
@@ -34,14 +34,14 @@ typedef struct qd_fetcher {
     double retry_base_seconds;
 } qd_fetcher;
 
-typedef struct qd_run {
+typedef struct qd_fetch_run {
     const qd_fetcher *fetcher;
     qd_egress egress;
     const qd_fetch_progress *progress; /* may be NULL */
     atomic_bool stop;
     atomic_uint_fast64_t done, total, downloaded; /* bytes: in hand, announced, transferred */
     atomic_int unannounced;                       /* files whose size nobody said yet: while > 0 the total is unknown */
-} qd_run;
+} qd_fetch_run;
 
 /* What a missing file (404) means. */
 typedef enum qd_need {
@@ -84,24 +84,24 @@ qd_code qd_items_add(qd_items *items, const char *name, qd_need need, uint64_t c
 const qd_item *qd_items_find(const qd_items *items, const char *name);
 
 /* Brings one file into the cache: from there, or by as many transfers as it takes. (item.c) */
-qd_code qd_item_obtain(qd_run *run, qd_line *line, qd_item *item, qd_error *err);
+qd_code qd_item_obtain(qd_fetch_run *run, qd_line *line, qd_item *item, qd_error *err);
 /* Every PENDING row from `first` on, QD_PARALLEL_FILES at once; progress is called from here. (team.c) */
-qd_code qd_items_obtain(qd_run *run, qd_items *items, size_t first, qd_error *err);
+qd_code qd_items_obtain(qd_fetch_run *run, qd_items *items, size_t first, qd_error *err);
 /* Puts the item's size into the total, once; QD_ETOOBIG beyond its cap or max_total_bytes. (item.c) */
-qd_code qd_item_announce(qd_run *run, qd_item *item, uint64_t size, qd_error *err);
+qd_code qd_item_announce(qd_fetch_run *run, qd_item *item, uint64_t size, qd_error *err);
 /* Reports now, throttled by the caller. */
-void qd_run_report(qd_run *run, const char *file);
+void qd_fetch_run_report(qd_fetch_run *run, const char *file);
 
 /* Where a model folder's files come from: puts items of these names, from row `first` on, into the cache. */
 typedef struct qd_supply {
-    qd_code (*obtain)(void *ctx, qd_run *run, qd_items *items, size_t first, qd_error *err);
+    qd_code (*obtain)(void *ctx, qd_fetch_run *run, qd_items *items, size_t first, qd_error *err);
     /* fills url and what else is known of the file that is called `name` there */
     qd_code (*locate)(void *ctx, const char *name, qd_item *item, qd_error *err);
     void *ctx;
 } qd_supply;
 /* Which files a model folder has: formats.md §1.4. weights: the one .safetensors file asked for, or NULL.
  * (contents.c) */
-qd_code qd_contents_obtain(qd_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
+qd_code qd_contents_obtain(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                            qd_items *items, qd_error *err);
 /* QD_EINVAL when the request enforces a digest for a file that the model does not have. */
 qd_code qd_check_all_wanted(const json_t *sha256, const qd_items *items, const char *weights, qd_error *err);
@@ -113,13 +113,15 @@ qd_code qd_wanted_sha256(const json_t *sha256, const char *name, char out[QD_DIG
 qd_code qd_index_shards(const char *path, char ***out_names, size_t *out_count, qd_error *err);
 
 /* The three kinds of source. commit: heap string, hub only. */
-qd_code qd_directory_obtain(qd_run *run, const qd_source *source, const json_t *sha256, qd_items *items, qd_error *err);
-qd_code qd_folder_obtain(qd_run *run, const qd_source *source, const json_t *sha256, qd_items *items, qd_error *err);
-qd_code qd_hub_obtain(qd_run *run, const qd_source *source, const char *revision, const json_t *sha256, qd_items *items,
-                      char **out_commit, qd_error *err);
+qd_code qd_directory_obtain(qd_fetch_run *run, const qd_source *source, const json_t *sha256, qd_items *items,
+                            qd_error *err);
+qd_code qd_folder_obtain(qd_fetch_run *run, const qd_source *source, const json_t *sha256, qd_items *items,
+                         qd_error *err);
+qd_code qd_hub_obtain(qd_fetch_run *run, const qd_source *source, const char *revision, const json_t *sha256,
+                      qd_items *items, char **out_commit, qd_error *err);
 /* QD_EDENIED unless `path` lies below a root. (folder.c) */
 qd_code qd_folder_check(const qd_fetcher *fetcher, const char *path, qd_error *err);
 /* One file at an absolute path below a root into the cache. */
-qd_code qd_folder_obtain_file(qd_run *run, const char *path, qd_item *item, qd_error *err);
+qd_code qd_folder_obtain_file(qd_fetch_run *run, const char *path, qd_item *item, qd_error *err);
 
 #endif

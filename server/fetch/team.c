@@ -13,7 +13,7 @@
 static const double report_seconds = 0.2;
 
 typedef struct team {
-    qd_run *run;
+    qd_fetch_run *run;
     qd_items *items;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -55,7 +55,7 @@ const qd_item *qd_items_find(const qd_items *items, const char *name)
     return NULL;
 }
 
-void qd_run_report(qd_run *run, const char *file)
+void qd_fetch_run_report(qd_fetch_run *run, const char *file)
 {
     if (run->progress == NULL || run->progress->step == NULL)
         return;
@@ -131,14 +131,14 @@ static void wait_and_report(team *t)
         const char *name = t->last;
         pthread_mutex_unlock(&t->mutex);
         if (name != NULL)
-            qd_run_report(t->run, name);
+            qd_fetch_run_report(t->run, name);
         pthread_mutex_lock(&t->mutex);
     }
     pthread_mutex_unlock(&t->mutex);
 }
 
 /* Sizes known beforehand are judged before the first byte: caps, total, free space. */
-static qd_code check_ahead(qd_run *run, qd_items *items, size_t first, unsigned *out_pending, qd_error *err)
+static qd_code check_ahead(qd_fetch_run *run, qd_items *items, size_t first, unsigned *out_pending, qd_error *err)
 {
     uint64_t needed = 0, size;
     for (size_t i = first; i < items->count; i++) {
@@ -161,7 +161,7 @@ static qd_code check_ahead(qd_run *run, qd_items *items, size_t first, unsigned 
                        : qd_cache_check_space(&run->fetcher->cache, needed, run->fetcher->disk_floor_bytes, err);
 }
 
-qd_code qd_items_obtain(qd_run *run, qd_items *items, size_t first, qd_error *err)
+qd_code qd_items_obtain(qd_fetch_run *run, qd_items *items, size_t first, qd_error *err)
 {
     pthread_t threads[QD_PARALLEL_FILES];
     unsigned pending = 0;
@@ -179,6 +179,6 @@ qd_code qd_items_obtain(qd_run *run, qd_items *items, size_t first, qd_error *er
     pthread_cond_destroy(&t.changed);
     pthread_mutex_destroy(&t.mutex);
     if (started == 0)
-        return qd_fail(err, QD_EBUSY, "no thread can be started for downloads");
+        return qd_fail(err, QD_EBUSY, "a download thread could not be started");
     return t.code == QD_OK ? QD_OK : qd_fail(err, t.code, "%s", t.failure.text);
 }

@@ -14,7 +14,7 @@ enum { MAX_HEADER_BYTES = 262144, MAX_DROPPED_BODY = 1 << 20, CONNECT_SECONDS = 
 typedef struct hop {
     const qd_egress *egress;
     const qd_url *url;
-    const qd_sink *sink;
+    const qd_body_sink *sink;
     qd_reply_head *head;
     CURL *curl;
     enum { BODY_PENDING, BODY_TAKE, BODY_DROP } body;
@@ -180,7 +180,7 @@ static void set_options(hop *h, const qd_ask *ask, const char *url, struct curl_
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "quantd");
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_NOBODY, ask->method == QD_HEAD ? 1L : 0L);
+    curl_easy_setopt(curl, CURLOPT_NOBODY, ask->method == QD_ASK_HEAD ? 1L : 0L);
     curl_easy_setopt(curl, CURLOPT_RANGE, ask->range);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)LOW_SPEED_BYTES);
@@ -303,7 +303,7 @@ static void prepare_hop(hop *h, qd_line *line, const qd_egress *egress, const qd
     qd_head_reset(h->head);
 }
 
-qd_code qd_transfer(qd_line *line, const qd_egress *egress, const qd_ask *ask, const qd_sink *sink,
+qd_code qd_transfer(qd_line *line, const qd_egress *egress, const qd_ask *ask, const qd_body_sink *sink,
                     qd_reply_head *out_head, qd_trouble *out_trouble, qd_error *err)
 {
     QD_AUTO(qd_url_fini) qd_url current = { 0 };

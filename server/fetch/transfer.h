@@ -46,16 +46,16 @@ typedef struct qd_reply_head {
 /* begin: after the last hop's header, before its body (also of an empty one). Failing stops the transfer with that
  * code. It answers in *out_wanted whether bytes shall follow. */
 typedef enum qd_wanted { QD_BODY_DROP, QD_BODY_TAKE } qd_wanted;
-typedef struct qd_sink {
+typedef struct qd_body_sink {
     qd_code (*begin)(void *ctx, const qd_reply_head *head, qd_wanted *out_wanted, qd_error *err);
     qd_code (*bytes)(void *ctx, const void *bytes, size_t length, qd_error *err);
     void *ctx;
-} qd_sink;
+} qd_body_sink;
 
-typedef enum qd_method { QD_GET, QD_HEAD } qd_method;
+typedef enum qd_ask_method { QD_ASK_GET, QD_ASK_HEAD } qd_ask_method;
 typedef struct qd_ask {
     const qd_url *url;
-    qd_method method;
+    qd_ask_method method;
     qd_redirects redirects;
     const char *range;    /* "n-" or NULL */
     const char *if_range; /* with range; NULL = none */
@@ -79,7 +79,7 @@ typedef enum qd_trouble {
 /* QD_OK: an HTTP answer came whole, whatever its status; look at out_head->status. Statuses >= 300 never reach
  * `bytes` unless begin asks. QD_EDENIED: address, scheme of a redirect; QD_ENETWORK, QD_ETIMEOUT, QD_ECANCELLED; what
  * the sink said. */
-qd_code qd_transfer(qd_line *line, const qd_egress *egress, const qd_ask *ask, const qd_sink *sink,
+qd_code qd_transfer(qd_line *line, const qd_egress *egress, const qd_ask *ask, const qd_body_sink *sink,
                     qd_reply_head *out_head, qd_trouble *out_trouble, qd_error *err);
 
 /* Where a redirect from `from` to the absolute URL `text` leads, if the policy lets us go: QD_EDENIED otherwise. The

@@ -63,7 +63,7 @@ qd_code qd_away_create(size_t threads, qd_away **out, qd_error *err)
     for (; code == QD_OK && away->threads < threads; away->threads++) {
         int failed = pthread_create(&away->ids[away->threads], NULL, work, away);
         if (failed != 0) {
-            code = qd_fail(err, QD_EIO, "handlers: no thread: %s", strerror(failed));
+            code = qd_fail(err, QD_EIO, "a handler thread could not be started: %s", strerror(failed));
             break;
         }
     }

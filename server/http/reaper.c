@@ -98,7 +98,7 @@ qd_code qd_reaper_create(atomic_uint_fast64_t *cut, qd_reaper **out, qd_error *e
         pthread_cond_destroy(&reaper->stop);
         pthread_mutex_destroy(&reaper->mutex);
         free(reaper);
-        return qd_fail(err, QD_EIO, "deadlines: no thread: %s", strerror(failed));
+        return qd_fail(err, QD_EIO, "the thread of deadlines could not be started: %s", strerror(failed));
     }
     *out = reaper;
     return QD_OK;

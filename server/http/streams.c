@@ -321,7 +321,8 @@ static qd_code start_hub(qd_streams *hub, qd_error *err)
         return code;
     int failed = pthread_create(&hub->thread, NULL, run_hub, hub);
     hub->running = failed == 0;
-    return failed == 0 ? QD_OK : qd_fail(err, QD_EIO, "event streams: no thread: %s", strerror(failed));
+    return failed == 0 ? QD_OK
+                       : qd_fail(err, QD_EIO, "the thread of event streams could not be started: %s", strerror(failed));
 }
 
 qd_code qd_streams_create(const qd_streams_config *config, qd_streams **out, qd_error *err)

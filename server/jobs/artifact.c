@@ -23,8 +23,8 @@ static qd_code look_up(void *ctx, qd_tx *tx, qd_error *err)
     lookup *l = ctx;
     QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
     qd_code code = qd_job_row_read(tx, l->id, &row, err);
-    if (code == QD_OK && !qd_state_find(row.state, &l->state))
-        code = qd_fail(err, QD_EINTERNAL, "job '%s' has the unknown state '%s'", row.id, row.state);
+    if (code == QD_OK)
+        code = qd_state_read(row.id, row.state, &l->state, err);
     if (code == QD_OK && l->path != NULL && l->state == QD_STATE_SUCCEEDED)
         code = qd_artifact_row_find(tx, l->id, l->path, &l->size, l->sha256, err);
     return code;

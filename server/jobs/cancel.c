@@ -13,13 +13,6 @@ typedef struct wish {
     uint64_t last_event;
 } wish;
 
-static qd_code find_state(const qd_job_row *row, qd_state_id *out, qd_error *err)
-{
-    return qd_state_find(row->state, out)
-               ? QD_OK
-               : qd_fail(err, QD_EINTERNAL, "job '%s' has the unknown state '%s'", row->id, row->state);
-}
-
 static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
 {
     wish *w = ctx;
@@ -30,7 +23,7 @@ static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
     qd_code code = qd_job_row_read(tx, w->id, &row, err);
     w->attempt = row.attempt;
     if (code == QD_OK)
-        code = find_state(&row, &state, err);
+        code = qd_state_read(row.id, row.state, &state, err);
     if (code != QD_OK || state == QD_STATE_CANCELLED)
         return code;
     if (!qd_state_may_follow(state, QD_STATE_CANCELLED))
@@ -60,7 +53,7 @@ static qd_code delete (void *ctx, qd_tx *tx, qd_error *err)
     qd_state_id state = QD_STATE_QUEUED;
     qd_code code = qd_job_row_read(tx, w->id, &row, err);
     if (code == QD_OK)
-        code = find_state(&row, &state, err);
+        code = qd_state_read(row.id, row.state, &state, err);
     if (code == QD_OK && qd_state_at(state)->kind != QD_STATE_FINAL)
         return qd_fail(err, QD_ECONFLICT, "job '%s' is %s: cancel it first", row.id, row.state);
     return code == QD_OK ? qd_job_row_delete(tx, row.id, err) : code;

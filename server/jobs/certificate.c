@@ -26,10 +26,13 @@ static json_t *entries(const json_t *layers)
 {
     json_t *out = json_array(), *layer;
     size_t index;
-    json_array_foreach((json_t *)(uintptr_t)layers, index, layer) json_array_append_new(
-        out, json_pack("{s:O?, s:O?, s:O?, s:O?}", "name", json_object_get(layer, "name"), "shape",
-                       json_object_get(layer, "shape"), "grid", json_object_get(layer, "grid"), "certificate",
-                       json_object_get(layer, "certificate")));
+    json_array_foreach((json_t *)(uintptr_t)layers, index, layer)
+    {
+        json_t *entry = json_pack("{s:O?, s:O?, s:O?, s:O?}", "name", json_object_get(layer, "name"), "shape",
+                                  json_object_get(layer, "shape"), "grid", json_object_get(layer, "grid"),
+                                  "certificate", json_object_get(layer, "certificate"));
+        json_array_append_new(out, entry);
+    }
     return out;
 }
 

@@ -97,7 +97,7 @@ static qd_code read_manifest(int folder, const char *path, qd_publication *p, qd
         return qd_fail(err, QD_EFORMAT, "the run left no %s", manifest_name);
     const json_t *files = json_object_get(manifest, "files");
     if (code == QD_OK && (!json_is_array(files) || json_array_size(files) > FILES_MAX))
-        code = qd_fail(err, QD_EFORMAT, "%s: 'files' is no list of at most %d", manifest_name, (int)FILES_MAX);
+        code = qd_fail(err, QD_EFORMAT, "%s: 'files' is not an array of at most %d", manifest_name, (int)FILES_MAX);
     if (code == QD_OK)
         code = qd_alloc(json_array_size(files) + 1, sizeof *p->files, (void **)&p->files, err);
     for (size_t i = 0; code == QD_OK && i < json_array_size(files); i++)

@@ -34,8 +34,11 @@ static qd_code load(const char *text, json_t **out, qd_error *err)
 static void overlay_progress(qd_service *service, qd_job *job)
 {
     uint64_t steps = 0;
+    job->version <<= VERSION_SHIFT;
+    if (job->finished_ms != 0)
+        return; /* its worker may still be letting go of it: the version stays */
     json_t *live = qd_active_progress(service, job->id, job->attempt, &steps);
-    job->version = (job->version << VERSION_SHIFT) + steps;
+    job->version += steps;
     if (live == NULL)
         return;
     json_decref(job->progress);
@@ -52,9 +55,7 @@ static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_er
                    .resumed = row->resumed,
                    .version = row->version };
     memcpy(job.id, row->id, sizeof job.id);
-    qd_code code = qd_state_find(row->state, &state)
-                       ? QD_OK
-                       : qd_fail(err, QD_EINTERNAL, "job '%s' has the unknown state '%s'", row->id, row->state);
+    qd_code code = qd_state_read(row->id, row->state, &state, err);
     const struct {
         const char *text;
         json_t **value;

@@ -86,16 +86,25 @@ static bool holds_jobs(const qd_service *service, const char *folder)
     return found > 0;
 }
 
+/* One page holds no table: if there is one, it is in the write-ahead log. */
+static bool holds_tables(const char *database)
+{
+    enum { PAGE = 4096 };
+    uint64_t size = 0, logged = 0;
+    QD_AUTO(qd_str_fini) qd_str log = { 0 };
+    qd_str_addf(&log, "%s-wal", database);
+    if (qd_file_size(database, &size, NULL) != QD_OK)
+        return false;
+    return size > PAGE || (size > 0 && qd_file_size(qd_str_borrow(&log), &logged, NULL) == QD_OK && logged > 0);
+}
+
 /* A new database beside old jobs would have every one of their files swept as nobody's. */
 static qd_code check_database(const qd_service *service, qd_error *err)
 {
-    uint64_t size = 0;
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(service->settings.state_dir, "quantd.db");
     if (path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (qd_file_size(path, &size, NULL) == QD_OK && size > 0)
-        return QD_OK;
-    if (!holds_jobs(service, "artifacts") && !holds_jobs(service, "jobs"))
+    if (holds_tables(path) || (!holds_jobs(service, "artifacts") && !holds_jobs(service, "jobs")))
         return QD_OK;
     return qd_fail(err, QD_EFORMAT,
                    "'%s' is missing or empty, but jobs/ and artifacts/ beside it hold files of jobs: put the database "

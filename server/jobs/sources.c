@@ -33,7 +33,10 @@ json_t *qd_sources_resolved(const json_t *recipe, const json_t *fetched)
         json_decref(files);
         return resolved;
     }
-    json_array_foreach(files, index, file) json_object_del(file, "cached"); /* says how it came, not what it is */
+    json_array_foreach(files, index, file)
+    {
+        json_object_del(file, "cached"); /* says how it came, not what it is */
+    }
     json_object_set_new(model, "commit", commit == NULL ? json_null() : json_incref(commit));
     json_object_set_new(model, "files", files == NULL ? json_array() : files);
     return resolved;

@@ -41,6 +41,12 @@ bool qd_state_find(const char *name, qd_state_id *out)
     return false;
 }
 
+qd_code qd_state_read(const char *job, const char *name, qd_state_id *out, qd_error *err)
+{
+    return qd_state_find(name, out) ? QD_OK
+                                    : qd_fail(err, QD_EINTERNAL, "job '%s' has the unknown state '%s'", job, name);
+}
+
 bool qd_state_may_follow(qd_state_id from, qd_state_id to)
 {
     return (states[from].followers & BIT(to)) != 0;

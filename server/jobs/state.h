@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/error.h"
+
 typedef enum qd_state_id {
     QD_STATE_QUEUED,
     QD_STATE_DOWNLOADING, /* the first of the phases: a worker owns the job */
@@ -34,6 +36,8 @@ typedef struct qd_state {
 const qd_state *qd_state_at(size_t index);
 /* The state of this name in *out; false = there is none. */
 bool qd_state_find(const char *name, qd_state_id *out);
+/* The same for the word in a job's row: QD_EINTERNAL names the job. */
+qd_code qd_state_read(const char *job, const char *name, qd_state_id *out, qd_error *err);
 bool qd_state_may_follow(qd_state_id from, qd_state_id to);
 /* "queued, downloading, ...": for messages. */
 const char *qd_state_words(void);

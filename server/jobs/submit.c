@@ -80,7 +80,7 @@ qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const js
     if (code == QD_OK)
         code = qd_store_write(service->store, insert, &s, err);
     if (code == QD_OK) {
-        snprintf(out_id, 27, "%s", s.row.id);
+        snprintf(out_id, QD_JOB_ID, "%s", s.row.id);
         qd_bell_ring(service->bell, s.row.id, s.last_event);
         qd_service_queued(service);
         qd_service_say(service, "info", "job.queued", "job=%s algorithm=%s", s.row.id, recipe->algorithm->name);

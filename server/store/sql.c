@@ -54,8 +54,8 @@ qd_code qd_connection_open(const char *path, qd_access access, qd_connection *ou
         code = c.db == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_sql_fail(&c, "open", err);
     if (code == QD_OK)
         sqlite3_busy_timeout(c.db, QD_BUSY_MS);
-    if (code ==
-        QD_OK) /* trusted_schema stays on: SQLite 3.40 calls json_valid() in a CHECK unsafe; the schema is our own */
+    /* trusted_schema stays on: SQLite 3.40 calls json_valid() in a CHECK unsafe; the schema is our own. */
+    if (code == QD_OK)
         code = qd_sql_script(&c, "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY", err);
     if (code == QD_OK && access == QD_READ_WRITE)
         code = qd_sql_script(

@@ -7,7 +7,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import *  # noqa: E402,F403
@@ -15,7 +14,7 @@ from harness import *  # noqa: E402,F403
 ROOT = temporary_folder()
 copy_model(ROOT, "good")
 MODELS = ModelServer(ROOT)
-ROUNDS = int(os.environ.get("QUANTD_TEST_KILLS", "6"))
+ROUNDS = int(os.environ.get("QUANTD_TEST_KILLS", "4"))
 STATE = {}
 
 
@@ -31,7 +30,7 @@ def long_job(**fields):
 def server():
     """The one that most claims share."""
     if "server" not in STATE:
-        STATE["server"] = Server("--file-root", ROOT)
+        STATE["server"] = Server("--workers", "2")
     return STATE["server"]
 
 
@@ -196,7 +195,6 @@ def hostile_texts_give_a_result_or_a_clear_problem():
         jobs[name] = server().submit(small_job(calibration={"source": MODELS.model("texts") + name + ".txt", "samples": 2, "length": 32}))
     for name, job in jobs.items():
         found = server().wait(job)
-        print("# %s: %s %s" % (name, found["state"], (found["problem"] or {}).get("detail")))
         if found["state"] == "failed":
             assert "calibration" in found["problem"]["detail"] or "text" in found["problem"]["detail"], found["problem"]
         else:
@@ -219,7 +217,8 @@ def a_removed_cache_is_made_again():
 
 
 def the_lock_is_held_until_the_end_is_written():
-    """Cancel and retry while an artifact is being published: the next attempt must wait for the old one to let go."""
+    """Cancel and retry while an artifact is being published: the next attempt must wait for the old one to let go. The launcher here is a program
+    that stays: what it is to start is quantd and not /proc/self."""
     folder = temporary_folder()
     script = os.path.join(folder, "launch")
     open(script, "w").write('#!/bin/sh\n"$@"\ncode=$?\ntouch %s/ran\nwhile [ ! -e %s/go ]; do sleep 0.02; done\nexit $code\n' % (folder, folder))
@@ -227,7 +226,8 @@ def the_lock_is_held_until_the_end_is_written():
     own = Server("--launcher", script)
     job = own.submit(small_job())
     until(lambda: os.path.exists(os.path.join(folder, "ran")), 60, "the run")
-    time.sleep(0.5)
+    until(lambda: own.json("GET", "/jobs/" + job)["state"] == "verifying", what="the last words of the run")
+    time.sleep(1 * min(SLOW, 3))  # and its last rows
     database = sqlite3.connect(inside(os.path.join(own.state, "quantd.db")), timeout=10, isolation_level=None)
     database.execute("BEGIN IMMEDIATE")
     open(os.path.join(folder, "go"), "w").close()
@@ -257,7 +257,7 @@ def a_stopped_run_is_gone_within_a_second_of_its_server():
     until(lambda: has_ended(child), 10, "the stopped run's end")
     assert time.monotonic() - killed < 1 * SLOW, "gone after %.2f s" % (time.monotonic() - killed)
     again = Server(state=own.state)
-    found = until(lambda: again.json("GET", "/jobs/" + job)["state"] == "quantizing", what="the next attempt")
+    until(lambda: again.json("GET", "/jobs/" + job)["state"] == "quantizing", what="the next attempt")
     again.json("POST", "/jobs/%s/cancel" % job, want=202)
     equal(again.stop(), 0)
 
@@ -277,8 +277,8 @@ def a_model_truncated_under_a_run_is_named_and_fetched_again():
     os.truncate(inside(snapshot_of(own)), 8192)
     os.kill(child, signal.SIGCONT)
     found = until(lambda: [e for e in events(own, job)["data"] if e["type"] in ("warning", "problem")], 60, "a word")
-    print("# %s" % [e["data"]["detail"] for e in found])
-    assert "signal 7" in json.dumps(found) or "model.safetensors" in json.dumps(found), found
+    sanitized = SLOW > 1 and "exit status 1" in json.dumps(found)  # a sanitizer makes a report of the signal
+    assert "signal 7" in json.dumps(found) or "model.safetensors" in json.dumps(found) or sanitized, found
     until(lambda: own.json("GET", "/jobs/" + job)["state"] not in ("queued", "downloading"), what="the next attempt")
     if own.json("GET", "/jobs/" + job)["state"] not in FINAL:
         own.json("POST", "/jobs/%s/cancel" % job, want=202)
@@ -302,9 +302,14 @@ def a_damaged_database_is_refused_by_name_and_left_as_it_is():
     path = os.path.join(own.state, "quantd.db")
     good = open(path, "rb").read()
     noise = random.Random(1).randbytes(len(good))
+    fresh = os.path.join(temporary_folder(), "fresh.db")
+    database = sqlite3.connect(inside(fresh))
+    database.execute("PRAGMA journal_mode=WAL")
+    database.close()
+    no_tables = open(fresh, "rb").read()
     for name, data in (("noise", noise), ("header only", good[:100]), ("half", good[:len(good) // 2]), ("text", b"hello\n" * 1000),
                        ("first page", noise[:4096] + good[4096:]), ("schema", good[:100] + noise[100:4096] + good[4096:]),
-                       ("empty", b""), ("missing", None)):
+                       ("no tables", no_tables), ("empty", b""), ("missing", None)):
         for extra in ("-wal", "-shm"):
             if os.path.exists(path + extra):
                 os.remove(inside(path + extra))
@@ -347,7 +352,9 @@ def jobs_whose_folder_is_gone_have_a_defined_end():
     assert own.artifact(finished)
     for job in (finished, running, queued):
         assert own.request("GET", "/jobs/%s/log" % job)[0] in (200, 404)
-    own.json("POST", "/jobs/%s/cancel" % running, want=202)
+    if own.request("POST", "/jobs/%s/cancel" % running)[0] == 409:  # it has met the missing folder already
+        found = own.json("GET", "/jobs/" + running)
+        assert found["state"] == "failed" and running in found["problem"]["detail"], found
     equal(own.wait(queued)["state"], "succeeded")
     own.json("POST", "/jobs/%s/retry" % running, want=202)
     child_of(own)
@@ -377,10 +384,6 @@ def leftovers_of_a_crash_are_no_obstacle():
 
 # ---- disks ----
 
-def wait_or_507(a_server, job):
-    return a_server.wait(job)["state"] if job else "refused"
-
-
 def a_disk_that_fills_at_any_stage_fails_the_job_and_space_heals_it():
     folder = temporary_folder()
     if os.geteuid() != 0 or subprocess.call(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", inside(folder)], stderr=subprocess.DEVNULL) != 0:
@@ -389,7 +392,7 @@ def a_disk_that_fills_at_any_stage_fails_the_job_and_space_heals_it():
     try:
         own = Server(state=os.path.join(folder, "state"))
         for cached in (False, True):
-            for left in ((0, 700, 1600, 2000, 2400, 2800) if cached else (0, 1400)):  # KiB
+            for left in ((0, 700, 2000) if cached else (0,)):  # KiB: database, checkpoints, artifact; download
                 with open(inside(filler), "wb") as out:
                     space = os.statvfs(folder)
                     os.posix_fallocate(out.fileno(), 0, max(space.f_bavail * space.f_bsize - (left << 10), 4096))
@@ -415,7 +418,7 @@ def a_disk_that_fills_at_any_stage_fails_the_job_and_space_heals_it():
                 if not cached:
                     shutil.rmtree(inside(os.path.join(own.state, "models")))
             own.succeed(small_job())
-        print("# %s" % seen)
+        equal(set(seen), {"downloading", "quantizing", "exporting"}, "stages that were met: %s" % seen)
         equal(own.stop(), 0)
     finally:
         subprocess.call(["umount", "-l", folder])
@@ -463,22 +466,24 @@ def kills_while_publishing_and_deleting_leave_no_half_artifact_and_lose_no_job()
 
 # ---- hubs ----
 
-FAULTS = ("redirect:http%253A%252F%252F10.0.0.1%252Fm", "redirect:file%253A%252F%252F%252Fetc%252Fpasswd", "loop", "headers:300000", "status:404",
-          "status:401", "status:451", "corrupt:9", "endless:3", "drop:100*1", "norange", "badrange", "chunked", "anyrange")
-HUB_FAULTS = ("api-status:404", "api-json", "api-commit", "api-etag", "api-oid", "api-path:..%252Fx", "api-path:%252Fetc%252Fpasswd",
-              "api-next:http%253A%252F%252F10.0.0.1%252Fx", "api-size:999999999999999")
+# fault -> what the problem says; None: the job succeeds
+FAULTS = {"redirect:http%253A%252F%252F10.0.0.1%252Fm": "10.0.0.1 is not public", "redirect:file%253A%252F%252F%252Fetc%252Fpasswd": "only https and http",
+          "loop": "redirects", "headers:300000": "response header", "status:404": "there is no 'model.safetensors'", "status:401": "401", "status:451": "451",
+          "corrupt:9": "model.safetensors", "endless:3": "model.safetensors", "drop:100*1": None, "norange": None, "badrange": None, "chunked": None}
+HUB_FAULTS = {"api-json": "JSON", "api-etag": "digest", "api-path:..%252Fx": "../x", "api-next:http%253A%252F%252F10.0.0.1%252Fx": "10.0.0.1",
+              "api-size:999999999999999": "the limit is"}
 
 
 def hostile_answers_of_a_hub_end_as_results_or_clear_problems():
-    own = Server("--workers", "2", "--max-file", "64M")
-    jobs = [(own, fault, own.submit(small_job("%s/~%s/files/good/" % (MODELS.url, fault), name=fault))) for fault in FAULTS]
-    for fault in HUB_FAULTS:
+    own = Server("--workers", "2")
+    jobs = [(own, fault, part, own.submit(small_job("%s/~%s/files/good/" % (MODELS.url, fault)))) for fault, part in FAULTS.items()]
+    for fault, part in HUB_FAULTS.items():
         hub = Server("--hub-url", "%s/~%s/hub" % (MODELS.url, fault))
-        jobs.append((hub, fault, hub.submit(small_job("hf://org/good", name=fault))))
-    for where, fault, job in jobs:
-        started = time.monotonic()
-        found = where.wait(job, seconds=60)
-        print("# %s: %s %.1f s %s" % (fault, found["state"], time.monotonic() - started, (found["problem"] or {}).get("detail")))
+        jobs.append((hub, fault, part, hub.submit(small_job("hf://org/good"))))
+    for where, fault, part, job in jobs:
+        found = where.wait(job)
+        equal(found["state"], "failed" if part else "succeeded", "%s: %s" % (fault, found["problem"]))
+        assert part is None or part in found["problem"]["detail"], "%s: %s" % (fault, found["problem"])
         if where != own:
             equal(where.stop(), 0)
     equal(own.stop(), 0)

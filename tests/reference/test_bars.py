@@ -54,7 +54,7 @@ def run_job(model, grid, texts, windows, phase, method=OPTQ):
     calibration, evaluation, split = texts
     job = dict(grid, model="file:///unused", order="norm-descending", **method,
                calibration={"samples": 64, "length": 512, "split": split, "phase": phase},
-               evaluation={"length": 512, "windows": windows or None, "split": split}, format="safetensors:f32")
+               evaluation={"length": 512, "windows": windows or None, "split": split, "baseline": None if phase else "rtn"}, format="safetensors:f32")
     folder = temporary_folder()
     path = os.path.join(folder, "job.json")
     json.dump(job, open(path, "w"))

@@ -188,6 +188,64 @@ static void without_a_text_they_are_refused(void **state)
     }
 }
 
+static json_t *parse_text(const char *text)
+{
+    qd_error err = { 0 };
+    json_t *out = NULL;
+    check_ok(qd_json_parse_object(text, strlen(text), 16, &out, &err));
+    return out;
+}
+
+static void check_finding(const json_t *request, const char *pointer, const char *part)
+{
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    qd_issues issues;
+    check_fails(qd_recipe_parse(request, &recipe, &issues, &err), QD_EINVAL);
+    assert_int_equal(issues.count, 1);
+    assert_string_equal(issues.items[0].pointer, pointer);
+    check_contains(issues.items[0].detail, part);
+}
+
+static json_t *print_parsed(const json_t *request)
+{
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    check_ok(qd_recipe_parse(request, &recipe, NULL, &err));
+    json_t *out = qd_recipe_print(recipe);
+    qd_recipe_destroy(recipe);
+    return out;
+}
+
+/* Both by name: the field, and the algorithm or number that it does not go with. */
+static void mismatch_fields_are_refused_where_they_mean_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request, *pointer, *part;
+    } cases[] = {
+        { "{\"model\": \"file:///m\", \"mismatch\": {\"scope\": \"block\"}}", "/mismatch/scope",
+          "mismatch.scope: means nothing for algorithm 'optq'; it wants algorithm gpfq or qronos" },
+        { "{\"model\": \"file:///m\", \"mismatch\": {}}", "/mismatch", "algorithm 'optq'" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"rtn\", \"mismatch\": {\"shrink\": 0.5}}", "/mismatch/shrink",
+          "algorithm 'rtn'" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"gpfq\", \"mismatch\": {\"start\": \"original\"}}",
+          "/mismatch/start", "mismatch.start: means nothing for algorithm 'gpfq'; it wants algorithm qronos" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"qronos\", \"calibration\": {\"samples\": 1}}",
+          "/mismatch/shrink", "mismatch.shrink: 'auto' does not go with calibration.samples of 1" },
+    };
+    for (size_t i = 0; i < QD_LENGTH(cases); i++) {
+        QD_AUTO(qd_json_fini) json_t *request = parse_text(cases[i].request);
+        check_finding(request, cases[i].pointer, cases[i].part);
+    }
+    QD_AUTO(qd_json_fini)
+    json_t *one = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"gpfq\", \"calibration\": {\"samples\": 1},"
+                             " \"mismatch\": {\"shrink\": 1}}");
+    QD_AUTO(qd_json_fini) json_t *printed = print_parsed(one);
+    QD_AUTO(qd_json_fini) json_t *want = parse_text("{\"scope\": \"model\", \"shrink\": 1}");
+    assert_true(json_equal(json_object_get(printed, "mismatch"), want)); /* what applies is printed, and no more */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +254,7 @@ int main(void)
         cmocka_unit_test(scope_says_where_the_float_stream_starts),
         cmocka_unit_test(another_seed_is_another_draw),
         cmocka_unit_test(without_a_text_they_are_refused),
+        cmocka_unit_test(mismatch_fields_are_refused_where_they_mean_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -468,7 +468,7 @@ static void the_baseline_is_stored_as_the_result_is(void **state)
         char folder[200], request[1000];
         qd_error err = { 0 };
         snprintf(request, sizeof request, QUICK ",\"bits\":8,\"format\":\"safetensors:bf16\"%s", algorithms[i]);
-        job_t job = { .request = request, .folder = make_folder(folder, sizeof folder), .texts = SHORT_TEXTS };
+        small_run job = { .request = request, .folder = make_folder(folder, sizeof folder), .texts = SHORT_TEXTS };
         check_ok(run_job(&job, &err));
         perplexity[i] = number_at(json_object_get(job.result, "perplexity"), i == 0 ? "rtn" : "quantized");
         job_fini(&job);

@@ -238,12 +238,12 @@ static void a_covered_up_weight_is_found_on_none_of_the_scales_that_h_chose_from
 {
     (void)state;
     char model[4096];
-    fixture_t weighted;
+    runs weighted;
     qd_error err = { 0 };
-    const element_t e = { "model.layers.4.mlp.down_proj.weight", 777, 1.37F, 0 };
-    weighted.job = (job_t){ .request = WEIGHTED ",\"format\":\"safetensors\"",
-                            .folder = make_folder(weighted.folder, sizeof weighted.folder),
-                            .texts = SHORT_TEXTS };
+    const one_weight e = { "model.layers.4.mlp.down_proj.weight", 777, 1.37F, 0 };
+    weighted.job = (small_run){ .request = WEIGHTED ",\"format\":\"safetensors\"",
+                                .folder = make_folder(weighted.folder, sizeof weighted.folder),
+                                .texts = SHORT_TEXTS };
     check_ok(run_job(&weighted.job, &err));
     snprintf(weighted.out, sizeof weighted.out, "%s/out", weighted.folder);
     check_sound(weighted.out);

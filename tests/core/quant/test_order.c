@@ -160,6 +160,30 @@ static void auto_has_the_least_sum_of_squared_pivots_and_says_whose_order_it_is(
     }
 }
 
+/* algorithms.md §12, oracle E: det H_lambda is the product of the squared pivots in every order; only their sum moves. */
+static void the_product_of_squared_pivots_is_the_same_in_every_order(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 5; seed++) {
+        qd_error err = { 0 };
+        size_t n = 5 + 17 * (size_t)seed;
+        double *h = random_hessian(n, 700 + seed), first = 0.0;
+        for (size_t k = 0; qd_order_at(k) != NULL; k++) {
+            qd_factor *factor = NULL;
+            double logs = 0.0;
+            check_ok(qd_factor_create((qd_cmatd){ n, n, n, h }, qd_order_at(k), qd_regularizer_find("absolute"), 0.01,
+                                      NULL, &factor, &err));
+            for (size_t t = 0; t < n; t++)
+                logs += 2.0 * log(qd_matd_row(factor->c.view, t)[t]);
+            if (k == 0)
+                first = logs;
+            check_near(logs, first, 1e-9);
+            qd_factor_destroy(factor);
+        }
+        free(h);
+    }
+}
+
 static void where_nothing_is_to_be_gained_columns_stay_where_they_are(void **state)
 {
     (void)state;
@@ -231,6 +255,7 @@ int main(void)
         cmocka_unit_test(min_pivot_is_near_the_best_of_all_orders_of_few_columns),
         cmocka_unit_test(where_descending_loses_to_natural_auto_does_not),
         cmocka_unit_test(auto_has_the_least_sum_of_squared_pivots_and_says_whose_order_it_is),
+        cmocka_unit_test(the_product_of_squared_pivots_is_the_same_in_every_order),
         cmocka_unit_test(where_nothing_is_to_be_gained_columns_stay_where_they_are),
         cmocka_unit_test(a_layer_in_auto_order_is_the_layer_in_the_order_that_was_chosen),
         cmocka_unit_test(orders_that_need_pivots_climb_the_ladder_with_lambda),

@@ -33,7 +33,7 @@ static double bound_by_hand(const layer *l, const oracle *o)
                 const float *scale = qd_matf_row(l->grid.scale.view, row);
                 size_t a = l->factor->permutation[i] / l->grid.group_size,
                        b = l->factor->permutation[j] / l->grid.group_size;
-                bound += fabs(o->h[i * o->n + j]) * (double)scale[a] / 2.0 * (double)scale[b] / 2.0;
+                bound += fabs(o->h[i * o->n + j]) * (double)scale[a] * (double)scale[b] * QD_HALF_STEP * QD_HALF_STEP;
             }
     return bound;
 }

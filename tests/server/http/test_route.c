@@ -140,8 +140,13 @@ static void table_and_contract_agree(void **state)
     }
     const char *path, *method;
     json_t *item, *operation;
-    json_object_foreach(json_object_get(document, "paths"), path, item) json_object_foreach(item, method, operation)
-        operations += strcmp(method, "parameters") != 0;
+    json_object_foreach(json_object_get(document, "paths"), path, item)
+    {
+        json_object_foreach(item, method, operation)
+        {
+            operations += strcmp(method, "parameters") != 0;
+        }
+    }
     assert_int_equal(operations, routes);
     json_decref(document);
 }
@@ -168,8 +173,14 @@ static void check_references(const json_t *document, const json_t *node)
     size_t i;
     if (json_is_string(json_object_get(node, "$ref")))
         check_reference(document, json_string_value(json_object_get(node, "$ref")));
-    json_object_foreach((json_t *)(uintptr_t)node, key, child) check_references(document, child);
-    json_array_foreach(node, i, child) check_references(document, child);
+    json_object_foreach((json_t *)(uintptr_t)node, key, child)
+    {
+        check_references(document, child);
+    }
+    json_array_foreach(node, i, child)
+    {
+        check_references(document, child);
+    }
 }
 
 static void every_reference_of_the_contract_resolves(void **state)
@@ -191,7 +202,10 @@ static void the_contract_names_every_job_state(void **state)
     for (; qd_state_name(count) != NULL; count++) {
         size_t i, found = 0;
         json_t *name;
-        json_array_foreach(states, i, name) found += strcmp(json_string_value(name), qd_state_name(count)) == 0;
+        json_array_foreach(states, i, name)
+        {
+            found += strcmp(json_string_value(name), qd_state_name(count)) == 0;
+        }
         if (found != 1)
             fail_msg("state '%s' is not in openapi.json", qd_state_name(count));
     }

@@ -95,7 +95,7 @@ static inline void bench_get(bench *b, const char *id, qd_job *out)
     check_ok(qd_service_get(b->service, id, out, &err));
 }
 
-static inline int bench_final(const char *state)
+static inline bool bench_final(const char *state)
 {
     return strcmp(state, "succeeded") == 0 || strcmp(state, "failed") == 0 || strcmp(state, "cancelled") == 0 ||
            strcmp(state, "quarantined") == 0;
@@ -145,13 +145,25 @@ static inline size_t bench_count(bench *b, const char *id, const char *type)
 {
     json_t *events = bench_events(b, id), *event;
     size_t index, count = 0;
-    json_array_foreach(events, index, event) count +=
-        strcmp(json_string_value(json_object_get(event, "type")), type) == 0;
+    json_array_foreach(events, index, event)
+    {
+        count += strcmp(json_string_value(json_object_get(event, "type")), type) == 0;
+    }
     json_decref(events);
     return count;
 }
 
-static inline int bench_exists(const bench *b, const char *folder, const char *id)
+/* Waits for the first finished layer, 60 s at most. */
+static inline void bench_wait_layer(bench *b, const char *id)
+{
+    double started = qd_clock_seconds();
+    while (bench_count(b, id, "layer") == 0) {
+        assert_true(qd_clock_seconds() - started < 60);
+        bench_sleep(10);
+    }
+}
+
+static inline bool bench_exists(const bench *b, const char *folder, const char *id)
 {
     char path[700];
     snprintf(path, sizeof path, "%s/%s/%s", b->state, folder, id);

@@ -183,8 +183,7 @@ static void a_stopped_service_ends_its_runs_and_the_next_one_resumes_them(void *
     qd_job job;
     bench_start(b);
     bench_submit(b, "slow", id);
-    while (bench_count(b, id, "layer") == 0)
-        bench_sleep(10);
+    bench_wait_layer(b, id);
     bench_stop(b);
     assert_true(run_is_gone(b, id));
     bench_start(b);
@@ -206,8 +205,7 @@ static void serve(void)
     snprintf(b.state, sizeof b.state, "%s", getenv("STATE_OF_TEST"));
     bench_start(&b);
     bench_submit(&b, "slow", id);
-    while (bench_count(&b, id, "layer") == 0)
-        bench_sleep(10);
+    bench_wait_layer(&b, id);
     printf("%s\n", id);
     fflush(stdout);
     for (;;)
