@@ -329,6 +329,7 @@ typedef struct partial {
     size_t files;
 } partial;
 
+/* The largest; on a slow machine a small file may be under way beside the weights. */
 static partial look_at_partial(const char *cache)
 {
     partial p = { 0 };
@@ -340,7 +341,7 @@ static partial look_at_partial(const char *cache)
     for (size_t i = 0; i < count; i++) {
         struct stat info;
         snprintf(path, sizeof path, "%s/partial/%s", cache, names[i]);
-        if (strchr(names[i], '.') == NULL && stat(path, &info) == 0) {
+        if (strchr(names[i], '.') == NULL && stat(path, &info) == 0 && info.st_size >= p.size) {
             p = (partial){ .size = info.st_size, .disk = info.st_blocks * 512L, .files = p.files + 1 };
             strcat(path, ".json");
             json_t *state = json_load_file(path, 0, NULL);
@@ -357,7 +358,7 @@ static void wait_for_partial(const char *cache, off_t size, long recorded)
 {
     for (double start = qd_clock_seconds(); qd_clock_seconds() - start < 20 * check_patience(); nap(0.01)) {
         partial p = look_at_partial(cache);
-        if (p.files == 1 && p.size >= size && p.recorded >= recorded)
+        if (p.files > 0 && p.size >= size && p.recorded >= recorded)
             return;
     }
     fail_msg("no partial file of %ld bytes, %ld on record, within 20 s", (long)size, recorded);
@@ -389,15 +390,15 @@ static void cancelling_stops_within_two_seconds_and_keeps_the_bytes(void **state
     s.policy.low_speed_seconds = 30;
     qd_fetcher *fetcher = setting_fetcher(&s);
     world_reset(&the_world);
-    assert_true(seconds_to_cancel(fetcher, slow_once, s.cache, 100000) < 2 * check_patience());
+    assert_true(seconds_to_cancel(fetcher, slow_once, s.cache, 400000) < 2 * check_patience());
     const partial kept = look_at_partial(s.cache);
-    assert_in_range(kept.size, 100000, TINY_WEIGHTS - 1);
+    assert_in_range(kept.size, 400000, TINY_WEIGHTS - 1); /* more than any other file has */
     assert_int_equal(kept.recorded, kept.size);
     assert_true(kept.disk < kept.size + 200000); /* what was reserved beyond is given back */
     world_fetch(&the_world, &s, slow_once, NULL, &o);
     check_outcome(o, QD_OK);
     assert_int_equal(check_snapshot(&the_world, o.fetched.folder, "tiny"), 4);
-    assert_int_equal(o.fetched.downloaded_bytes, (uint64_t)(TINY_WEIGHTS - kept.size));
+    assert_in_range(o.fetched.downloaded_bytes, TINY_WEIGHTS - kept.size, TINY_WEIGHTS - kept.size + TINY_OTHERS);
     assert_true(seconds_to_cancel(fetcher, "{ORIGIN}/~status:503:100/files/tiny/", s.cache, 0) < 2 * check_patience());
     qd_fetcher_destroy(fetcher);
 }

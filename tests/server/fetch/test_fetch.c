@@ -20,7 +20,7 @@ typedef struct example {
     unsigned retries; /* 0: the setting's */
 } example;
 
-#define WHOLE_TINY (TINY_WEIGHTS + 300000 + 38 + 2)
+#define WHOLE_TINY (TINY_WEIGHTS + TINY_OTHERS)
 #define ALLOWED "; allow-net"
 
 static const example examples[] = {

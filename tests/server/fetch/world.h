@@ -18,7 +18,7 @@ typedef struct world {
     pid_t hub;
 } world;
 
-enum { TINY_WEIGHTS = 3 * 1024 * 1024 + 17, SHARD_BYTES = 256 * 1024 + 5, SHARDS = 6 };
+enum { TINY_WEIGHTS = 3 * 1024 * 1024 + 17, TINY_OTHERS = 300000 + 38 + 2, SHARD_BYTES = 256 * 1024 + 5, SHARDS = 6 };
 
 /* Makes the models and starts the hub; fails the test program with a reason where that is impossible. */
 void world_open(world *w);

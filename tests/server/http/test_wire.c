@@ -352,20 +352,6 @@ static void a_name_that_is_not_ours_is_refused(void **state)
     }
 }
 
-static void more_parameters_than_the_library_has_room_for_are_answered(void **state)
-{
-    (void)state;
-    QD_AUTO(qd_str_fini) qd_str request = { 0 };
-    QD_AUTO(qd_str_fini) qd_str reply = { 0 };
-    qd_str_add(&request, "GET /jobs?a=1");
-    for (int i = 0; i < 500; i++)
-        qd_str_addf(&request, "&p%d=1", i);
-    qd_str_add(&request, " HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    talk(request.data, request.length, &reply);
-    assert_int_equal(status_of(&reply), 400);
-    check_contains(qd_str_borrow(&reply), "query parameters");
-}
-
 static void a_job_can_be_read_listed_cancelled_and_deleted(void **state)
 {
     (void)state;
@@ -596,7 +582,6 @@ int main(void)
         cmocka_unit_test(what_cannot_be_a_job_is_refused_by_field),
         cmocka_unit_test(a_page_of_another_site_changes_nothing),
         cmocka_unit_test(a_name_that_is_not_ours_is_refused),
-        cmocka_unit_test(more_parameters_than_the_library_has_room_for_are_answered),
         cmocka_unit_test(a_job_can_be_read_listed_cancelled_and_deleted),
         cmocka_unit_test(a_stream_beats_while_nothing_happens_and_ends_with_the_job),
         cmocka_unit_test(a_stream_resumes_after_the_last_id_seen),
