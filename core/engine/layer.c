@@ -11,7 +11,9 @@
 void qd_shared_fini(qd_shared *shared)
 {
     qd_factor_destroy(shared->factor);
+    qd_mismatch_fini(&shared->mismatch);
     free(shared->diagonal);
+    qd_holdout_fini(&shared->holdout);
     *shared = (qd_shared){ 0 };
 }
 
@@ -46,7 +48,9 @@ static qd_code degrade(attempt *a, const char *why, qd_error *err)
     if (a->context->recipe->on_degraded == QD_DEGRADED_FAIL)
         return qd_fail(err, QD_ENUMERIC, "%.500s (on_degraded is 'fail')", a->reason);
     a->input.factor = NULL;
+    a->input.holdout = NULL;
     a->input.tokens = 0;
+    a->input.rounding = QD_ROUND_NEAREST;
     return qd_layer_round(nearest(), &a->input, a->out->codes, &a->certificate, err);
 }
 
@@ -75,6 +79,9 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
                   .input = { .w = w,
                              .grid = &out->grid,
                              .factor = shared->factor,
+                             .mismatch = shared->factor == NULL ? NULL : &shared->mismatch,
+                             .use = r->mismatch,
+                             .holdout = shared->holdout.tokens == 0 ? NULL : &shared->holdout,
                              .tokens = shared->tokens,
                              .rounding = r->rounding,
                              .seed = qd_rng_key(r->seed, index, 0),

@@ -9,7 +9,9 @@
 /* What layers with the same input share. Zero-initialized = no data: rounded to nearest, uncertified. */
 typedef struct qd_shared {
     qd_factor *factor;                        /* NULL = no data, or degraded */
+    qd_mismatch mismatch;                     /* of both streams, for algorithms that want it */
     double *diagonal;                         /* diag(H) in original order, or NULL */
+    qd_holdout holdout;                       /* tokens 0 = nothing was held out */
     size_t tokens;                            /* m */
     char reason[sizeof((qd_error *)0)->text]; /* why the layers are degraded; "" = they are not */
     double seconds;                           /* each layer's share of statistics and factor */

@@ -31,30 +31,107 @@ static void report_layer(qd_context *c, qd_meter *meter, size_t index, const jso
     qd_meter_step(meter, index + 1);
 }
 
+static bool holds_out(const qd_context *c)
+{
+    return c->recipe->regularizer->value == QD_VALUE_HELD_OUT && c->calibration.count >= QD_HOLDOUT_EVERY;
+}
+
 /* H of a group's input. */
 static qd_code group_hessian(const blockwise *b, size_t group, qd_gram *gram, qd_error *err)
 {
     qd_code code = qd_gram_init(gram, qd_block_group_width(b->float_block, group), err);
     if (code == QD_OK)
-        code = qd_streams_gram(b->streams, group, gram, err);
+        code = qd_streams_gram(b->streams, group, gram, NULL, err);
     return code == QD_OK ? qd_gram_finish(gram, err) : code;
 }
 
-/* What a group's layers share. When no damping helps, or H is not finite, there is no factor and `reason` says why:
- * the layers are then rounded to nearest. */
-static qd_code group_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
+/* The same H, with the damping that held-out sequences choose; one pass (theory.md §8.3). */
+static qd_code group_search(const blockwise *b, size_t group, qd_gram *gram, qd_holdout *holdout, qd_error *err)
+{
+    size_t width = qd_block_group_width(b->float_block, group);
+    QD_AUTO(qd_gram_fini) qd_gram fit = { 0 }, held = { 0 };
+    qd_code code = qd_gram_init(&fit, width, err);
+    if (code == QD_OK)
+        code = qd_gram_init(&held, width, err);
+    if (code == QD_OK)
+        code = qd_gram_init(gram, width, err);
+    if (code == QD_OK)
+        code = qd_streams_gram(b->streams, group, &fit, &held, err);
+    if (code == QD_OK)
+        code = qd_gram_merge(gram, &fit, err);
+    if (code == QD_OK)
+        code = qd_gram_merge(gram, &held, err);
+    qd_gram *const all[] = { gram, &fit, &held };
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(all); i++)
+        code = qd_gram_finish(all[i], err);
+    return code == QD_OK ? qd_holdout_search(qd_matd_const(fit.sum.view), &held, b->context->recipe->order,
+                                             b->context->pool, holdout, err)
+                         : code;
+}
+
+/* What a group's layers share: the second moments of their input and the factor made from them. */
+static qd_code hessian_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
 {
     const qd_recipe *r = b->context->recipe;
+    QD_AUTO(qd_gram_fini) qd_gram gram = { 0 };
+    bool search = holds_out(b->context);
+    qd_code code = search ? group_search(b, group, &gram, &shared->holdout, err) : group_hessian(b, group, &gram, err);
+    if (code == QD_OK)
+        code = qd_factor_create(qd_matd_const(gram.sum.view), r->order, r->regularizer,
+                                search ? shared->holdout.value : r->regularization, b->context->pool, &shared->factor,
+                                err);
+    shared->tokens = gram.tokens;
+    return code;
+}
+
+/* The parts of the split-sample rule are those of the hold-out. */
+static qd_code mismatch_search(const blockwise *b, const qd_mismatch *mismatch, qd_holdout *holdout, qd_error *err)
+{
+    QD_AUTO(qd_gram_fini) qd_gram held = { 0 };
+    qd_cmatd fit = qd_matd_const(mismatch->part[QD_PART_FIT].hessian.sum.view);
+    qd_code code = qd_gram_init(&held, fit.rows, err);
+    if (code != QD_OK)
+        return code;
+    const qd_gram *judge = &mismatch->part[QD_PART_JUDGE].hessian;
+    memcpy(held.sum.view.data, judge->sum.view.data, fit.rows * fit.rows * sizeof(double));
+    held.tokens = judge->tokens;
+    return qd_holdout_search(fit, &held, b->context->recipe->order, b->context->pool, holdout, err);
+}
+
+static qd_code mismatch_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
+{
+    const qd_recipe *r = b->context->recipe;
+    qd_pool *pool = b->context->pool;
+    qd_mismatch *mismatch = &shared->mismatch;
+    bool search = holds_out(b->context);
+    qd_code code = qd_mismatch_init(mismatch, qd_block_group_width(b->float_block, group), err);
+    if (code == QD_OK)
+        code = qd_streams_mismatch(b->streams, group, mismatch, err);
+    if (code == QD_OK)
+        code = qd_mismatch_finish(mismatch, err);
+    if (code == QD_OK && search)
+        code = mismatch_search(b, mismatch, &shared->holdout, err);
+    double damping = search ? shared->holdout.value : r->regularization;
+    if (code == QD_OK)
+        code = qd_factor_create(qd_matd_const(mismatch->hessian.view), r->order, r->regularizer, damping, pool,
+                                &shared->factor, err);
+    if (code == QD_OK && r->mismatch.shrink == QD_SHRINK_AUTO)
+        code = qd_mismatch_split(mismatch, r->order, r->regularizer, damping, pool, err);
+    shared->tokens = mismatch->tokens;
+    return code;
+}
+
+/* When no damping helps, or H is not finite, there is no factor and `reason` says why: the layers are then rounded to nearest. */
+static qd_code group_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
+{
     if (b->streams == NULL)
         return QD_OK;
-    QD_AUTO(qd_gram_fini) qd_gram gram = { 0 };
-    qd_code code = group_hessian(b, group, &gram, err);
-    if (code == QD_OK)
-        code = qd_factor_create(qd_matd_const(gram.sum.view), r->order, r->regularizer, r->regularization,
-                                b->context->pool, &shared->factor, err);
-    shared->tokens = gram.tokens;
+    bool both = b->context->recipe->algorithm->needs == QD_NEEDS_MISMATCH;
+    qd_code code = both ? mismatch_statistics(b, group, shared, err) : hessian_statistics(b, group, shared, err);
     if (code != QD_ENUMERIC)
         return code == QD_OK ? qd_shared_diagonal(shared, err) : code;
+    qd_factor_destroy(shared->factor);
+    shared->factor = NULL;
     shared->tokens = 0;
     snprintf(shared->reason, sizeof shared->reason, "%s", err->text);
     return QD_OK;
@@ -224,7 +301,13 @@ qd_code qd_phase_quantize(qd_context *c, qd_error *err)
         return report_all(c, err);
     if (c->calibration.count == 0)
         return walk(c, NULL, err);
+    if (c->recipe->regularizer->value == QD_VALUE_HELD_OUT && !holds_out(c))
+        qd_emit_warning(
+            c->sink,
+            "regularization: '%s' holds out one of %d sequences and there are %zu; %g of the mean diagonal is used",
+            c->recipe->regularizer->name, QD_HOLDOUT_EVERY, c->calibration.count, c->recipe->regularization);
     QD_AUTO(qd_streams_fini) qd_streams streams = { 0 };
-    code = qd_streams_init(c->model, &c->calibration, c->paths->work_dir, c->pool, c->cancel, &streams, err);
+    code = qd_streams_init(c->model, &c->calibration, c->paths->work_dir, c->pool, c->cancel, c->recipe->scope,
+                           &streams, err);
     return code == QD_OK ? walk(c, &streams, err) : code;
 }

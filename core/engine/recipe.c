@@ -45,6 +45,9 @@ static qd_code set_default(qd_recipe *recipe, const qd_field *field, qd_error *e
         return field->choice->take(recipe, field->def_text)
                    ? QD_OK
                    : qd_fail(err, QD_EINTERNAL, "%s: no default '%s'", field->path, field->def_text);
+    case QD_FIELD_SHRINK:
+        *(qd_mismatch_use *)(void *)at = (qd_mismatch_use){ .shrink = QD_SHRINK_AUTO, .share = 1 };
+        return QD_OK;
     case QD_FIELD_REGULARIZATION:
         recipe->regularizer = qd_regularizer_at(0);
         recipe->regularization = recipe->regularizer->params[0].def;

@@ -27,7 +27,9 @@ typedef struct qd_recipe {
     qd_grid_spec grid;                 /* int, 4 bits, group 128, mse, shrink 1, bf16 */
     const qd_order *order;             /* norm-descending */
     const qd_regularizer *regularizer; /* mean_diagonal */
-    double regularization;             /* 0.01 */
+    double regularization;             /* 0.01; for "auto" what it falls back to */
+    qd_scope scope;                    /* model; gpfq and qronos */
+    qd_mismatch_use mismatch;          /* shrink auto, start projected; gpfq and qronos */
     qd_on_degraded on_degraded;        /* warn */
     /* calibration */
     char *calibration_source; /* URL of a text, or NULL = the operator's */

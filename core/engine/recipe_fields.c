@@ -70,8 +70,11 @@ static int on_degraded_find(const char *name)
 }
 
 ROW_CHOICE(alphabet, qd_alphabet_at, qd_alphabet_find, grid.alphabet);
+ROW_CHOICE(order, qd_order_at, qd_order_find, order);
 ROW_CHOICE(rule, qd_scale_rule_at, qd_scale_rule_find, grid.rule);
 ROW_CHOICE(scale_type, qd_scale_type_at, qd_scale_type_find, grid.scale_type);
+ENUM_CHOICE(scope, qd_scope_name, qd_scope_find, qd_scope, scope);
+ENUM_CHOICE(start, qd_start_name, qd_start_find, qd_start, mismatch.start);
 ENUM_CHOICE(rounding, qd_rounding_name, qd_rounding_find, qd_rounding, rounding);
 ENUM_CHOICE(zero, zero_word, qd_zero_kind_find, qd_zero_kind, grid.zero);
 ENUM_CHOICE(degraded, on_degraded_name, on_degraded_find, qd_on_degraded, on_degraded);
@@ -105,28 +108,6 @@ static bool algorithm_take(qd_recipe *recipe, const char *name)
 static bool algorithm_give(const qd_recipe *recipe, char *out)
 {
     return word(recipe->algorithm->name, out);
-}
-
-/* "auto" is the norm-descending order until there is something to choose by. */
-static bool order_name(size_t index, char out[QD_WORD])
-{
-    if (index == 0)
-        return word("auto", out);
-    return qd_order_at(index - 1) != NULL && word(qd_order_at(index - 1)->name, out);
-}
-
-static bool order_take(qd_recipe *recipe, const char *name)
-{
-    const qd_order *order = qd_order_find(strcmp(name, "auto") == 0 ? "norm-descending" : name);
-    if (order == NULL)
-        return false;
-    recipe->order = order;
-    return true;
-}
-
-static bool order_give(const qd_recipe *recipe, char *out)
-{
-    return word(recipe->order->name, out);
 }
 
 /* Only what needs no data can be made on the grid that was decided. */
@@ -188,8 +169,17 @@ static bool format_give(const qd_recipe *recipe, char *out)
     return true;
 }
 
+static bool knows_mismatch(const qd_recipe *recipe)
+{
+    return recipe->algorithm->needs == QD_NEEDS_MISMATCH;
+}
+
+static bool has_start(const qd_recipe *recipe)
+{
+    return recipe->algorithm->starts;
+}
+
 static const qd_choice algorithm_choice = { algorithm_name, algorithm_take, algorithm_give };
-static const qd_choice order_choice = { order_name, order_take, order_give };
 static const qd_choice baseline_choice = { baseline_name, baseline_take, baseline_give };
 static const qd_choice format_choice = { format_name, format_take, format_give };
 
@@ -230,9 +220,20 @@ static const qd_field table[] = {
       .unit = "fraction of the range", .help = "the range is multiplied by it" },
     { "scale/type", QD_FIELD_CHOICE, 0, .def_text = "bf16", .choice = &scale_type_choice,
       .help = "what a scale is stored as" },
-    { "order", QD_FIELD_CHOICE, 0, .def_text = "auto", .choice = &order_choice,
-      .help = "order of columns; auto = norm-descending" },
+    { "order", QD_FIELD_CHOICE, 0, .def_text = "norm-descending", .choice = &order_choice,
+      .help = "order of columns; auto = the one with the least sum of squared pivots" },
     { "regularization", QD_FIELD_REGULARIZATION, 0, .help = "damping of H: auto, or one rule and its value" },
+    { "mismatch", QD_FIELD_OBJECT, 0, .applies = knows_mismatch, .wanted = "algorithm gpfq or qronos",
+      .help = "what is done about the difference between the float model's activations and the quantized one's" },
+    { "mismatch/scope", QD_FIELD_CHOICE, 0, .def_text = "model", .choice = &scope_choice, .applies = knows_mismatch,
+      .wanted = "algorithm gpfq or qronos",
+      .help = "model: the float model's own activations; block: every block starts from the quantized one's" },
+    { "mismatch/shrink", QD_FIELD_SHRINK, 0, AT(mismatch), .max = 1, .applies = knows_mismatch,
+      .wanted = "algorithm gpfq or qronos",
+      .help = "share of the difference that is corrected; auto = what every fifth calibration sequence confirms" },
+    { "mismatch/start", QD_FIELD_CHOICE, 0, .def_text = "projected", .choice = &start_choice, .applies = has_start,
+      .wanted = "algorithm qronos",
+      .help = "projected: every column from the least-squares target; original: the first one as first published" },
     { "on_degraded", QD_FIELD_CHOICE, 0, .def_text = "warn", .choice = &degraded_choice,
       .help = "what happens when a layer can only be rounded to nearest" },
     { "calibration", QD_FIELD_OBJECT, 0, .help = "the text that statistics are taken from" },

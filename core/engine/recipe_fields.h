@@ -19,6 +19,7 @@ typedef enum qd_field_type {
     QD_FIELD_LABELS,         /* json_t *: object of texts; max = characters of each */
     QD_FIELD_DIGESTS,        /* json_t *: object file name -> 64 hex digits */
     QD_FIELD_REGULARIZATION, /* "auto" or {row of the registry: value} */
+    QD_FIELD_SHRINK,         /* qd_mismatch_use: "auto" or a number in min..max */
 } qd_field_type;
 
 enum {
@@ -49,6 +50,9 @@ typedef struct qd_field {
     const qd_choice *choice; /* CHOICE */
     const char *shorthand;   /* OBJECT: the path of the child that a bare string means */
     const char *unit, *help;
+    bool (*applies)(const qd_recipe *
+                        recipe); /* NULL = always; else the field is refused, and not printed, where it means nothing */
+    const char *wanted;          /* where it applies, for the message: "algorithm gpfq or qronos" */
 } qd_field;
 
 const qd_field *qd_field_at(size_t index); /* NULL past the end */

@@ -274,16 +274,24 @@ static void take_map(parser *p, const qd_field *field, const json_t *value, cons
         p->code = qd_fail(p->err, QD_ENOMEM, "out of memory");
 }
 
+/* Names of the rules whose value the job gives, or of those that find it. */
+static void list_rules(qd_damping_value value, char *out, size_t size)
+{
+    out[0] = '\0';
+    for (size_t i = 0; qd_regularizer_at(i) != NULL; i++)
+        if (qd_regularizer_at(i)->value == value)
+            snprintf(out + strlen(out), size - strlen(out), "%s%s", out[0] == '\0' ? "" : ", ",
+                     qd_regularizer_at(i)->name);
+}
+
 /* {"mean_diagonal": 0.01}: a row of the registry and its value. */
 static void take_rule(parser *p, const char *key, const json_t *value, const char *at)
 {
     const qd_regularizer *rule = qd_regularizer_find(key);
     pointer where = pointer_to(at, key);
-    if (rule == NULL) {
-        char known[200] = "";
-        for (size_t i = 0; qd_regularizer_at(i) != NULL; i++)
-            snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i == 0 ? "" : ", ",
-                     qd_regularizer_at(i)->name);
+    char known[200];
+    if (rule == NULL || rule->value != QD_VALUE_GIVEN) {
+        list_rules(QD_VALUE_GIVEN, known, sizeof known);
         complain(p, where.text, "regularization: '%s' is not in %s", show(key).text, known);
     } else if (!json_is_number(value))
         complain(p, where.text, "regularization.%s: a number is wanted, found %s", key, qd_json_type_name(value));
@@ -296,16 +304,28 @@ static void take_rule(parser *p, const char *key, const json_t *value, const cha
     }
 }
 
+/* "auto": a row that finds its value. */
+static void take_rule_name(parser *p, const char *name, const char *at)
+{
+    const qd_regularizer *rule = qd_regularizer_find(name);
+    char known[200];
+    if (rule == NULL || rule->value == QD_VALUE_GIVEN) {
+        list_rules(QD_VALUE_HELD_OUT, known, sizeof known);
+        complain(p, at, "regularization: '%s' is not in %s, or an object as {\"%s\": %g}", show(name).text, known,
+                 qd_regularizer_at(0)->name, qd_regularizer_at(0)->params[0].def);
+        return;
+    }
+    p->recipe->regularizer = rule;
+    p->recipe->regularization = QD_DAMPING_FALLBACK;
+}
+
 static void take_regularization(parser *p, const qd_field *field, const json_t *value, const char *at)
 {
     const char *key;
     json_t *item;
-    if (json_is_string(value)) {
-        if (strcmp(json_string_value(value), "auto") != 0)
-            complain(p, at, "regularization: '%s' is not in auto, or an object as {\"%s\": %g}",
-                     show(json_string_value(value)).text, qd_regularizer_at(0)->name,
-                     qd_regularizer_at(0)->params[0].def);
-    } else if (!json_is_object(value) || json_object_size(value) != 1)
+    if (json_is_string(value))
+        take_rule_name(p, json_string_value(value), at);
+    else if (!json_is_object(value) || json_object_size(value) != 1)
         complain(p, at, "%s: \"auto\" or an object of one rule and its value is wanted, found %s%s", field->path,
                  qd_json_type_name(value), json_is_object(value) ? " with another number of members" : "");
     else
@@ -313,6 +333,24 @@ static void take_regularization(parser *p, const qd_field *field, const json_t *
         {
             take_rule(p, key, item, at);
         }
+}
+
+static void take_shrink(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    qd_mismatch_use *use = member(p, field);
+    if (json_is_string(value) && strcmp(json_string_value(value), "auto") == 0)
+        use->shrink = QD_SHRINK_AUTO;
+    else if (json_is_string(value))
+        complain(p, at, "%s: '%s' is not in auto, or a number in %g..%g", label_of(field->path).text,
+                 show(json_string_value(value)).text, field->min, field->max);
+    else if (!json_is_number(value))
+        complain_type(p, field, value, at, "\"auto\" or a number");
+    else if (!in_range(field, json_number_value(value)))
+        complain_range(p, field, json_number_value(value), at);
+    else {
+        use->shrink = QD_SHRINK_FIXED;
+        use->share = json_number_value(value);
+    }
 }
 
 static void parse_members(parser *p, const json_t *object, const char *parent, const char *at);
@@ -365,6 +403,9 @@ static void parse_value(parser *p, const qd_field *field, const json_t *value, c
     case QD_FIELD_LABELS:
     case QD_FIELD_DIGESTS:
         take_map(p, field, value, at);
+        return;
+    case QD_FIELD_SHRINK:
+        take_shrink(p, field, value, at);
         return;
     case QD_FIELD_REGULARIZATION:
         take_regularization(p, field, value, at);
@@ -450,6 +491,46 @@ static pointer pointer_of_sentence(const char *sentence)
     return out;
 }
 
+/* The value at "a/b" of a request. */
+static const json_t *value_at(const json_t *request, const char *path)
+{
+    char key[QD_WORD];
+    const char *slash = strchr(path, '/');
+    if (slash == NULL)
+        return json_object_get(request, path);
+    snprintf(key, sizeof key, "%.*s", (int)(slash - path), path);
+    return value_at(json_object_get(request, key), slash + 1);
+}
+
+/* Fields that mean nothing beside the others: the algorithm that makes them so is named too. */
+static void check_applies(parser *p, const json_t *request)
+{
+    static const char *const needed[] = { "/algorithm", NULL };
+    for (size_t i = 0; qd_field_at(i) != NULL && are_sound(p, needed); i++) {
+        const qd_field *field = qd_field_at(i);
+        pointer where;
+        const json_t *given = value_at(request, field->path);
+        if (field->applies == NULL || field->applies(p->recipe) || given == NULL || json_object_size(given) > 0)
+            continue;
+        snprintf(where.text, sizeof where.text, "/%s", field->path);
+        complain(p, where.text, "%s: means nothing for algorithm '%s'; it wants %s", label_of(field->path).text,
+                 p->recipe->algorithm->name, field->wanted);
+    }
+}
+
+/* The split-sample rule needs a sequence to fit on and one to judge by. */
+static void check_shrink(parser *p)
+{
+    static const char *const needed[] = { "/algorithm", "/mismatch", "/calibration", NULL };
+    const qd_recipe *r = p->recipe;
+    if (r->algorithm->needs == QD_NEEDS_MISMATCH && r->mismatch.shrink == QD_SHRINK_AUTO &&
+        r->calibration_samples < 2 && are_sound(p, needed))
+        complain(
+            p, "/mismatch/shrink",
+            "mismatch.shrink: 'auto' does not go with calibration.samples of %zu; 2 samples do, or a number in 0..1",
+            r->calibration_samples);
+}
+
 static void check_together(parser *p, const json_t *request)
 {
     static const char *const grid[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
@@ -457,6 +538,8 @@ static void check_together(parser *p, const json_t *request)
     if (json_object_get(json_object_get(request, "alphabet"), "zero") == NULL)
         r->grid.zero = r->grid.alphabet->zero;
     check_width(p);
+    check_applies(p, request);
+    check_shrink(p);
     qd_error why = { 0 };
     if (are_sound(p, grid) && r->format->check(&r->grid, r->format_variant, &why) != QD_OK)
         complain(p, pointer_of_sentence(why.text).text, "%s", why.text);

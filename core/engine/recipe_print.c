@@ -36,6 +36,11 @@ static json_t *print_map(const json_t *map)
     return map == NULL ? json_null() : json_deep_copy(map);
 }
 
+static json_t *print_shrink(const qd_mismatch_use *use)
+{
+    return use->shrink == QD_SHRINK_AUTO ? json_string("auto") : print_number(use->share);
+}
+
 static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
 {
     const void *at = member(recipe, field);
@@ -57,8 +62,12 @@ static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
     case QD_FIELD_LABELS:
     case QD_FIELD_DIGESTS:
         return print_map(*(json_t *const *)at);
+    case QD_FIELD_SHRINK:
+        return print_shrink(at);
     case QD_FIELD_REGULARIZATION:
-        return json_pack("{s:f}", recipe->regularizer->name, recipe->regularization);
+        return recipe->regularizer->value == QD_VALUE_HELD_OUT
+                   ? json_string(recipe->regularizer->name)
+                   : json_pack("{s:f}", recipe->regularizer->name, recipe->regularization);
     }
     return NULL;
 }
@@ -75,12 +84,14 @@ static json_t *parent_of(json_t *root, const qd_field *field)
     return json_object_get(root, key);
 }
 
-json_t *qd_recipe_print(const qd_recipe *recipe)
+typedef enum extent { FIELDS_THAT_APPLY, EVERY_FIELD } extent;
+static json_t *print_fields(const qd_recipe *recipe, extent which)
 {
     json_t *out = json_object();
     for (size_t i = 0; out != NULL && qd_field_at(i) != NULL; i++) {
         const qd_field *field = qd_field_at(i);
-        if (field->traits & QD_FIELD_SECRET)
+        if ((field->traits & QD_FIELD_SECRET) ||
+            (which == FIELDS_THAT_APPLY && field->applies != NULL && !field->applies(recipe)))
             continue;
         if (json_object_set_new(parent_of(out, field), qd_field_key(field), print_value(recipe, field)) != 0) {
             json_decref(out);
@@ -88,6 +99,11 @@ json_t *qd_recipe_print(const qd_recipe *recipe)
         }
     }
     return out;
+}
+
+json_t *qd_recipe_print(const qd_recipe *recipe)
+{
+    return print_fields(recipe, FIELDS_THAT_APPLY);
 }
 
 /* ---- schema ---- */
@@ -126,9 +142,13 @@ static json_t *describe_range(const qd_field *field, const char *type)
 
 static json_t *describe_regularization(void)
 {
-    json_t *any = json_pack("[{s:s}]", "const", "auto");
+    json_t *any = json_array();
     for (size_t i = 0; qd_regularizer_at(i) != NULL; i++) {
         const qd_param *param = &qd_regularizer_at(i)->params[0];
+        if (param->name == NULL) {
+            json_array_append_new(any, json_pack("{s:s}", "const", qd_regularizer_at(i)->name));
+            continue;
+        }
         json_array_append_new(any, json_pack("{s:s, s:b, s:[s], s:{s:{s:s, s:f, s:f, s:f, s:s}}}", "type", "object",
                                              "additionalProperties", 0, "required", param->name, "properties",
                                              param->name, "type", "number", "minimum", param->min, "maximum",
@@ -163,6 +183,8 @@ static json_t *describe_type(const qd_field *field)
     case QD_FIELD_DIGESTS:
         return json_pack("{s:s, s:{s:s, s:s}}", "type", "object", "additionalProperties", "type", "string", "pattern",
                          "^[0-9a-fA-F]{64}$");
+    case QD_FIELD_SHRINK:
+        return json_pack("{s:[{s:s}, o]}", "oneOf", "const", "auto", describe_range(field, "number"));
     case QD_FIELD_REGULARIZATION:
         return describe_regularization();
     }
@@ -176,6 +198,8 @@ static json_t *describe(const qd_field *field, const json_t *defaults)
     json_object_set_new(out, "description", json_string(field->help));
     if (field->unit != NULL)
         json_object_set_new(out, "x-unit", json_string(field->unit));
+    if (field->wanted != NULL)
+        json_object_set_new(out, "x-applies-to", json_string(field->wanted));
     if (field->traits & QD_FIELD_SECRET)
         json_object_set_new(out, "writeOnly", json_true());
     if (field->traits & QD_FIELD_NULLABLE)
@@ -218,7 +242,7 @@ json_t *qd_recipe_schema(void)
     qd_recipe *recipe = NULL;
     if (qd_recipe_create(&recipe, NULL) != QD_OK)
         return NULL;
-    QD_AUTO(qd_json_fini) json_t *defaults = qd_recipe_print(recipe);
+    QD_AUTO(qd_json_fini) json_t *defaults = print_fields(recipe, EVERY_FIELD);
     qd_recipe_destroy(recipe);
     json_t *root = json_pack("{s:s, s:s, s:s, s:b, s:{}}", "$schema", "https://json-schema.org/draft/2020-12/schema",
                              "title", "quantd job", "type", "object", "additionalProperties", 0, "properties");

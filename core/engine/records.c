@@ -19,6 +19,44 @@ static json_t *whole_or_real(double value)
     return value == rint(value) ? json_integer((json_int_t)value) : qd_number_print(value);
 }
 
+/* What only algorithms that know both streams have. */
+static void print_mismatch(json_t *out, const qd_certificate *c)
+{
+    const struct {
+        const char *name;
+        double value;
+    } reals[] = {
+        { "shrink", c->share },    { "mismatch_sq", c->mismatch_sq }, { "mismatch_cross", c->cross_sq },
+        { "base_sq", c->base_sq }, { "total_sq", c->total_sq },       { "shift_max", c->shift_max },
+    };
+    for (size_t i = 0; i < QD_LENGTH(reals); i++)
+        json_object_set_new(out, reals[i].name, qd_number_print(reals[i].value));
+    if (c->start != NULL)
+        json_object_set_new(out, "start", json_string(c->start));
+}
+
+/* What only stochastic rounding has. */
+static void print_chance(json_t *out, const qd_chance *c)
+{
+    const struct {
+        const char *name;
+        double value;
+    } reals[] = {
+        { "eta", c->eta },
+        { "mean_bound_sq", c->mean_bound_sq },
+        { "probable_bound_sq", c->probable_bound_sq },
+        { "linf_bound", c->output_bound },
+        { "kappa_max", c->kappa_max },
+        { "delta_cert_ratio", c->step_ratio },
+    };
+    for (size_t i = 0; i < QD_LENGTH(reals); i++)
+        json_object_set_new(out, reals[i].name, qd_number_print(reals[i].value));
+    json_object_set_new(out, "kappa_argmax", json_integer(c->kappa_column));
+    json_object_set_new(out, "K_required", qd_number_print(c->steps_required));
+    json_object_set_new(out, "bits_required", json_integer(c->bits_required));
+    json_object_set_new(out, "guarantee", json_string(qd_guarantee_name(c->guarantee)));
+}
+
 json_t *qd_certificate_print(const qd_certificate *c)
 {
     json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "method", c->method, "rounding", c->rounding,
@@ -52,12 +90,22 @@ json_t *qd_certificate_print(const qd_certificate *c)
     };
     for (size_t i = 0; i < QD_LENGTH(reals); i++)
         json_object_set_new(out, reals[i].name, qd_number_print(reals[i].value));
+    if (c->chance.eta > 0.0)
+        print_chance(out, &c->chance);
+    if (c->mismatched)
+        print_mismatch(out, c);
     json_object_set_new(out, "lambda_source", json_string(c->lambda_source));
     json_object_set_new(out, "escalations", json_integer(c->escalations));
     json_object_set_new(out, "precision", json_string(c->precision));
     json_object_set_new(out, "clip_count", json_integer((json_int_t)c->clip_count));
     json_object_set_new(out, "clip_neurons", json_integer((json_int_t)c->clip_neurons));
     json_object_set_new(out, "dead_columns", json_integer((json_int_t)c->dead_columns));
+    if (c->heldout_tokens > 0) {
+        json_object_set_new(out, "heldout_T", qd_number_print(c->heldout_t));
+        json_object_set_new(out, "heldout_sq_pred", qd_number_print(c->heldout_expected_sq));
+        json_object_set_new(out, "heldout_sq_meas", qd_number_print(c->heldout_sq));
+        json_object_set_new(out, "n_rows", json_integer((json_int_t)c->heldout_tokens));
+    }
     json_object_set_new(out, "status", json_string(qd_certificate_status_name(c->status)));
     return out;
 }
@@ -79,7 +127,9 @@ json_t *qd_layer_print(const qd_layer_facts *f)
                             f->certificate->order, "lambda", f->certificate->lambda);
     json_t *error = json_object();
     json_object_set_new(error, "calibration", qd_number_print(f->certificate->relative_error));
-    json_object_set_new(error, "held_out", json_null());
+    json_object_set_new(error, "held_out",
+                        f->certificate->heldout_tokens == 0 ? json_null()
+                                                            : qd_number_print(f->certificate->heldout_relative_error));
     json_object_set_new(out, "error", error);
     json_object_set_new(out, "certificate", qd_certificate_print(f->certificate));
     json_object_set_new(out, "degraded", json_boolean(f->degraded_reason != NULL));

@@ -13,9 +13,10 @@
  *   {"event":"phase","phase":"quantizing"|"evaluating"|"exporting"|"verifying"}
  *   {"event":"progress","phase":..,"done":n,"total":n,"unit":"layers"|"windows","eta":seconds|null}
  *   {"event":"layer","index":i,"name":..,"shape":[O,I],"bits":..,"grid":{..},"order":..,"lambda":..,
- *    "error":{"calibration":relative,"held_out":null},"certificate":{..},"degraded":bool,"degraded_reason":text|null,
+ *    "error":{"calibration":relative,"held_out":relative|null},"certificate":{..},"degraded":bool,"degraded_reason":text|null,
  *    "seconds":s,"resumed":bool}
  *   {"event":"stream","block":b,"relative_error":e}      float stream against quantized stream after a block
+ *                                                        (mismatch.scope block: what this block alone adds)
  *   {"event":"warning","detail":text}
  *   {"event":"heartbeat","rss":bytes}                     by the verb, every 5 s
  *   {"event":"result", ...}                               last; the "result" member of a job (api.md)

@@ -123,14 +123,15 @@ static qd_code allocate(qd_streams *s, size_t stored_width, size_t width, const 
 }
 
 qd_code qd_streams_init(const qd_model *model, const qd_windows *windows, const char *work_dir, qd_pool *pool,
-                        const qd_cancel *cancel, qd_streams *out, qd_error *err)
+                        const qd_cancel *cancel, qd_scope scope, qd_streams *out, qd_error *err)
 {
     qd_streams s = { .model = model,
                      .pool = pool,
                      .cancel = cancel,
                      .sequences = windows->count,
                      .length = windows->length,
-                     .threads = qd_pool_threads(pool) };
+                     .threads = qd_pool_threads(pool),
+                     .scope = scope };
     qd_block *block = NULL; /* only asked for its widths */
     qd_code code = qd_block_load(model, 0, NULL, &block, err);
     if (code == QD_OK)
@@ -172,6 +173,8 @@ qd_code qd_streams_enter(qd_streams *s, const qd_block *float_block, const qd_bl
     s->block[QD_STREAM_FLOAT] = float_block;
     s->block[QD_STREAM_QUANTIZED] = quantized_block;
     store_width(s, 0);
+    if (s->scope == QD_SCOPE_BLOCK)
+        copy_rows(qd_matf_const(s->residual[QD_STREAM_QUANTIZED]), s->residual[QD_STREAM_FLOAT]);
     return qd_pool_for(s->pool, QD_STREAM_COUNT * s->sequences, enter_task, s, err);
 }
 
@@ -212,22 +215,100 @@ static qd_code gather_task(void *ctx, size_t index, size_t worker, qd_error *err
     return code;
 }
 
+/* Sequences from `first` on, `most` of them, that go into one sum. */
+static size_t run_of(const qd_streams *s, size_t first, size_t most, const qd_gram *held)
+{
+    size_t count = 1;
+    most = qd_min_size(most, s->sequences - first);
+    while (count < most && (held == NULL || qd_holdout_takes(first + count) == qd_holdout_takes(first)))
+        count++;
+    return count;
+}
+
 /* Chunk by chunk, so that cancelling is heard; where the input is stored no copy is made. */
-qd_code qd_streams_gram(qd_streams *s, size_t group, qd_gram *gram, qd_error *err)
+qd_code qd_streams_gram(qd_streams *s, size_t group, qd_gram *gram, qd_gram *held, qd_error *err)
 {
     size_t at_once = qd_max_size(1, CHUNK_TOKENS / s->length),
            width = qd_block_group_width(s->block[QD_STREAM_QUANTIZED], group);
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf chunk = { 0 };
     qd_code code = group == s->stored ? QD_OK : qd_matf_buf_init(&chunk, at_once * s->length, width, err);
-    for (size_t first = 0; code == QD_OK && first < s->sequences; first += at_once) {
-        size_t count = qd_min_size(at_once, s->sequences - first);
+    for (size_t first = 0, count; code == QD_OK && first < s->sequences; first += count) {
+        count = run_of(s, first, at_once, held);
         qd_cmatf rows = qd_cmatf_block(qd_matf_const(group == s->stored ? s->input[QD_STREAM_QUANTIZED] : chunk.view),
                                        group == s->stored ? first * s->length : 0, 0, count * s->length, width);
         gathering g = { s, group, first, chunk.view };
         code = group == s->stored ? qd_cancel_check(s->cancel, err) : qd_pool_for(s->pool, count, gather_task, &g, err);
         if (code == QD_OK)
-            code = qd_gram_add(gram, rows, s->pool, err);
+            code = qd_gram_add(held != NULL && qd_holdout_takes(first) ? held : gram, rows, s->pool, err);
     }
+    return code;
+}
+
+/* Some sequences of one part, from both streams; the float stream's rows become the difference. */
+typedef struct pairing {
+    qd_streams *streams;
+    size_t group;
+    const size_t *sequence; /* of each task */
+    qd_matf difference, input;
+} pairing;
+
+static qd_code pair_task(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const pairing *p = ctx;
+    qd_streams *s = p->streams;
+    qd_cmatf input;
+    qd_matf x = rows_of(p->input, index, s->length), d = rows_of(p->difference, index, s->length);
+    qd_code code = qd_cancel_check(s->cancel, err);
+    if (code == QD_OK)
+        code = reach(s, QD_STREAM_QUANTIZED, p->sequence[index], p->group, worker, &input, err);
+    if (code != QD_OK)
+        return code;
+    copy_rows(input, x);
+    code = reach(s, QD_STREAM_FLOAT, p->sequence[index], p->group, worker, &input, err);
+    for (size_t t = 0; code == QD_OK && t < d.rows; t++)
+        for (size_t j = 0; j < d.cols; j++)
+            qd_matf_row(d, t)[j] = qd_cmatf_row(input, t)[j] - qd_matf_row(x, t)[j];
+    return code;
+}
+
+static qd_code add_part(const pairing *p, qd_part part, size_t at_once, size_t *sequence, qd_mismatch *mismatch,
+                        qd_error *err)
+{
+    qd_streams *s = p->streams;
+    qd_code code = QD_OK;
+    for (size_t next = 0; code == QD_OK && next < s->sequences;) {
+        size_t count = 0;
+        for (; next < s->sequences && count < at_once; next++)
+            if (qd_part_of(next, s->sequences) == part)
+                sequence[count++] = next;
+        if (count == 0)
+            break;
+        code = qd_pool_for(s->pool, count, pair_task, (void *)(uintptr_t)p, err);
+        if (code == QD_OK)
+            code = qd_mismatch_add(
+                mismatch, part,
+                qd_cmatf_block(qd_matf_const(p->difference), 0, 0, count * s->length, p->difference.cols),
+                qd_cmatf_block(qd_matf_const(p->input), 0, 0, count * s->length, p->input.cols), s->pool, err);
+    }
+    return code;
+}
+
+/* Chunk by chunk; both parts in the same chunks for any number of threads. */
+qd_code qd_streams_mismatch(qd_streams *s, size_t group, qd_mismatch *mismatch, qd_error *err)
+{
+    size_t at_once = qd_max_size(1, CHUNK_TOKENS / s->length),
+           width = qd_block_group_width(s->block[QD_STREAM_QUANTIZED], group);
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf difference = { 0 };
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf input = { 0 };
+    QD_AUTO(qd_free_pointer) void *sequence = NULL;
+    qd_code code = qd_matf_buf_init(&difference, at_once * s->length, width, err);
+    if (code == QD_OK)
+        code = qd_matf_buf_init(&input, at_once * s->length, width, err);
+    if (code == QD_OK)
+        code = qd_alloc(at_once, sizeof(size_t), &sequence, err);
+    pairing p = { s, group, sequence, difference.view, input.view };
+    for (qd_part part = QD_PART_FIT; code == QD_OK && part < QD_PART_COUNT; part++)
+        code = add_part(&p, part, at_once, sequence, mismatch, err);
     return code;
 }
 

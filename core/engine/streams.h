@@ -10,6 +10,8 @@
 #include "base/pool.h"
 #include "model/arch.h"
 #include "quant/gram.h"
+#include "quant/holdout.h"
+#include "quant/mismatch.h"
 #include "text/corpus.h"
 
 typedef enum qd_stream { QD_STREAM_FLOAT, QD_STREAM_QUANTIZED, QD_STREAM_COUNT } qd_stream;
@@ -32,19 +34,22 @@ typedef struct qd_streams {
     qd_scratch **scratch;   /* one a thread */
     qd_matf_buf *temporary; /* two a thread: T x widest */
     size_t threads;
+    qd_scope scope;
 } qd_streams;
 
-/* Embeds the windows into both streams. The scratch file is made in work_dir, reserved (QD_ENOSPC before any work)
- * and unlinked. */
+/* Embeds the windows into both streams. In QD_SCOPE_BLOCK the float stream takes the quantized one's place at every block. The scratch file is made in work_dir, reserved (QD_ENOSPC before any work) and unlinked. */
 qd_code qd_streams_init(const qd_model *model, const qd_windows *windows, const char *work_dir, qd_pool *pool,
-                        const qd_cancel *cancel, qd_streams *out, qd_error *err);
+                        const qd_cancel *cancel, qd_scope scope, qd_streams *out, qd_error *err);
 void qd_streams_fini(qd_streams *streams);
 
 /* Starts a block: its two sets of weights (the quantized one changes as layers are rounded), inputs of group 0. */
 qd_code qd_streams_enter(qd_streams *streams, const qd_block *float_block, const qd_block *quantized_block,
                          qd_error *err);
-/* Adds X~^T X~ of group `group` (the stored one, or one reached from it). */
-qd_code qd_streams_gram(qd_streams *streams, size_t group, qd_gram *gram, qd_error *err);
+/* Adds X~^T X~ of group `group` (the stored one, or one reached from it). held: NULL, or what gets the sequences that are held out
+ * (qd_holdout_takes) instead of `gram`. */
+qd_code qd_streams_gram(qd_streams *streams, size_t group, qd_gram *gram, qd_gram *held, qd_error *err);
+/* Adds both streams of group `group`, and their difference, in one pass. */
+qd_code qd_streams_mismatch(qd_streams *streams, size_t group, qd_mismatch *mismatch, qd_error *err);
 /* Runs `group` in both streams now that its layers are rounded. A no-op when the next input is recomputed on demand. */
 qd_code qd_streams_advance(qd_streams *streams, size_t group, qd_error *err);
 /* sqrt(||x - x~||^2 / ||x||^2) over all tokens of the residuals. */

@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "engine/recipe.h"
 #include "engine/verify.h"
 
@@ -90,6 +91,42 @@ static bool is_on_grid(const qd_grid *grid, size_t row, size_t column, double q,
            rint(code) <= grid->high + tolerance;
 }
 
+/* Weights of a group that are off the grid, counted up to `most`. */
+static size_t count_strangers(const qd_grid *grid, qd_cmatf q, size_t row, size_t group, size_t most, slack s)
+{
+    size_t start = group * grid->group_size, end = qd_min_size(start + grid->group_size, q.cols), count = 0;
+    for (size_t j = start; j < end && count < most; j++)
+        count += !is_on_grid(grid, row, j, (double)qd_cmatf_row(q, row)[j], s);
+    return count;
+}
+
+/* A scale that H helped to choose cannot be chosen again: of all it was chosen from, the one with the fewest weights off it. */
+static void find_scale(const qd_grid_spec *spec, qd_cmatf w, qd_cmatf q, size_t row, size_t group, slack s,
+                       qd_grid *grid)
+{
+    size_t start = group * grid->group_size, count = qd_min_size(grid->group_size, w.cols - start), best = count + 1;
+    float *at_scale = qd_matf_row(grid->scale.view, row) + group, *at_zero = qd_matf_row(grid->zero.view, row) + group;
+    float scale = *at_scale, zero = *at_zero;
+    const float *weights = qd_cmatf_row(w, row) + start;
+    for (size_t i = 0; best > 0 && spec->rule->candidate(spec, weights, count, i, at_scale, at_zero); i++) {
+        size_t found = count_strangers(grid, q, row, group, best, s);
+        if (found >= best)
+            continue;
+        best = found;
+        scale = *at_scale;
+        zero = *at_zero;
+    }
+    *at_scale = scale;
+    *at_zero = zero;
+}
+
+static void find_scales(const qd_grid_spec *spec, const qd_linear *stored, qd_cmatf w, qd_cmatf q, qd_grid *grid)
+{
+    for (size_t row = 0; spec->rule->candidate != NULL && row < w.rows; row++)
+        for (size_t group = 0; group < grid->groups; group++)
+            find_scale(spec, w, q, row, group, slack_of(stored), grid);
+}
+
 /* w: the source's, q: the artifact's. */
 static void compare_weights(const qd_linear *stored, const qd_grid *grid, qd_cmatf w, qd_cmatf q,
                             const json_t *certificate, qd_findings *findings)
@@ -138,8 +175,10 @@ static qd_code compare_layer(const qd_artifact *artifact, size_t index, const qd
         code = qd_grid_build(&recipe->grid, qd_matf_const(w.view), NULL, NULL, &grid, err);
     if (code != QD_OK)
         return code;
-    if (overlay->weight(overlay->ctx, index, stored, q.view, &why) == QD_OK) /* else it was found before */
-        compare_weights(stored, &grid, qd_matf_const(w.view), qd_matf_const(q.view), certificate, findings);
+    if (overlay->weight(overlay->ctx, index, stored, q.view, &why) != QD_OK)
+        return QD_OK; /* it was found before */
+    find_scales(&recipe->grid, stored, qd_matf_const(w.view), qd_matf_const(q.view), &grid);
+    compare_weights(stored, &grid, qd_matf_const(w.view), qd_matf_const(q.view), certificate, findings);
     return QD_OK;
 }
 

@@ -68,11 +68,40 @@ static bool are_numbers(const judge *j)
     return true;
 }
 
+/* Of an algorithm that knows both streams: theory.md §7, T9 (Qronos), the triangle inequality (GPFQ). */
+static void check_mismatch(const judge *j, double tolerance)
+{
+    static const char *const needed[] = {
+        "shrink", "mismatch_sq", "mismatch_cross", "base_sq", "total_sq", "shift_max"
+    };
+    for (size_t i = 0; i < QD_LENGTH(needed); i++)
+        if (!json_is_number(json_object_get(j->certificate, needed[i]))) {
+            qd_findings_add(j->findings, j->layer, "certificate: '%s' is no number", needed[i]);
+            return;
+        }
+    bool greedy = strcmp(word(j->certificate, "method"), "gpfq") == 0; /* undamped */
+    double share = value(j, "shrink"), total = value(j, "total_sq"), base = value(j, "base_sq");
+    double energy = value(j, "energy_sq"), mismatch = value(j, "mismatch_sq"), cross = value(j, "mismatch_cross");
+    double weights = greedy ? 0 : value(j, "lambda") * value(j, "weight_error_sq");
+    double error = total - weights + (1 - share * share) * mismatch + 2 * (1 - share) * cross;
+    equal(j, "error_sq", value(j, "error_sq"), error, total + mismatch + fabs(cross));
+    if (!(share >= 0 && share <= 1))
+        qd_findings_add(j->findings, j->layer, "shrink: %.17g is not in 0..1", share);
+    if (greedy)
+        at_most(j, "total_sq against the parts", sqrt(total), sqrt(base) + sqrt(energy), tolerance);
+    else if (!(fabs(total - base - energy) <=
+               fmax(tolerance, value(j, "identity_resid")) * fmax(total, 1e-12 * value(j, "output_sq"))))
+        qd_findings_add(j->findings, j->layer, "total_sq is %.17g, its parts give %.17g", total, base + energy);
+}
+
 static void check_identities(const judge *j, double tolerance)
 {
     double energy = value(j, "energy_sq"), output = value(j, "output_sq"), bound = value(j, "bound_sq");
     double error = fmax(0, value(j, "error_sq")), relative = value(j, "rel_error"), n = value(j, "N");
-    equal(j, "error_sq", value(j, "error_sq"), energy - value(j, "lambda") * value(j, "weight_error_sq"), energy);
+    if (json_object_get(j->certificate, "base_sq") != NULL)
+        check_mismatch(j, tolerance);
+    else
+        equal(j, "error_sq", value(j, "error_sq"), energy - value(j, "lambda") * value(j, "weight_error_sq"), energy);
     equal(j, "rel_error", relative, output > 0 ? sqrt(error / output) : 0, 1);
     if (relative > 0)
         equal(j, "sqnr_db", value(j, "sqnr_db"), fmin(300, -20 * log10(relative)), 1);

@@ -40,6 +40,20 @@ void qd_gemm_f64(qd_transpose ta, qd_transpose tb, double alpha, qd_cmatd a, qd_
                 leading(a.ld), b.data, leading(b.ld), beta, out.data, leading(out.ld));
 }
 
+void qd_trsm_f64(qd_transpose tc, qd_cmatd c, qd_matd x)
+{
+    assert(c.rows == c.cols && x.cols == c.rows);
+    cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, op(tc), CblasNonUnit, narrow(x.rows), narrow(x.cols), 1.0,
+                c.data, leading(c.ld), x.data, leading(x.ld));
+}
+
+void qd_solve_upper_f64(qd_cmatd upper, qd_matd b)
+{
+    assert(upper.rows == upper.cols && upper.cols == b.rows);
+    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, narrow(b.rows), narrow(b.cols), 1.0,
+                upper.data, leading(upper.ld), b.data, leading(b.ld));
+}
+
 void qd_syrk_f32(qd_cmatf a, qd_matf out)
 {
     assert(out.rows == a.cols && out.cols == a.cols);

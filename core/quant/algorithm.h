@@ -9,18 +9,31 @@
 #include "quant/factor.h"
 #include "quant/gram.h"
 #include "quant/grid.h"
+#include "quant/holdout.h"
+#include "quant/mismatch.h"
 #include "quant/scale.h"
 
-typedef enum qd_rounding { QD_ROUND_NEAREST } qd_rounding;
+typedef enum qd_rounding { QD_ROUND_NEAREST, QD_ROUND_STOCHASTIC } qd_rounding;
 const char *qd_rounding_name(size_t index); /* NULL past the end */
 int qd_rounding_find(const char *name);
+/* The largest error of a value inside the grid, in steps, and the mean square of errors over its square. */
+double qd_rounding_reach(qd_rounding rounding);
+double qd_rounding_variance(qd_rounding rounding);
+/* Values further past the end of the grid, in steps, count as clipped: half a step, or what rounding noise explains (stochastic: bias). */
+double qd_rounding_grace(qd_rounding rounding);
+/* Added to a value before it goes to the nearest code, to make that stochastic: uniform in (-1/2, 1/2), a function of the arguments alone
+ * and no multiple of 2^-40, so that a value on a code stays there. seed: of job and layer. */
+double qd_rounding_dither(uint64_t seed, size_t row, size_t column);
 
 /* What an algorithm reads. w: O x I in original column order. */
 typedef struct qd_layer_input {
     qd_cmatf w;
     const qd_grid *grid;
-    const qd_factor *factor; /* shared by all layers with this input */
-    size_t tokens;           /* m, for the record; 0 = H is the identity (no data) */
+    const qd_factor *factor;     /* shared by all layers with this input */
+    const qd_holdout *holdout;   /* NULL = none: the error is not measured on held-out inputs */
+    const qd_mismatch *mismatch; /* likewise shared; read by QD_NEEDS_MISMATCH */
+    qd_mismatch_use use;         /* how they read it */
+    size_t tokens;               /* m, for the record; 0 = H is the identity (no data) */
     qd_rounding rounding;
     uint64_t seed;
     qd_pool *pool;
@@ -31,6 +44,7 @@ typedef struct qd_algorithm {
     const char *alias; /* "gptq" for optq; NULL = none */
     const char *summary;
     const qd_param *params;
+    bool starts; /* reads use.start */
     enum qd_needs { QD_NEEDS_NOTHING = 0, QD_NEEDS_HESSIAN = 1, QD_NEEDS_MISMATCH = 2 } needs;
     /* Writes codes (O x I, original column order, code - grid->low) and the certificate. */
     qd_code (*round)(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err);

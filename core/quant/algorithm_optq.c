@@ -23,6 +23,7 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
         code = qd_sweep_run(input, &steps, &feedback, kernel, out_codes, neurons, err);
     if (code != QD_OK)
         return code;
+    qd_cmatd upper = qd_matd_const(input->factor->c.view);
     double bound = qd_bound_pivots(input, &steps);
     qd_evidence evidence = { .method = "optq",
                              .precision = qd_precision_name(precision),
@@ -30,15 +31,19 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
                              .steps = &steps,
                              .codes = out_codes,
                              .neurons = neurons,
+                             .upper = &upper,
                              .bound_sq = bound,
-                             .expected_sq = bound / 3.0, /* theory.md C1b: errors uniform in a step */
+                             .expected_sq = bound * qd_rounding_variance(input->rounding),
+                             .heldout_expected_sq =
+                                 input->holdout == NULL ? 0.0 : qd_expected_columns(input, input->holdout->column_t, 1),
                              .tolerance = precision == QD_FLOAT64 ? TOLERANCE_FLOAT64 : TOLERANCE_FLOAT32 };
     return qd_certify(&evidence, out, err);
 }
 
 static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
 {
-    qd_precision precision = input->w.cols < QD_FLOAT32_COLUMNS ? QD_FLOAT64 : QD_FLOAT32;
+    qd_precision precision =
+        input->w.cols < QD_FLOAT32_COLUMNS || input->rounding == QD_ROUND_STOCHASTIC ? QD_FLOAT64 : QD_FLOAT32;
     qd_code code = qd_optq_round(input, precision, qd_sweep_kernel_best(), out_codes, out, err);
     bool doubtful = code == QD_OK && (out->status == QD_NUMERIC_SUSPECT || out->status == QD_VIOLATED);
     if (precision == QD_FLOAT32 && doubtful) /* ill-conditioned: float32 was not enough */

@@ -6,6 +6,6 @@
 
 #include "quant/algorithm.h"
 
-extern const qd_algorithm qd_algorithm_rtn, qd_algorithm_optq;
+extern const qd_algorithm qd_algorithm_rtn, qd_algorithm_optq, qd_algorithm_gpfq, qd_algorithm_qronos;
 
 #endif

@@ -1,6 +1,6 @@
 /* algorithm_rtn.c: round to nearest, every weight by itself.
  * Source: algorithms.md §6.1. Bounds: with |w - q| <= d entrywise, (w-q) H (w-q)^T <= d |H| d^T (triangle inequality);
- * d = half a step before rounding, the reach of the clipped weights after it. */
+ * d = half a step before rounding (a step, if stochastic), the reach of the clipped weights after it. */
 #include <math.h>
 
 #include "base/mem.h"
@@ -24,17 +24,20 @@ static void round_row(const rounding_run *r, size_t row)
     const float *w = qd_cmatf_row(r->input->w, row);
     uint8_t *codes = r->codes + row * r->input->w.cols;
     qd_neuron *neuron = &r->neurons[row];
+    bool stochastic = r->input->rounding == QD_ROUND_STOCHASTIC;
+    double grace = qd_rounding_grace(r->input->rounding);
     for (size_t g = 0; g < grid->groups; g++) {
         double scale = (double)qd_matf_row(grid->scale.view, row)[g];
         double zero = (double)qd_matf_row(grid->zero.view, row)[g];
         size_t end = qd_min_size((g + 1) * grid->group_size, r->input->w.cols);
         for (size_t j = g * grid->group_size; j < end; j++) {
             double at = (double)w[j] / scale + zero, excess = fmax(at - grid->high, grid->low - at);
-            double code = at < grid->low ? grid->low : at > grid->high ? grid->high : qd_grid_code(at);
+            double rounded = stochastic ? rint(at + qd_rounding_dither(r->input->seed, row, j)) : qd_grid_code(at);
+            double code = at < grid->low ? grid->low : at > grid->high ? grid->high : rounded;
             double error = (double)w[j] - (code - zero) * scale;
             codes[j] = (uint8_t)(code - grid->low);
             neuron->weight_error += error * error;
-            neuron->clips += excess > QD_HALF_STEP;
+            neuron->clips += excess > grace;
             neuron->max_excess = fmax(neuron->max_excess, excess);
         }
     }
@@ -65,10 +68,11 @@ static void fold(const qd_factor *factor, const qd_steps *steps, qd_matd out, qd
     }
 }
 
-/* neuron->overload = d |H_lambda| d^T with d = half a step. */
+/* neuron->overload = d |H_lambda| d^T with d = the reach of a step. */
 static qd_code bound_rows(const qd_layer_input *input, qd_cmatd folded, qd_neuron *neurons, qd_error *err)
 {
     size_t groups = input->grid->groups;
+    double reach = qd_rounding_reach(input->rounding);
     QD_AUTO(qd_matd_buf_fini) qd_matd_buf half = { 0 };
     QD_AUTO(qd_matd_buf_fini) qd_matd_buf product = { 0 };
     qd_code code = qd_matd_buf_init(&half, BOUND_PANEL, groups, err);
@@ -81,8 +85,7 @@ static qd_code bound_rows(const qd_layer_input *input, qd_cmatd folded, qd_neuro
         double forms[BOUND_PANEL];
         for (size_t i = 0; i < count; i++)
             for (size_t g = 0; g < groups; g++)
-                qd_matd_row(half.view, i)[g] =
-                    QD_HALF_STEP * (double)qd_matf_row(input->grid->scale.view, start + i)[g];
+                qd_matd_row(half.view, i)[g] = reach * (double)qd_matf_row(input->grid->scale.view, start + i)[g];
         qd_matd x = qd_matd_block(half.view, 0, 0, count, groups);
         qd_quadratic_direct(folded, 0.0, qd_matd_const(x), product.view, forms);
         for (size_t i = 0; i < count; i++)
@@ -91,7 +94,7 @@ static qd_code bound_rows(const qd_layer_input *input, qd_cmatd folded, qd_neuro
     return QD_OK;
 }
 
-/* Clipped neurons: d is the reach of each weight instead of half a step. */
+/* Clipped neurons: d is the reach of each weight. */
 static qd_code overload_rows(const qd_layer_input *input, const qd_steps *steps, const qd_cmatd *absolute,
                              const uint8_t *codes, qd_neuron *neurons, qd_error *err)
 {
@@ -125,12 +128,13 @@ static qd_code overload_rows(const qd_layer_input *input, const qd_steps *steps,
 static double expected(const qd_layer_input *input, const qd_steps *steps)
 {
     const qd_factor *factor = input->factor;
-    double sum = 0.0;
+    double sum = 0.0, reach = qd_rounding_reach(input->rounding);
+    double square = reach * reach * qd_rounding_variance(input->rounding);
     for (size_t i = 0; i < input->w.rows; i++)
         for (size_t t = 0; t < steps->count; t++) {
             double scale = (double)qd_matf_row(input->grid->scale.view, i)[steps->group[t]];
             double h = factor == NULL ? 1.0 : qd_matd_row(factor->hessian.view, t)[t] + factor->lambda;
-            sum += scale * scale / 12.0 * h; /* independent errors, uniform in a step */
+            sum += scale * scale * square * h; /* independent errors */
         }
     return sum;
 }
@@ -205,6 +209,10 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
     if (code != QD_OK)
         return code;
     evidence.expected_sq = expected(input, &steps);
+    if (input->holdout != NULL) {
+        qd_matd held = input->holdout->hessian.view;
+        evidence.heldout_expected_sq = qd_expected_columns(input, held.data, held.ld + 1);
+    }
     return qd_certify(&evidence, out, err);
 }
 

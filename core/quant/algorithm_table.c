@@ -2,10 +2,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "quant/algorithm_rows.h"
 
-static const qd_algorithm *const table[] = { &qd_algorithm_rtn, &qd_algorithm_optq };
-static const char *const roundings[] = { "nearest" };
+static const qd_algorithm *const table[] = { &qd_algorithm_rtn, &qd_algorithm_optq, &qd_algorithm_gpfq,
+                                             &qd_algorithm_qronos };
+static const char *const roundings[] = { "nearest", "stochastic" };
 
 const char *qd_rounding_name(size_t index)
 {
@@ -18,6 +20,31 @@ int qd_rounding_find(const char *name)
         if (strcmp(roundings[i], name) == 0)
             return (int)i;
     return -1;
+}
+
+double qd_rounding_reach(qd_rounding rounding)
+{
+    static const double reaches[] = { QD_HALF_STEP, 1.0 };
+    return reaches[rounding];
+}
+
+double qd_rounding_variance(qd_rounding rounding)
+{
+    /* nearest: uniform in a step, theory.md C1b; stochastic: f (1 - f) in the mean over fractions f, §6 */
+    static const double variances[] = { 1.0 / 3.0, 1.0 / 6.0 };
+    return variances[rounding];
+}
+
+double qd_rounding_grace(qd_rounding rounding)
+{
+    static const double graces[] = { QD_HALF_STEP, 1e-9 };
+    return graces[rounding];
+}
+
+double qd_rounding_dither(uint64_t seed, size_t row, size_t column)
+{
+    uint64_t bits = qd_rng_bits(qd_rng_key(seed, row, 0), column) >> 24;
+    return ((double)bits + 0.5) * 0x1p-40 - 0.5;
 }
 
 const qd_algorithm *qd_algorithm_at(size_t index)
@@ -52,6 +79,10 @@ static qd_code check_shapes(const qd_algorithm *algorithm, const qd_layer_input 
     if (input->factor == NULL && (input->tokens > 0 || algorithm->needs != QD_NEEDS_NOTHING))
         return qd_fail(err, QD_EINVAL, "algorithm '%s' was given no factor for %zu tokens", algorithm->name,
                        input->tokens);
+    if (algorithm->needs == QD_NEEDS_MISMATCH &&
+        (input->mismatch == NULL || input->mismatch->hessian.view.rows != cols))
+        return qd_fail(err, QD_EINVAL, "algorithm '%s' was given no moments of two streams for %zu features",
+                       algorithm->name, cols);
     return QD_OK;
 }
 

@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "quant/certify.h"
+#include "quant/chance.h"
 
 /* All neurons are checked while O I^2 stays below this (about 0.1 s of one core); else at least SAMPLE of them. */
 #define CHECK_ALL_LIMIT 2e8
@@ -26,6 +27,12 @@ const char *qd_certificate_status_name(qd_certificate_status status)
     return names[status];
 }
 
+const char *qd_guarantee_name(qd_guarantee guarantee)
+{
+    static const char *const names[] = { "holds", "does not hold", "alphabet too small for the guarantee" };
+    return names[guarantee];
+}
+
 static qd_code hash_permutation(const qd_steps *steps, char *out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) void *memory = NULL;
@@ -41,6 +48,15 @@ static qd_code hash_permutation(const qd_steps *steps, char *out, qd_error *err)
     if (code == QD_OK)
         snprintf(out, 17, "%.16s", hex);
     return code;
+}
+
+static const char *source_of(const qd_layer_input *input)
+{
+    if (input->factor->escalations > 0)
+        return "fallback";
+    if (input->factor->regularizer->value == QD_VALUE_GIVEN)
+        return "user";
+    return input->holdout != NULL && !isnan(input->holdout->t) ? "auto-holdout" : "fallback";
 }
 
 static qd_code fill_record(const qd_evidence *e, qd_certificate *out, qd_error *err)
@@ -59,7 +75,7 @@ static qd_code fill_record(const qd_evidence *e, qd_certificate *out, qd_error *
     if (factor != NULL) {
         out->lambda = factor->lambda;
         out->lambda_relative = factor->lambda_relative;
-        out->lambda_source = factor->escalations == 0 ? "user" : "fallback";
+        out->lambda_source = source_of(input);
         out->escalations = factor->escalations;
         out->dead_columns = factor->dead_columns;
     }
@@ -93,15 +109,28 @@ static void fill_pivots(const qd_evidence *e, qd_certificate *out)
 
 double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps)
 {
-    double bound = 0.0;
+    double bound = 0.0, reach = qd_rounding_reach(input->rounding);
+    const double *weight = steps->path == NULL ? steps->r2 : steps->path;
     for (size_t i = 0; i < input->w.rows; i++) {
         const float *scale = qd_matf_row(input->grid->scale.view, i);
         for (size_t t = 0; t < steps->count; t++) {
-            double half = QD_HALF_STEP * (double)scale[steps->group[t]];
-            bound += half * half * steps->r2[t];
+            double most = reach * (double)scale[steps->group[t]];
+            bound += most * most * weight[t];
         }
     }
     return bound;
+}
+
+double qd_expected_columns(const qd_layer_input *input, const double *column, size_t stride)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < input->w.rows; i++)
+        for (size_t j = 0; j < input->w.cols; j++) {
+            double step = (double)qd_matf_row(input->grid->scale.view, i)[j / input->grid->group_size];
+            sum += step * step * column[j * stride];
+        }
+    double reach = qd_rounding_reach(input->rounding);
+    return reach * reach * qd_rounding_variance(input->rounding) * sum;
 }
 
 /* x H x^T from x H_lambda x^T and lambda ||x||^2. */
@@ -109,6 +138,23 @@ static double undamped(double damped, double shift)
 {
     double difference = damped - shift;
     return fabs(difference) <= CANCELLATION * damped ? 0.0 : difference;
+}
+
+/* The error against the float stream: theory.md §7, from the objective of the shrunken problem (target.h). */
+static void fill_measure(const qd_evidence *e, qd_certificate *out)
+{
+    const qd_measure *m = e->measure;
+    out->mismatched = true;
+    out->start = m->start;
+    out->share = m->share;
+    out->mismatch_sq = m->mismatch_sq;
+    out->cross_sq = m->cross_sq;
+    out->base_sq = m->base_sq;
+    out->total_sq = m->total_sq;
+    out->shift_max = m->shift_max;
+    out->weight_error_sq = m->weight_error_sq;
+    out->error_sq = m->total_sq - e->steps->damping * m->weight_error_sq +
+                    (1.0 - m->share * m->share) * m->mismatch_sq + 2.0 * (1.0 - m->share) * m->cross_sq;
 }
 
 static void fill_sums(const qd_evidence *e, qd_certificate *out)
@@ -125,6 +171,8 @@ static void fill_sums(const qd_evidence *e, qd_certificate *out)
     out->bound_sq = e->bound_sq;
     out->expected_sq = e->expected_sq;
     out->error_sq = undamped(out->energy_sq, out->lambda * out->weight_error_sq);
+    if (e->measure != NULL)
+        fill_measure(e, out);
     out->ratio = out->bound_sq > 0.0 ? sqrt(out->energy_sq / out->bound_sq) : 0.0;
 }
 
@@ -143,7 +191,7 @@ static qd_code fill_output(const qd_evidence *e, double *targets, qd_certificate
             norm += value * value;
         }
     }
-    out->output_sq = fmax(0.0, undamped(damped, out->lambda * norm));
+    out->output_sq = e->measure != NULL ? e->measure->output_sq : fmax(0.0, undamped(damped, out->lambda * norm));
     if (out->output_sq > 0.0)
         out->relative_error = sqrt(fmax(0.0, out->error_sq) / out->output_sq);
     out->sqnr_db = SQNR_CAP_DB;
@@ -190,7 +238,55 @@ static qd_code fill_residual(const qd_evidence *e, const double *targets, qd_cer
     double floor = strcmp(e->precision, "float32") == 0 ? NOISE_FLOOR_FLOAT32 : NOISE_FLOOR_FLOAT64;
     double scale = fmax(energy, floor * target);
     out->identity_residual = scale > 0.0 ? difference / scale : 0.0;
+    if (e->measure != NULL && e->steps->path == NULL) { /* theory.md T9: the target is the best there is */
+        double parts = out->base_sq + out->energy_sq, whole = fmax(parts, floor * out->output_sq);
+        if (whole > 0.0)
+            out->identity_residual = fmax(out->identity_residual, fabs(out->total_sq - parts) / whole);
+    }
     return QD_OK;
+}
+
+/* The error on inputs that lambda was chosen by, beside what was expected of it: theory.md §5 T8', §8.2. */
+static qd_code fill_heldout(const qd_evidence *e, double *forms, qd_certificate *out, qd_error *err)
+{
+    const qd_holdout *holdout = e->input->holdout;
+    if (holdout == NULL || e->input->factor == NULL)
+        return QD_OK;
+    out->heldout_tokens = holdout->tokens;
+    out->heldout_t = holdout->t;
+    out->heldout_expected_sq = e->heldout_expected_sq;
+    if (e->measure != NULL) {
+        out->heldout_sq = e->measure->heldout_sq;
+        if (e->measure->heldout_output_sq > 0.0)
+            out->heldout_relative_error = sqrt(fmax(0.0, out->heldout_sq) / e->measure->heldout_output_sq);
+        return QD_OK;
+    }
+    QD_AUTO(qd_matd_buf_fini) qd_matd_buf held = { 0 };
+    qd_code code = qd_matd_buf_init(&held, out->in, out->in, err);
+    if (code == QD_OK)
+        code = qd_factor_gather(qd_matd_const(holdout->hessian.view), e->steps->column, e->input->pool, held.view, err);
+    qd_cmatd matrix = qd_matd_const(held.view);
+    qd_form_job job = { .input = e->input,
+                        .steps = e->steps,
+                        .kind = QD_ROWS_ERROR,
+                        .form = QD_FORM_DIRECT,
+                        .matrix = &matrix,
+                        .shift = QD_SHIFT_NONE,
+                        .codes = e->codes,
+                        .count = out->out };
+    if (code == QD_OK)
+        code = qd_form_run(&job, forms, err);
+    for (size_t i = 0; code == QD_OK && i < out->out; i++)
+        out->heldout_sq += forms[i];
+    job.kind = QD_ROWS_TARGET;
+    if (code == QD_OK)
+        code = qd_form_run(&job, forms, err);
+    double output = 0.0;
+    for (size_t i = 0; code == QD_OK && i < out->out; i++)
+        output += forms[i];
+    if (output > 0.0)
+        out->heldout_relative_error = sqrt(fmax(0.0, out->heldout_sq) / output);
+    return code;
 }
 
 static qd_certificate_status judge(const qd_certificate *c, double tolerance)
@@ -221,6 +317,10 @@ qd_code qd_certify(const qd_evidence *e, qd_certificate *out, qd_error *err)
         code = fill_output(e, targets, &c, err);
     if (code == QD_OK)
         code = fill_residual(e, targets, &c, err);
+    if (code == QD_OK && e->input->rounding == QD_ROUND_STOCHASTIC)
+        code = qd_chance_fill(e, &c, err);
+    if (code == QD_OK)
+        code = fill_heldout(e, targets, &c, err); /* targets are not wanted any more */
     if (code != QD_OK)
         return qd_within(err, code, "certificate");
     c.status = judge(&c, e->tolerance);

@@ -6,6 +6,7 @@
 #ifndef QD_QUANT_CERTIFICATE_H
 #define QD_QUANT_CERTIFICATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,25 @@ typedef enum qd_certificate_status {
 } qd_certificate_status;
 const char *qd_certificate_status_name(qd_certificate_status status); /* "CERTIFIED", ... */
 
+/* Can no step clip, with probability 1 - eta? */
+typedef enum qd_guarantee { QD_GUARANTEED, QD_NOT_GUARANTEED, QD_ALPHABET_TOO_SMALL } qd_guarantee;
+const char *
+qd_guarantee_name(qd_guarantee guarantee); /* "holds", "does not hold", "alphabet too small for the guarantee" */
+
+/* Of stochastic rounding: theory.md §6. NaN where something does not apply. Statements about a layer that clipped nothing. */
+typedef struct qd_chance {
+    double eta;               /* probability that a statement fails; 0 = rounding was not stochastic */
+    double mean_bound_sq;     /* bound on the expected energy */
+    double probable_bound_sq; /* bound on the energy with probability 1 - eta */
+    double output_bound;      /* T6: on every output of every calibration token */
+    double kappa_max;         /* T10: largest deviation of an argument from its target, in steps */
+    uint32_t kappa_column;    /* where */
+    double steps_required;    /* least K > kappa_max */
+    unsigned bits_required;   /* least b with 2^(b-1) - 1 > kappa_max */
+    double step_ratio; /* what the steps would have to grow by; <= 1: the guarantee holds, infinity: no step would do */
+    qd_guarantee guarantee;
+} qd_chance;
+
 typedef struct qd_certificate {
     const char *method;   /* "optq" */
     const char *rounding; /* "nearest" */
@@ -26,7 +46,7 @@ typedef struct qd_certificate {
     size_t tokens, in, out;    /* m, N, d */
     double gram_scale;
     double lambda, lambda_relative;
-    const char *lambda_source; /* "user", "fallback" (escalated) */
+    const char *lambda_source; /* "user", "auto-holdout", "fallback" (escalated, or nothing to hold out) */
     unsigned escalations;
     double s, r2_max, r2_min, am_gm, gap_db, trace_ratio;
     double bound_sq; /* T1 (for rtn: its own a-priori bound, see CERTIFICATES.md) */
@@ -45,6 +65,21 @@ typedef struct qd_certificate {
     double overload_bound_sq; /* T2 */
     double weight_error_sq;   /* ||w - q||^2 */
     size_t dead_columns;
+    /* gpfq and qronos, which know the float stream X besides X~; zeros and NULL for the others. */
+    bool mismatched;
+    const char *start;             /* qronos: "projected" or "original" */
+    double share;                  /* of the mismatch that was corrected */
+    double mismatch_sq;            /* ||(X - X~) W^T||^2 / m */
+    double cross_sq;               /* <(X - X~) W^T, X~ (W - Q)^T> / m */
+    double base_sq;                /* what the target leaves */
+    double total_sq;               /* what the codes leave: of the regularized, shrunken problem */
+    double shift_max;              /* largest |target - w| in steps */
+    size_t heldout_tokens;         /* 0 = nothing was held out: the four below are 0 */
+    double heldout_t;              /* T(lambda) per token; NaN when no lambda could be tried */
+    double heldout_expected_sq;    /* prediction, made before rounding; NaN with heldout_t */
+    double heldout_sq;             /* ||X_hold (w - q)^T||^2 / m_hold */
+    double heldout_relative_error; /* over ||X_hold w^T||^2 / m_hold; square root */
+    qd_chance chance;
     qd_certificate_status status;
 } qd_certificate;
 

@@ -16,6 +16,20 @@ typedef struct qd_neuron {
     uint64_t clips;
 } qd_neuron;
 
+/* What an algorithm that knows both streams measured, summed over the rows, apart from its loop. target.h says how. */
+typedef struct qd_measure {
+    const char *start; /* of Qronos; NULL for the others */
+    double share;
+    double mismatch_sq;       /* ||(X - X~) w||^2 */
+    double cross_sq;          /* <(X - X~) w, X~ (w - q)> */
+    double base_sq, total_sq; /* objective of the shrunken problem at the target, and at q */
+    double output_sq;         /* ||X w||^2 */
+    double weight_error_sq;   /* ||w - q||^2 */
+    double shift_max;         /* largest |target - w|, in steps */
+    /* On held-out inputs, where there are some: the error at q and at the target, and ||X w||^2. */
+    double heldout_sq, heldout_base_sq, heldout_output_sq;
+} qd_measure;
+
 typedef struct qd_evidence {
     const char *method, *precision;
     const qd_layer_input *input;
@@ -23,22 +37,30 @@ typedef struct qd_evidence {
     const uint8_t *codes;
     const qd_neuron *neurons; /* O of them */
     double bound_sq, expected_sq;
-    double tolerance; /* of the identity residual: energies against (w-q) H_lambda (w-q)^T */
+    double heldout_expected_sq; /* 0 without a hold-out */
+    double tolerance;           /* of the identity residual: energies against (w-q) H_lambda (w-q)^T */
+    const qd_cmatd *upper;      /* of the feedback, A_kj / A_jj; NULL = no feedback */
+    const qd_measure *measure;  /* NULL where only X~ is known */
 } qd_evidence;
 qd_code qd_certify(const qd_evidence *evidence, qd_certificate *out, qd_error *err);
 
 /* sum over neurons of d^T M d with d = half a step: M = diag(r^2) for T1. */
 double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps);
 
+/* sum over neurons and columns of the mean squared rounding error times column[j * stride], j in original order. */
+double qd_expected_columns(const qd_layer_input *input, const double *column, size_t stride);
+
 /* out[i] for every row of the layer: quadratic form of its target, error or reach. QD_FORM_FACTOR: ||x C||^2;
  * QD_FORM_DIRECT: x H_lambda x^T; with `matrix` NULL the factor's own. Rows: all when `rows` is NULL. */
 typedef enum qd_form { QD_FORM_FACTOR, QD_FORM_DIRECT } qd_form;
+typedef enum qd_shift { QD_SHIFT_LAMBDA, QD_SHIFT_NONE } qd_shift;
 typedef struct qd_form_job {
     const qd_layer_input *input;
     const qd_steps *steps;
     qd_rows_kind kind;
     qd_form form;
-    const qd_cmatd *matrix; /* replaces H (QD_FORM_DIRECT), lambda is still added */
+    const qd_cmatd *matrix; /* replaces H (QD_FORM_DIRECT), in processing order */
+    qd_shift shift;         /* what is added to its diagonal (QD_FORM_DIRECT) */
     const uint8_t *codes;
     const uint32_t *rows;
     size_t count;

@@ -38,49 +38,72 @@ static qd_code gather_rows(void *ctx, size_t index, size_t worker, qd_error *err
 {
     const gathering *g = ctx;
     (void)worker;
+    (void)err;
     size_t end = qd_min_size((index + 1) * ROWS_PER_TASK, g->to.rows);
     for (size_t i = index * ROWS_PER_TASK; i < end; i++) {
         const double *from = qd_cmatd_row(g->from, g->permutation[i]);
         double *to = qd_matd_row(g->to, i);
-        for (size_t j = 0; j < g->to.cols; j++) {
+        for (size_t j = 0; j < g->to.cols; j++)
             to[j] = from[g->permutation[j]];
-            if (!isfinite(to[j]))
-                return qd_fail(err, QD_ENUMERIC, "hessian: entry (%u, %u) is not finite", g->permutation[i],
-                               g->permutation[j]);
-        }
     }
     return QD_OK;
 }
 
-/* A squared pivot below I eps max H_jj is what rounding left of zero: C would be noise there, and 1 / C_jj the
- * feedback. */
-static qd_code check_pivots(const qd_factor *factor, double lambda, qd_error *err)
+qd_code qd_factor_gather(qd_cmatd from, const uint32_t *permutation, qd_pool *pool, qd_matd to, qd_error *err)
+{
+    gathering g = { from, to, permutation };
+    return qd_pool_for(pool, (to.rows - 1) / ROWS_PER_TASK + 1, gather_rows, &g, err);
+}
+
+double qd_pivot_least(qd_cmatd hessian, double lambda)
 {
     double largest = 0.0;
-    for (size_t t = 0; t < factor->features; t++)
-        largest = fmax(largest, qd_matd_row(factor->hessian.view, t)[t] + lambda);
-    double least = (double)factor->features * 0x1p-52 * largest;
-    for (size_t t = 0; t < factor->features; t++) {
-        double pivot = qd_matd_row(factor->c.view, t)[t];
+    for (size_t t = 0; t < hessian.rows; t++)
+        largest = fmax(largest, qd_cmatd_row(hessian, t)[t] + lambda);
+    return (double)hessian.rows * 0x1p-52 * largest;
+}
+
+/* Lost pivots are failures: C would be noise there, and 1 / C_jj the feedback. */
+qd_code qd_pivots(qd_cmatd hessian, double lambda, qd_matd c, qd_error *err)
+{
+    qd_code code = qd_chol_reversed(hessian, lambda, c, err);
+    double least = qd_pivot_least(hessian, lambda);
+    for (size_t t = 0; code == QD_OK && t < c.rows; t++) {
+        double pivot = qd_matd_row(c, t)[t];
         if (pivot * pivot <= least)
-            return qd_fail(err, QD_ENUMERIC, "squared pivot %zu of %zu, %g, is lost in rounding", t, factor->features,
+            code = qd_fail(err, QD_ENUMERIC, "squared pivot %zu of %zu, %g, is lost in rounding", t, c.rows,
                            pivot * pivot);
     }
-    return QD_OK;
+    return code;
+}
+
+/* What every rung of the ladder starts from. */
+typedef struct ladder {
+    qd_cmatd hessian; /* undamped, original order */
+    const qd_order *order;
+    double mean;
+    qd_pool *pool;
+} ladder;
+
+/* One rung. The order is taken anew: it may depend on lambda. */
+static qd_code attempt(const ladder *l, double lambda, qd_factor *factor, qd_error *err)
+{
+    qd_code code = l->order->permute(l->hessian, lambda, factor->permutation, &factor->order, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "order '%s'", l->order->name);
+    code = qd_factor_gather(l->hessian, factor->permutation, l->pool, factor->hessian.view, err);
+    return code == QD_OK ? qd_pivots(qd_matd_const(factor->hessian.view), lambda, factor->c.view, err) : code;
 }
 
 /* algorithms.md §5 and factor.h: lambda, then 10 lambda, ... each try from the undamped H. */
-static qd_code escalate(qd_factor *factor, double lambda, double mean, qd_error *err)
+static qd_code escalate(const ladder *l, double lambda, qd_factor *factor, qd_error *err)
 {
-    qd_cmatd h = qd_matd_const(factor->hessian.view);
     qd_error last = { 0 };
     for (unsigned step = 0; step <= QD_LADDER_STEPS; step++) {
-        qd_code code = qd_chol_reversed(h, lambda, factor->c.view, &last);
-        if (code == QD_OK)
-            code = check_pivots(factor, lambda, &last);
+        qd_code code = attempt(l, lambda, factor, &last);
         if (code == QD_OK) {
             factor->lambda = lambda;
-            factor->lambda_relative = lambda / mean;
+            factor->lambda_relative = lambda / l->mean;
             factor->escalations = step;
             return QD_OK;
         }
@@ -90,34 +113,36 @@ static qd_code escalate(qd_factor *factor, double lambda, double mean, qd_error 
             return code;
         }
         if (step < QD_LADDER_STEPS)
-            lambda = fmax(10.0 * lambda, FIRST_RESORT * mean);
+            lambda = fmax(10.0 * lambda, FIRST_RESORT * l->mean);
     }
     return qd_fail(err, QD_ENUMERIC,
                    "hessian: not positive definite even with lambda = %g (%g of its mean diagonal): %s", lambda,
-                   lambda / mean, last.text);
+                   lambda / l->mean, last.text);
 }
 
-static qd_code fill(qd_factor *factor, qd_cmatd hessian, double value, qd_pool *pool, qd_error *err)
+static qd_code check_finite(qd_cmatd hessian, qd_error *err)
 {
-    size_t n = hessian.rows;
-    for (size_t j = 0; j < n; j++) {
-        double diagonal = qd_cmatd_row(hessian, j)[j];
-        if (!isfinite(diagonal))
-            return qd_fail(err, QD_ENUMERIC, "hessian: entry (%zu, %zu) is not finite", j, j);
+    for (size_t i = 0; i < hessian.rows; i++)
+        for (size_t j = 0; j < hessian.cols; j++)
+            if (!isfinite(qd_cmatd_row(hessian, i)[j]))
+                return qd_fail(err, QD_ENUMERIC, "hessian: entry (%zu, %zu) is not finite", i, j);
+    return QD_OK;
+}
+
+static qd_code fill(const ladder *l, double value, qd_factor *factor, qd_error *err)
+{
+    double lambda = 0.0;
+    qd_code code = check_finite(l->hessian, err);
+    if (code == QD_OK)
+        code = factor->regularizer->lambda(l->hessian, value, &lambda, err);
+    if (code != QD_OK)
+        return code;
+    for (size_t j = 0; j < l->hessian.rows; j++) {
+        double diagonal = qd_cmatd_row(l->hessian, j)[j];
         factor->dead_columns += diagonal == 0.0;
         factor->trace += diagonal;
     }
-    qd_code code = factor->order->permute(hessian, factor->permutation, err);
-    if (code != QD_OK)
-        return qd_within(err, code, "order '%s'", factor->order->name);
-    gathering g = { hessian, factor->hessian.view, factor->permutation };
-    code = qd_pool_for(pool, (n - 1) / ROWS_PER_TASK + 1, gather_rows, &g, err);
-    double lambda = 0.0;
-    if (code == QD_OK)
-        code = factor->regularizer->lambda(hessian, value, &lambda, err);
-    if (code != QD_OK)
-        return code;
-    return escalate(factor, lambda, qd_mean_diagonal(hessian), err);
+    return escalate(l, lambda, factor, err);
 }
 
 qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
@@ -131,7 +156,6 @@ qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regul
     if (code != QD_OK)
         return code;
     factor->features = n;
-    factor->order = order;
     factor->regularizer = regularizer;
     code = qd_alloc(n, sizeof *factor->permutation, (void **)&factor->permutation, err);
     if (code == QD_OK)
@@ -139,7 +163,7 @@ qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regul
     if (code == QD_OK)
         code = qd_matd_buf_init(&factor->c, n, n, err);
     if (code == QD_OK)
-        code = fill(factor, hessian, value, pool, err);
+        code = fill(&(ladder){ hessian, order, qd_mean_diagonal(hessian), pool }, value, factor, err);
     if (code != QD_OK)
         return code;
     *out = factor;

@@ -14,21 +14,28 @@
 
 /* ---- orders ---- */
 typedef struct qd_order {
-    const char *name; /* "natural", "norm-descending" */
+    const char *name; /* "auto", "natural", "norm-descending", "min-pivot" */
     const char *summary;
     const qd_param *params;
-    /* Fills permutation[t] = original column processed at step t, from H (I x I, undamped). Stable: ties lower index
-     * first. */
-    qd_code (*permute)(qd_cmatd hessian, uint32_t *out_permutation, qd_error *err);
+    /* Fills permutation[t] = original column processed at step t, from H (I x I, finite, undamped) and the damping it will get. Stable:
+     * ties lower index first. out_chosen: the row whose order it is; itself, but for "auto". QD_ENUMERIC when the order needs pivots that
+     * this lambda does not give: a larger one may. */
+    qd_code (*permute)(qd_cmatd hessian, double lambda, uint32_t *out_permutation, const struct qd_order **out_chosen,
+                       qd_error *err);
 } qd_order;
 const qd_order *qd_order_at(size_t index);
 const qd_order *qd_order_find(const char *name);
 
 /* ---- regularization ---- */
+typedef enum qd_damping_value { QD_VALUE_GIVEN, QD_VALUE_HELD_OUT } qd_damping_value;
+/* The value of a QD_VALUE_HELD_OUT rule where nothing can be held out. */
+#define QD_DAMPING_FALLBACK 0.01
+
 typedef struct qd_regularizer {
-    const char *name; /* "mean_diagonal" */
+    const char *name; /* "mean_diagonal", "spectral", "absolute", "auto" */
     const char *summary;
-    const qd_param *params; /* one value, with range and default */
+    const qd_param *params; /* QD_VALUE_GIVEN: one value, with range and default; else none */
+    qd_damping_value value; /* who gives the value: the job, or qd_holdout_search (holdout.h) */
     /* lambda >= 0 in units of H. Dead columns (H_jj = 0) do not count in means. */
     qd_code (*lambda)(qd_cmatd hessian, double value, double *out_lambda, qd_error *err);
 } qd_regularizer;
@@ -40,7 +47,7 @@ enum { QD_LADDER_STEPS = 6 }; /* lambda, 10 lambda, ... 10^6 lambda: tries after
 /* H_lambda = C C^T, C upper triangular, in processing order. */
 typedef struct qd_factor {
     size_t features;       /* I */
-    const qd_order *order; /* rows it was made with */
+    const qd_order *order; /* whose order it is: never "auto" */
     const qd_regularizer *regularizer;
     uint32_t *permutation;          /* step -> original column */
     double lambda, lambda_relative; /* used value; relative to mean(diag H) over live columns */
@@ -56,5 +63,8 @@ typedef struct qd_factor {
 qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
                          qd_pool *pool, qd_factor **out, qd_error *err);
 void qd_factor_destroy(qd_factor *factor);
+
+/* to[i][j] = from[permutation[i]][permutation[j]]. */
+qd_code qd_factor_gather(qd_cmatd from, const uint32_t *permutation, qd_pool *pool, qd_matd to, qd_error *err);
 
 #endif

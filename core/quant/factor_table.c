@@ -3,8 +3,10 @@
 
 #include "quant/factor_rows.h"
 
-static const qd_order *const orders[] = { &qd_order_natural, &qd_order_norm_descending };
-static const qd_regularizer *const regularizers[] = { &qd_regularizer_mean_diagonal };
+static const qd_order *const orders[] = { &qd_order_auto, &qd_order_natural, &qd_order_norm_descending,
+                                          &qd_order_min_pivot };
+static const qd_regularizer *const regularizers[] = { &qd_regularizer_mean_diagonal, &qd_regularizer_spectral,
+                                                      &qd_regularizer_absolute, &qd_regularizer_auto };
 
 const qd_order *qd_order_at(size_t index)
 {

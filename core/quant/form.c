@@ -33,7 +33,8 @@ static qd_code run_panel(void *ctx, size_t index, size_t worker, qd_error *err)
         qd_quadratic_factor(qd_matd_const(factor->c.view), qd_matd_const(x), product, r->out + start);
     } else {
         qd_cmatd h = job->matrix != NULL ? *job->matrix : qd_matd_const(factor->hessian.view);
-        qd_quadratic_direct(h, factor->lambda, qd_matd_const(x), product, r->out + start);
+        double shift = job->shift == QD_SHIFT_LAMBDA ? job->steps->damping : 0.0;
+        qd_quadratic_direct(h, shift, qd_matd_const(x), product, r->out + start);
     }
     return QD_OK;
 }

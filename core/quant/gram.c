@@ -219,6 +219,18 @@ qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf float_x, qd_cmatf x, qd_pool *
     return add(gram, float_x, x, GENERAL, pool, err);
 }
 
+qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err)
+{
+    qd_matd to = gram->sum.view, from = other->sum.view;
+    if (to.rows != from.rows)
+        return qd_fail(err, QD_ESHAPE, "gram: %zu features, %zu were wanted", from.rows, to.rows);
+    for (size_t i = 0; i < to.rows; i++)
+        for (size_t j = 0; j < to.cols; j++)
+            qd_matd_row(to, i)[j] += qd_matd_row(from, i)[j];
+    gram->tokens += other->tokens;
+    return QD_OK;
+}
+
 qd_code qd_gram_finish(qd_gram *gram, qd_error *err)
 {
     if (gram->tokens == 0)

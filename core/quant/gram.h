@@ -20,6 +20,8 @@ void qd_gram_fini(qd_gram *gram);
 qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err);
 /* sum += float_x^T x: row index = float stream (G of algorithms.md §1). */
 qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf float_x, qd_cmatf x, qd_pool *pool, qd_error *err);
+/* sum += other's sum, of the same features and not finished either; its tokens count. */
+qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err);
 /* Mean: divides by m in place; once, when everything was added. QD_ENUMERIC when an entry is not finite. */
 qd_code qd_gram_finish(qd_gram *gram, qd_error *err);
 

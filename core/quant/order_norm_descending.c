@@ -18,8 +18,10 @@ static int larger_first(const void *a, const void *b)
     return x->column < y->column ? -1 : 1; /* ties: lower index first */
 }
 
-static qd_code permute(qd_cmatd hessian, uint32_t *out_permutation, qd_error *err)
+static qd_code permute(qd_cmatd hessian, double lambda, uint32_t *out_permutation, const qd_order **out_chosen,
+                       qd_error *err)
 {
+    (void)lambda;
     QD_AUTO(qd_free_pointer) void *memory = NULL;
     qd_code code = qd_alloc(hessian.rows, sizeof(key), &memory, err);
     if (code != QD_OK)
@@ -30,6 +32,7 @@ static qd_code permute(qd_cmatd hessian, uint32_t *out_permutation, qd_error *er
     qsort(keys, hessian.rows, sizeof *keys, larger_first);
     for (size_t t = 0; t < hessian.rows; t++)
         out_permutation[t] = keys[t].column;
+    *out_chosen = &qd_order_norm_descending;
     return QD_OK;
 }
 

@@ -28,13 +28,20 @@ double qd_mean_diagonal(qd_cmatd hessian)
     return live == 0 ? 1.0 : sum / (double)live;
 }
 
+qd_code qd_damping_check(const qd_param *param, double value, qd_error *err)
+{
+    if (value >= param->min && value <= param->max)
+        return QD_OK;
+    return qd_fail(err, QD_EINVAL, "regularization.%s: %g is not in %g..%g", param->name, value, param->min,
+                   param->max);
+}
+
 static qd_code lambda(qd_cmatd hessian, double value, double *out_lambda, qd_error *err)
 {
-    if (!(value >= params[0].min && value <= params[0].max))
-        return qd_fail(err, QD_EINVAL, "regularization.mean_diagonal: %g is not in %g..%g", value, params[0].min,
-                       params[0].max);
-    *out_lambda = value * qd_mean_diagonal(hessian);
-    return QD_OK;
+    qd_code code = qd_damping_check(&params[0], value, err);
+    if (code == QD_OK)
+        *out_lambda = value * qd_mean_diagonal(hessian);
+    return code;
 }
 
 const qd_regularizer qd_regularizer_mean_diagonal = {

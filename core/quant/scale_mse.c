@@ -8,14 +8,15 @@
 
 enum { FIRST = 2, LAST = 20 };
 
-static double loss_of(const qd_group_stat *stat, const float *weights, size_t count, float scale, float zero)
+double qd_group_loss(const qd_group_stat *stat, const float *weights, const double *importance, size_t count,
+                     float scale, float zero)
 {
     double loss = 0.0, s = (double)scale, z = (double)zero;
     for (size_t i = 0; i < count; i++) {
         double w = (double)weights[i], code = w / s + z;
         code = code < stat->low ? stat->low : code > stat->high ? stat->high : rint(code);
         double error = w - (code - z) * s;
-        loss += error * error;
+        loss += importance == NULL ? error * error : importance[i] * error * error;
     }
     return loss;
 }
@@ -29,7 +30,7 @@ static void choose(const qd_grid_spec *spec, const float *weights, const double 
     for (int i = FIRST; i <= LAST; i++) {
         float scale = qd_group_scale(spec, &stat, i / (double)LAST);
         float zero = qd_group_zero(spec, &stat, scale, 1.0);
-        double loss = loss_of(&stat, weights, count, scale, zero);
+        double loss = qd_group_loss(&stat, weights, NULL, count, scale, zero);
         if (loss < best || i == FIRST) {
             best = loss;
             *out_scale = scale;
@@ -41,7 +42,7 @@ static void choose(const qd_grid_spec *spec, const float *weights, const double 
     best = INFINITY;
     for (int i = FIRST; i <= LAST; i++) {
         float zero = qd_group_zero(spec, &stat, *out_scale, i / (double)LAST);
-        double loss = loss_of(&stat, weights, count, *out_scale, zero);
+        double loss = qd_group_loss(&stat, weights, NULL, count, *out_scale, zero);
         if (loss < best || i == FIRST) {
             best = loss;
             *out_zero = zero;

@@ -7,7 +7,7 @@
 
 #include "quant/scale.h"
 
-extern const qd_scale_rule qd_scale_minmax, qd_scale_mse;
+extern const qd_scale_rule qd_scale_minmax, qd_scale_mse, qd_scale_hessian_mse;
 
 /* Codes and statistic of one group. */
 typedef struct qd_group_stat {
@@ -19,6 +19,9 @@ qd_group_stat qd_group_measure(const qd_grid_spec *spec, const float *weights, s
 
 /* Scale for a fraction of the range, rounded to the scale type, and > 0. */
 float qd_group_scale(const qd_grid_spec *spec, const qd_group_stat *stat, double fraction);
+/* sum_j importance_j (w_j - q_j)^2 of rounding to the nearest code; importance NULL = 1. */
+double qd_group_loss(const qd_group_stat *stat, const float *weights, const double *importance, size_t count,
+                     float scale, float zero);
 /* Zero for a fraction of |lo| under a (stored) scale: 0, an integer in the code range, or a float. */
 float qd_group_zero(const qd_grid_spec *spec, const qd_group_stat *stat, float scale, double fraction);
 

@@ -4,7 +4,7 @@
 #include "quant/scale.h"
 #include "quant/scale_rules.h"
 
-static const qd_scale_rule *const table[] = { &qd_scale_minmax, &qd_scale_mse };
+static const qd_scale_rule *const table[] = { &qd_scale_minmax, &qd_scale_mse, &qd_scale_hessian_mse };
 
 const qd_scale_rule *qd_scale_rule_at(size_t index)
 {

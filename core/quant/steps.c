@@ -41,6 +41,7 @@ qd_code qd_steps_init(const qd_layer_input *input, qd_dead dead, qd_steps *out, 
         double pivot = factor == NULL ? 1.0 : qd_matd_row(factor->c.view, t)[t];
         steps.r2[t] = pivot * pivot;
         bool is_dead = factor != NULL && qd_matd_row(factor->hessian.view, t)[t] == 0.0;
+        steps.damping = factor == NULL ? 0.0 : factor->lambda;
         steps.live[t] = dead == QD_DEAD_ZERO && is_dead ? 0.0f : 1.0f;
     }
     *out = steps;
@@ -54,14 +55,16 @@ static double value_of(const qd_layer_input *input, const qd_steps *steps, qd_ro
     const qd_grid *grid = input->grid;
     size_t column = steps->column[t], group = steps->group[t];
     double w = (double)(qd_cmatf_row(input->w, row)[column] * steps->live[t]);
-    if (kind == QD_ROWS_TARGET)
+    if (steps->target != NULL && (kind == QD_ROWS_TARGET || kind == QD_ROWS_ERROR))
+        w = steps->target[row * steps->count + t];
+    if (kind == QD_ROWS_TARGET || kind == QD_ROWS_WEIGHT)
         return w;
     double scale = (double)qd_matf_row(grid->scale.view, row)[group];
     double zero = (double)qd_matf_row(grid->zero.view, row)[group];
-    if (kind == QD_ROWS_ERROR)
+    if (kind == QD_ROWS_ERROR || kind == QD_ROWS_CHANGE)
         return w - ((double)(grid->low + codes[row * steps->count + column]) - zero) * scale;
     double code = w / scale + zero;
-    return scale * fmax(QD_HALF_STEP, fmax(code - grid->high, grid->low - code));
+    return scale * fmax(qd_rounding_reach(input->rounding), fmax(code - grid->high, grid->low - code));
 }
 
 void qd_steps_rows(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,

@@ -15,16 +15,23 @@ typedef struct qd_steps {
     uint32_t *group;  /* step -> group of the grid */
     double *r2;       /* pivots: 1 without a factor */
     float *live;      /* factor of the weight: 0 for a dead column under QD_DEAD_ZERO, else 1 */
+    double damping;   /* lambda in the energies: that of the factor, unless the algorithm has none */
+    /* Borrowed from the algorithm that sets them; NULL for the others. */
+    const double *target; /* O x I, in processing order: what is rounded instead of w */
+    const double *first;  /* O: target minus the argument of the first step, where that is not the target */
+    const double *path;   /* I: H_tt, for path following: the weights of the steps instead of r2 */
 } qd_steps;
 qd_code qd_steps_init(const qd_layer_input *input, qd_dead dead, qd_steps *out, qd_error *err);
 void qd_steps_fini(qd_steps *steps);
 
 typedef enum qd_rows_kind {
-    QD_ROWS_TARGET, /* w, dead columns as the steps say */
-    QD_ROWS_ERROR,  /* w - q, q = (code - zero) * scale in float64 */
-    QD_ROWS_REACH,  /* bound on |w - q| in float64: half a step, or the distance past the end of the grid if larger */
+    QD_ROWS_WEIGHT, /* w, dead columns as the steps say */
+    QD_ROWS_TARGET, /* what is rounded: w, or the target of the steps */
+    QD_ROWS_ERROR,  /* target - q, q = (code - zero) * scale in float64 */
+    QD_ROWS_CHANGE, /* w - q */
+    QD_ROWS_REACH, /* bound on |w - q| in float64: the larger of the rounding's reach and the distance past the end of the grid */
 } qd_rows_kind;
-/* out (count x I): rows[0..count) of the layer, columns in processing order. codes may be NULL for QD_ROWS_TARGET. */
+/* out (count x I): rows[0..count) of the layer, columns in processing order. codes may be NULL where q is not wanted. */
 void qd_steps_rows(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,
                    const uint32_t *rows, size_t count, qd_matd out);
 

@@ -1,6 +1,7 @@
 /* sweep.c: see sweep.h: packing, panels, and what the certificate takes from them. */
 #include "quant/sweep.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,14 +44,14 @@ static size_t real_size(qd_precision precision)
 /* ---- feedback ---- */
 
 typedef struct packing {
-    const qd_factor *factor;
-    const double *inverse; /* 1 / C_jj */
+    qd_cmatd upper;
+    const double *inverse; /* 1 / diagonal */
     qd_feedback *feedback;
 } packing;
 
 static void pack_row(const packing *p, size_t k, size_t j0, size_t end, size_t offset)
 {
-    const double *c = qd_matd_row(p->factor->c.view, k);
+    const double *c = qd_cmatd_row(p->upper, k);
     for (size_t j = j0 > k ? j0 : k + 1; j < end; j++) {
         size_t at = offset + ((j - j0) / STRIP * BLOCK + k % BLOCK) * STRIP + (j - j0) % STRIP;
         double u = c[j] * p->inverse[j];
@@ -72,27 +73,34 @@ static qd_code pack_block_column(void *ctx, size_t index, size_t worker, qd_erro
     return QD_OK;
 }
 
-qd_code qd_feedback_init(const qd_factor *factor, qd_precision precision, qd_pool *pool, qd_feedback *out,
-                         qd_error *err)
+qd_code qd_feedback_init_upper(qd_cmatd upper, qd_precision precision, qd_pool *pool, qd_feedback *out, qd_error *err)
 {
-    QD_AUTO(qd_feedback_fini) qd_feedback feedback = { factor->features, precision, NULL };
+    QD_AUTO(qd_feedback_fini) qd_feedback feedback = { upper.rows, precision, NULL };
     QD_AUTO(qd_free_pointer) void *memory = NULL;
-    size_t blocks = (factor->features - 1) / BLOCK + 1;
+    size_t blocks = (upper.rows - 1) / BLOCK + 1;
     qd_code code = qd_alloc(blocks * (blocks + 1) / 2 * BLOCK * BLOCK, real_size(precision), &feedback.data, err);
     if (code == QD_OK)
-        code = qd_alloc(factor->features, sizeof(double), &memory, err);
+        code = qd_alloc(upper.rows, sizeof(double), &memory, err);
     if (code != QD_OK)
         return code;
     double *inverse = memory;
-    for (size_t j = 0; j < factor->features; j++)
-        inverse[j] = 1.0 / qd_matd_row(factor->c.view, j)[j];
-    packing p = { factor, inverse, &feedback };
+    for (size_t j = 0; j < upper.rows; j++) {
+        double diagonal = qd_cmatd_row(upper, j)[j];
+        inverse[j] = diagonal == 0.0 ? 0.0 : 1.0 / diagonal;
+    }
+    packing p = { upper, inverse, &feedback };
     code = qd_pool_for(pool, blocks, pack_block_column, &p, err);
     if (code != QD_OK)
         return code;
     *out = feedback;
     feedback.data = NULL;
     return QD_OK;
+}
+
+qd_code qd_feedback_init(const qd_factor *factor, qd_precision precision, qd_pool *pool, qd_feedback *out,
+                         qd_error *err)
+{
+    return qd_feedback_init_upper(qd_matd_const(factor->c.view), precision, pool, out, err);
 }
 
 void qd_feedback_fini(qd_feedback *feedback)
@@ -109,6 +117,7 @@ typedef struct scratch {
     float *rows;        /* [16][columns + 16]: odd strides keep rows out of each other's cache sets */
     uint8_t *row_codes; /* [64][columns + 64] */
     void *scale, *zero; /* REAL [groups][64] */
+    double *dither;     /* as argument; NULL unless rounding is stochastic */
     double *inverse;
 } scratch;
 
@@ -154,6 +163,27 @@ static void load_weights(const sweep_run *r, const scratch *s, size_t start, siz
     }
 }
 
+/* The same from a target, which is in order already: sweeps in float64. */
+static void load_target(const sweep_run *r, const scratch *s, size_t start, size_t count)
+{
+    size_t columns = r->steps->count;
+    double *argument = s->argument, *error = s->error;
+    for (size_t t = 0; t < columns; t++)
+        for (size_t i = 0; i < ROWS; i++)
+            argument[t * ROWS + i] = error[t * ROWS + i] =
+                i < count ? r->steps->target[(start + i) * columns + t] : 0.0;
+    for (size_t i = 0; r->steps->first != NULL && i < count; i++)
+        argument[i] -= r->steps->first[start + i];
+}
+
+static void load_dither(const sweep_run *r, const scratch *s, size_t start, size_t count)
+{
+    for (size_t t = 0; t < r->steps->count; t++)
+        for (size_t i = 0; i < ROWS; i++)
+            s->dither[t * ROWS + i] =
+                i < count ? qd_rounding_dither(r->input->seed, start + i, r->steps->column[t]) : 0.0;
+}
+
 /* Rows past the end of the matrix have steps of 1. */
 static void load_grid(const sweep_run *r, const scratch *s, size_t start, size_t count)
 {
@@ -192,9 +222,16 @@ static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err
     (void)err;
     size_t start = index * ROWS, count = qd_min_size(ROWS, r->input->w.rows - start);
     qd_neuron neurons[ROWS];
-    for (size_t at = 0; at < ROWS; at += GATHER)
+    _Alignas(64) double first[ROWS] = { 0 };
+    for (size_t at = 0; r->steps->target == NULL && at < ROWS; at += GATHER)
         load_weights(r, s, start, at);
+    if (r->steps->target != NULL)
+        load_target(r, s, start, count);
+    if (r->steps->first != NULL)
+        memcpy(first, r->steps->first + start, count * sizeof *first);
     load_grid(r, s, start, count);
+    if (s->dither != NULL)
+        load_dither(r, s, start, count);
     qd_sweep_panel panel = { .columns = r->steps->count,
                              .feedback = r->feedback->data,
                              .argument = s->argument,
@@ -204,7 +241,12 @@ static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err
                              .zero = s->zero,
                              .inverse = s->inverse,
                              .group = r->steps->group,
-                             .r2 = r->steps->r2,
+                             .r2 = r->steps->path == NULL ? r->steps->r2 : r->steps->path,
+                             .path = r->steps->path == NULL ? 0.0 : 1.0,
+                             .first = r->steps->first == NULL ? NULL : first,
+                             .reach = qd_rounding_reach(r->input->rounding),
+                             .grace = qd_rounding_grace(r->input->rounding),
+                             .dither = s->dither,
                              .low = r->input->grid->low,
                              .high = r->input->grid->high,
                              .neurons = neurons };
@@ -222,6 +264,7 @@ static void free_scratch(scratch *s, size_t threads)
         free(s[i].codes);
         free(s[i].scale);
         free(s[i].zero);
+        free(s[i].dither);
         free(s[i].inverse);
         free(s[i].rows);
         free(s[i].row_codes);
@@ -242,6 +285,8 @@ static qd_code allocate_scratch(const sweep_run *r, scratch *s, qd_error *err)
         code = qd_alloc(groups * ROWS, size, &s->scale, err);
     if (code == QD_OK)
         code = qd_alloc(groups * ROWS, size, &s->zero, err);
+    if (code == QD_OK && r->input->rounding == QD_ROUND_STOCHASTIC)
+        code = qd_alloc(columns * ROWS, sizeof(double), (void **)&s->dither, err);
     if (code == QD_OK)
         code = qd_alloc(groups * ROWS, sizeof(double), (void **)&s->inverse, err);
     if (code == QD_OK)
@@ -254,6 +299,7 @@ static qd_code allocate_scratch(const sweep_run *r, scratch *s, qd_error *err)
 qd_code qd_sweep_run(const qd_layer_input *input, const qd_steps *steps, const qd_feedback *feedback,
                      const qd_sweep_kernel *kernel, uint8_t *out_codes, qd_neuron *out_neurons, qd_error *err)
 {
+    assert((steps->target == NULL && input->rounding == QD_ROUND_NEAREST) || feedback->precision == QD_FLOAT64);
     sweep_run run = { input, steps, feedback, kernel, NULL, out_codes, out_neurons };
     size_t threads = qd_pool_threads(input->pool);
     qd_code code = qd_alloc(threads, sizeof *run.scratch, (void **)&run.scratch, err);

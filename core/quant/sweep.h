@@ -24,13 +24,17 @@ enum {
 typedef struct qd_sweep_panel {
     size_t columns;
     const void *feedback;     /* packed, see qd_feedback */
-    void *argument;           /* REAL: starts as w, ends as z, what the quantizer was given */
-    void *error;              /* REAL: starts as w, ends as w - q */
+    void *argument;           /* REAL: starts as the target, ends as z, what the quantizer was given */
+    void *error;              /* REAL: starts as the target, ends as target - q */
     uint8_t *codes;           /* code - low */
     const void *scale, *zero; /* REAL [group][64] */
     const double *inverse;    /* 1 / scale, [group][64] */
     const uint32_t *group;    /* of each step */
-    const double *r2;         /* of each step */
+    const double *r2;         /* of each step: what its squared error weighs */
+    double path;              /* 1 for path following, where the energy is less than that sum; else 0 */
+    const double *first;      /* 64: target minus argument of the first step, or NULL */
+    double reach, grace;      /* of the rounding, in steps */
+    const void *dither;       /* REAL, like argument: added before a value is rounded; NULL = nothing is */
     int32_t low, high;
     qd_neuron *neurons; /* 64, set */
 } qd_sweep_panel;
@@ -54,6 +58,8 @@ typedef struct qd_feedback {
 } qd_feedback;
 qd_code qd_feedback_init(const qd_factor *factor, qd_precision precision, qd_pool *pool, qd_feedback *out,
                          qd_error *err);
+/* The same from any upper triangular matrix; columns with a zero on the diagonal get no feedback. */
+qd_code qd_feedback_init_upper(qd_cmatd upper, qd_precision precision, qd_pool *pool, qd_feedback *out, qd_error *err);
 void qd_feedback_fini(qd_feedback *feedback);
 
 /* Rounds the layer: codes (O x I, original order) and what each neuron saw. */

@@ -20,6 +20,8 @@ static json_t *request_with(const char *path, const char *value)
 {
     json_t *request = parse_text("{\"model\": {\"url\": \"file:///m\"}, \"format\": \"safetensors\"}");
     const char *slash = strchr(path, '/');
+    if (strncmp(path, "mismatch", 8) == 0) /* else it means nothing */
+        json_object_set_new(request, "algorithm", json_string("qronos"));
     if (slash == NULL) {
         json_object_set_new(request, path, parse_text(value));
         return request;
@@ -99,8 +101,11 @@ static const struct {
     { "model/sha256", "{\"m\": \"0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef\"}", NULL },
     { "model/sha256", "null", NULL },
     { "algorithm", "\"rtn\"", NULL },
+    { "algorithm", "\"gpfq\"", NULL },
+    { "algorithm", "\"qronos\"", NULL },
     { "algorithm", "\"gptq\"", "\"optq\"" },
     { "rounding", "\"nearest\"", NULL },
+    { "rounding", "\"stochastic\"", NULL },
     { "seed", "9007199254740991", NULL },
     { "bits", "2", NULL },
     { "bits", "3", NULL },
@@ -119,14 +124,25 @@ static const struct {
     { "group_size", "1", NULL },
     { "group_size", "1048576", NULL },
     { "scale/rule", "\"minmax\"", NULL },
+    { "scale/rule", "\"hessian-mse\"", NULL },
     { "scale/shrink", "4", NULL },
     { "scale/shrink", "0.8", NULL },
     { "scale/type", "\"f32\"", NULL },
     { "scale/type", "\"f16\"", NULL },
     { "order", "\"natural\"", NULL },
-    { "order", "\"auto\"", "\"norm-descending\"" },
-    { "regularization", "\"auto\"", "{\"mean_diagonal\": 0.01}" },
+    { "order", "\"auto\"", NULL },
+    { "order", "\"min-pivot\"", NULL },
+    { "regularization", "\"auto\"", NULL },
     { "regularization", "{\"mean_diagonal\": 0}", "{\"mean_diagonal\": 0.0}" },
+    { "regularization", "{\"spectral\": 1e-6}", NULL },
+    { "regularization", "{\"absolute\": 0.5}", NULL },
+    { "mismatch/scope", "\"block\"", NULL },
+    { "mismatch/scope", "\"model\"", NULL },
+    { "mismatch/shrink", "\"auto\"", NULL },
+    { "mismatch/shrink", "0", NULL },
+    { "mismatch/shrink", "0.25", NULL },
+    { "mismatch/start", "\"original\"", NULL },
+    { "mismatch/start", "\"projected\"", NULL },
     { "on_degraded", "\"fail\"", NULL },
     { "calibration/source", "\"https://example.org/t.txt\"", NULL },
     { "calibration/source", "null", NULL },
@@ -189,9 +205,9 @@ static const struct {
     { "model/revision", "\"\"", "/model/revision", "empty" },
     { "model/token", "5", "/model/token", "model.token: a string is wanted" },
     { "model/sha256", "{\"m\": \"12\"}", "/model/sha256/m", "'12' is not 64 hexadecimal digits" },
-    { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq" },
+    { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq, gpfq, qronos, gptq" },
     { "algorithm", "1", "/algorithm", "a string is wanted, found an integer" },
-    { "rounding", "\"stochastic\"", "/rounding", "rounding: 'stochastic' is not in nearest" },
+    { "rounding", "\"random\"", "/rounding", "rounding: 'random' is not in nearest, stochastic" },
     { "seed", "-1", "/seed", "seed: -1 is not in 0..9007199254740991" },
     { "seed", "1.5", "/seed", "an integer is wanted, found a number" },
     { "bits", "17", "/bits", "bits: 17 is not in 2, 3, 4, 5, 6, 8" },
@@ -207,18 +223,28 @@ static const struct {
     { "group_size", "-1", "/group_size", "group_size: -1 is not in 0..1048576" },
     { "group_size", "1e3", "/group_size", "an integer is wanted" },
     { "scale", "\"mse\"", "/scale", "scale: an object is wanted, found a string" },
-    { "scale/rule", "\"hessian-mse\"", "/scale/rule", "scale.rule: 'hessian-mse' is not in minmax, mse" },
+    { "scale/rule", "\"hessian\"", "/scale/rule", "scale.rule: 'hessian' is not in minmax, mse, hessian-mse" },
     { "scale/shrink", "0", "/scale/shrink", "scale.shrink: 0 is not in (0, 4]" },
     { "scale/shrink", "4.1", "/scale/shrink", "is not in (0, 4]" },
     { "scale/type", "\"e8m0\"", "/scale/type", "is not in f32, bf16, f16" },
-    { "order", "\"best\"", "/order", "order: 'best' is not in auto, natural, norm-descending" },
+    { "order", "\"best\"", "/order", "order: 'best' is not in auto, natural, norm-descending, min-pivot" },
     { "regularization", "0.01", "/regularization", "\"auto\" or an object of one rule" },
     { "regularization", "{}", "/regularization", "number of members" },
     { "regularization", "\"spectral\"", "/regularization", "'spectral' is not in auto" },
-    { "regularization", "{\"absolute\": 1}", "/regularization/absolute", "'absolute' is not in mean_diagonal" },
+    { "regularization", "{\"nuclear\": 1}", "/regularization/nuclear",
+      "'nuclear' is not in mean_diagonal, spectral, absolute" },
+    { "regularization", "{\"auto\": 1}", "/regularization/auto", "'auto' is not in mean_diagonal, spectral, absolute" },
+    { "regularization", "{\"spectral\": 1, \"absolute\": 1}", "/regularization", "number of members" },
+    { "regularization", "{\"spectral\": -1}", "/regularization/spectral", "regularization.spectral: -1 is not in 0.." },
     { "regularization", "{\"mean_diagonal\": -1}", "/regularization/mean_diagonal",
       "regularization.mean_diagonal: -1" },
     { "regularization", "{\"mean_diagonal\": \"1\"}", "/regularization/mean_diagonal", "a number is wanted" },
+    { "mismatch", "7", "/mismatch", "mismatch: an object is wanted, found an integer" },
+    { "mismatch/scope", "\"layer\"", "/mismatch/scope", "'layer' is not in model, block" },
+    { "mismatch/shrink", "\"half\"", "/mismatch/shrink", "'half' is not in auto, or a number in 0..1" },
+    { "mismatch/shrink", "1.5", "/mismatch/shrink", "mismatch.shrink: 1.5 is not in 0..1" },
+    { "mismatch/shrink", "true", "/mismatch/shrink", "\"auto\" or a number is wanted, found a boolean" },
+    { "mismatch/start", "\"late\"", "/mismatch/start", "'late' is not in projected, original" },
     { "on_degraded", "\"ignore\"", "/on_degraded", "is not in warn, fail" },
     { "calibration", "\"self\"", "/calibration", "calibration: an object is wanted, found a string" },
     { "calibration", "null", "/calibration", "found null" },
@@ -279,9 +305,9 @@ static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **stat
 static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const later[] = { "effort",      "mismatch", "certified", "refine",    "transforms",
-                                         "activations", "kv_cache", "targets",   "overrides", "gate",
-                                         "limits",      "webhook",  "publish",   "bitz" };
+    static const char *const later[] = { "effort",   "certified", "refine",    "transforms", "activations",
+                                         "kv_cache", "targets",   "overrides", "gate",       "limits",
+                                         "webhook",  "publish",   "bitz" };
     for (size_t i = 0; i < QD_LENGTH(later); i++) {
         char pointer[64], part[64];
         QD_AUTO(qd_json_fini) json_t *request = request_with(later[i], "null");
@@ -384,10 +410,13 @@ static void print_and_parse_are_a_fixpoint_on_random_requests(void **state)
         QD_AUTO(qd_json_fini) json_t *request = request_with("seed", "1");
         for (uint64_t k = 0; k < 8; k++) {
             size_t i = (size_t)qd_rng_below(round, k, QD_LENGTH(good));
-            if (strncmp(good[i].path, "format", 6) == 0 || strcmp(good[i].path, "alphabet") == 0)
+            if (strncmp(good[i].path, "format", 6) == 0 || strncmp(good[i].path, "mismatch", 8) == 0 ||
+                strcmp(good[i].path, "calibration/samples") == 0 || strcmp(good[i].path, "alphabet") == 0)
                 continue; /* combinations that disagree have their own test */
             QD_AUTO(qd_json_fini) json_t *one = request_with(good[i].path, good[i].given);
             json_object_del(one, "format");
+            if (strcmp(good[i].path, "regularization") == 0) /* two rules do not merge */
+                json_object_del(request, "regularization");
             json_object_update_recursive(request, one);
         }
         QD_AUTO(qd_json_fini) json_t *once = print_parsed(request);
@@ -428,7 +457,10 @@ static void the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defa
     QD_AUTO(qd_json_fini) json_t *schema = qd_recipe_schema();
     QD_AUTO(qd_json_fini) json_t *request = parse_text("{\"model\": \"file:///m\"}");
     QD_AUTO(qd_json_fini) json_t *defaults = print_parsed(request);
-    static const char *const objects[] = { "model", "alphabet", "scale", "calibration", "evaluation" };
+    QD_AUTO(qd_json_fini) json_t *qronos = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"qronos\"}");
+    QD_AUTO(qd_json_fini) json_t *of_qronos = print_parsed(qronos);
+    json_object_set(defaults, "mismatch", json_object_get(of_qronos, "mismatch"));
+    static const char *const objects[] = { "model", "alphabet", "scale", "mismatch", "calibration", "evaluation" };
     check_known("", schema);
     for (size_t i = 0; i < QD_LENGTH(objects); i++)
         check_known(objects[i], json_object_get(properties_of(schema), objects[i]));
@@ -483,12 +515,14 @@ static bool has_row(const json_t *catalog, const char *registry, const char *nam
 static void the_catalog_lists_every_registry(void **state)
 {
     (void)state;
-    static const char *const rows[][2] = { { "algorithms", "optq" },     { "algorithms", "rtn" },
-                                           { "alphabets", "int" },       { "scale_rules", "mse" },
-                                           { "scale_types", "bf16" },    { "orders", "norm-descending" },
-                                           { "formats", "safetensors" }, { "regularizers", "mean_diagonal" },
-                                           { "splits", "lines" },        { "samplings", "random" },
-                                           { "bos_policies", "none" },   { "architectures", "llama" } };
+    static const char *const rows[][2] = { { "algorithms", "optq" },       { "algorithms", "rtn" },
+                                           { "alphabets", "int" },         { "scale_rules", "mse" },
+                                           { "scale_types", "bf16" },      { "orders", "auto" },
+                                           { "formats", "safetensors" },   { "regularizers", "mean_diagonal" },
+                                           { "splits", "lines" },          { "samplings", "random" },
+                                           { "mismatch_scopes", "block" }, { "mismatch_starts", "original" },
+                                           { "algorithms", "qronos" },     { "bos_policies", "none" },
+                                           { "architectures", "llama" } };
     QD_AUTO(qd_json_fini) json_t *catalog = qd_catalog_print();
     for (size_t i = 0; i < QD_LENGTH(rows); i++)
         if (!has_row(catalog, rows[i][0], rows[i][1]))

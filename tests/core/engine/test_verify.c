@@ -9,6 +9,10 @@ typedef struct runs {
 
 /* Dequantized: weights can be changed one by one. */
 #define REQUEST QUICK ",\"format\":\"safetensors\""
+/* Scales that cannot be chosen again without H. */
+#define WEIGHTED \
+    "\"calibration\":{\"samples\":4,\"length\":64},\"evaluation\":{\"length\":64,\"windows\":1},\"scale\":{" \
+    "\"rule\":\"hessian-mse\"}"
 
 static int set_up(void **state)
 {
@@ -138,6 +142,8 @@ static void every_container_and_grid_passes(void **state)
         QUICK ",\"format\":\"safetensors:bf16\",\"bits\":3,\"group_size\":100",
         QUICK ",\"format\":\"safetensors:f16\",\"alphabet\":{\"kind\":\"int\",\"zero\":\"float\"},\"bits\":6",
         QUICK ",\"algorithm\":\"rtn\"",
+        WEIGHTED,
+        WEIGHTED ",\"format\":\"safetensors:bf16\",\"bits\":3,\"alphabet\":{\"kind\":\"int\",\"zero\":\"float\"}",
     };
     for (size_t i = 0; i < QD_LENGTH(requests); i++) {
         char folder[200], out[300];
@@ -226,6 +232,25 @@ static json_t *verify_changed_weight(const runs *f, one_weight e, const char *ag
     json_t *report = verify(out, against);
     remove_folder(folder);
     return report;
+}
+
+static void a_covered_up_weight_is_found_on_none_of_the_scales_that_h_chose_from(void **state)
+{
+    (void)state;
+    char model[4096];
+    runs weighted;
+    qd_error err = { 0 };
+    const one_weight e = { "model.layers.4.mlp.down_proj.weight", 777, 1.37F, 0 };
+    weighted.job = (small_run){ .request = WEIGHTED ",\"format\":\"safetensors\"",
+                                .folder = make_folder(weighted.folder, sizeof weighted.folder),
+                                .texts = SHORT_TEXTS };
+    check_ok(run_job(&weighted.job, &err));
+    snprintf(weighted.out, sizeof weighted.out, "%s/out", weighted.folder);
+    check_sound(weighted.out);
+    QD_AUTO(qd_json_fini) json_t *report = verify_changed_weight(&weighted, e, source_model(model, sizeof model));
+    check_found(report, "model.layers.4.mlp.down_proj", "not on the grid");
+    job_fini(&weighted.job);
+    remove_folder(weighted.folder);
 }
 
 static void a_covered_up_weight_off_the_grid_is_found_against_the_source(void **state)
@@ -353,6 +378,7 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_contradicts_the_manifest),
         cmocka_unit_test(missing_and_foreign_files_are_named),
         cmocka_unit_test(a_covered_up_weight_off_the_grid_is_found_against_the_source),
+        cmocka_unit_test(a_covered_up_weight_is_found_on_none_of_the_scales_that_h_chose_from),
         cmocka_unit_test(a_covered_up_weight_on_another_grid_point_is_found_against_the_source),
         cmocka_unit_test(too_many_values_in_a_row_are_found_without_the_source),
         cmocka_unit_test(a_nan_is_found_in_any_tensor),

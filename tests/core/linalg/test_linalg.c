@@ -104,6 +104,35 @@ static void products_are_those_of_the_triple_loop(void **state)
 }
 
 /* H = A A^T / n + I / 100, symmetric positive definite. */
+static void what_solve_gives_times_the_triangle_is_the_right_side(void **state)
+{
+    (void)state;
+    static const size_t sizes[][2] = { { 1, 1 }, { 2, 5 }, { 17, 3 }, { 40, 40 }, { 65, 130 } };
+    for (size_t k = 0; k < 5; k++) {
+        size_t n = sizes[k][0], m = sizes[k][1];
+        qd_error err = { 0 };
+        qd_matd_buf c = { 0 }, b = { 0 };
+        check_ok(qd_matd_buf_init(&c, n, n + 3, &err));
+        check_ok(qd_matd_buf_init(&b, n, m + 2, &err));
+        for (size_t i = 0; i < n * (n + 3); i++)
+            c.view.data[i] = qd_rng_uniform(11, i) - 0.5; /* rubbish below the diagonal too */
+        for (size_t i = 0; i < n; i++)
+            qd_matd_row(c.view, i)[i] = 2.0 + qd_rng_uniform(12, i);
+        for (size_t i = 0; i < n * (m + 2); i++)
+            b.view.data[i] = qd_rng_uniform(13, i);
+        qd_solve_upper_f64(qd_matd_const(qd_matd_block(c.view, 0, 0, n, n)), qd_matd_block(b.view, 0, 0, n, m));
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < m + 2; j++) {
+                double sum = j < m ? 0.0 : qd_matd_row(b.view, i)[j]; /* beyond the view nothing moves */
+                for (size_t q = i; j < m && q < n; q++)
+                    sum += qd_matd_row(c.view, i)[q] * qd_matd_row(b.view, q)[j];
+                check_near(sum, qd_rng_uniform(13, i * (m + 2) + j), 1e-12);
+            }
+        qd_matd_buf_fini(&c);
+        qd_matd_buf_fini(&b);
+    }
+}
+
 static void make_spd(double *h, size_t n, uint64_t key)
 {
     for (size_t i = 0; i < n; i++)
@@ -240,6 +269,7 @@ int main(void)
         cmocka_unit_test(buffers_start_as_aligned_zeros),
         cmocka_unit_test(a_block_of_a_block_is_the_same_memory),
         cmocka_unit_test(products_are_those_of_the_triple_loop),
+        cmocka_unit_test(what_solve_gives_times_the_triangle_is_the_right_side),
         cmocka_unit_test(the_reversed_factor_is_upper_and_gives_h_back),
         cmocka_unit_test(a_view_with_a_stride_is_read_as_one),
         cmocka_unit_test(a_failing_pivot_is_named_in_the_matrix_own_numbering),

@@ -14,6 +14,7 @@ typedef struct layer {
     size_t rows, cols, tokens;
     qd_matf_buf w, x;
     qd_gram gram;
+    qd_mismatch mismatch; /* of layer_streams */
     qd_grid grid;
     qd_factor *factor;
     uint8_t *codes;
@@ -120,6 +121,7 @@ static inline void layer_free(layer *l)
     qd_matf_buf_fini(&l->w);
     qd_matf_buf_fini(&l->x);
     qd_gram_fini(&l->gram);
+    qd_mismatch_fini(&l->mismatch);
     qd_grid_fini(&l->grid);
     qd_factor_destroy(l->factor);
     free(l->codes);
@@ -128,8 +130,24 @@ static inline void layer_free(layer *l)
 
 static inline qd_layer_input layer_input(const layer *l)
 {
-    return (
-        qd_layer_input){ .w = qd_matf_const(l->w.view), .grid = &l->grid, .factor = l->factor, .tokens = l->tokens };
+    return (qd_layer_input){ .w = qd_matf_const(l->w.view),
+                             .grid = &l->grid,
+                             .factor = l->factor,
+                             .tokens = l->tokens,
+                             .mismatch = l->mismatch.tokens == 0 ? NULL : &l->mismatch,
+                             .use = { QD_SHRINK_FIXED, 1.0, QD_START_PROJECTED } };
+}
+
+/* Gives the layer moments of two equal streams, for algorithms that want both. */
+static inline void layer_streams(layer *l)
+{
+    qd_error err = { 0 };
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf zeros = { 0 };
+    check_ok(qd_matf_buf_init(&zeros, l->tokens, l->cols, &err));
+    check_ok(qd_mismatch_init(&l->mismatch, l->cols, &err));
+    check_ok(
+        qd_mismatch_add(&l->mismatch, QD_PART_FIT, qd_matf_const(zeros.view), qd_matf_const(l->x.view), NULL, &err));
+    check_ok(qd_mismatch_finish(&l->mismatch, &err));
 }
 
 static inline void layer_round(layer *l, const char *algorithm)

@@ -166,7 +166,15 @@ static qd_certificate certificate_of(layer *l, mutation what)
     check_ok(qd_sweep_run(&input, &steps, &feedback, qd_sweep_kernel_best(), l->codes, neurons, &err));
     spoil_codes(l, what);
     double bound = qd_bound_pivots(&input, &steps);
-    const qd_evidence evidence = { "optq", "float64", &input, &steps, l->codes, neurons, bound, bound / 3.0, 1e-9 };
+    const qd_evidence evidence = { .method = "optq",
+                                   .precision = "float64",
+                                   .input = &input,
+                                   .steps = &steps,
+                                   .codes = l->codes,
+                                   .neurons = neurons,
+                                   .bound_sq = bound,
+                                   .expected_sq = bound / 3.0,
+                                   .tolerance = 1e-9 };
     check_ok(qd_certify(&evidence, &certificate, &err));
     qd_steps_fini(&steps);
     qd_feedback_fini(&feedback);
@@ -204,7 +212,15 @@ static void energy_over_its_bound_is_a_violation(void **state)
     static const double energies[] = { 1.001, NAN };
     for (size_t i = 0; i < 2; i++) {
         qd_neuron neurons[2] = { { .energy = energies[i], .overload = 0.5 }, { .overload = 0.5 } };
-        const qd_evidence evidence = { "optq", "float64", &input, &steps, l.codes, neurons, 1.0, 1.0, 1e-9 };
+        const qd_evidence evidence = { .method = "optq",
+                                       .precision = "float64",
+                                       .input = &input,
+                                       .steps = &steps,
+                                       .codes = l.codes,
+                                       .neurons = neurons,
+                                       .bound_sq = 1.0,
+                                       .expected_sq = 1.0,
+                                       .tolerance = 1e-9 };
         check_ok(qd_certify(&evidence, &certificate, &err));
         assert_int_equal(certificate.status, QD_VIOLATED);
     }

@@ -11,9 +11,9 @@ static layer_spec random_spec(uint64_t seed)
     s.alphabet = qd_rng_below(seed, 5, 2) ? "int" : "int-asymmetric";
     s.zero = qd_rng_below(seed, 6, 2) ? QD_ZERO_FLOAT : QD_ZERO_INTEGER;
     s.narrow = qd_rng_below(seed, 7, 3) == 0;
-    s.rule = qd_rng_below(seed, 8, 2) ? "mse" : "minmax";
+    s.rule = qd_scale_rule_at((size_t)qd_rng_below(seed, 8, 3))->name;
     s.scale_type = types[qd_rng_below(seed, 9, 3)];
-    s.order = qd_rng_below(seed, 10, 2) ? "natural" : "norm-descending";
+    s.order = qd_order_at((size_t)qd_rng_below(seed, 10, 4))->name;
     s.rank = qd_rng_below(seed, 11, 3) == 0 ? 1 + qd_rng_below(seed, 12, s.cols) : 0;
     s.tokens = 1 + qd_rng_below(seed, 13, 3 * s.cols);
     s.dead = s.cols > 2 && qd_rng_below(seed, 14, 3) == 0 ? 1 + qd_rng_below(seed, 15, s.cols - 1) : 0;

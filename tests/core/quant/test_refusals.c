@@ -21,6 +21,7 @@ static void not_finite_weights_are_named(void **state)
     static const float bad[] = { NAN, INFINITY, -INFINITY };
     for (size_t i = 0; i < 3; i++) {
         layer l = layer_make(spec);
+        layer_streams(&l);
         qd_matf_row(l.w.view, 2)[7] = bad[i];
         const qd_layer_input input = layer_input(&l);
         refuse(&input, QD_ENUMERIC, "weight (2, 7)");
@@ -34,6 +35,7 @@ static void bad_scales_and_zeros_are_named(void **state)
     static const float bad[] = { NAN, INFINITY, 0.0f, -1.0f };
     for (size_t i = 0; i < 4; i++) {
         layer l = layer_make(spec);
+        layer_streams(&l);
         const qd_layer_input input = layer_input(&l);
         qd_matf_row(l.grid.scale.view, 3)[1] = bad[i];
         refuse(&input, QD_ENUMERIC, "scale (3, 1)");
@@ -72,6 +74,7 @@ static void no_factor_is_refused_where_there_is_data_or_need(void **state)
     (void)state;
     qd_error err = { 0 };
     layer l = layer_make(spec);
+    layer_streams(&l);
     qd_layer_input input = layer_input(&l);
     input.factor = NULL;
     refuse(&input, QD_EINVAL, "factor");
@@ -86,6 +89,7 @@ static void overflow_is_numeric_and_not_a_violation(void **state)
 {
     (void)state;
     layer l = layer_make(spec);
+    layer_streams(&l);
     const qd_layer_input input = layer_input(&l);
     for (size_t i = 0; i < 144; i++)
         l.factor->hessian.view.data[i] *= 1e300;

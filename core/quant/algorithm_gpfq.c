@@ -1,0 +1,145 @@
+/* algorithm_gpfq.c: GPFQ: greedy path following: each code brings the quantized stream's partial output back to the float stream's.
+ * Source: algorithms.md §6.3, covariance form. It is the sweep on the path without rounding, with U_kt = H_kt / H_tt: both obey
+ *   a_t H_tt = sum_{k<=t} w_k G_kt - sum_{k<t} q_k H_kt,
+ * so their difference is the feedback of target - q. Bound: with e_t = a_t - q_t, ||X~ (target - q)||^2 <= sum e_t^2 H_tt, since each
+ * step first removes from the error what lies along column t, then adds e_t of that column. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "linalg/gemm.h"
+#include "quant/algorithm_rows.h"
+#include "quant/sweep.h"
+#include "quant/target.h"
+
+#define TOLERANCE 1e-9
+
+enum { PANEL = 64 };
+
+/* What GPFQ takes from H alone. */
+typedef struct greedy {
+    qd_matd_buf upper;   /* triu(H), 1 on the diagonal of dead columns */
+    double *diagonal;    /* H_tt */
+    double *expectation; /* energy of independent errors of variance 1, by step */
+} greedy;
+
+static void greedy_fini(greedy *g)
+{
+    qd_matd_buf_fini(&g->upper);
+    free(g->diagonal);
+    free(g->expectation);
+}
+
+/* Error t, by itself, ends as e_t H_tt y with y = row t of triu(H)^-1, of energy H_tt^2 y H y^T = 2 H_tt - H_tt^2 sum_k H_kk y_k^2,
+ * because H = T + T^T - diag and y T = unit vector t. */
+static qd_code expectation_task(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const greedy *g = ctx;
+    size_t n = g->upper.view.rows, start = index * PANEL, count = qd_min_size(PANEL, n - start);
+    QD_AUTO(qd_matd_buf_fini) qd_matd_buf rows = { 0 };
+    (void)worker;
+    /* rows of the inverse are zero before their own column */
+    qd_code code = qd_matd_buf_init(&rows, count, n - start, err);
+    if (code != QD_OK)
+        return code;
+    for (size_t i = 0; i < count; i++)
+        qd_matd_row(rows.view, i)[i] = 1.0;
+    qd_trsm_f64(QD_PLAIN, qd_matd_const(qd_matd_block(g->upper.view, start, start, n - start, n - start)), rows.view);
+    for (size_t i = 0; i < count; i++) {
+        double square = 0.0, h = g->diagonal[start + i];
+        for (size_t k = i; k < n - start; k++)
+            square += g->diagonal[start + k] * qd_matd_row(rows.view, i)[k] * qd_matd_row(rows.view, i)[k];
+        g->expectation[start + i] = fmax(0.0, 2.0 * h - h * h * square);
+    }
+    return QD_OK;
+}
+
+static qd_code greedy_init(const qd_layer_input *input, greedy *g, qd_error *err)
+{
+    qd_matd h = input->factor->hessian.view;
+    qd_code code = qd_matd_buf_init(&g->upper, h.rows, h.rows, err);
+    if (code == QD_OK)
+        code = qd_alloc(h.rows, sizeof *g->diagonal, (void **)&g->diagonal, err);
+    if (code == QD_OK)
+        code = qd_alloc(h.rows, sizeof *g->expectation, (void **)&g->expectation, err);
+    for (size_t k = 0; code == QD_OK && k < h.rows; k++) {
+        g->diagonal[k] = qd_matd_row(h, k)[k];
+        for (size_t t = k; t < h.rows; t++)
+            qd_matd_row(g->upper.view, k)[t] = qd_matd_row(h, k)[t];
+        if (g->diagonal[k] == 0.0)
+            qd_matd_row(g->upper.view, k)[k] = 1.0;
+    }
+    return code == QD_OK ? qd_pool_for(input->pool, (h.rows - 1) / PANEL + 1, expectation_task, g, err) : code;
+}
+
+static double expected(const qd_layer_input *input, const qd_steps *steps, const greedy *g)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < input->w.rows; i++)
+        for (size_t t = 0; t < steps->count; t++) {
+            double scale = (double)qd_matf_row(input->grid->scale.view, i)[steps->group[t]];
+            double reach = scale * qd_rounding_reach(input->rounding);
+            sum += reach * reach * qd_rounding_variance(input->rounding) * g->expectation[t];
+        }
+    return sum;
+}
+
+static qd_code follow(const qd_layer_input *input, const qd_steps *steps, const qd_weight_target *target,
+                      const greedy *g, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+{
+    QD_AUTO(qd_feedback_fini) qd_feedback feedback = { 0 };
+    QD_AUTO(qd_free_pointer) void *neurons = NULL;
+    qd_measure measure;
+    qd_code code = qd_feedback_init_upper(qd_matd_const(g->upper.view), QD_FLOAT64, input->pool, &feedback, err);
+    if (code == QD_OK)
+        code = qd_alloc(input->w.rows, sizeof(qd_neuron), &neurons, err);
+    if (code == QD_OK)
+        code = qd_sweep_run(input, steps, &feedback, qd_sweep_kernel_best(), out_codes, neurons, err);
+    if (code == QD_OK)
+        code = qd_weight_target_measure(input, steps, target, out_codes, &measure, err);
+    if (code != QD_OK)
+        return code;
+    qd_cmatd upper = qd_matd_const(g->upper.view);
+    qd_evidence evidence = { .method = "gpfq",
+                             .precision = qd_precision_name(QD_FLOAT64),
+                             .input = input,
+                             .steps = steps,
+                             .codes = out_codes,
+                             .neurons = neurons,
+                             .bound_sq = qd_bound_pivots(input, steps),
+                             .expected_sq = expected(input, steps, g),
+                             .heldout_expected_sq = NAN, /* T is of the feedback by a factor */
+                             .tolerance = TOLERANCE,
+                             .upper = &upper,
+                             .measure = &measure };
+    return qd_certify(&evidence, out, err);
+}
+
+static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+{
+    QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
+    QD_AUTO(qd_weight_target_fini) qd_weight_target target = { 0 };
+    QD_AUTO(greedy_fini) greedy g = { 0 };
+    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
+    if (code == QD_OK)
+        code = greedy_init(input, &g, err);
+    steps.damping = 0.0; /* GPFQ has none */
+    qd_cmatd upper = qd_matd_const(g.upper.view);
+    if (code == QD_OK)
+        code = qd_weight_target_init(input, &steps, QD_SOLVE_PATH, &upper, &target, err);
+    if (code != QD_OK)
+        return code;
+    steps.target = target.rows;
+    steps.path = g.diagonal;
+    return follow(input, &steps, &target, &g, out_codes, out, err);
+}
+
+static const qd_param params[] = { { .name = NULL } };
+
+const qd_algorithm qd_algorithm_gpfq = {
+    .name = "gpfq",
+    .summary = "GPFQ: each code in turn brings the layer's output back to that of the float model; no damping",
+    .params = params,
+    .needs = QD_NEEDS_MISMATCH,
+    .round = round_layer,
+};

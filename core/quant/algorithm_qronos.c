@@ -1,0 +1,105 @@
+/* algorithm_qronos.c: Qronos: rounds so that the quantized stream's output is near the float stream's, errors of earlier layers included.
+ * Source: algorithms.md §6.4; theory.md §7, T9 (OPTQ on the least-squares target), T11 (bounds). */
+#include <math.h>
+
+#include "base/mem.h"
+#include "quant/algorithm_rows.h"
+#include "quant/sweep.h"
+#include "quant/target.h"
+
+#define TOLERANCE 1e-9
+
+/* As first published, the first column is given the best first weight beside the unchanged others: w_0 + s (w K)_0 / H_00, without lambda.
+ * out: target minus that. */
+static qd_code first_arguments(const qd_layer_input *input, const qd_steps *steps, const qd_weight_target *target,
+                               double **out, qd_error *err)
+{
+    double diagonal = qd_matd_row(input->factor->hessian.view, 0)[0];
+    qd_code code = qd_alloc(input->w.rows, sizeof **out, (void **)out, err);
+    for (size_t i = 0; code == QD_OK && i < input->w.rows && diagonal > 0.0; i++) {
+        double w = (double)(qd_cmatf_row(input->w, i)[steps->column[0]] * steps->live[0]);
+        double cross = target->cross[i * steps->count];
+        (*out)[i] = target->rows[i * steps->count] - (w + target->share * cross / diagonal);
+    }
+    return code;
+}
+
+/* theory.md T11: the first step's error is |z - q| + |target - z|. */
+static double bound_with_first(const qd_layer_input *input, const qd_steps *steps)
+{
+    double bound = qd_bound_pivots(input, steps);
+    for (size_t i = 0; steps->first != NULL && i < input->w.rows; i++) {
+        double reach =
+            (double)qd_matf_row(input->grid->scale.view, i)[steps->group[0]] * qd_rounding_reach(input->rounding);
+        double more = reach + fabs(steps->first[i]);
+        bound += (more * more - reach * reach) * steps->r2[0];
+    }
+    return bound;
+}
+
+/* What the target leaves there, and the rounding. */
+static double expected_on_held(const qd_layer_input *input, const qd_measure *measure)
+{
+    return input->holdout == NULL ? 0.0
+                                  : measure->heldout_base_sq + qd_expected_columns(input, input->holdout->column_t, 1);
+}
+
+static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, const qd_weight_target *target,
+                            uint8_t *out_codes, qd_certificate *out, qd_error *err)
+{
+    QD_AUTO(qd_feedback_fini) qd_feedback feedback = { 0 };
+    QD_AUTO(qd_free_pointer) void *neurons = NULL;
+    qd_measure measure;
+    qd_code code = qd_feedback_init(input->factor, QD_FLOAT64, input->pool, &feedback, err);
+    if (code == QD_OK)
+        code = qd_alloc(input->w.rows, sizeof(qd_neuron), &neurons, err);
+    if (code == QD_OK)
+        code = qd_sweep_run(input, steps, &feedback, qd_sweep_kernel_best(), out_codes, neurons, err);
+    if (code == QD_OK)
+        code = qd_weight_target_measure(input, steps, target, out_codes, &measure, err);
+    if (code != QD_OK)
+        return code;
+    qd_cmatd upper = qd_matd_const(input->factor->c.view);
+    qd_evidence evidence = { .method = "qronos",
+                             .precision = qd_precision_name(QD_FLOAT64),
+                             .input = input,
+                             .steps = steps,
+                             .codes = out_codes,
+                             .neurons = neurons,
+                             .bound_sq = bound_with_first(input, steps),
+                             .expected_sq = qd_bound_pivots(input, steps) * qd_rounding_variance(input->rounding),
+                             .heldout_expected_sq = expected_on_held(input, &measure),
+                             .tolerance = TOLERANCE,
+                             .upper = &upper,
+                             .measure = &measure };
+    measure.start = qd_start_name(input->use.start);
+    return qd_certify(&evidence, out, err);
+}
+
+static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+{
+    QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
+    QD_AUTO(qd_weight_target_fini) qd_weight_target target = { 0 };
+    QD_AUTO(qd_free_pointer) double *first = NULL;
+    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
+    if (code == QD_OK)
+        code = qd_weight_target_init(input, &steps, QD_SOLVE_LEAST_SQUARES, NULL, &target, err);
+    if (code == QD_OK && input->use.start == QD_START_ORIGINAL)
+        code = first_arguments(input, &steps, &target, &first, err);
+    if (code != QD_OK)
+        return code;
+    steps.target = target.rows;
+    steps.first = first;
+    return round_target(input, &steps, &target, out_codes, out, err);
+}
+
+static const qd_param params[] = { { .name = NULL } };
+
+const qd_algorithm qd_algorithm_qronos = {
+    .name = "qronos",
+    .summary = "Qronos: OPTQ on the weights that repair what earlier layers' rounding did to the inputs",
+    .params = params,
+    .starts = true,
+    .needs = QD_NEEDS_MISMATCH,
+    .round = round_layer,
+};

@@ -1,0 +1,62 @@
+/* order_auto.c: of natural, norm-descending and min-pivot the order with the least S, the sum of squared pivots.
+ * Source: theory.md §4, §8.3: S is all that an order changes in the bound and the expected error; none of the three is the best for every H.
+ * Steps of the grid are not weighed in: the order is shared by layers of different grids. */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "quant/factor_rows.h"
+
+/* A later candidate must be better by more than rounding. */
+#define MARGIN 1e-12
+
+static const qd_order *const candidates[] = { &qd_order_natural, &qd_order_norm_descending, &qd_order_min_pivot };
+
+/* QD_ENUMERIC when there is no such factor. */
+static qd_code sum_of_pivots(qd_cmatd hessian, double lambda, const uint32_t *permutation, qd_matd gathered, qd_matd c,
+                             double *out_s, qd_error *err)
+{
+    qd_code code = qd_factor_gather(hessian, permutation, NULL, gathered, err);
+    if (code == QD_OK)
+        code = qd_pivots(qd_matd_const(gathered), lambda, c, err);
+    *out_s = 0.0;
+    for (size_t t = 0; code == QD_OK && t < c.rows; t++)
+        *out_s += qd_matd_row(c, t)[t] * qd_matd_row(c, t)[t];
+    return code;
+}
+
+static qd_code permute(qd_cmatd hessian, double lambda, uint32_t *out_permutation, const qd_order **out_chosen,
+                       qd_error *err)
+{
+    QD_AUTO(qd_matd_buf_fini) qd_matd_buf gathered = { 0 }, c = { 0 };
+    QD_AUTO(qd_free_pointer) uint32_t *tried = NULL;
+    size_t n = hessian.rows;
+    qd_code code = qd_matd_buf_init(&gathered, n, n, err);
+    if (code == QD_OK)
+        code = qd_matd_buf_init(&c, n, n, err);
+    if (code == QD_OK)
+        code = qd_alloc(n, sizeof *tried, (void **)&tried, err);
+    double best = INFINITY;
+    for (size_t i = 0; (code == QD_OK || code == QD_ENUMERIC) && i < QD_LENGTH(candidates); i++) {
+        const qd_order *order = NULL;
+        double s = 0.0;
+        code = candidates[i]->permute(hessian, lambda, tried, &order, err);
+        if (code == QD_OK)
+            code = sum_of_pivots(hessian, lambda, tried, gathered.view, c.view, &s, err);
+        if (code != QD_OK || !(s < best * (1.0 - MARGIN)))
+            continue;
+        best = s;
+        *out_chosen = order;
+        memcpy(out_permutation, tried, n * sizeof *tried);
+    }
+    return code == QD_ENUMERIC && best < INFINITY ? QD_OK : code;
+}
+
+static const qd_param params[] = { { .name = NULL } };
+
+const qd_order qd_order_auto = {
+    .name = "auto",
+    .summary = "of natural, norm-descending and min-pivot the one with the least sum of squared pivots",
+    .params = params,
+    .permute = permute,
+};

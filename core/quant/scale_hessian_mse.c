@@ -1,0 +1,46 @@
+/* scale_hessian_mse.c: the scale, of 80 fractions of the range, that rounds the group with the least error in the layer's output, as far as
+ * diag(H) knows it. Source: algorithms.md §2.3; reference-numbers.md §1 "hwscale": fractions 1, 0.99 ... 0.21 of range and lo together,
+ * the first least sum_j H_jj (w_j - q_j)^2. */
+#include <math.h>
+
+#include "quant/scale_rules.h"
+
+enum { CANDIDATES = 80, HUNDREDTHS = 100 };
+
+static bool candidate(const qd_grid_spec *spec, const float *weights, size_t count, size_t index, float *out_scale,
+                      float *out_zero)
+{
+    if (index >= CANDIDATES)
+        return false;
+    qd_group_stat stat = qd_group_measure(spec, weights, count);
+    double fraction = (double)(HUNDREDTHS - index) / HUNDREDTHS;
+    *out_scale = qd_group_scale(spec, &stat, fraction);
+    *out_zero = qd_group_zero(spec, &stat, *out_scale, fraction);
+    return true;
+}
+
+static void choose(const qd_grid_spec *spec, const float *weights, const double *importance, size_t count,
+                   float *out_scale, float *out_zero)
+{
+    qd_group_stat stat = qd_group_measure(spec, weights, count);
+    double best = INFINITY;
+    float scale, zero;
+    for (size_t i = 0; candidate(spec, weights, count, i, &scale, &zero); i++) {
+        double loss = qd_group_loss(&stat, weights, importance, count, scale, zero);
+        if (loss < best || i == 0) {
+            best = loss;
+            *out_scale = scale;
+            *out_zero = zero;
+        }
+    }
+}
+
+static const qd_param params[] = { { .name = NULL } };
+
+const qd_scale_rule qd_scale_hessian_mse = {
+    .name = "hessian-mse",
+    .summary = "the one of 80 fractions of the range with the least squared rounding error weighted by diag(H)",
+    .params = params,
+    .choose = choose,
+    .candidate = candidate,
+};

@@ -1,0 +1,236 @@
+/* test_auto.c: runs whose damping and order are chosen by the data: what they say, and that nothing can change a byte of it. */
+#include "job.h"
+
+#include "engine/streams.h"
+
+/* Ten sequences, two of them held out. */
+#define AUTO \
+    "\"calibration\":{\"samples\":10,\"length\":32},\"evaluation\":{\"length\":64,\"windows\":1}," \
+    "\"regularization\":\"auto\",\"order\":\"auto\""
+
+typedef struct runs {
+    char folder[200], digest[QD_DIGEST_HEX];
+    small_run job;
+} runs;
+
+static int set_up(void **state)
+{
+    static runs fixture;
+    qd_error err = { 0 };
+    fixture.job = (small_run){ .request = AUTO,
+                               .folder = make_folder(fixture.folder, sizeof fixture.folder),
+                               .texts = SHORT_TEXTS };
+    check_ok(run_job(&fixture.job, &err));
+    digest_out(&fixture.job, fixture.digest);
+    *state = &fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    runs *fixture = *state;
+    job_fini(&fixture->job);
+    remove_folder(fixture->folder);
+    return 0;
+}
+
+static double number_at(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_number(value))
+        fail_msg("'%s' is no number", key);
+    return json_number_value(value);
+}
+
+static void every_layer_says_what_was_chosen_and_what_held_out_inputs_say_to_it(void **state)
+{
+    const runs *f = *state;
+    QD_AUTO(qd_json_fini) json_t *layers = events_of(&f->job.log, "layer");
+    assert_int_equal(json_array_size(layers), LAYERS);
+    for (size_t i = 0; i < LAYERS; i++) {
+        const json_t *layer = json_array_get(layers, i), *c = json_object_get(layer, "certificate");
+        const char *order = json_string_value(json_object_get(c, "order"));
+        assert_string_equal(json_string_value(json_object_get(c, "lambda_source")), "auto-holdout");
+        assert_true(strcmp(order, "natural") == 0 || strcmp(order, "norm-descending") == 0 ||
+                    strcmp(order, "min-pivot") == 0);
+        double held = number_at(json_object_get(layer, "error"), "held_out");
+        assert_true(held > 0.001 && held < 1);
+        assert_int_equal(number_at(c, "n_rows"), 2 * 32);
+        assert_int_equal(number_at(c, "m"), 10 * 32); /* H is of all inputs */
+        double k = log10(number_at(c, "lambda_rel"));
+        check_near(k, rint(k), 1e-9); /* one of 1e-5 ... 1 */
+        assert_true(k <= 1e-9 && k >= -5 - 1e-9);
+        assert_true(number_at(c, "heldout_T") > 0);
+        double ratio = number_at(c, "heldout_sq_pred") / number_at(c, "heldout_sq_meas");
+        assert_true(ratio > 0.3 && ratio < 3); /* the held-out inputs are in H too: less is measured than expected */
+        assert_true(number_at(c, "identity_resid") < 1e-9);
+    }
+}
+
+/* q, k and v have one input: one search. */
+static void layers_with_the_same_input_share_lambda_order_and_expectation(void **state)
+{
+    const runs *f = *state;
+    QD_AUTO(qd_json_fini) json_t *layers = events_of(&f->job.log, "layer");
+    static const char *const shared[] = { "lambda", "order", "perm_hash", "heldout_T", "S" };
+    for (size_t i = 0; i < LAYERS; i += A_BLOCK)
+        for (size_t k = 0; k < QD_LENGTH(shared); k++) {
+            const json_t *q = json_object_get(json_array_get(layers, i), "certificate");
+            for (size_t j = i + 1; j < i + 3; j++)
+                assert_true(
+                    json_equal(json_object_get(q, shared[k]),
+                               json_object_get(json_object_get(json_array_get(layers, j), "certificate"), shared[k])));
+        }
+}
+
+static void check_same_bytes(const runs *f, small_run *job)
+{
+    char digest[QD_DIGEST_HEX];
+    qd_error err = { 0 };
+    check_ok(run_job(job, &err));
+    digest_out(job, digest);
+    assert_string_equal(digest, f->digest);
+}
+
+static void threads_and_stops_change_no_byte(void **state)
+{
+    const runs *f = *state;
+    static const size_t stops[] = { 0, 2, 12 }; /* never; within a group that shares a search; later */
+    for (size_t i = 0; i < QD_LENGTH(stops); i++) {
+        char folder[200];
+        qd_error err = { 0 };
+        small_run job = {
+            .request = AUTO, .folder = make_folder(folder, sizeof folder), .texts = SHORT_TEXTS, .threads = 2 + i % 2
+        };
+        job.log.cancel_after = stops[i];
+        if (stops[i] > 0) {
+            check_fails(run_job(&job, &err), QD_ECANCELLED);
+            job_fini(&job);
+        }
+        job.log.cancel_after = 0;
+        check_same_bytes(f, &job);
+        assert_int_equal(number_at(job.result, "resumed_layers"), stops[i]);
+        job_fini(&job);
+        remove_folder(folder);
+    }
+}
+
+/* Events of a run with the same model and texts. */
+static void run_other(const char *request, small_run *job, char *folder, size_t size)
+{
+    qd_error err = { 0 };
+    *job = (small_run){ .request = request, .folder = make_folder(folder, size), .texts = SHORT_TEXTS };
+    check_ok(run_job(job, &err));
+}
+
+static void too_few_sequences_to_hold_one_out_are_said_and_the_usual_damping_is_used(void **state)
+{
+    (void)state;
+    char folder[200];
+    small_run job;
+    run_other("\"calibration\":{\"samples\":4,\"length\":64},\"evaluation\":{\"length\":64,\"windows\":1},"
+              "\"regularization\":\"auto\"",
+              &job, folder, sizeof folder);
+    QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer"), *warnings = events_of(&job.log, "warning");
+    check_contains(json_string_value(json_object_get(json_array_get(warnings, 0), "detail")), "there are 4");
+    for (size_t i = 0; i < LAYERS; i++) {
+        const json_t *layer = json_array_get(layers, i), *c = json_object_get(layer, "certificate");
+        assert_string_equal(json_string_value(json_object_get(c, "lambda_source")), "fallback");
+        check_close(number_at(c, "lambda_rel"), 0.01, 1e-12);
+        assert_true(json_is_null(json_object_get(json_object_get(layer, "error"), "held_out")));
+        assert_null(json_object_get(c, "heldout_T"));
+    }
+    job_fini(&job);
+    remove_folder(folder);
+}
+
+static void round_to_nearest_is_measured_on_held_out_inputs_too(void **state)
+{
+    const runs *f = *state;
+    char folder[200];
+    small_run job;
+    run_other(AUTO ",\"algorithm\":\"rtn\"", &job, folder, sizeof folder);
+    QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer"), *feedback = events_of(&f->job.log, "layer");
+    double better = 0;
+    for (size_t i = 0; i < LAYERS; i++) {
+        double rtn = number_at(json_object_get(json_array_get(layers, i), "error"), "held_out"),
+               optq = number_at(json_object_get(json_array_get(feedback, i), "error"), "held_out");
+        assert_true(rtn > 0.001 && rtn < 1);
+        better += optq < rtn;
+    }
+    assert_true(better > 0.9 * LAYERS);
+    job_fini(&job);
+    remove_folder(folder);
+}
+
+/* Two sums in one pass: sequences 4 and 9 of eleven in one, the others in the other, for an input that is kept and one that is made again. */
+static void held_out_sequences_are_the_fifth_and_tenth(void **state)
+{
+    (void)state;
+    enum { COUNT = 11, LENGTH = 12 };
+    char path[4096], folder[200];
+    uint32_t ids[COUNT * LENGTH];
+    qd_error err = { 0 };
+    qd_model *model = NULL;
+    qd_pool *pool = NULL;
+    qd_block *block = NULL, *other = NULL;
+    qd_streams streams = { 0 };
+    for (uint32_t i = 0; i < COUNT * LENGTH; i++)
+        ids[i] = 10 + i * 7 % 300;
+    const qd_windows windows = { .ids = ids, .count = COUNT, .length = LENGTH };
+    check_ok(qd_pool_create(2, &pool, &err));
+    check_ok(qd_model_open(SOURCE_PATH(path, "tests/models/novella-1m"), &model, &err));
+    check_ok(qd_streams_init(model, &windows, make_folder(folder, sizeof folder), pool, NULL, QD_SCOPE_MODEL, &streams,
+                             &err));
+    check_ok(qd_block_load(model, 0, NULL, &block, &err));
+    check_ok(qd_block_load(model, 0, NULL, &other, &err));
+    check_ok(qd_streams_enter(&streams, block, other, &err));
+    size_t last = qd_block_groups(block) - 1;
+    for (size_t group = 0; group <= last; group++) {
+        qd_gram fit = { 0 }, held = { 0 }, all = { 0 };
+        size_t n = qd_block_group_width(block, group);
+        check_ok(qd_gram_init(&fit, n, &err));
+        check_ok(qd_gram_init(&held, n, &err));
+        check_ok(qd_gram_init(&all, n, &err));
+        check_ok(qd_streams_gram(&streams, group, &fit, &held, &err));
+        check_ok(qd_streams_gram(&streams, group, &all, NULL, &err));
+        assert_int_equal(fit.tokens, 9 * LENGTH);
+        assert_int_equal(held.tokens, 2 * LENGTH);
+        assert_int_equal(all.tokens, COUNT * LENGTH);
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0.0, whole = qd_matd_row(all.sum.view, j)[j];
+            check_close(qd_matd_row(fit.sum.view, j)[j] + qd_matd_row(held.sum.view, j)[j], whole, 1e-5);
+            if (group != streams.stored)
+                continue;
+            for (size_t t = 0; t < LENGTH; t++) {
+                double a = (double)qd_matf_row(streams.input[QD_STREAM_QUANTIZED], 4 * LENGTH + t)[j],
+                       b = (double)qd_matf_row(streams.input[QD_STREAM_QUANTIZED], 9 * LENGTH + t)[j];
+                sum += a * a + b * b;
+            }
+            check_close(qd_matd_row(held.sum.view, j)[j], sum, 1e-5);
+        }
+        check_ok(qd_streams_advance(&streams, group, &err));
+        qd_gram_fini(&fit);
+        qd_gram_fini(&held);
+        qd_gram_fini(&all);
+    }
+    qd_streams_fini(&streams);
+    qd_block_destroy(block);
+    qd_block_destroy(other);
+    qd_model_destroy(model);
+    qd_pool_destroy(pool);
+    remove_folder(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_layer_says_what_was_chosen_and_what_held_out_inputs_say_to_it),
+        cmocka_unit_test(layers_with_the_same_input_share_lambda_order_and_expectation),
+        cmocka_unit_test(threads_and_stops_change_no_byte),
+        cmocka_unit_test(held_out_sequences_are_the_fifth_and_tenth),
+        cmocka_unit_test(too_few_sequences_to_hold_one_out_are_said_and_the_usual_damping_is_used),
+        cmocka_unit_test(round_to_nearest_is_measured_on_held_out_inputs_too),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

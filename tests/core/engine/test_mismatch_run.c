@@ -1,0 +1,260 @@
+/* test_mismatch_run.c: whole runs of the algorithms that know both streams, and of stochastic rounding: same bytes whatever happens, every
+ * layer certified, scopes that mean what they say. */
+#include "job.h"
+
+#include "engine/verify.h"
+
+static const char *const kinds[] = {
+    "\"algorithm\":\"qronos\"",
+    "\"algorithm\":\"qronos\",\"regularization\":\"auto\",\"calibration\":{\"samples\":5,\"length\":64}",
+    "\"algorithm\":\"gpfq\",\"rounding\":\"stochastic\",\"mismatch\":{\"scope\":\"block\",\"shrink\":0.5}",
+};
+
+/* QUICK, with the members of a kind before it; a kind with its own calibration brings the rest. */
+static small_run job_of(const char *kind, char *request, size_t size, char *folder, size_t folder_size)
+{
+    static const char rest[] = "\"evaluation\":{\"length\":64,\"windows\":1},\"scale\":{\"rule\":\"minmax\"}";
+    snprintf(request, size, "%s,%s", kind, strstr(kind, "calibration") == NULL ? QUICK : rest);
+    return (small_run){ .request = request, .folder = make_folder(folder, folder_size), .texts = SHORT_TEXTS };
+}
+
+static void finish(small_run *job)
+{
+    job_fini(job);
+    remove_folder(job->folder);
+}
+
+static double number_in(const json_t *layer, const char *key)
+{
+    const json_t *value = json_object_get(json_object_get(layer, "certificate"), key);
+    if (!json_is_number(value))
+        fail_msg("'%s' is no number", key);
+    return json_number_value(value);
+}
+
+static const char *word_in(const json_t *layer, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(layer, "certificate"), key));
+}
+
+static void threads_and_stops_change_no_byte(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < QD_LENGTH(kinds); k++) {
+        char request[1000], folder[200], want[QD_DIGEST_HEX], got[QD_DIGEST_HEX];
+        qd_error err = { 0 };
+        small_run job = job_of(kinds[k], request, sizeof request, folder, sizeof folder);
+        check_ok(run_job(&job, &err));
+        digest_out(&job, want);
+        finish(&job);
+        static const size_t stops[] = { 0, 20 };
+        for (size_t i = 0; i < QD_LENGTH(stops); i++) {
+            small_run again = job_of(kinds[k], request, sizeof request, folder, sizeof folder);
+            again.threads = 1 + i;
+            again.log.cancel_after = stops[i];
+            if (stops[i] > 0) {
+                check_fails(run_job(&again, &err), QD_ECANCELLED);
+                job_fini(&again);
+                again.log.cancel_after = 0;
+                again.threads = 3 - i;
+            } else
+                again.threads = 3;
+            check_ok(run_job(&again, &err));
+            digest_out(&again, got);
+            assert_string_equal(got, want);
+            finish(&again);
+        }
+    }
+}
+
+static json_int_t findings_of(const json_t *record)
+{
+    const json_t *shape = json_object_get(record, "shape");
+    const qd_linear linear = { .name = json_string_value(json_object_get(record, "name")),
+                               .out = (size_t)json_integer_value(json_array_get(shape, 0)),
+                               .in = (size_t)json_integer_value(json_array_get(shape, 1)) };
+    qd_findings findings = { .lines = json_array() };
+    qd_verify_record(&linear, record, &findings);
+    json_int_t count = (json_int_t)json_array_size(findings.lines);
+    json_decref(findings.lines);
+    return count;
+}
+
+/* Any number of the mismatch that is changed, or missing, no longer agrees with the others. */
+static void check_edits(const json_t *record)
+{
+    static const char *const keys[] = { "shrink", "mismatch_sq", "mismatch_cross", "total_sq", "error_sq" };
+    assert_int_equal(findings_of(record), 0);
+    for (size_t i = 0; i < QD_LENGTH(keys); i++) {
+        QD_AUTO(qd_json_fini) json_t *edited = json_deep_copy(record);
+        json_t *certificate = json_object_get(edited, "certificate");
+        double value = json_number_value(json_object_get(certificate, keys[i]));
+        json_object_set_new(certificate, keys[i], json_real(value * 1.001 + 1e-6));
+        bool moot = json_number_value(json_object_get(certificate, "shrink")) == 1 && i >= 1 && i <= 2; /* weighs 0 */
+        assert_true(findings_of(edited) > 0 || moot);
+        json_object_del(certificate, keys[i]);
+        assert_true(findings_of(edited) > 0);
+    }
+}
+
+static void every_layer_is_certified_against_the_float_stream(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < QD_LENGTH(kinds); k++) {
+        char request[1000], folder[200], out[300], model[4096];
+        qd_error err = { 0 };
+        small_run job = job_of(kinds[k], request, sizeof request, folder, sizeof folder);
+        check_ok(run_job(&job, &err));
+        QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer");
+        assert_int_equal(json_array_size(layers), LAYERS);
+        for (size_t i = 0; i < LAYERS; i++) {
+            const json_t *layer = json_array_get(layers, i);
+            assert_true(number_in(layer, "identity_resid") < 1e-9);
+            assert_true(number_in(layer, "energy_sq") <= number_in(layer, "overload_bound_sq"));
+            assert_true(number_in(layer, "shrink") >= 0 && number_in(layer, "shrink") <= 1);
+            assert_int_equal(strncmp(word_in(layer, "status"), "CERTIFIED", 9), 0);
+            /* q, k and v of the first block see the same in both streams; other groups do not */
+            if (i < 3)
+                assert_true(number_in(layer, "mismatch_sq") == 0 && number_in(layer, "shift_max") == 0);
+            else if (i % A_BLOCK >= 3)
+                assert_true(number_in(layer, "mismatch_sq") > 0 && number_in(layer, "shift_max") > 0);
+            if (k == 2)
+                assert_true(number_in(layer, "kappa_max") > 0 && number_in(layer, "eta") == 0.05);
+            char *line = json_dumps(layer, JSON_COMPACT);
+            assert_true(strlen(line) < 16384);
+            free(line);
+        }
+        snprintf(out, sizeof out, "%s/out", folder);
+        SOURCE_PATH(model, "tests/models/novella-1m");
+        QD_AUTO(qd_json_fini) json_t *report = NULL;
+        check_ok(qd_verify(out, model, &report, &err));
+        assert_int_equal(json_array_size(json_object_get(report, "findings")), 0);
+        assert_true(json_is_true(json_object_get(report, "ok")));
+        check_edits(json_array_get(layers, 5));
+        finish(&job);
+    }
+}
+
+/* In block scope every block starts anew: its q, k and v see no mismatch. In model scope they do from the second block on. */
+static void scope_says_where_the_float_stream_starts(void **state)
+{
+    (void)state;
+    static const char *const scopes[] = { "\"algorithm\":\"qronos\",\"mismatch\":{\"scope\":\"model\"}",
+                                          "\"algorithm\":\"qronos\",\"mismatch\":{\"scope\":\"block\"}" };
+    for (size_t s = 0; s < 2; s++) {
+        char request[1000], folder[200];
+        qd_error err = { 0 };
+        small_run job = job_of(scopes[s], request, sizeof request, folder, sizeof folder);
+        check_ok(run_job(&job, &err));
+        QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer");
+        for (size_t i = A_BLOCK; i < LAYERS; i += A_BLOCK)
+            for (size_t q = i; q < i + 3; q++)
+                assert_true((number_in(json_array_get(layers, q), "mismatch_sq") == 0) == (s == 1));
+        finish(&job);
+    }
+}
+
+static void another_seed_is_another_draw(void **state)
+{
+    (void)state;
+    static const char *const seeds[] = { "\"algorithm\":\"optq\",\"rounding\":\"stochastic\",\"seed\":1",
+                                         "\"algorithm\":\"optq\",\"rounding\":\"stochastic\",\"seed\":2" };
+    double energy[2];
+    for (size_t s = 0; s < 2; s++) {
+        char request[1000], folder[200];
+        qd_error err = { 0 };
+        small_run job = job_of(seeds[s], request, sizeof request, folder, sizeof folder);
+        check_ok(run_job(&job, &err));
+        QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer");
+        energy[s] = number_in(json_array_get(layers, 0), "energy_sq");
+        finish(&job);
+    }
+    assert_true(energy[0] != energy[1]);
+    assert_true(energy[0] < 2 * energy[1] && energy[1] < 2 * energy[0]);
+}
+
+static void without_a_text_they_are_refused(void **state)
+{
+    (void)state;
+    static const char *const algorithms[] = { "\"algorithm\":\"gpfq\"", "\"algorithm\":\"qronos\"" };
+    for (size_t a = 0; a < 2; a++) {
+        char request[1000], folder[200];
+        qd_error err = { 0 };
+        small_run job = job_of(algorithms[a], request, sizeof request, folder, sizeof folder);
+        job.calibration = "";
+        check_fails(run_job(&job, &err), QD_EINVAL);
+        check_contains(err.text, "calibration.source");
+        finish(&job);
+    }
+}
+
+static json_t *parse_text(const char *text)
+{
+    qd_error err = { 0 };
+    json_t *out = NULL;
+    check_ok(qd_json_parse_object(text, strlen(text), 16, &out, &err));
+    return out;
+}
+
+static void check_finding(const json_t *request, const char *pointer, const char *part)
+{
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    qd_issues issues;
+    check_fails(qd_recipe_parse(request, &recipe, &issues, &err), QD_EINVAL);
+    assert_int_equal(issues.count, 1);
+    assert_string_equal(issues.items[0].pointer, pointer);
+    check_contains(issues.items[0].detail, part);
+}
+
+static json_t *print_parsed(const json_t *request)
+{
+    qd_error err = { 0 };
+    qd_recipe *recipe = NULL;
+    check_ok(qd_recipe_parse(request, &recipe, NULL, &err));
+    json_t *out = qd_recipe_print(recipe);
+    qd_recipe_destroy(recipe);
+    return out;
+}
+
+/* Both by name: the field, and the algorithm or number that it does not go with. */
+static void mismatch_fields_are_refused_where_they_mean_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request, *pointer, *part;
+    } cases[] = {
+        { "{\"model\": \"file:///m\", \"mismatch\": {\"scope\": \"block\"}}", "/mismatch/scope",
+          "mismatch.scope: means nothing for algorithm 'optq'; it wants algorithm gpfq or qronos" },
+        { "{\"model\": \"file:///m\", \"mismatch\": {}}", "/mismatch", "algorithm 'optq'" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"rtn\", \"mismatch\": {\"shrink\": 0.5}}", "/mismatch/shrink",
+          "algorithm 'rtn'" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"gpfq\", \"mismatch\": {\"start\": \"original\"}}",
+          "/mismatch/start", "mismatch.start: means nothing for algorithm 'gpfq'; it wants algorithm qronos" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"qronos\", \"calibration\": {\"samples\": 1}}",
+          "/mismatch/shrink", "mismatch.shrink: 'auto' does not go with calibration.samples of 1" },
+    };
+    for (size_t i = 0; i < QD_LENGTH(cases); i++) {
+        QD_AUTO(qd_json_fini) json_t *request = parse_text(cases[i].request);
+        check_finding(request, cases[i].pointer, cases[i].part);
+    }
+    QD_AUTO(qd_json_fini)
+    json_t *one = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"gpfq\", \"calibration\": {\"samples\": 1},"
+                             " \"mismatch\": {\"shrink\": 1}}");
+    QD_AUTO(qd_json_fini) json_t *printed = print_parsed(one);
+    QD_AUTO(qd_json_fini) json_t *want = parse_text("{\"scope\": \"model\", \"shrink\": 1}");
+    assert_true(json_equal(json_object_get(printed, "mismatch"), want)); /* what applies is printed, and no more */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(threads_and_stops_change_no_byte),
+        cmocka_unit_test(every_layer_is_certified_against_the_float_stream),
+        cmocka_unit_test(scope_says_where_the_float_stream_starts),
+        cmocka_unit_test(another_seed_is_another_draw),
+        cmocka_unit_test(without_a_text_they_are_refused),
+        cmocka_unit_test(mismatch_fields_are_refused_where_they_mean_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
