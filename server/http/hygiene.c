@@ -110,8 +110,12 @@ static bool host_ok(qd_exchange *x)
         return true;
     if (read_host(host, name) && (is_loopback(name) || (own != NULL && strcasecmp(name, own) == 0)))
         return true;
-    return refuse(x, QD_PROBLEM_FORBIDDEN,
-                  "Host: not a name of this service; localhost, a loopback address or the listen address is wanted");
+    qd_error err;
+    qd_fail(
+        &err, QD_EDENIED,
+        "Host: '%.200s' is not a name of this service; localhost, a loopback address or the listen address is wanted",
+        host);
+    return refuse(x, QD_PROBLEM_FORBIDDEN, err.text);
 }
 
 /* "http://host:port" against Host: "host:port". */

@@ -116,7 +116,7 @@ def only_hosts_of_this_service_are_served():
             equal(ask(host, method, target), 403, "%s %s for Host %r" % (method, target, host))
     problem = server().request("GET", "/jobs", headers={"Host": "evil.example"})
     equal(problem[1]["content-type"], "application/problem+json")
-    assert "Host" in json.loads(problem[2])["detail"], problem
+    assert "Host: 'evil.example'" in json.loads(problem[2])["detail"], problem
     open_server = Server("--insecure")
     equal(ask("quantd.example", where=open_server), 200, "with --insecure")
     equal(open_server.stop(), 0)

@@ -26,7 +26,7 @@ except ImportError:
 
 DATA = 1e-6     # relative, of what depends on activations: float32 streams and products
 SUMS = 4e-6     # of sums of pivots and errors: they feel H through its small eigenvalues
-PIVOT = 2e-4    # of one pivot
+PIVOT = 5e-5    # of one pivot
 HALF_STEP = 0.5 + 2.0 ** -21  # steps: arguments are rounded to multiples of 2^-20 before they are rounded to codes
 EXACT = 1e-9    # of what depends on weights only
 NEAR_TIE = 2e-6  # relative difference of two diagonal entries that float32 may order otherwise

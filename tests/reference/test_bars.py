@@ -3,11 +3,10 @@
 Needs QUANTD_SHARED (models and texts that stay outside the tree); skipped without it, and in sanitizer builds.
 The numbers are those of a float64 prototype under the same protocol: 64 windows of 512 tokens of calibration, one encode call a line.
 
-Two one-sided bars a method: (P), parity, reference + 5 % of its excess over float, for the very same arithmetic; (N), noise, + 15 %. What is
-measured is printed beside both; (N) fails the test. (P) does not, since it is not a matter of correctness: at 4 bits 0.2 % of bf16 weights lie exactly
-between two codes, float32 sums that differ in their last digit (another processor) decide later columns otherwise, and OPTQ carries that on: scaling
-the grid by 1 - 1e-7 moved the perplexity of novella-15m between 63.97 and 64.44 while every layer's error stayed within 0.05 %.
-At 4 bits the bars are put to the mean of three calibration phases.
+OPTQ is held to (P), parity: reference + 5 % of its excess over float, the same calibration windows. GPFQ and Qronos (QUANTD_LONG_TESTS) are held to
+(N), noise: + 15 %; whether they meet (P) is printed, and two cells do not. At 4 bits theirs is the mean of three calibration phases: 0.2 % of
+bf16 weights lie exactly between two codes, and whatever decides one of them otherwise is carried on through the columns (a grid scaled by 1 - 1e-7
+moved novella-15m between 63.97 and 64.44 before grid.h said what a tie is, while every layer's error stayed within 0.05 %).
 """
 import json
 import os
@@ -87,7 +86,7 @@ def check_layers(layers):
 def quantized_perplexity(model, name, grid, windows, method):
     """Mean over phases, each phase's, and the runs."""
     texts = stories_texts() if model == "stories260K" else novella_texts()
-    phases = [0, 1 / 3, 2 / 3] if name == "w4_asym" else [0]
+    phases = [0, 1 / 3, 2 / 3] if name == "w4_asym" and method is not OPTQ else [0]
     runs = [run_job(model, grid, texts, windows, phase, method) for phase in phases]
     quantized = [result["perplexity"]["quantized"] for result, _ in runs]
     for result, layers in runs:
@@ -112,16 +111,16 @@ def needs(name=None):
         raise Skip(name + " is not set")
 
 
-def bars(model, name, grid, windows, source, rtn, parity, noise):
+def bars(model, name, grid, windows, source, rtn, parity):
     def claim():
         needs()
-        mean, each, runs = quantized_perplexity(model, name, grid, windows, OPTQ)
+        optq, _, runs = quantized_perplexity(model, name, grid, windows, OPTQ)
         found = runs[0][0]["perplexity"]
-        print("# %s %s: float %.4f (%.3f), RTN %.4f (%.2f), identity residual <= %.1e, %.0f s a run, %.0f MB" % (
-            model, name, found["source"], source, found["rtn"], rtn,
+        print("# %s %s: float %.4f (%.3f), RTN %.4f (%.2f), OPTQ %.4f (<= %.2f), identity residual <= %.1e, %.0f s, %.0f MB" % (
+            model, name, found["source"], source, found["rtn"], rtn, optq, parity,
             max(layer["certificate"]["identity_resid"] for _, layers in runs for layer in layers),
             sum(runs[0][0]["seconds"].values()), max(result["peak_memory"] for result, _ in runs) / 1e6))
-        judged("%s %s OPTQ" % (model, name), mean, each, parity, noise)
+        assert optq <= parity, "OPTQ: %.4f > %.2f" % (optq, parity)
         near(found["source"], source, 0.0005, "float")
         near(found["rtn"], rtn, 0.003, "RTN")
     claim.__name__ = "%s_%s_is_within_the_bars" % (model.replace("-", "_"), name)
@@ -140,14 +139,14 @@ def method_bars(model, name, grid, windows, limits):
 
 
 run_claims([
-    bars("novella-1m", "w4_asym", W4_ASYM, 200, 32.844, 35.96, 35.32, 35.55),
-    bars("novella-1m", "w3_asym", W3_ASYM, 200, 32.844, 53.47, 46.79, 48.35),
-    bars("novella-1m", "w3_g", w3_g(128), 200, 32.844, 44.93, 44.24, 45.44),
-    bars("novella-15m", "w4_asym", W4_ASYM, 100, 63.484, 64.80, 64.19, 64.35),
-    bars("novella-15m", "w3_asym", W3_ASYM, 100, 63.484, 70.20, 68.19, 68.65),
-    bars("stories260K", "w4_asym", W4_ASYM, 0, 4.933, 5.53, 5.32, 5.35),
-    bars("stories260K", "w3_asym", W3_ASYM, 0, 4.933, 11.00, 8.04, 8.42),
-    bars("stories260K", "w3_g", w3_g(32), 0, 4.933, 9.20, 7.43, 7.71),
+    bars("novella-1m", "w4_asym", W4_ASYM, 200, 32.844, 35.96, 35.32),
+    bars("novella-1m", "w3_asym", W3_ASYM, 200, 32.844, 53.47, 46.79),
+    bars("novella-1m", "w3_g", w3_g(128), 200, 32.844, 44.93, 44.24),
+    bars("novella-15m", "w4_asym", W4_ASYM, 100, 63.484, 64.80, 64.19),
+    bars("novella-15m", "w3_asym", W3_ASYM, 100, 63.484, 70.20, 68.19),
+    bars("stories260K", "w4_asym", W4_ASYM, 0, 4.933, 5.53, 5.32),
+    bars("stories260K", "w3_asym", W3_ASYM, 0, 4.933, 11.00, 8.04),
+    bars("stories260K", "w3_g", w3_g(32), 0, 4.933, 9.20, 7.43),
     method_bars("novella-1m", "w4_asym", W4_ASYM, 200,
                 [(GPFQ_BLOCK, 34.75, 35.01), (QRONOS_BLOCK, 34.53, 34.79), (QRONOS_MODEL, 34.56, 34.82)]),
     method_bars("novella-1m", "w3_asym", W3_ASYM, 200,
