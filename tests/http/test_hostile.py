@@ -1,6 +1,7 @@
 """Hostile clients, models, texts and hands: requests no client should send, files changed under a live service, disks that fill, kills at bad
 moments. Each gets a clear answer or a job problem; the service stays alive and nothing is lost or half published."""
 import fcntl
+import errno
 import os
 import random
 import socket
@@ -384,6 +385,21 @@ def leftovers_of_a_crash_are_no_obstacle():
 
 # ---- disks ----
 
+def fill_disk(folder, filler, left):
+    """Takes all but `left` KiB. The service writes too: what was free when asked may be gone when taken."""
+    with open(inside(filler), "wb") as out:
+        for _ in range(100):
+            out.truncate(0)
+            space = os.statvfs(folder)
+            try:
+                return os.posix_fallocate(out.fileno(), 0, max(space.f_bavail * space.f_bsize - (left << 10), 4096))
+            except OSError as refused:
+                if refused.errno != errno.ENOSPC:
+                    raise
+                time.sleep(0.02)
+    raise AssertionError("the disk never held still")
+
+
 def a_disk_that_fills_at_any_stage_fails_the_job_and_space_heals_it():
     folder = temporary_folder()
     if os.geteuid() != 0 or subprocess.call(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", inside(folder)], stderr=subprocess.DEVNULL) != 0:
@@ -392,10 +408,8 @@ def a_disk_that_fills_at_any_stage_fails_the_job_and_space_heals_it():
     try:
         own = Server(state=os.path.join(folder, "state"))
         for cached in (False, True):
-            for left in ((0, 700, 2000) if cached else (0,)):  # KiB: database, checkpoints, artifact; download
-                with open(inside(filler), "wb") as out:
-                    space = os.statvfs(folder)
-                    os.posix_fallocate(out.fileno(), 0, max(space.f_bavail * space.f_bsize - (left << 10), 4096))
+            for left in ((0, 700, 2000) if cached else (300,)):  # KiB: database, checkpoints, artifact; download
+                fill_disk(folder, filler, left)
                 status, _, data = own.request("POST", "/jobs", small_job(algorithm="optq"))
                 job = json.loads(data)["id"] if status == 202 else None
                 found = own.wait(job) if job else {"state": "refused", "problem": {"phase": "POST", "detail": data.decode()}}
@@ -409,8 +423,9 @@ def a_disk_that_fills_at_any_stage_fails_the_job_and_space_heals_it():
                 equal(own.request("GET", "/livez")[0], 200)
                 equal(own.request("GET", "/jobs")[0], 200)
                 os.remove(inside(filler))
-                job = job or own.submit(small_job(algorithm="optq"))
-                if own.json("GET", "/jobs/" + job)["state"] != "succeeded":
+                if job is None:  # the database was full already, and said so
+                    job = own.submit(small_job(algorithm="optq"))
+                elif found["state"] != "succeeded":
                     own.json("POST", "/jobs/%s/retry" % job, want=202)
                 equal(own.wait(job)["state"], "succeeded", where)
                 assert own.artifact(job)
@@ -418,7 +433,7 @@ def a_disk_that_fills_at_any_stage_fails_the_job_and_space_heals_it():
                 if not cached:
                     shutil.rmtree(inside(os.path.join(own.state, "models")))
             own.succeed(small_job())
-        equal(set(seen), {"downloading", "quantizing", "exporting"}, "stages that were met: %s" % seen)
+        equal(set(seen) - {"POST"}, {"downloading", "quantizing", "exporting"}, "stages that were met: %s" % seen)
         equal(own.stop(), 0)
     finally:
         subprocess.call(["umount", "-l", folder])
