@@ -105,7 +105,7 @@ void qd_grid_dequantize(const qd_grid *grid, const uint8_t *codes, qd_matf out)
         float *to = qd_matf_row(out, i);
         for (size_t j = 0; j < out.cols; j++) {
             size_t g = j / grid->group_size;
-            to[j] = ((float)(grid->low + codes[i * out.cols + j]) - zero[g]) * scale[g];
+            to[j] = ((float)qd_grid_level(grid, codes[i * out.cols + j]) - zero[g]) * scale[g];
         }
     }
 }

@@ -72,6 +72,12 @@ qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagon
 /* Code range of a spec, without weights (formats check against it). */
 void qd_grid_range(const qd_grid_spec *spec, int32_t *out_low, int32_t *out_high);
 
+/* Level of a stored code, in steps, before zero and scale. */
+static inline double qd_grid_level(const qd_grid *grid, uint8_t code)
+{
+    return (double)(grid->low + code);
+}
+
 /* Codes (O x I, row-major, stored as code - low, so 0..255) -> weights, in float32: (code - zero) * scale. */
 void qd_grid_dequantize(const qd_grid *grid, const uint8_t *codes, qd_matf out);
 /* Arguments are first rounded to multiples of QD_TIE steps, then half to even: 0.2 % of bf16 weights lie exactly between two codes of a

@@ -62,7 +62,7 @@ static double value_of(const qd_layer_input *input, const qd_steps *steps, qd_ro
     double scale = (double)qd_matf_row(grid->scale.view, row)[group];
     double zero = (double)qd_matf_row(grid->zero.view, row)[group];
     if (kind == QD_ROWS_ERROR || kind == QD_ROWS_CHANGE)
-        return w - ((double)(grid->low + codes[row * steps->count + column]) - zero) * scale;
+        return w - (qd_grid_level(grid, codes[row * steps->count + column]) - zero) * scale;
     double code = w / scale + zero;
     return scale * fmax(qd_rounding_reach(input->rounding), fmax(code - grid->high, grid->low - code));
 }
