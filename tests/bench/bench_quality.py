@@ -25,6 +25,7 @@ except ImportError:
 from decoder import Decoder, array, tensors_of  # noqa: E402
 
 PUBLISHED = ["rtn", "optq", "gpfq-block", "qronos-block", "qronos-block-1e-3", "qronos-model-1e-6", "qronos-model", "qronos-original"]
+AUTOMATIC = {"optq-auto-damping": "optq", "optq-auto-order": "optq", "qronos-auto-damping": "qronos-model", "qronos-auto-order": "qronos-model"}
 PRESETS = ["fast", "balanced", "best"]
 PHASES = [0, 1 / 3, 2 / 3]
 E_WINDOWS = 8
@@ -35,7 +36,8 @@ TABLES = {
     "stories260K": ["w4-asym", "w3-asym", "w3-g", "q4_0", "w2-hip-magr"],
 }
 # One of three phases proves little; where bars are means, all three are run.
-REPEATED = {("novella-1m", "w4-asym"): PUBLISHED + ["all"] + PRESETS, ("novella-1m", "w3-asym"): ["balanced", "qronos-block"],
+REPEATED = {("novella-1m", "w4-asym"): PUBLISHED + list(AUTOMATIC) + ["all"] + PRESETS,
+            ("novella-1m", "w3-asym"): ["optq", "qronos-block", "qronos-model", "balanced"] + list(AUTOMATIC),
             ("novella-1m", "w2-hip-magr"): ["balanced", "qronos-block"], ("novella-7m", "w3-asym"): ["balanced"],
             ("novella-7m", "w2-hip-magr"): ["balanced"]}
 # Too slow for every row of the table on two cores.
@@ -121,6 +123,11 @@ def cells():
                 for phase in PHASES if method in REPEATED.get((model, grid), []) else [0]:
                     yield model, grid, method, phase
     yield "novella-1m", "int4-g32", "qronos-block", 0
+    for grid in ("w4-asym", "w3-asym"):
+        for method in AUTOMATIC:
+            yield "stories260K", grid, method, 0
+            for phase in PHASES:
+                yield "novella-1m", grid, method, phase
 
 
 def key(line):
@@ -210,6 +217,19 @@ def peer_table(found, out):
     out.append("")
 
 
+def automatic_table(found, out):
+    """The automatic rules against what they replace, over the same phases."""
+    out.append("| model | setting | rule | with it | without | ratio |\n|---|---|---|---|---|---|")
+    for model, grids in TABLES.items():
+        for grid in grids:
+            for method, base in AUTOMATIC.items():
+                one, other = mean(found, model, grid, method), mean(found, model, grid, base)
+                if one and other:
+                    out.append("| %s | %s | %s | %.3f (%d) | %.3f (%d) | %.4f |" % (model, grid, method, one[0], len(one[1]), other[0],
+                                                                                  len(other[1]), one[0] / other[0]))
+    out.append("")
+
+
 def order_table(found, out):
     """reference-numbers: RTN > OPTQ > Qronos in perplexity and in e, everything below RTN, `all` below Qronos."""
     wrong = []
@@ -251,6 +271,8 @@ def render(found):
     bar_table(found, out)
     out.append("## The peer\n")
     peer_table(found, out)
+    out.append("## Automatic rules\n")
+    automatic_table(found, out)
     out.append("## Orders\n")
     order_table(found, out)
     out.append("## Cost\n\nOne thread a run, two runs at a time; %s; %s.\n" % (platform.machine(), version()))
