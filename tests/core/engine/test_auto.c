@@ -180,8 +180,8 @@ static void held_out_sequences_are_the_fifth_and_tenth(void **state)
     const qd_windows windows = { .ids = ids, .count = COUNT, .length = LENGTH };
     check_ok(qd_pool_create(2, &pool, &err));
     check_ok(qd_model_open(SOURCE_PATH(path, "tests/models/novella-1m"), &model, &err));
-    check_ok(qd_streams_init(model, &windows, make_folder(folder, sizeof folder), pool, NULL, QD_SCOPE_MODEL, &streams,
-                             &err));
+    const qd_streams_way way = { QD_SCOPE_MODEL, QD_FIRST_COUNTED };
+    check_ok(qd_streams_init(model, &windows, make_folder(folder, sizeof folder), pool, NULL, way, &streams, &err));
     check_ok(qd_block_load(model, 0, NULL, &block, &err));
     check_ok(qd_block_load(model, 0, NULL, &other, &err));
     check_ok(qd_streams_enter(&streams, block, other, &err));
