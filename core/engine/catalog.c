@@ -1,5 +1,5 @@
 /* catalog.c: every registry as JSON, with typed parameters: GET /catalog. */
-#include "engine/recipe.h"
+#include "engine/effort.h"
 #include "model/arch.h"
 
 static json_t *print_param(const qd_param *param)
@@ -92,6 +92,24 @@ static json_t *architectures(void)
     return out;
 }
 
+/* A preset's settings by path: one value, or a list where that depends on the rest of the job (the first that applies). */
+static json_t *efforts(void)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; qd_effort_at(i) != NULL; i++) {
+        const qd_effort *e = qd_effort_at(i);
+        json_t *settings = json_object();
+        for (const qd_setting *s = e->settings; s->path != NULL; s++) {
+            if (json_object_get(settings, s->path) == NULL)
+                json_object_set_new(settings, s->path, json_array());
+            json_array_append_new(json_object_get(settings, s->path), json_loads(s->value, JSON_DECODE_ANY, NULL));
+        }
+        json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", e->name, "summary", e->summary, "cost",
+                                             e->cost, "gain", e->gain, "settings", settings));
+    }
+    return out;
+}
+
 /* Registries whose rows are name, summary and params. */
 #define ROWS(out, at) \
     for (size_t i = 0; at(i) != NULL; i++) \
@@ -113,10 +131,10 @@ json_t *qd_catalog_print(void)
     ROWS(regularizers, qd_regularizer_at);
     for (size_t i = 0; qd_scale_type_at(i) != NULL; i++)
         json_array_append_new(types, row(qd_scale_type_at(i)->name, qd_scale_type_at(i)->summary, NULL));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:[], s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "algorithms",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:[], s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "algorithms",
                      algorithms(), "roundings", names(qd_rounding_name), "alphabets", alphabets(), "scale_rules", rules,
                      "scale_types", types, "orders", orders, "regularizers", regularizers, "transforms", "formats",
                      formats(), "architectures", architectures(), "splits", names(qd_split_name), "samplings",
                      names(qd_sampling_name), "bos_policies", names(qd_bos_policy_name), "mismatch_scopes",
-                     names(qd_scope_name), "mismatch_starts", names(qd_start_name));
+                     names(qd_scope_name), "mismatch_starts", names(qd_start_name), "efforts", efforts(), "first_positions", names(qd_first_position_name));
 }

@@ -128,7 +128,8 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
                    ? QD_OK
                    : qd_fail(
                          err, QD_EINVAL,
-                         "calibration.source: '%s' needs a calibration text, and neither job nor operator names one",
+                         "calibration.source: algorithm '%s' needs a calibration text, and neither job nor operator names "
+                         "one; algorithm 'rtn' needs none",
                          r->algorithm->name);
     QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
     qd_window_request request = { .count = r->calibration_samples,
@@ -149,10 +150,11 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
     return code == QD_OK ? qd_sha256_file(c->paths->calibration_text, c->text_digest, err) : code;
 }
 
-/* Drops the members that do not change a layer's bytes (calibration: the token ids count, however they came about). */
+/* Drops the members that do not change a layer's bytes (calibration: the token ids count, however they came about, and which
+ * of them are seen; effort: what it filled in counts). */
 static void keep_what_matters(json_t *recipe)
 {
-    static const char *const others[] = { "name", "tags", "model", "evaluation", "format", "calibration" };
+    static const char *const others[] = { "name", "tags", "model", "evaluation", "format", "calibration", "effort" };
     for (size_t i = 0; i < QD_LENGTH(others); i++)
         json_object_del(recipe, others[i]);
 }
@@ -163,8 +165,9 @@ static qd_code first_key(const qd_context *c, char *out, qd_error *err)
     if (recipe != NULL)
         keep_what_matters(recipe);
     QD_AUTO(qd_json_fini)
-    json_t *seed = json_pack("{s:s, s:O?, s:O, s:s}", "engine", engine_version, "recipe", recipe, "files",
-                             c->model_files, "tokens", c->calibration_digest);
+    json_t *seed = json_pack("{s:s, s:O?, s:O, s:s, s:s}", "engine", engine_version, "recipe", recipe, "files",
+                             c->model_files, "tokens", c->calibration_digest, "first_position",
+                             qd_first_position_name(c->recipe->first_position));
     QD_AUTO(qd_free_pointer) char *text = seed == NULL ? NULL : json_dumps(seed, JSON_COMPACT | JSON_SORT_KEYS);
     return text == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_sha256(text, strlen(text), out, err);
 }

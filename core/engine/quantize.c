@@ -11,7 +11,7 @@ typedef struct blockwise {
     qd_context *context;
     qd_streams *streams; /* NULL = data-free */
     qd_block *float_block, *block;
-    size_t first; /* linear index of the block's first layer */
+    size_t first, end; /* linear indices of the block's layers */
     qd_meter *meter;
 } blockwise;
 
@@ -98,13 +98,38 @@ static qd_code mismatch_search(const blockwise *b, const qd_mismatch *mismatch, 
     return qd_holdout_search(fit, &held, b->context->recipe->order, b->context->pool, holdout, err);
 }
 
+/* O of the group's layer, where it is to repair the error of the residual stream it writes to; else 0. Of several layers that write at once each
+ * would repair the whole. */
+static qd_code residual_outputs(const blockwise *b, size_t group, size_t *out, qd_error *err)
+{
+    const qd_model *model = b->context->model;
+    size_t layers = 0, hidden = qd_model_borrow_config(model)->hidden;
+    *out = 0;
+    if (!b->context->recipe->residual || !qd_block_group_writes_residual(b->float_block, group))
+        return QD_OK;
+    for (size_t i = b->first; i < b->end; i++)
+        if (qd_model_linear_at(model, i)->group == group) {
+            layers++;
+            *out = qd_model_linear_at(model, i)->out;
+        }
+    if (layers == 1 && *out == hidden)
+        return QD_OK;
+    return qd_fail(err, QD_EUNSUPPORTED,
+                   "mismatch.residual: %zu layers with one input, of %zu outputs, write to a residual stream of %zu; one "
+                   "of all outputs is supported here, or mismatch.residual false",
+                   layers, *out, hidden);
+}
+
 static qd_code mismatch_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
 {
     const qd_recipe *r = b->context->recipe;
     qd_pool *pool = b->context->pool;
     qd_mismatch *mismatch = &shared->mismatch;
     bool search = holds_out(b->context);
-    qd_code code = qd_mismatch_init(mismatch, qd_block_group_width(b->float_block, group), err);
+    size_t outputs = 0;
+    qd_code code = residual_outputs(b, group, &outputs, err);
+    if (code == QD_OK)
+        code = qd_mismatch_init(mismatch, qd_block_group_width(b->float_block, group), outputs, err);
     if (code == QD_OK)
         code = qd_streams_mismatch(b->streams, group, mismatch, err);
     if (code == QD_OK)
@@ -227,11 +252,11 @@ static qd_code report_difference(const blockwise *b, size_t block, qd_error *err
 static qd_code do_block(blockwise *b, size_t block, qd_error *err)
 {
     const qd_model *model = b->context->model;
-    size_t end = b->first + qd_model_block_size(model, block);
+    b->end = b->first + qd_model_block_size(model, block);
     qd_code code = b->streams == NULL ? QD_OK : qd_streams_enter(b->streams, b->float_block, b->block, err);
-    for (size_t at = b->first; code == QD_OK && at < end;) {
+    for (size_t at = b->first; code == QD_OK && at < b->end;) {
         size_t group = qd_model_linear_at(model, at)->group, stop = at;
-        while (stop < end && qd_model_linear_at(model, stop)->group == group)
+        while (stop < b->end && qd_model_linear_at(model, stop)->group == group)
             stop++;
         code = do_group(b, group, at, stop, err);
         at = stop;
@@ -307,7 +332,7 @@ qd_code qd_phase_quantize(qd_context *c, qd_error *err)
             "regularization: '%s' holds out one of %d sequences and there are %zu; %g of the mean diagonal is used",
             c->recipe->regularizer->name, QD_HOLDOUT_EVERY, c->calibration.count, c->recipe->regularization);
     QD_AUTO(qd_streams_fini) qd_streams streams = { 0 };
-    code = qd_streams_init(c->model, &c->calibration, c->paths->work_dir, c->pool, c->cancel, c->recipe->scope,
-                           &streams, err);
+    qd_streams_way way = { c->recipe->scope, c->recipe->first_position };
+    code = qd_streams_init(c->model, &c->calibration, c->paths->work_dir, c->pool, c->cancel, way, &streams, err);
     return code == QD_OK ? walk(c, &streams, err) : code;
 }

@@ -13,6 +13,8 @@
 
 typedef enum qd_on_degraded { QD_DEGRADED_WARN, QD_DEGRADED_FAIL } qd_on_degraded;
 
+typedef struct qd_effort qd_effort; /* engine/effort.h: a row of the registry of presets */
+
 typedef struct qd_recipe {
     /* label */
     char *name;   /* NULL = none; <= 200 characters */
@@ -21,15 +23,17 @@ typedef struct qd_recipe {
     char *model_url, *model_revision /* "main" */, *model_token /* write-only */;
     json_t *model_sha256; /* object or NULL */
     /* rounding */
-    const qd_algorithm *algorithm;     /* default optq */
+    const qd_algorithm *algorithm;     /* default qronos */
+    const qd_effort *effort;           /* balanced; what it decides and the job does not is filled in by the parser */
     qd_rounding rounding;              /* nearest */
     uint64_t seed;                     /* 0 */
-    qd_grid_spec grid;                 /* int, 4 bits, group 128, mse, shrink 1, bf16 */
-    const qd_order *order;             /* norm-descending */
-    const qd_regularizer *regularizer; /* mean_diagonal */
-    double regularization;             /* 0.01; for "auto" what it falls back to */
-    qd_scope scope;                    /* model; gpfq and qronos */
-    qd_mismatch_use mismatch;          /* shrink auto, start projected; gpfq and qronos */
+    qd_grid_spec grid;                 /* int, 4 bits, group 128, rule by effort, shrink 1, bf16 */
+    const qd_order *order;             /* by effort */
+    const qd_regularizer *regularizer; /* by effort */
+    double regularization;             /* for "auto" what it falls back to */
+    qd_scope scope;                    /* by effort, like the two below; gpfq and qronos */
+    qd_mismatch_use mismatch;          /* start: qronos */
+    bool residual;                     /* the residual stream's error is repaired too; in scope model */
     qd_on_degraded on_degraded;        /* warn */
     /* calibration */
     char *calibration_source; /* URL of a text, or NULL = the operator's */
@@ -39,6 +43,7 @@ typedef struct qd_recipe {
     qd_split calibration_split;       /* whole */
     qd_sampling calibration_sampling; /* even */
     double calibration_phase;         /* 0 */
+    qd_first_position first_position; /* by effort */
     /* evaluation */
     char *evaluation_text; /* URL or NULL = the operator's; none at all = no evaluation, said so in the result */
     size_t evaluation_length, evaluation_windows; /* 2048 (0 = default as above), 0 = all */

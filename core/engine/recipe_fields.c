@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/effort.h"
+
 static bool word(const char *name, char out[QD_WORD])
 {
     if (name == NULL)
@@ -70,6 +72,7 @@ static int on_degraded_find(const char *name)
 }
 
 ROW_CHOICE(alphabet, qd_alphabet_at, qd_alphabet_find, grid.alphabet);
+ROW_CHOICE(effort, qd_effort_at, qd_effort_find, effort);
 ROW_CHOICE(order, qd_order_at, qd_order_find, order);
 ROW_CHOICE(rule, qd_scale_rule_at, qd_scale_rule_find, grid.rule);
 ROW_CHOICE(scale_type, qd_scale_type_at, qd_scale_type_find, grid.scale_type);
@@ -80,6 +83,7 @@ ENUM_CHOICE(zero, zero_word, qd_zero_kind_find, qd_zero_kind, grid.zero);
 ENUM_CHOICE(degraded, on_degraded_name, on_degraded_find, qd_on_degraded, on_degraded);
 ENUM_CHOICE(calibration_split, qd_split_name, qd_split_find, qd_split, calibration_split);
 ENUM_CHOICE(sampling, qd_sampling_name, qd_sampling_find, qd_sampling, calibration_sampling);
+ENUM_CHOICE(first, qd_first_position_name, qd_first_position_find, qd_first_position, first_position);
 ENUM_CHOICE(evaluation_split, qd_split_name, qd_split_find, qd_split, evaluation_split);
 ENUM_CHOICE(bos, qd_bos_policy_name, qd_bos_policy_find, qd_bos_policy, evaluation_bos);
 
@@ -199,8 +203,10 @@ static const qd_field table[] = {
       .help = "access token of the hub; never shown again" },
     { "model/sha256", QD_FIELD_DIGESTS, QD_FIELD_NULLABLE, AT(model_sha256),
       .help = "digests that files must have, by file name" },
-    { "algorithm", QD_FIELD_CHOICE, 0, .def_text = "optq", .choice = &algorithm_choice,
+    { "algorithm", QD_FIELD_CHOICE, 0, .def_text = "qronos", .choice = &algorithm_choice,
       .help = "how weights are rounded" },
+    { "effort", QD_FIELD_CHOICE, 0, .def_text = "balanced", .choice = &effort_choice,
+      .help = "preset of the fields whose default it decides; fields that are given win" },
     { "rounding", QD_FIELD_CHOICE, 0, .def_text = "nearest", .choice = &rounding_choice,
       .help = "how one value goes to a code" },
     { "seed", QD_FIELD_COUNT, 0, AT(seed), .max = 9007199254740991.0, .help = "key of all random numbers" },
@@ -234,6 +240,9 @@ static const qd_field table[] = {
     { "mismatch/start", QD_FIELD_CHOICE, 0, .def_text = "projected", .choice = &start_choice, .applies = has_start,
       .wanted = "algorithm qronos",
       .help = "projected: every column from the least-squares target; original: the first one as first published" },
+    { "mismatch/residual", QD_FIELD_BOOLEAN, 0, AT(residual), .applies = knows_mismatch,
+      .wanted = "algorithm gpfq or qronos",
+      .help = "layers that write to the residual stream repair its error too; wants mismatch.scope model" },
     { "on_degraded", QD_FIELD_CHOICE, 0, .def_text = "warn", .choice = &degraded_choice,
       .help = "what happens when a layer can only be rounded to nearest" },
     { "calibration", QD_FIELD_OBJECT, 0, .help = "the text that statistics are taken from" },
@@ -251,6 +260,8 @@ static const qd_field table[] = {
       .help = "where sequences start: evenly spaced, or random by seed" },
     { "calibration/phase", QD_FIELD_REAL, QD_FIELD_BELOW, AT(calibration_phase), .max = 1, .unit = "spacings",
       .help = "shift of evenly spaced starts" },
+    { "calibration/first_position", QD_FIELD_CHOICE, 0, .def_text = "counted", .choice = &first_choice,
+      .help = "left-out: no statistics are taken from the first token of a sequence, which still goes through the model" },
     { "evaluation", QD_FIELD_OBJECT, 0, .help = "the text that perplexity is measured on" },
     { "evaluation/text", QD_FIELD_URL, QD_FIELD_NULLABLE, AT(evaluation_text), .max = URL_CHARACTERS,
       .help = "URL of a text; null = the operator's" },

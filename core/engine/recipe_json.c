@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/effort.h"
 #include "engine/recipe_fields.h"
 
 typedef struct parser {
@@ -518,6 +519,36 @@ static void check_applies(parser *p, const json_t *request)
     }
 }
 
+/* The members of the preset that nobody gave and that mean something here; the table of efforts is right, or a test says so. */
+static void take_effort(parser *p, const json_t *request)
+{
+    for (const qd_setting *s = p->recipe->effort->settings; s->path != NULL; s++) {
+        char parent[QD_WORD];
+        const char *slash = strchr(s->path, '/');
+        snprintf(parent, sizeof parent, "%.*s", slash == NULL ? 0 : (int)(slash - s->path), s->path);
+        const qd_field *field = qd_field_find(parent, slash == NULL ? s->path : slash + 1);
+        if (value_at(request, s->path) != NULL || (field->applies != NULL && !field->applies(p->recipe)) ||
+            (s->when != NULL && !s->when(p->recipe)))
+            continue;
+        QD_AUTO(qd_json_fini) json_t *value = json_loads(s->value, JSON_DECODE_ANY, NULL);
+        if (value == NULL)
+            p->code = qd_fail(p->err, QD_ENOMEM, "out of memory");
+        else
+            parse_value(p, field, value, s->path);
+    }
+}
+
+/* Another stream's error can only be repaired where the float model has its own. */
+static void check_residual(parser *p)
+{
+    static const char *const needed[] = { "/algorithm", "/mismatch", NULL };
+    const qd_recipe *r = p->recipe;
+    if (r->algorithm->needs == QD_NEEDS_MISMATCH && r->residual && r->scope != QD_SCOPE_MODEL && are_sound(p, needed))
+        complain(p, "/mismatch/residual",
+                 "mismatch.residual: true does not go with mismatch.scope '%s'; scope '%s' does, or residual false",
+                 qd_scope_name(r->scope), qd_scope_name(QD_SCOPE_MODEL));
+}
+
 /* The split-sample rule needs a sequence to fit on and one to judge by. */
 static void check_shrink(parser *p)
 {
@@ -540,6 +571,7 @@ static void check_together(parser *p, const json_t *request)
     check_width(p);
     check_applies(p, request);
     check_shrink(p);
+    check_residual(p);
     qd_error why = { 0 };
     if (are_sound(p, grid) && r->format->check(&r->grid, r->format_variant, &why) != QD_OK)
         complain(p, pointer_of_sentence(why.text).text, "%s", why.text);
@@ -555,6 +587,7 @@ qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issue
         return code;
     if (json_is_object(request)) {
         parse_members(&p, request, "", "");
+        take_effort(&p, request);
         check_together(&p, request);
     } else
         complain(&p, "", "a job is an object, found %s", qd_json_type_name(request));

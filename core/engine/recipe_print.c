@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "engine/effort.h"
 #include "engine/recipe_fields.h"
 
 static const void *member(const qd_recipe *recipe, const qd_field *field)
@@ -205,7 +206,9 @@ static json_t *describe(const qd_field *field, const json_t *defaults)
     if (field->traits & QD_FIELD_NULLABLE)
         json_object_set_new(out, "type", json_pack("[O, s]", json_object_get(out, "type"), "null"));
     const json_t *value = json_object_get(defaults, qd_field_key(field));
-    if (value != NULL && field->type != QD_FIELD_OBJECT && !(field->traits & (QD_FIELD_REQUIRED | QD_FIELD_DERIVED)))
+    if (qd_effort_decides(field->path))
+        json_object_set_new(out, "x-default-by", json_string("effort"));
+    else if (value != NULL && field->type != QD_FIELD_OBJECT && !(field->traits & (QD_FIELD_REQUIRED | QD_FIELD_DERIVED)))
         json_object_set_new(out, "default", json_deep_copy(value));
     return out;
 }

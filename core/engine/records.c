@@ -31,6 +31,10 @@ static void print_mismatch(json_t *out, const qd_certificate *c)
     };
     for (size_t i = 0; i < QD_LENGTH(reals); i++)
         json_object_set_new(out, reals[i].name, qd_number_print(reals[i].value));
+    if (c->residual) {
+        json_object_set_new(out, "residual_sq", qd_number_print(c->residual_sq));
+        json_object_set_new(out, "residual_cross", qd_number_print(c->residual_cross));
+    }
     if (c->start != NULL)
         json_object_set_new(out, "start", json_string(c->start));
 }

@@ -83,6 +83,22 @@ static qd_matf rows_of(qd_matf m, size_t sequence, size_t length)
     return qd_matf_block(m, sequence * length, 0, length, m.cols);
 }
 
+/* Tokens at the beginning of a sequence that no statistics see, and those that they do see. */
+static size_t left_out(const qd_streams *s)
+{
+    return s->way.first == QD_FIRST_LEFT_OUT ? 1 : 0;
+}
+
+static size_t counted(const qd_streams *s)
+{
+    return s->length - left_out(s);
+}
+
+static qd_cmatf counted_rows(const qd_streams *s, qd_cmatf sequence)
+{
+    return qd_cmatf_block(sequence, left_out(s), 0, counted(s), sequence.cols);
+}
+
 static void copy_rows(qd_cmatf from, qd_matf to)
 {
     for (size_t t = 0; t < from.rows; t++)
@@ -123,7 +139,7 @@ static qd_code allocate(qd_streams *s, size_t stored_width, size_t width, const 
 }
 
 qd_code qd_streams_init(const qd_model *model, const qd_windows *windows, const char *work_dir, qd_pool *pool,
-                        const qd_cancel *cancel, qd_scope scope, qd_streams *out, qd_error *err)
+                        const qd_cancel *cancel, qd_streams_way way, qd_streams *out, qd_error *err)
 {
     qd_streams s = { .model = model,
                      .pool = pool,
@@ -131,8 +147,11 @@ qd_code qd_streams_init(const qd_model *model, const qd_windows *windows, const 
                      .sequences = windows->count,
                      .length = windows->length,
                      .threads = qd_pool_threads(pool),
-                     .scope = scope };
+                     .way = way };
     qd_block *block = NULL; /* only asked for its widths */
+    if (left_out(&s) >= s.length)
+        return qd_fail(err, QD_EINVAL, "calibration.first_position: '%s' leaves nothing of sequences of %zu token",
+                       qd_first_position_name(way.first), s.length);
     qd_code code = qd_block_load(model, 0, NULL, &block, err);
     if (code == QD_OK)
         code = allocate(&s, widest(block, STORED_GROUPS), widest(block, ALL_GROUPS), work_dir, err);
@@ -173,7 +192,7 @@ qd_code qd_streams_enter(qd_streams *s, const qd_block *float_block, const qd_bl
     s->block[QD_STREAM_FLOAT] = float_block;
     s->block[QD_STREAM_QUANTIZED] = quantized_block;
     store_width(s, 0);
-    if (s->scope == QD_SCOPE_BLOCK)
+    if (s->way.scope == QD_SCOPE_BLOCK)
         copy_rows(qd_matf_const(s->residual[QD_STREAM_QUANTIZED]), s->residual[QD_STREAM_FLOAT]);
     return qd_pool_for(s->pool, QD_STREAM_COUNT * s->sequences, enter_task, s, err);
 }
@@ -200,7 +219,7 @@ static qd_code reach(qd_streams *s, size_t stream, size_t sequence, size_t group
 typedef struct gathering {
     qd_streams *streams;
     size_t group, first;
-    qd_matf out; /* sequences * length x width */
+    qd_matf out; /* counted tokens of the sequences x width */
 } gathering;
 
 static qd_code gather_task(void *ctx, size_t index, size_t worker, qd_error *err)
@@ -211,7 +230,7 @@ static qd_code gather_task(void *ctx, size_t index, size_t worker, qd_error *err
     if (code == QD_OK)
         code = reach(g->streams, QD_STREAM_QUANTIZED, g->first + index, g->group, worker, &input, err);
     if (code == QD_OK)
-        copy_rows(input, rows_of(g->out, index, g->streams->length));
+        copy_rows(counted_rows(g->streams, input), rows_of(g->out, index, counted(g->streams)));
     return code;
 }
 
@@ -225,54 +244,75 @@ static size_t run_of(const qd_streams *s, size_t first, size_t most, const qd_gr
     return count;
 }
 
-/* Chunk by chunk, so that cancelling is heard; where the input is stored no copy is made. */
+/* Chunk by chunk, so that cancelling is heard; where the input is stored and all of it counts, no copy is made. */
 qd_code qd_streams_gram(qd_streams *s, size_t group, qd_gram *gram, qd_gram *held, qd_error *err)
 {
-    size_t at_once = qd_max_size(1, CHUNK_TOKENS / s->length),
+    size_t at_once = qd_max_size(1, CHUNK_TOKENS / s->length), tokens = counted(s),
            width = qd_block_group_width(s->block[QD_STREAM_QUANTIZED], group);
+    bool in_place = group == s->stored && left_out(s) == 0;
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf chunk = { 0 };
-    qd_code code = group == s->stored ? QD_OK : qd_matf_buf_init(&chunk, at_once * s->length, width, err);
+    qd_code code = in_place ? QD_OK : qd_matf_buf_init(&chunk, at_once * tokens, width, err);
     for (size_t first = 0, count; code == QD_OK && first < s->sequences; first += count) {
         count = run_of(s, first, at_once, held);
-        qd_cmatf rows = qd_cmatf_block(qd_matf_const(group == s->stored ? s->input[QD_STREAM_QUANTIZED] : chunk.view),
-                                       group == s->stored ? first * s->length : 0, 0, count * s->length, width);
+        qd_cmatf rows = qd_cmatf_block(qd_matf_const(in_place ? s->input[QD_STREAM_QUANTIZED] : chunk.view),
+                                       in_place ? first * tokens : 0, 0, count * tokens, width);
         gathering g = { s, group, first, chunk.view };
-        code = group == s->stored ? qd_cancel_check(s->cancel, err) : qd_pool_for(s->pool, count, gather_task, &g, err);
+        code = in_place ? qd_cancel_check(s->cancel, err) : qd_pool_for(s->pool, count, gather_task, &g, err);
         if (code == QD_OK)
             code = qd_gram_add(held != NULL && qd_holdout_takes(first) ? held : gram, rows, s->pool, err);
     }
     return code;
 }
 
-/* Some sequences of one part, from both streams; the float stream's rows become the difference. */
+/* Counted tokens of some sequences of one part, from both streams. */
 typedef struct pairing {
     qd_streams *streams;
     size_t group;
-    const size_t *sequence; /* of each task */
-    qd_matf difference, input;
+    size_t *sequence; /* of each task */
+    qd_matf difference, input, residual; /* X - X~, X~, R - R~ (no columns where it is not wanted) */
 } pairing;
+
+static void subtract_rows(qd_cmatf from, qd_cmatf what, qd_matf out)
+{
+    for (size_t t = 0; t < out.rows; t++)
+        for (size_t j = 0; j < out.cols; j++)
+            qd_matf_row(out, t)[j] = qd_cmatf_row(from, t)[j] - qd_cmatf_row(what, t)[j];
+}
+
+static qd_cmatf residual_rows(const qd_streams *s, size_t stream, size_t sequence)
+{
+    return counted_rows(s, qd_matf_const(rows_of(s->residual[stream], sequence, s->length)));
+}
 
 static qd_code pair_task(void *ctx, size_t index, size_t worker, qd_error *err)
 {
     const pairing *p = ctx;
     qd_streams *s = p->streams;
     qd_cmatf input;
-    qd_matf x = rows_of(p->input, index, s->length), d = rows_of(p->difference, index, s->length);
+    size_t sequence = p->sequence[index];
+    qd_matf x = rows_of(p->input, index, counted(s)), d = rows_of(p->difference, index, counted(s));
     qd_code code = qd_cancel_check(s->cancel, err);
     if (code == QD_OK)
-        code = reach(s, QD_STREAM_QUANTIZED, p->sequence[index], p->group, worker, &input, err);
+        code = reach(s, QD_STREAM_QUANTIZED, sequence, p->group, worker, &input, err);
     if (code != QD_OK)
         return code;
-    copy_rows(input, x);
-    code = reach(s, QD_STREAM_FLOAT, p->sequence[index], p->group, worker, &input, err);
-    for (size_t t = 0; code == QD_OK && t < d.rows; t++)
-        for (size_t j = 0; j < d.cols; j++)
-            qd_matf_row(d, t)[j] = qd_cmatf_row(input, t)[j] - qd_matf_row(x, t)[j];
-    return code;
+    copy_rows(counted_rows(s, input), x);
+    code = reach(s, QD_STREAM_FLOAT, sequence, p->group, worker, &input, err);
+    if (code != QD_OK)
+        return code;
+    subtract_rows(counted_rows(s, input), qd_matf_const(x), d);
+    if (p->residual.cols > 0)
+        subtract_rows(residual_rows(s, QD_STREAM_FLOAT, sequence), residual_rows(s, QD_STREAM_QUANTIZED, sequence),
+                      rows_of(p->residual, index, counted(s)));
+    return QD_OK;
 }
 
-static qd_code add_part(const pairing *p, qd_part part, size_t at_once, size_t *sequence, qd_mismatch *mismatch,
-                        qd_error *err)
+static qd_cmatf first_rows(qd_matf m, size_t count)
+{
+    return qd_cmatf_block(qd_matf_const(m), 0, 0, count, m.cols);
+}
+
+static qd_code add_part(const pairing *p, qd_part part, size_t at_once, qd_mismatch *mismatch, qd_error *err)
 {
     qd_streams *s = p->streams;
     qd_code code = QD_OK;
@@ -280,15 +320,15 @@ static qd_code add_part(const pairing *p, qd_part part, size_t at_once, size_t *
         size_t count = 0;
         for (; next < s->sequences && count < at_once; next++)
             if (qd_part_of(next, s->sequences) == part)
-                sequence[count++] = next;
+                p->sequence[count++] = next;
         if (count == 0)
             break;
+        size_t tokens = count * counted(s);
+        qd_pairs pairs = { first_rows(p->difference, tokens), first_rows(p->input, tokens),
+                           first_rows(p->residual, p->residual.cols == 0 ? 0 : tokens) };
         code = qd_pool_for(s->pool, count, pair_task, (void *)(uintptr_t)p, err);
         if (code == QD_OK)
-            code = qd_mismatch_add(
-                mismatch, part,
-                qd_cmatf_block(qd_matf_const(p->difference), 0, 0, count * s->length, p->difference.cols),
-                qd_cmatf_block(qd_matf_const(p->input), 0, 0, count * s->length, p->input.cols), s->pool, err);
+            code = qd_mismatch_add(mismatch, part, &pairs, s->pool, err);
     }
     return code;
 }
@@ -296,19 +336,22 @@ static qd_code add_part(const pairing *p, qd_part part, size_t at_once, size_t *
 /* Chunk by chunk; both parts in the same chunks for any number of threads. */
 qd_code qd_streams_mismatch(qd_streams *s, size_t group, qd_mismatch *mismatch, qd_error *err)
 {
-    size_t at_once = qd_max_size(1, CHUNK_TOKENS / s->length),
-           width = qd_block_group_width(s->block[QD_STREAM_QUANTIZED], group);
+    size_t at_once = qd_max_size(1, CHUNK_TOKENS / s->length), tokens = at_once * counted(s),
+           width = qd_block_group_width(s->block[QD_STREAM_QUANTIZED], group), outputs = mismatch->residual.outputs;
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf difference = { 0 };
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf input = { 0 };
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf residual = { 0 };
     QD_AUTO(qd_free_pointer) void *sequence = NULL;
-    qd_code code = qd_matf_buf_init(&difference, at_once * s->length, width, err);
+    qd_code code = qd_matf_buf_init(&difference, tokens, width, err);
     if (code == QD_OK)
-        code = qd_matf_buf_init(&input, at_once * s->length, width, err);
+        code = qd_matf_buf_init(&input, tokens, width, err);
+    if (code == QD_OK && outputs > 0)
+        code = qd_matf_buf_init(&residual, tokens, outputs, err);
     if (code == QD_OK)
         code = qd_alloc(at_once, sizeof(size_t), &sequence, err);
-    pairing p = { s, group, sequence, difference.view, input.view };
+    pairing p = { s, group, sequence, difference.view, input.view, residual.view };
     for (qd_part part = QD_PART_FIT; code == QD_OK && part < QD_PART_COUNT; part++)
-        code = add_part(&p, part, at_once, sequence, mismatch, err);
+        code = add_part(&p, part, at_once, mismatch, err);
     return code;
 }
 

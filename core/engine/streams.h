@@ -16,7 +16,13 @@
 
 typedef enum qd_stream { QD_STREAM_FLOAT, QD_STREAM_QUANTIZED, QD_STREAM_COUNT } qd_stream;
 
-/* m = sequences * length tokens a stream. `input` holds the input of group `stored`; inputs wider than their
+/* How a job wants them. */
+typedef struct qd_streams_way {
+    qd_scope scope;          /* QD_SCOPE_BLOCK: the float stream takes the quantized one's place at every block */
+    qd_first_position first; /* QD_FIRST_LEFT_OUT: of every sequence, from all statistics */
+} qd_streams_way;
+
+/* sequences * length tokens a stream. `input` holds the input of group `stored`; inputs wider than their
  * predecessor's, of groups that leave the residual alone, are never stored but recomputed by sequence. */
 typedef struct qd_streams {
     const qd_model *model;
@@ -34,12 +40,13 @@ typedef struct qd_streams {
     qd_scratch **scratch;   /* one a thread */
     qd_matf_buf *temporary; /* two a thread: T x widest */
     size_t threads;
-    qd_scope scope;
+    qd_streams_way way;
 } qd_streams;
 
-/* Embeds the windows into both streams. In QD_SCOPE_BLOCK the float stream takes the quantized one's place at every block. The scratch file is made in work_dir, reserved (QD_ENOSPC before any work) and unlinked. */
+/* Embeds the windows into both streams. The scratch file is made in work_dir, reserved (QD_ENOSPC before any work) and unlinked. QD_EINVAL
+ * when `way` leaves no token. */
 qd_code qd_streams_init(const qd_model *model, const qd_windows *windows, const char *work_dir, qd_pool *pool,
-                        const qd_cancel *cancel, qd_scope scope, qd_streams *out, qd_error *err);
+                        const qd_cancel *cancel, qd_streams_way way, qd_streams *out, qd_error *err);
 void qd_streams_fini(qd_streams *streams);
 
 /* Starts a block: its two sets of weights (the quantized one changes as layers are rounded), inputs of group 0. */
@@ -48,7 +55,8 @@ qd_code qd_streams_enter(qd_streams *streams, const qd_block *float_block, const
 /* Adds X~^T X~ of group `group` (the stored one, or one reached from it). held: NULL, or what gets the sequences that are held out
  * (qd_holdout_takes) instead of `gram`. */
 qd_code qd_streams_gram(qd_streams *streams, size_t group, qd_gram *gram, qd_gram *held, qd_error *err);
-/* Adds both streams of group `group`, and their difference, in one pass. */
+/* Adds both streams of group `group`, and their difference, in one pass; where `mismatch` has a residual, that of the residual streams as they
+ * are before `group` advances. */
 qd_code qd_streams_mismatch(qd_streams *streams, size_t group, qd_mismatch *mismatch, qd_error *err);
 /* Runs `group` in both streams now that its layers are rounded. A no-op when the next input is recomputed on demand. */
 qd_code qd_streams_advance(qd_streams *streams, size_t group, qd_error *err);

@@ -79,12 +79,17 @@ static void check_mismatch(const judge *j, double tolerance)
             qd_findings_add(j->findings, j->layer, "certificate: '%s' is no number", needed[i]);
             return;
         }
+    if (json_is_number(json_object_get(j->certificate, "residual_sq")) !=
+        json_is_number(json_object_get(j->certificate, "residual_cross")))
+        qd_findings_add(j->findings, j->layer, "certificate: residual_sq and residual_cross go together");
     bool greedy = strcmp(word(j->certificate, "method"), "gpfq") == 0; /* undamped */
     double share = value(j, "shrink"), total = value(j, "total_sq"), base = value(j, "base_sq");
     double energy = value(j, "energy_sq"), mismatch = value(j, "mismatch_sq"), cross = value(j, "mismatch_cross");
     double weights = greedy ? 0 : value(j, "lambda") * value(j, "weight_error_sq");
-    double error = total - weights + (1 - share * share) * mismatch + 2 * (1 - share) * cross;
-    equal(j, "error_sq", value(j, "error_sq"), error, total + mismatch + fabs(cross));
+    double residual = value(j, "residual_sq"), both = value(j, "residual_cross"); /* 0 where the layer has none */
+    double stream = total - weights + (1 - share * share) * mismatch + 2 * (1 - share) * cross;
+    equal(j, "error_sq", value(j, "error_sq"), stream - residual - 2 * both, total + mismatch + fabs(cross) + residual);
+    at_most(j, "residual_cross squared against its parts", both * both, fmax(0, value(j, "error_sq")) * residual, tolerance);
     if (!(share >= 0 && share <= 1))
         qd_findings_add(j->findings, j->layer, "shrink: %.17g is not in 0..1", share);
     if (greedy)

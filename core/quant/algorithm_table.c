@@ -83,6 +83,9 @@ static qd_code check_shapes(const qd_algorithm *algorithm, const qd_layer_input 
         (input->mismatch == NULL || input->mismatch->hessian.view.rows != cols))
         return qd_fail(err, QD_EINVAL, "algorithm '%s' was given no moments of two streams for %zu features",
                        algorithm->name, cols);
+    if (input->mismatch != NULL && input->mismatch->residual.outputs != 0 && input->mismatch->residual.outputs != rows)
+        return qd_fail(err, QD_ESHAPE, "moments of a residual of %zu features for a layer of %zu outputs",
+                       input->mismatch->residual.outputs, rows);
     return QD_OK;
 }
 

@@ -140,7 +140,7 @@ static double undamped(double damped, double shift)
     return fabs(difference) <= CANCELLATION * damped ? 0.0 : difference;
 }
 
-/* The error against the float stream: theory.md §7, from the objective of the shrunken problem (target.h). */
+/* The error of the layer's output against the float stream: theory.md §7, from the objective of the shrunken problem (target.h). */
 static void fill_measure(const qd_evidence *e, qd_certificate *out)
 {
     const qd_measure *m = e->measure;
@@ -153,8 +153,12 @@ static void fill_measure(const qd_evidence *e, qd_certificate *out)
     out->total_sq = m->total_sq;
     out->shift_max = m->shift_max;
     out->weight_error_sq = m->weight_error_sq;
-    out->error_sq = m->total_sq - e->steps->damping * m->weight_error_sq +
+    out->residual = e->input->mismatch->residual.outputs > 0;
+    out->residual_sq = m->residual_sq;
+    out->residual_cross = m->residual_cross;
+    double stream = m->total_sq - e->steps->damping * m->weight_error_sq +
                     (1.0 - m->share * m->share) * m->mismatch_sq + 2.0 * (1.0 - m->share) * m->cross_sq;
+    out->error_sq = stream - m->residual_sq - 2.0 * m->residual_cross; /* without E: of the layer's own output */
 }
 
 static void fill_sums(const qd_evidence *e, qd_certificate *out)

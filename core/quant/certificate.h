@@ -69,8 +69,11 @@ typedef struct qd_certificate {
     bool mismatched;
     const char *start;             /* qronos: "projected" or "original" */
     double share;                  /* of the mismatch that was corrected */
-    double mismatch_sq;            /* ||(X - X~) W^T||^2 / m */
-    double cross_sq;               /* <(X - X~) W^T, X~ (W - Q)^T> / m */
+    double mismatch_sq;            /* ||E + (X - X~) W^T||^2 / m; E = 0 unless residual */
+    double cross_sq;               /* <E + (X - X~) W^T, X~ (W - Q)^T> / m */
+    bool residual;                 /* the error E of the residual stream was to be repaired too */
+    double residual_sq;            /* ||E||^2 / m */
+    double residual_cross;         /* <E, X W^T - X~ Q^T> / m */
     double base_sq;                /* what the target leaves */
     double total_sq;               /* what the codes leave: of the regularized, shrunken problem */
     double shift_max;              /* largest |target - w| in steps */

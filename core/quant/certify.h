@@ -20,8 +20,10 @@ typedef struct qd_neuron {
 typedef struct qd_measure {
     const char *start; /* of Qronos; NULL for the others */
     double share;
-    double mismatch_sq;       /* ||(X - X~) w||^2 */
-    double cross_sq;          /* <(X - X~) w, X~ (w - q)> */
+    double mismatch_sq;       /* ||e + (X - X~) w||^2; e = 0 unless the residual stream's error is to be repaired too */
+    double cross_sq;          /* <e + (X - X~) w, X~ (w - q)> */
+    double residual_sq;       /* ||e||^2 */
+    double residual_cross;    /* <e, X w - X~ q> */
     double base_sq, total_sq; /* objective of the shrunken problem at the target, and at q */
     double output_sq;         /* ||X w||^2 */
     double weight_error_sq;   /* ||w - q||^2 */

@@ -25,8 +25,13 @@ static size_t tile_size(size_t features)
 
 qd_code qd_gram_init(qd_gram *gram, size_t features, qd_error *err)
 {
+    return qd_gram_init_cross(gram, features, features, err);
+}
+
+qd_code qd_gram_init_cross(qd_gram *gram, size_t left, size_t right, qd_error *err)
+{
     *gram = (qd_gram){ 0 };
-    return qd_matd_buf_init(&gram->sum, features, features, err);
+    return qd_matd_buf_init(&gram->sum, left, right, err);
 }
 
 void qd_gram_fini(qd_gram *gram)
@@ -109,12 +114,13 @@ static qd_code bring_near_one(qd_cmatf *x, qd_pool *pool, qd_matf_buf *copy, int
 typedef enum symmetry { SYMMETRIC, GENERAL } symmetry;
 
 typedef struct addition {
-    qd_cmatf left, right; /* T x I each */
+    qd_cmatf left, right; /* T x O, T x I; the same for SYMMETRIC */
     symmetry symmetry;
     qd_matd sum;
-    size_t tile, tiles; /* side of a tile, tiles along one side */
-    float *products;    /* one tile a worker */
-    double unit;        /* of the products: 1 unless inputs were scaled */
+    size_t height, width; /* of a tile */
+    size_t tiles;         /* tiles along a row of them */
+    float *products;      /* one tile a worker */
+    double unit;          /* of the products: 1 unless inputs were scaled */
 } addition;
 
 /* Task index -> (row, column) of a tile; for SYMMETRIC only row <= column are tasks. */
@@ -157,9 +163,9 @@ static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
     (void)err;
     size_t ti, tj;
     tile_of(a, index, &ti, &tj);
-    size_t i0 = ti * a->tile, j0 = tj * a->tile;
-    size_t rows = qd_min_size(a->tile, a->left.cols - i0), cols = qd_min_size(a->tile, a->right.cols - j0);
-    qd_matf product = qd_matf_view(a->products + worker * a->tile * a->tile, rows, cols);
+    size_t i0 = ti * a->height, j0 = tj * a->width;
+    size_t rows = qd_min_size(a->height, a->left.cols - i0), cols = qd_min_size(a->width, a->right.cols - j0);
+    qd_matf product = qd_matf_view(a->products + worker * a->height * a->width, rows, cols);
     for (size_t t = 0; t < a->left.rows; t += CHUNK) {
         size_t count = qd_min_size(CHUNK, a->left.rows - t);
         qd_cmatf left = qd_cmatf_block(a->left, t, i0, count, rows);
@@ -177,19 +183,19 @@ static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
 
 static qd_code add(qd_gram *gram, qd_cmatf left, qd_cmatf right, symmetry kind, qd_pool *pool, qd_error *err)
 {
-    size_t features = gram->sum.view.rows;
-    if (left.cols != features || right.cols != features)
-        return qd_fail(err, QD_ESHAPE, "gram: inputs of %zu and %zu features, %zu were wanted", left.cols, right.cols,
-                       features);
+    qd_matd sum = gram->sum.view;
+    if (left.cols != sum.rows || right.cols != sum.cols)
+        return qd_fail(err, QD_ESHAPE, "gram: inputs of %zu and %zu features, %zu and %zu were wanted", left.cols,
+                       right.cols, sum.rows, sum.cols);
     if (left.rows != right.rows)
         return qd_fail(err, QD_ESHAPE, "gram: %zu and %zu tokens in the two streams", left.rows, right.rows);
-    if (left.rows == 0 || features == 0)
+    if (left.rows == 0 || sum.rows == 0 || sum.cols == 0)
         return QD_OK;
     QD_AUTO(qd_free_pointer) void *products = NULL;
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf left_copy = { 0 }, right_copy = { 0 };
-    size_t tile = tile_size(features);
+    size_t height = tile_size(sum.rows), width = tile_size(sum.cols);
     int left_exponent = 0, right_exponent = 0;
-    qd_code code = qd_alloc(qd_pool_threads(pool) * tile * tile, sizeof(float), &products, err);
+    qd_code code = qd_alloc(qd_pool_threads(pool) * height * width, sizeof(float), &products, err);
     if (code == QD_OK)
         code = bring_near_one(&left, pool, &left_copy, &left_exponent, err);
     if (code == QD_OK && kind == GENERAL)
@@ -201,8 +207,9 @@ static qd_code add(qd_gram *gram, qd_cmatf left, qd_cmatf right, symmetry kind, 
         right_exponent = left_exponent;
     }
     double unit = ldexp(1.0, left_exponent + right_exponent);
-    addition a = { left, right, kind, gram->sum.view, tile, (features - 1) / tile + 1, products, unit };
-    size_t tasks = kind == SYMMETRIC ? a.tiles * (a.tiles + 1) / 2 : a.tiles * a.tiles;
+    size_t high = (sum.rows - 1) / height + 1, wide = (sum.cols - 1) / width + 1;
+    addition a = { left, right, kind, sum, height, width, wide, products, unit };
+    size_t tasks = kind == SYMMETRIC ? wide * (wide + 1) / 2 : high * wide;
     code = qd_pool_for(pool, tasks, add_tile, &a, err);
     if (code == QD_OK)
         gram->tokens += left.rows;
@@ -214,15 +221,15 @@ qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err)
     return add(gram, x, x, SYMMETRIC, pool, err);
 }
 
-qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf float_x, qd_cmatf x, qd_pool *pool, qd_error *err)
+qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf left, qd_cmatf x, qd_pool *pool, qd_error *err)
 {
-    return add(gram, float_x, x, GENERAL, pool, err);
+    return add(gram, left, x, GENERAL, pool, err);
 }
 
 qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err)
 {
     qd_matd to = gram->sum.view, from = other->sum.view;
-    if (to.rows != from.rows)
+    if (to.rows != from.rows || to.cols != from.cols)
         return qd_fail(err, QD_ESHAPE, "gram: %zu features, %zu were wanted", from.rows, to.rows);
     for (size_t i = 0; i < to.rows; i++)
         for (size_t j = 0; j < to.cols; j++)

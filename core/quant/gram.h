@@ -10,16 +10,18 @@
 #include "linalg/mat.h"
 
 typedef struct qd_gram {
-    qd_matd_buf sum; /* I x I, not divided by m */
+    qd_matd_buf sum; /* I x I (of qd_gram_init_cross: left x right), not divided by m */
     size_t tokens;   /* m so far */
 } qd_gram;
 qd_code qd_gram_init(qd_gram *gram, size_t features, qd_error *err);
+/* For products of two different sets of features, which only qd_gram_add_cross makes. */
+qd_code qd_gram_init_cross(qd_gram *gram, size_t left, size_t right, qd_error *err);
 void qd_gram_fini(qd_gram *gram);
 
 /* sum += x^T x (both triangles kept equal); x: T x I. Chunks of a fixed number of rows inside. */
 qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err);
-/* sum += float_x^T x: row index = float stream (G of algorithms.md §1). */
-qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf float_x, qd_cmatf x, qd_pool *pool, qd_error *err);
+/* sum += left^T x: row index = left, the float stream in G of algorithms.md §1. */
+qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf left, qd_cmatf x, qd_pool *pool, qd_error *err);
 /* sum += other's sum, of the same features and not finished either; its tokens count. */
 qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err);
 /* Mean: divides by m in place; once, when everything was added. QD_ENUMERIC when an entry is not finite. */

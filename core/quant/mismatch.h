@@ -2,7 +2,10 @@
  * Room: core/quant. May use: base, linalg.
  * Threads: one thread adds; a finished one is read-only. Same bytes for any number of threads.
  * Source: algorithms.md §1, §3 (H, G), §13.2 (split-sample shrinkage). Kept as differences, D = X - X~, so that equal streams give exact
- * zeros: G = X^T X~ / m = H + K with K = D^T X~ / m, and X^T X / m = H + K + K^T + M with M = D^T D / m. */
+ * zeros: G = X^T X~ / m = H + K with K = D^T X~ / m, and X^T X / m = H + K + K^T + M with M = D^T D / m.
+ * Where the layer's output is added to a residual stream that already differs, by E = R - R~ just before the addition, the error to repair is
+ * E + D W^T (algorithms.md §13.7): also A = E^T X~ / m, B = E^T D / m, c = mean of E squared. Memory: two times O x I float64 for the parts'
+ * A, one each for A and B. */
 #ifndef QD_QUANT_MISMATCH_H
 #define QD_QUANT_MISMATCH_H
 
@@ -36,20 +39,34 @@ qd_part qd_part_of(size_t sequence, size_t sequences);
 
 typedef struct qd_moments {
     qd_gram hessian, cross, own; /* X~^T X~, D^T X~, D^T D */
+    qd_gram residual;            /* E^T X~, O x I; empty without a residual */
 } qd_moments;
+
+/* What the residual stream brings along. Means over all tokens, original column order. */
+typedef struct qd_residual {
+    size_t outputs;            /* O; 0 = the layer writes to none, or that is left alone */
+    qd_matd_buf input;         /* A, O x I */
+    qd_gram difference;        /* B, O x I */
+    double *square;            /* c, O */
+} qd_residual;
 
 typedef struct qd_mismatch {
     qd_matd_buf hessian, cross, own; /* H, K, M: means over all tokens, I x I in original column order */
     size_t tokens;
     qd_moments part[QD_PART_COUNT];
     qd_factor *fit; /* of H of QD_PART_FIT; NULL = no split */
+    qd_residual residual;
 } qd_mismatch;
-qd_code qd_mismatch_init(qd_mismatch *mismatch, size_t features, qd_error *err);
+/* outputs: O of the layer that writes to the residual stream, or 0. */
+qd_code qd_mismatch_init(qd_mismatch *mismatch, size_t features, size_t outputs, qd_error *err);
 void qd_mismatch_fini(qd_mismatch *mismatch);
 
-/* difference = X - X~ and x = X~: T x I each, of sequences of one part. */
-qd_code qd_mismatch_add(qd_mismatch *mismatch, qd_part part, qd_cmatf difference, qd_cmatf x, qd_pool *pool,
-                        qd_error *err);
+/* Rows of the same tokens: D and X~ (T x I), E (T x O; not read without a residual). */
+typedef struct qd_pairs {
+    qd_cmatf difference, x, residual;
+} qd_pairs;
+/* Of sequences of one part. */
+qd_code qd_mismatch_add(qd_mismatch *mismatch, qd_part part, const qd_pairs *pairs, qd_pool *pool, qd_error *err);
 /* Means; once, when everything was added. QD_ENUMERIC when an entry is not finite. */
 qd_code qd_mismatch_finish(qd_mismatch *mismatch, qd_error *err);
 /* After finish: makes `fit`, for QD_SHRINK_AUTO. QD_EINVAL when a part has no tokens. */

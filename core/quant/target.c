@@ -27,7 +27,7 @@ typedef struct panels {
     const qd_cmatd *cross; /* QD_SOLVE_PATH: triu(K), processing order */
     const uint8_t *codes;
     double *scratch;
-    double *out[7]; /* O each */
+    double *out[8]; /* O each */
 } panels;
 
 typedef struct panel {
@@ -105,6 +105,25 @@ static double dot(const double *x, const double *y, size_t count)
     return sum;
 }
 
+/* Rows of O x I moments of the residual that belong to a panel. */
+static qd_cmatd residual_rows(qd_matd all, const panel *at)
+{
+    return qd_matd_const(qd_matd_block(all, at->start, 0, at->count, all.cols));
+}
+
+static const qd_residual *residual_of(const panels *p)
+{
+    const qd_residual *residual = &p->input->mismatch->residual;
+    return residual->outputs == 0 ? NULL : residual;
+}
+
+static void add_rows(qd_cmatd from, qd_matd to)
+{
+    for (size_t i = 0; i < from.rows; i++)
+        for (size_t j = 0; j < from.cols; j++)
+            qd_matd_row(to, i)[j] += qd_cmatd_row(from, i)[j];
+}
+
 /* ---- target ---- */
 
 static qd_matd rows_of(double *matrix, const panel *at, size_t features)
@@ -121,10 +140,16 @@ static qd_code target_task(void *ctx, size_t index, size_t worker, qd_error *err
     qd_matd cross = rows_of(p->target->cross, &at, features), target = rows_of(p->target->rows, &at, features);
     load_rows(p, &at, at.x);
     multiply(qd_matd_const(at.x), qd_matd_const(p->input->mismatch->cross.view), at.y);
+    if (residual_of(p) != NULL)
+        add_rows(residual_rows(residual_of(p)->input.view, &at), at.y);
     gather(qd_matd_const(at.y), p->steps->column, cross);
     if (p->solver == QD_SOLVE_PATH) {
         gather(qd_matd_const(at.x), p->steps->column, at.y);
         multiply(qd_matd_const(at.y), *p->cross, target);
+        if (residual_of(p) != NULL) { /* the path's partial output starts at e */
+            gather(residual_rows(residual_of(p)->input.view, &at), p->steps->column, at.z);
+            add_rows(qd_matd_const(at.z), target);
+        }
         qd_trsm_f64(QD_PLAIN, *p->path, target);
     } else {
         for (size_t i = 0; i < at.count * features; i++)
@@ -189,9 +214,9 @@ qd_code qd_weight_target_init(const qd_layer_input *input, const qd_steps *steps
 
 /* ---- what is left ---- */
 
-enum { MISMATCH, CROSS, BASE, TOTAL, OUTPUT, WEIGHTS, SHIFT, SUMS };
+enum { MISMATCH, CROSS, BASE, TOTAL, OUTPUT, WEIGHTS, SHIFT, RESIDUAL, SUMS };
 
-/* s^2 w M w^T + 2 s (w K) d^T + d H_damped d^T for the rows of d in at->x. */
+/* s^2 ||e + D w||^2 + 2 s (w K + A) d^T + d H_damped d^T for the rows of d in at->x. */
 static void objective(const panels *p, const panel *at, double *out)
 {
     const qd_factor *factor = p->input->factor;
@@ -229,6 +254,27 @@ static void measure_codes(const panels *p, const panel *at)
         p->out[WEIGHTS][at->start + i] = dot(d, d, features);
         p->out[CROSS][at->start + i] = dot(d, p->target->cross + (at->start + i) * features, features);
     }
+    if (residual_of(p) == NULL)
+        return;
+    gather(residual_rows(residual_of(p)->input.view, at), p->steps->column, at->y);
+    for (size_t i = 0; i < at->count; i++) /* + A d^T */
+        p->out[RESIDUAL][at->start + i] += dot(qd_matd_row(at->x, i), qd_matd_row(at->y, i), features);
+}
+
+/* Weights in at->x, in original order: w A^T leaves ||X w||^2, which has no e in it; w B^T and c enter the mismatch. */
+static void measure_residual(const panels *p, const panel *at)
+{
+    const qd_residual *residual = residual_of(p);
+    if (residual == NULL)
+        return;
+    for (size_t i = 0; i < at->count; i++) {
+        size_t row = at->start + i;
+        const double *w = qd_matd_row(at->x, i);
+        double own = dot(w, qd_matd_row(residual->difference.sum.view, row), at->x.cols);
+        p->out[OUTPUT][row] -= 2.0 * dot(w, qd_matd_row(residual->input.view, row), at->x.cols);
+        p->out[MISMATCH][row] += 2.0 * own + residual->square[row];
+        p->out[RESIDUAL][row] = own;
+    }
 }
 
 static qd_code measure_task(void *ctx, size_t index, size_t worker, qd_error *err)
@@ -243,11 +289,14 @@ static qd_code measure_task(void *ctx, size_t index, size_t worker, qd_error *er
     gather(qd_matd_const(at.x), p->steps->column, at.y);
     qd_quadratic_direct(qd_matd_const(p->input->factor->hessian.view), 0.0, qd_matd_const(at.y), at.product,
                         p->out[OUTPUT] + at.start);
+    for (size_t i = 0; i < at.count; i++)
+        p->out[OUTPUT][at.start + i] +=
+            2.0 * dot(qd_matd_row(at.y, i), p->target->cross + (at.start + i) * features, features) +
+            p->out[MISMATCH][at.start + i];
+    measure_residual(p, &at);
     for (size_t i = 0; i < at.count; i++) {
         size_t row = at.start + i;
         const double *target = p->target->rows + row * features;
-        p->out[OUTPUT][row] +=
-            2.0 * dot(qd_matd_row(at.y, i), p->target->cross + row * features, features) + p->out[MISMATCH][row];
         for (size_t t = 0; t < features; t++)
             qd_matd_row(at.x, i)[t] = qd_matd_row(at.y, i)[t] * (double)p->steps->live[t] - target[t];
         p->out[SHIFT][row] = largest_shift(p, row, qd_matd_row(at.x, i));
@@ -265,7 +314,7 @@ static double sum(const double *values, size_t count)
     return total;
 }
 
-/* ---- the same on held-out inputs, undamped and unshrunken, in original order ---- */
+/* ---- on held-out inputs, undamped and unshrunken, in original order: what the layer's own output is off by, without e ---- */
 
 enum { HELD, HELD_BASE, HELD_OUTPUT, HELD_MISMATCH, HELD_SUMS };
 
@@ -348,7 +397,10 @@ qd_code qd_weight_target_measure(const qd_layer_input *input, const qd_steps *st
                          .base_sq = fmax(0.0, sum(p.out[BASE], rows)),
                          .total_sq = sum(p.out[TOTAL], rows),
                          .output_sq = fmax(0.0, sum(p.out[OUTPUT], rows)),
-                         .weight_error_sq = sum(p.out[WEIGHTS], rows) };
+                         .weight_error_sq = sum(p.out[WEIGHTS], rows),
+                         .residual_cross = sum(p.out[RESIDUAL], rows) };
+    if (residual_of(&p) != NULL)
+        out->residual_sq = sum(residual_of(&p)->square, rows);
     for (size_t i = 0; i < rows; i++)
         out->shift_max = fmax(out->shift_max, p.out[SHIFT][i]);
     return measure_held(input, steps, target, codes, out, err);
@@ -356,7 +408,7 @@ qd_code qd_weight_target_measure(const qd_layer_input *input, const qd_steps *st
 
 /* ---- share ---- */
 
-/* algorithms.md §13.2: the correction fitted on one part, d = w K_A (H_A + lambda)^-1, against what the other part asks for. */
+/* algorithms.md §13.2: the correction fitted on one part, d = (w K + A)_A (H_A + lambda)^-1, against what the other part asks for. */
 static qd_code share_task(void *ctx, size_t index, size_t worker, qd_error *err)
 {
     const panels *p = ctx;
@@ -366,6 +418,8 @@ static qd_code share_task(void *ctx, size_t index, size_t worker, qd_error *err)
     (void)err;
     load_rows(p, &at, at.x);
     multiply(qd_matd_const(at.x), qd_matd_const(mismatch->part[QD_PART_FIT].cross.sum.view), at.y);
+    if (residual_of(p) != NULL)
+        add_rows(residual_rows(mismatch->part[QD_PART_FIT].residual.sum.view, &at), at.y);
     gather(qd_matd_const(at.y), fit->permutation, at.x);
     solve(fit, at.x);
     scatter(qd_matd_const(at.x), fit->permutation, at.y);
@@ -378,6 +432,10 @@ static qd_code share_task(void *ctx, size_t index, size_t worker, qd_error *err)
         multiply(qd_matd_const(at.x),
                  qd_matd_const(qd_matd_block(mismatch->part[QD_PART_JUDGE].cross.sum.view, 0, j, at.x.cols, cols)),
                  wanted);
+        if (residual_of(p) != NULL)
+            add_rows(qd_matd_const(qd_matd_block(mismatch->part[QD_PART_JUDGE].residual.sum.view, at.start, j, at.count,
+                                                 cols)),
+                     wanted);
         for (size_t i = 0; i < at.count; i++)
             p->out[0][at.start + i] += dot(qd_matd_row(wanted, i), qd_matd_row(at.y, i) + j, cols);
     }

@@ -43,6 +43,11 @@ typedef struct qd_window_request {
     uint64_t seed; /* random sampling */
     int64_t bos;
 } qd_window_request;
+/* Is the first token of every window, mostly BOS, counted in statistics? It always goes through the model. */
+typedef enum qd_first_position { QD_FIRST_COUNTED, QD_FIRST_LEFT_OUT } qd_first_position;
+const char *qd_first_position_name(size_t index); /* "counted", "left-out"; NULL past the end */
+int qd_first_position_find(const char *name);
+
 /* Calibration. Fails (QD_EINVAL) with both numbers when the text has fewer than `length` tokens. */
 qd_code qd_windows_sample(const qd_ids *ids, const qd_window_request *request, qd_windows *out, qd_error *err);
 

@@ -10,6 +10,7 @@
 
 static const char *const samplings[] = { "even", "random" };
 static const char *const policies[] = { "every-window", "none", "inserted" };
+static const char *const first_positions[] = { "counted", "left-out" };
 
 static int find(const char *const *names, size_t count, const char *name)
 {
@@ -37,6 +38,16 @@ const char *qd_bos_policy_name(size_t index)
 int qd_bos_policy_find(const char *name)
 {
     return find(policies, QD_LENGTH(policies), name);
+}
+
+const char *qd_first_position_name(size_t index)
+{
+    return index < QD_LENGTH(first_positions) ? first_positions[index] : NULL;
+}
+
+int qd_first_position_find(const char *name)
+{
+    return find(first_positions, QD_LENGTH(first_positions), name);
 }
 
 void qd_windows_fini(qd_windows *windows)

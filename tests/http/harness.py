@@ -190,7 +190,7 @@ class Server(Process):
 
 def quick_job(url, **fields):
     """A small but whole job on novella-1m."""
-    job = {"model": url, "algorithm": "optq", "bits": 4, "group_size": 128,
+    job = {"model": url, "algorithm": "optq", "effort": "reference", "bits": 4, "group_size": 128,
            "calibration": {"samples": 8, "length": 128},
            "evaluation": {"length": 128, "windows": 8}}
     job.update(fields)

@@ -80,13 +80,17 @@ static inline void job_fini(small_run *job)
     "\"calibration\":{\"samples\":4,\"length\":64},\"evaluation\":{\"length\":64,\"windows\":1},\"scale\":{" \
     "\"rule\":\"minmax\"}"
 
+/* OPTQ as published where the test says nothing else: presets have their own tests. */
 static inline qd_recipe *recipe_of(const char *members)
 {
     char text[4000];
     qd_error err = { 0 };
     json_t *request = NULL;
     qd_recipe *recipe = NULL;
-    snprintf(text, sizeof text, "{\"model\":\"file:///m\"%s%s}", members[0] == '\0' ? "" : ",", members);
+    snprintf(text, sizeof text, "{\"model\":\"file:///m\"%s%s%s%s}",
+             strstr(members, "\"algorithm\"") == NULL ? ",\"algorithm\":\"optq\"" : "",
+             strstr(members, "\"effort\"") == NULL ? ",\"effort\":\"reference\"" : "", members[0] == '\0' ? "" : ",",
+             members);
     check_ok(qd_json_parse_object(text, strlen(text), 16, &request, &err));
     check_ok(qd_recipe_parse(request, &recipe, NULL, &err));
     json_decref(request);

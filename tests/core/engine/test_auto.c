@@ -163,72 +163,12 @@ static void round_to_nearest_is_measured_on_held_out_inputs_too(void **state)
     remove_folder(folder);
 }
 
-/* Two sums in one pass: sequences 4 and 9 of eleven in one, the others in the other, for an input that is kept and one that is made again. */
-static void held_out_sequences_are_the_fifth_and_tenth(void **state)
-{
-    (void)state;
-    enum { COUNT = 11, LENGTH = 12 };
-    char path[4096], folder[200];
-    uint32_t ids[COUNT * LENGTH];
-    qd_error err = { 0 };
-    qd_model *model = NULL;
-    qd_pool *pool = NULL;
-    qd_block *block = NULL, *other = NULL;
-    qd_streams streams = { 0 };
-    for (uint32_t i = 0; i < COUNT * LENGTH; i++)
-        ids[i] = 10 + i * 7 % 300;
-    const qd_windows windows = { .ids = ids, .count = COUNT, .length = LENGTH };
-    check_ok(qd_pool_create(2, &pool, &err));
-    check_ok(qd_model_open(SOURCE_PATH(path, "tests/models/novella-1m"), &model, &err));
-    check_ok(qd_streams_init(model, &windows, make_folder(folder, sizeof folder), pool, NULL, QD_SCOPE_MODEL, &streams,
-                             &err));
-    check_ok(qd_block_load(model, 0, NULL, &block, &err));
-    check_ok(qd_block_load(model, 0, NULL, &other, &err));
-    check_ok(qd_streams_enter(&streams, block, other, &err));
-    size_t last = qd_block_groups(block) - 1;
-    for (size_t group = 0; group <= last; group++) {
-        qd_gram fit = { 0 }, held = { 0 }, all = { 0 };
-        size_t n = qd_block_group_width(block, group);
-        check_ok(qd_gram_init(&fit, n, &err));
-        check_ok(qd_gram_init(&held, n, &err));
-        check_ok(qd_gram_init(&all, n, &err));
-        check_ok(qd_streams_gram(&streams, group, &fit, &held, &err));
-        check_ok(qd_streams_gram(&streams, group, &all, NULL, &err));
-        assert_int_equal(fit.tokens, 9 * LENGTH);
-        assert_int_equal(held.tokens, 2 * LENGTH);
-        assert_int_equal(all.tokens, COUNT * LENGTH);
-        for (size_t j = 0; j < n; j++) {
-            double sum = 0.0, whole = qd_matd_row(all.sum.view, j)[j];
-            check_close(qd_matd_row(fit.sum.view, j)[j] + qd_matd_row(held.sum.view, j)[j], whole, 1e-5);
-            if (group != streams.stored)
-                continue;
-            for (size_t t = 0; t < LENGTH; t++) {
-                double a = (double)qd_matf_row(streams.input[QD_STREAM_QUANTIZED], 4 * LENGTH + t)[j],
-                       b = (double)qd_matf_row(streams.input[QD_STREAM_QUANTIZED], 9 * LENGTH + t)[j];
-                sum += a * a + b * b;
-            }
-            check_close(qd_matd_row(held.sum.view, j)[j], sum, 1e-5);
-        }
-        check_ok(qd_streams_advance(&streams, group, &err));
-        qd_gram_fini(&fit);
-        qd_gram_fini(&held);
-        qd_gram_fini(&all);
-    }
-    qd_streams_fini(&streams);
-    qd_block_destroy(block);
-    qd_block_destroy(other);
-    qd_model_destroy(model);
-    qd_pool_destroy(pool);
-    remove_folder(folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layer_says_what_was_chosen_and_what_held_out_inputs_say_to_it),
         cmocka_unit_test(layers_with_the_same_input_share_lambda_order_and_expectation),
         cmocka_unit_test(threads_and_stops_change_no_byte),
-        cmocka_unit_test(held_out_sequences_are_the_fifth_and_tenth),
         cmocka_unit_test(too_few_sequences_to_hold_one_out_are_said_and_the_usual_damping_is_used),
         cmocka_unit_test(round_to_nearest_is_measured_on_held_out_inputs_too),
     };

@@ -5,10 +5,13 @@
 #include "engine/verify.h"
 
 static const char *const kinds[] = {
-    "\"algorithm\":\"qronos\"",
-    "\"algorithm\":\"qronos\",\"regularization\":\"auto\",\"calibration\":{\"samples\":5,\"length\":64}",
+    "\"algorithm\":\"qronos\",\"regularization\":{\"mean_diagonal\":0.01},"
+    "\"mismatch\":{\"scope\":\"model\",\"shrink\":\"auto\",\"start\":\"projected\"}",
+    "\"algorithm\":\"qronos\",\"effort\":\"balanced\",\"calibration\":{\"samples\":5,\"length\":64}",
     "\"algorithm\":\"gpfq\",\"rounding\":\"stochastic\",\"mismatch\":{\"scope\":\"block\",\"shrink\":0.5}",
+    "\"algorithm\":\"gpfq\",\"mismatch\":{\"scope\":\"model\",\"shrink\":0.8,\"residual\":true}",
 };
+enum { BALANCED = 1, STOCHASTIC = 2, GREEDY = 3 };
 
 /* QUICK, with the members of a kind before it; a kind with its own calibration brings the rest. */
 static small_run job_of(const char *kind, char *request, size_t size, char *folder, size_t folder_size)
@@ -47,18 +50,19 @@ static void threads_and_stops_change_no_byte(void **state)
         check_ok(run_job(&job, &err));
         digest_out(&job, want);
         finish(&job);
-        static const size_t stops[] = { 0, 20 };
-        for (size_t i = 0; i < QD_LENGTH(stops); i++) {
+        static const struct {
+            size_t stop, threads, after;
+        } ways[] = { { 0, 0, 3 }, { 0, 0, 5 }, { 20, 2, 2 } };
+        for (size_t i = 0; i < QD_LENGTH(ways); i++) {
             small_run again = job_of(kinds[k], request, sizeof request, folder, sizeof folder);
-            again.threads = 1 + i;
-            again.log.cancel_after = stops[i];
-            if (stops[i] > 0) {
+            again.threads = ways[i].threads;
+            again.log.cancel_after = ways[i].stop;
+            if (ways[i].stop > 0) {
                 check_fails(run_job(&again, &err), QD_ECANCELLED);
                 job_fini(&again);
                 again.log.cancel_after = 0;
-                again.threads = 3 - i;
-            } else
-                again.threads = 3;
+            }
+            again.threads = ways[i].after;
             check_ok(run_job(&again, &err));
             digest_out(&again, got);
             assert_string_equal(got, want);
@@ -83,9 +87,11 @@ static json_int_t findings_of(const json_t *record)
 /* Any number of the mismatch that is changed, or missing, no longer agrees with the others. */
 static void check_edits(const json_t *record)
 {
-    static const char *const keys[] = { "shrink", "mismatch_sq", "mismatch_cross", "total_sq", "error_sq" };
+    static const char *const keys[] = { "shrink",   "mismatch_sq", "mismatch_cross", "total_sq",
+                                        "error_sq", "residual_sq", "residual_cross" };
+    size_t count = json_object_get(json_object_get(record, "certificate"), "residual_sq") == NULL ? 5 : 7;
     assert_int_equal(findings_of(record), 0);
-    for (size_t i = 0; i < QD_LENGTH(keys); i++) {
+    for (size_t i = 0; i < count; i++) {
         QD_AUTO(qd_json_fini) json_t *edited = json_deep_copy(record);
         json_t *certificate = json_object_get(edited, "certificate");
         double value = json_number_value(json_object_get(certificate, keys[i]));
@@ -118,7 +124,13 @@ static void every_layer_is_certified_against_the_float_stream(void **state)
                 assert_true(number_in(layer, "mismatch_sq") == 0 && number_in(layer, "shift_max") == 0);
             else if (i % A_BLOCK >= 3)
                 assert_true(number_in(layer, "mismatch_sq") > 0 && number_in(layer, "shift_max") > 0);
-            if (k == 2)
+            /* o and down write to the residual stream, which the first block's o finds as it was */
+            bool writes = i % A_BLOCK == 3 || i % A_BLOCK == 6, repairs = writes && (k == BALANCED || k == GREEDY);
+            assert_int_equal(json_object_get(json_object_get(layer, "certificate"), "residual_sq") != NULL, repairs);
+            if (repairs)
+                assert_true((number_in(layer, "residual_sq") > 0) == (i != 3));
+            assert_int_equal((int)number_in(layer, "m"), k == BALANCED ? 5 * 63 : 4 * 64);
+            if (k == STOCHASTIC)
                 assert_true(number_in(layer, "kappa_max") > 0 && number_in(layer, "eta") == 0.05);
             char *line = json_dumps(layer, JSON_COMPACT);
             assert_true(strlen(line) < 16384);
@@ -131,6 +143,7 @@ static void every_layer_is_certified_against_the_float_stream(void **state)
         assert_int_equal(json_array_size(json_object_get(report, "findings")), 0);
         assert_true(json_is_true(json_object_get(report, "ok")));
         check_edits(json_array_get(layers, 5));
+        check_edits(json_array_get(layers, A_BLOCK + 6));
         finish(&job);
     }
 }
@@ -224,14 +237,20 @@ static void mismatch_fields_are_refused_where_they_mean_nothing(void **state)
     static const struct {
         const char *request, *pointer, *part;
     } cases[] = {
-        { "{\"model\": \"file:///m\", \"mismatch\": {\"scope\": \"block\"}}", "/mismatch/scope",
+        { "{\"model\": \"file:///m\", \"algorithm\": \"optq\", \"mismatch\": {\"scope\": \"block\"}}", "/mismatch/scope",
           "mismatch.scope: means nothing for algorithm 'optq'; it wants algorithm gpfq or qronos" },
-        { "{\"model\": \"file:///m\", \"mismatch\": {}}", "/mismatch", "algorithm 'optq'" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"optq\", \"mismatch\": {}}", "/mismatch", "algorithm 'optq'" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"optq\", \"mismatch\": {\"residual\": true}}", "/mismatch/residual",
+          "mismatch.residual: means nothing for algorithm 'optq'; it wants algorithm gpfq or qronos" },
+        { "{\"model\": \"file:///m\", \"mismatch\": {\"residual\": true, \"scope\": \"block\"}}", "/mismatch/residual",
+          "mismatch.residual: true does not go with mismatch.scope 'block'; scope 'model' does, or residual false" },
+        { "{\"model\": \"file:///m\", \"effort\": \"fast\", \"mismatch\": {\"residual\": true}}", "/mismatch/residual",
+          "does not go with mismatch.scope 'block'" },
         { "{\"model\": \"file:///m\", \"algorithm\": \"rtn\", \"mismatch\": {\"shrink\": 0.5}}", "/mismatch/shrink",
           "algorithm 'rtn'" },
         { "{\"model\": \"file:///m\", \"algorithm\": \"gpfq\", \"mismatch\": {\"start\": \"original\"}}",
           "/mismatch/start", "mismatch.start: means nothing for algorithm 'gpfq'; it wants algorithm qronos" },
-        { "{\"model\": \"file:///m\", \"algorithm\": \"qronos\", \"calibration\": {\"samples\": 1}}",
+        { "{\"model\": \"file:///m\", \"mismatch\": {\"shrink\": \"auto\"}, \"calibration\": {\"samples\": 1}}",
           "/mismatch/shrink", "mismatch.shrink: 'auto' does not go with calibration.samples of 1" },
     };
     for (size_t i = 0; i < QD_LENGTH(cases); i++) {
@@ -239,10 +258,9 @@ static void mismatch_fields_are_refused_where_they_mean_nothing(void **state)
         check_finding(request, cases[i].pointer, cases[i].part);
     }
     QD_AUTO(qd_json_fini)
-    json_t *one = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"gpfq\", \"calibration\": {\"samples\": 1},"
-                             " \"mismatch\": {\"shrink\": 1}}");
+    json_t *one = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"gpfq\", \"calibration\": {\"samples\": 1}}");
     QD_AUTO(qd_json_fini) json_t *printed = print_parsed(one);
-    QD_AUTO(qd_json_fini) json_t *want = parse_text("{\"scope\": \"model\", \"shrink\": 1}");
+    QD_AUTO(qd_json_fini) json_t *want = parse_text("{\"scope\": \"model\", \"shrink\": 1, \"residual\": true}");
     assert_true(json_equal(json_object_get(printed, "mismatch"), want)); /* what applies is printed, and no more */
 }
 

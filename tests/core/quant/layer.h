@@ -144,9 +144,9 @@ static inline void layer_streams(layer *l)
     qd_error err = { 0 };
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf zeros = { 0 };
     check_ok(qd_matf_buf_init(&zeros, l->tokens, l->cols, &err));
-    check_ok(qd_mismatch_init(&l->mismatch, l->cols, &err));
-    check_ok(
-        qd_mismatch_add(&l->mismatch, QD_PART_FIT, qd_matf_const(zeros.view), qd_matf_const(l->x.view), NULL, &err));
+    check_ok(qd_mismatch_init(&l->mismatch, l->cols, 0, &err));
+    const qd_pairs pairs = { qd_matf_const(zeros.view), qd_matf_const(l->x.view), { 0 } };
+    check_ok(qd_mismatch_add(&l->mismatch, QD_PART_FIT, &pairs, NULL, &err));
     check_ok(qd_mismatch_finish(&l->mismatch, &err));
 }
 

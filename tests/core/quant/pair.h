@@ -11,6 +11,7 @@
 typedef struct pair {
     layer layer;
     qd_matf_buf x; /* the float stream */
+    qd_matf_buf e; /* error of the residual stream, T x O; not there without one */
     qd_mismatch mismatch;
     qd_mismatch_use use;
 } pair;
@@ -24,7 +25,21 @@ static inline void split(pair *p, double damping)
     check_ok(qd_mismatch_split(&p->mismatch, qd_order_find("natural"), regularizer, damping, NULL, &err));
 }
 
-static inline pair pair_make(layer_spec spec, double noise)
+/* The residual stream is off by something that its input explains in part: `residual` times noise and a few features of X~. */
+static inline void fill_residual(pair *p, uint64_t seed, double residual)
+{
+    const layer *l = &p->layer;
+    qd_error err = { 0 };
+    check_ok(qd_matf_buf_init(&p->e, l->tokens, l->rows, &err));
+    for (size_t t = 0; t < l->tokens; t++)
+        for (size_t i = 0; i < l->rows; i++) {
+            const float *x = qd_matf_row(l->x.view, t);
+            double seen = (double)x[i % l->cols] + 0.5 * (double)x[(5 * i + 2) % l->cols];
+            qd_matf_row(p->e.view, t)[i] = (float)(residual * (normal(seed + 77, t * l->rows + i) + seen));
+        }
+}
+
+static inline pair pair_make_residual(layer_spec spec, double noise, double residual)
 {
     qd_error err = { 0 };
     pair p = { .layer = layer_make(spec), .use = { QD_SHRINK_FIXED, 1.0, QD_START_PROJECTED } };
@@ -32,7 +47,9 @@ static inline pair pair_make(layer_spec spec, double noise)
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf difference = { 0 };
     check_ok(qd_matf_buf_init(&p.x, l->tokens, l->cols, &err));
     check_ok(qd_matf_buf_init(&difference, l->tokens, l->cols, &err));
-    check_ok(qd_mismatch_init(&p.mismatch, l->cols, &err));
+    if (residual != 0.0)
+        fill_residual(&p, spec.seed, residual);
+    check_ok(qd_mismatch_init(&p.mismatch, l->cols, p.e.view.cols, &err));
     for (size_t i = 0; i < l->tokens * l->cols; i++) {
         float x = l->x.view.data[i], d = (float)(noise * (normal(spec.seed + 99, i) + 0.3 * (double)x));
         difference.view.data[i] = d;
@@ -40,9 +57,11 @@ static inline pair pair_make(layer_spec spec, double noise)
     }
     for (size_t s = 0; s < SEQUENCES; s++) {
         size_t from = s * l->tokens / SEQUENCES, count = (s + 1) * l->tokens / SEQUENCES - from;
-        check_ok(qd_mismatch_add(&p.mismatch, qd_part_of(s, SEQUENCES),
-                                 qd_cmatf_block(qd_matf_const(difference.view), from, 0, count, l->cols),
-                                 qd_cmatf_block(qd_matf_const(l->x.view), from, 0, count, l->cols), NULL, &err));
+        qd_pairs pairs = { qd_cmatf_block(qd_matf_const(difference.view), from, 0, count, l->cols),
+                           qd_cmatf_block(qd_matf_const(l->x.view), from, 0, count, l->cols), { 0 } };
+        if (residual != 0.0)
+            pairs.residual = qd_cmatf_block(qd_matf_const(p.e.view), from, 0, count, l->rows);
+        check_ok(qd_mismatch_add(&p.mismatch, qd_part_of(s, SEQUENCES), &pairs, NULL, &err));
     }
     check_ok(qd_mismatch_finish(&p.mismatch, &err));
     qd_factor_destroy(l->factor);
@@ -52,8 +71,14 @@ static inline pair pair_make(layer_spec spec, double noise)
     return p;
 }
 
+static inline pair pair_make(layer_spec spec, double noise)
+{
+    return pair_make_residual(spec, noise, 0.0);
+}
+
 static inline void pair_free(pair *p)
 {
+    qd_matf_buf_fini(&p->e);
     qd_matf_buf_fini(&p->x);
     qd_mismatch_fini(&p->mismatch);
     layer_free(&p->layer);
@@ -76,6 +101,11 @@ static inline double x_at(const pair *p, size_t token, size_t column)
 static inline double quantized_at(const pair *p, size_t token, size_t column)
 {
     return (double)qd_matf_row(p->layer.x.view, token)[column];
+}
+
+static inline double residual_at(const pair *p, size_t token, size_t row)
+{
+    return p->e.view.cols == 0 ? 0.0 : (double)qd_matf_row(p->e.view, token)[row];
 }
 
 static inline double weight_at(const pair *p, size_t row, size_t column)

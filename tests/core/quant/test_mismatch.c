@@ -465,8 +465,9 @@ static void missing_moments_and_single_sequences_are_refused(void **state)
     qd_mismatch mismatch;
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf zeros = { 0 };
     check_ok(qd_matf_buf_init(&zeros, l.tokens, 8, &err));
-    check_ok(qd_mismatch_init(&mismatch, 8, &err));
-    check_ok(qd_mismatch_add(&mismatch, QD_PART_FIT, qd_matf_const(zeros.view), qd_matf_const(l.x.view), NULL, &err));
+    check_ok(qd_mismatch_init(&mismatch, 8, 0, &err));
+    const qd_pairs pairs = { qd_matf_const(zeros.view), qd_matf_const(l.x.view), { 0 } };
+    check_ok(qd_mismatch_add(&mismatch, QD_PART_FIT, &pairs, NULL, &err));
     check_ok(qd_mismatch_finish(&mismatch, &err));
     assert_int_equal(
         qd_mismatch_split(&mismatch, qd_order_find("natural"), qd_regularizer_find("mean_diagonal"), 0.01, NULL, &err),

@@ -1,0 +1,110 @@
+/* effort.c: see effort.h. */
+#include "engine/effort.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+/* The split-sample rule needs a sequence to fit on and one to judge by. */
+static bool can_split(const qd_recipe *recipe)
+{
+    return recipe->calibration_samples >= 2;
+}
+
+static bool cannot_split(const qd_recipe *recipe)
+{
+    return !can_split(recipe);
+}
+
+static bool follows_the_model(const qd_recipe *recipe)
+{
+    return recipe->scope == QD_SCOPE_MODEL;
+}
+
+static bool has_a_published_damping(const qd_recipe *recipe) /* Qronos: 1e-6 of the largest eigenvalue */
+{
+    return recipe->algorithm->starts;
+}
+
+static bool has_none(const qd_recipe *recipe)
+{
+    return !has_a_published_damping(recipe);
+}
+
+/* Scopes before what depends on them. */
+static const qd_setting reference[] = {
+    { "scale/rule", "\"mse\"", NULL },
+    { "order", "\"norm-descending\"", NULL },
+    { "regularization", "{\"spectral\": 1e-6}", has_a_published_damping },
+    { "regularization", "{\"mean_diagonal\": 0.01}", has_none },
+    { "mismatch/scope", "\"block\"", NULL },
+    { "mismatch/shrink", "1", NULL },
+    { "mismatch/start", "\"original\"", NULL },
+    { "mismatch/residual", "false", NULL },
+    { "calibration/samples", "128", NULL },
+    { "calibration/first_position", "\"counted\"", NULL },
+    { NULL, NULL, NULL },
+};
+
+static const qd_setting fast[] = {
+    { "scale/rule", "\"hessian-mse\"", NULL },
+    { "order", "\"norm-descending\"", NULL },
+    { "regularization", "\"auto\"", NULL },
+    { "mismatch/scope", "\"block\"", NULL },
+    { "mismatch/shrink", "1", NULL },
+    { "mismatch/start", "\"projected\"", NULL },
+    { "mismatch/residual", "false", NULL },
+    { "calibration/samples", "128", NULL },
+    { "calibration/first_position", "\"left-out\"", NULL },
+    { NULL, NULL, NULL },
+};
+
+/* What `balanced` and `best` have in common. */
+#define THOROUGH \
+    { "scale/rule", "\"hessian-mse\"", NULL }, { "order", "\"norm-descending\"", NULL }, \
+        { "regularization", "\"auto\"", NULL }, { "mismatch/scope", "\"model\"", NULL }, \
+        { "mismatch/shrink", "\"auto\"", can_split }, { "mismatch/shrink", "1", cannot_split }, \
+        { "mismatch/start", "\"projected\"", NULL }, { "mismatch/residual", "true", follows_the_model }, \
+        { "calibration/first_position", "\"left-out\"", NULL }
+
+static const qd_setting balanced[] = {
+    THOROUGH,
+    { "calibration/samples", "128", NULL },
+    { NULL, NULL, NULL },
+};
+
+static const qd_setting best[] = {
+    THOROUGH,
+    { "calibration/samples", "256", NULL },
+    { NULL, NULL, NULL },
+};
+
+static const qd_effort table[] = {
+    { "reference", "the algorithm as published, without refinement: to compare with others", "", "", reference },
+    { "fast", "one stream a block, damping by held-out sequences, scales weighted by H", "", "", fast },
+    { "balanced", "the float model's own stream, the residual stream's error repaired, as far as held-out sequences confirm it", "", "",
+      balanced },
+    { "best", "balanced on twice the calibration text", "", "", best },
+};
+
+const qd_effort *qd_effort_at(size_t index)
+{
+    return index < QD_LENGTH(table) ? &table[index] : NULL;
+}
+
+const qd_effort *qd_effort_find(const char *name)
+{
+    for (size_t i = 0; i < QD_LENGTH(table); i++)
+        if (strcmp(table[i].name, name) == 0)
+            return &table[i];
+    return NULL;
+}
+
+bool qd_effort_decides(const char *path)
+{
+    for (size_t i = 0; i < QD_LENGTH(table); i++)
+        for (const qd_setting *s = table[i].settings; s->path != NULL; s++)
+            if (strcmp(s->path, path) == 0)
+                return true;
+    return false;
+}

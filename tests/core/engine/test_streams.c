@@ -1,0 +1,263 @@
+/* test_streams.c: what the calibration streams add up, against the rows they hold: with and without the first position of every sequence, and
+ * the error of the residual stream. */
+#include "job.h"
+
+#include "engine/streams.h"
+
+enum { COUNT = 11, LENGTH = 12 };
+
+typedef struct walk {
+    char folder[200];
+    uint32_t ids[COUNT * LENGTH];
+    qd_model *model;
+    qd_pool *pool;
+    qd_block *block, *other; /* the second with other weights, as if rounded */
+    qd_streams streams;
+} walk;
+
+static void walk_init(walk *w, qd_streams_way way, size_t threads)
+{
+    char path[4096];
+    qd_error err = { 0 };
+    *w = (walk){ 0 };
+    for (uint32_t i = 0; i < COUNT * LENGTH; i++)
+        w->ids[i] = 10 + i * 7 % 300;
+    const qd_windows windows = { .ids = w->ids, .count = COUNT, .length = LENGTH };
+    check_ok(qd_pool_create(threads, &w->pool, &err));
+    check_ok(qd_model_open(SOURCE_PATH(path, "tests/models/novella-1m"), &w->model, &err));
+    check_ok(qd_streams_init(w->model, &windows, make_folder(w->folder, sizeof w->folder), w->pool, NULL, way,
+                             &w->streams, &err));
+    check_ok(qd_block_load(w->model, 0, NULL, &w->block, &err));
+    check_ok(qd_block_load(w->model, 0, NULL, &w->other, &err));
+    for (size_t k = 0; k < qd_model_block_size(w->model, 0); k++) {
+        qd_matf m = qd_block_weight(w->other, k);
+        for (size_t i = 0; i < m.rows; i++)
+            for (size_t j = 0; j < m.cols; j++)
+                qd_matf_row(m, i)[j] *= 1.0f + 0.1f * (float)((i + j + k) % 3);
+    }
+    check_ok(qd_streams_enter(&w->streams, w->block, w->other, &err));
+}
+
+static void walk_fini(walk *w)
+{
+    qd_streams_fini(&w->streams);
+    qd_block_destroy(w->block);
+    qd_block_destroy(w->other);
+    qd_model_destroy(w->model);
+    qd_pool_destroy(w->pool);
+    remove_folder(w->folder);
+}
+
+static double input_at(const walk *w, qd_stream stream, size_t row, size_t column)
+{
+    return (double)qd_matf_row(w->streams.input[stream], row)[column];
+}
+
+static double error_at(const walk *w, size_t row, size_t column)
+{
+    return (double)qd_matf_row(w->streams.residual[QD_STREAM_FLOAT], row)[column] -
+           (double)qd_matf_row(w->streams.residual[QD_STREAM_QUANTIZED], row)[column];
+}
+
+/* Diagonal sums of the kept input, by hand; sequences for which `takes` holds, tokens from `first` on. */
+static double square_of(const walk *w, size_t column, size_t first, bool (*takes)(size_t))
+{
+    double sum = 0.0;
+    for (size_t s = 0; s < COUNT; s++)
+        for (size_t t = first; takes(s) && t < LENGTH; t++)
+            sum += pow(input_at(w, QD_STREAM_QUANTIZED, s * LENGTH + t, column), 2);
+    return sum;
+}
+
+static bool is_held(size_t sequence)
+{
+    return sequence == 4 || sequence == 9;
+}
+
+static bool is_fit(size_t sequence)
+{
+    return !is_held(sequence);
+}
+
+/* Inputs that are kept and inputs that are made again alike. */
+static void sums_are_of_the_rows_that_count(void **state)
+{
+    (void)state;
+    for (size_t first = 0; first < 2; first++) {
+        qd_error err = { 0 };
+        walk w;
+        walk_init(&w, (qd_streams_way){ QD_SCOPE_MODEL, first == 0 ? QD_FIRST_COUNTED : QD_FIRST_LEFT_OUT }, 2);
+        for (size_t group = 0; group < qd_block_groups(w.block); group++) {
+            qd_gram fit = { 0 }, held = { 0 }, all = { 0 };
+            size_t n = qd_block_group_width(w.block, group);
+            check_ok(qd_gram_init(&fit, n, &err));
+            check_ok(qd_gram_init(&held, n, &err));
+            check_ok(qd_gram_init(&all, n, &err));
+            check_ok(qd_streams_gram(&w.streams, group, &fit, &held, &err));
+            check_ok(qd_streams_gram(&w.streams, group, &all, NULL, &err));
+            assert_int_equal(fit.tokens, 9 * (LENGTH - first));
+            assert_int_equal(held.tokens, 2 * (LENGTH - first));
+            assert_int_equal(all.tokens, COUNT * (LENGTH - first));
+            for (size_t j = 0; j < n; j++) {
+                double whole = qd_matd_row(all.sum.view, j)[j];
+                check_close(qd_matd_row(fit.sum.view, j)[j] + qd_matd_row(held.sum.view, j)[j], whole, 1e-5);
+                if (group != w.streams.stored)
+                    continue;
+                check_close(qd_matd_row(held.sum.view, j)[j], square_of(&w, j, first, is_held), 1e-5);
+                check_close(qd_matd_row(fit.sum.view, j)[j], square_of(&w, j, first, is_fit), 1e-5);
+            }
+            check_ok(qd_streams_advance(&w.streams, group, &err));
+            qd_gram_fini(&fit);
+            qd_gram_fini(&held);
+            qd_gram_fini(&all);
+        }
+        walk_fini(&w);
+    }
+}
+
+static size_t outputs_of(const walk *w, size_t group)
+{
+    return qd_block_group_writes_residual(w->block, group) ? qd_model_borrow_config(w->model)->hidden : 0;
+}
+
+/* Means of E X~, E D and E squared over the rows that count. */
+static void check_residual(const walk *w, const qd_mismatch *m, size_t group, size_t first)
+{
+    double used = COUNT * (double)(LENGTH - first);
+    size_t width = group == w->streams.stored ? qd_block_group_width(w->block, group) : 0;
+    for (size_t i = 0; i < m->residual.outputs; i += 5) {
+        double c = 0.0;
+        for (size_t row = 0; row < COUNT * LENGTH; row++)
+            c += row % LENGTH < first ? 0.0 : error_at(w, row, i) * error_at(w, row, i) / used;
+        check_close(m->residual.square[i], c, 1e-5);
+        for (size_t j = 0; j < width; j += 7) {
+            double a = 0.0, b = 0.0;
+            for (size_t row = 0; row < COUNT * LENGTH; row++) {
+                if (row % LENGTH < first)
+                    continue;
+                double x = input_at(w, QD_STREAM_QUANTIZED, row, j), d = input_at(w, QD_STREAM_FLOAT, row, j) - x;
+                a += error_at(w, row, i) * x / used;
+                b += error_at(w, row, i) * d / used;
+            }
+            check_near(qd_matd_row(m->residual.input.view, i)[j], a, 1e-6 + 1e-5 * sqrt(c));
+            check_near(qd_matd_row(m->residual.difference.sum.view, i)[j], b, 1e-6 + 1e-5 * sqrt(c));
+        }
+    }
+}
+
+/* The first block's o finds a stream without error, its down finds what o did; in the second block o does as well. */
+static void the_residual_is_what_the_streams_differ_by_before_the_addition(void **state)
+{
+    (void)state;
+    for (size_t first = 0; first < 2; first++) {
+        qd_error err = { 0 };
+        walk w;
+        size_t writers = 0;
+        walk_init(&w, (qd_streams_way){ QD_SCOPE_MODEL, first == 0 ? QD_FIRST_COUNTED : QD_FIRST_LEFT_OUT }, 2);
+        for (size_t pass = 0; pass < 2; pass++) {
+            for (size_t group = 0; group < qd_block_groups(w.block); group++) {
+                qd_mismatch m;
+                size_t outputs = outputs_of(&w, group);
+                check_ok(qd_mismatch_init(&m, qd_block_group_width(w.block, group), outputs, &err));
+                check_ok(qd_streams_mismatch(&w.streams, group, &m, &err));
+                check_ok(qd_mismatch_finish(&m, &err));
+                assert_int_equal(m.tokens, COUNT * (LENGTH - first));
+                check_residual(&w, &m, group, first);
+                if (outputs > 0)
+                    assert_true((m.residual.square[0] > 0) == (writers++ > 0));
+                qd_mismatch_fini(&m);
+                check_ok(qd_streams_advance(&w.streams, group, &err));
+            }
+            check_ok(qd_streams_enter(&w.streams, w.block, w.other, &err));
+        }
+        assert_int_equal(writers, 4);
+        walk_fini(&w);
+    }
+}
+
+static void in_scope_block_the_streams_begin_alike(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    walk w;
+    walk_init(&w, (qd_streams_way){ QD_SCOPE_BLOCK, QD_FIRST_LEFT_OUT }, 1);
+    for (size_t group = 0; group < qd_block_groups(w.block); group++)
+        check_ok(qd_streams_advance(&w.streams, group, &err));
+    assert_true(error_at(&w, 5, 0) != 0.0);
+    check_ok(qd_streams_enter(&w.streams, w.block, w.other, &err));
+    for (size_t row = 0; row < COUNT * LENGTH; row++)
+        assert_true(error_at(&w, row, row % 7) == 0.0);
+    walk_fini(&w);
+}
+
+static void any_number_of_threads_adds_the_same_bytes(void **state)
+{
+    (void)state;
+    static const size_t threads[] = { 1, 2, 5 };
+    qd_error err = { 0 };
+    char digests[QD_LENGTH(threads)][QD_DIGEST_HEX];
+    for (size_t k = 0; k < QD_LENGTH(threads); k++) {
+        walk w;
+        QD_AUTO(qd_str_fini) qd_str all = { 0 };
+        walk_init(&w, (qd_streams_way){ QD_SCOPE_MODEL, QD_FIRST_LEFT_OUT }, threads[k]);
+        for (size_t group = 0; group < qd_block_groups(w.block); group++) {
+            qd_mismatch m;
+            char hex[QD_DIGEST_HEX];
+            size_t n = qd_block_group_width(w.block, group), outputs = outputs_of(&w, group);
+            check_ok(qd_mismatch_init(&m, n, outputs, &err));
+            check_ok(qd_streams_mismatch(&w.streams, group, &m, &err));
+            check_ok(qd_mismatch_finish(&m, &err));
+            const struct {
+                const void *data;
+                size_t count;
+            } parts[] = { { m.hessian.view.data, n * n },
+                          { m.cross.view.data, n * n },
+                          { m.residual.input.view.data, outputs * n },
+                          { m.residual.difference.sum.view.data, outputs * n },
+                          { m.residual.square, outputs } };
+            for (size_t i = 0; i < QD_LENGTH(parts) && (i < 2 || outputs > 0); i++) {
+                check_ok(qd_sha256(parts[i].data, parts[i].count * sizeof(double), hex, &err));
+                qd_str_addf(&all, "%s\n", hex);
+            }
+            qd_mismatch_fini(&m);
+            check_ok(qd_streams_advance(&w.streams, group, &err));
+        }
+        check_ok(qd_sha256(all.data, all.length, digests[k], &err));
+        walk_fini(&w);
+    }
+    assert_string_equal(digests[1], digests[0]);
+    assert_string_equal(digests[2], digests[0]);
+}
+
+static void nothing_is_left_of_sequences_of_one_token(void **state)
+{
+    (void)state;
+    char path[4096], folder[200];
+    qd_error err = { 0 };
+    uint32_t ids[3] = { 1, 2, 3 };
+    qd_model *model = NULL;
+    qd_pool *pool = NULL;
+    qd_streams streams = { 0 };
+    const qd_windows windows = { .ids = ids, .count = 3, .length = 1 };
+    check_ok(qd_pool_create(1, &pool, &err));
+    check_ok(qd_model_open(SOURCE_PATH(path, "tests/models/novella-1m"), &model, &err));
+    check_fails(qd_streams_init(model, &windows, make_folder(folder, sizeof folder), pool, NULL,
+                                (qd_streams_way){ QD_SCOPE_MODEL, QD_FIRST_LEFT_OUT }, &streams, &err),
+                QD_EINVAL);
+    check_contains(err.text, "calibration.first_position: 'left-out' leaves nothing");
+    qd_model_destroy(model);
+    qd_pool_destroy(pool);
+    remove_folder(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_are_of_the_rows_that_count),
+        cmocka_unit_test(the_residual_is_what_the_streams_differ_by_before_the_addition),
+        cmocka_unit_test(in_scope_block_the_streams_begin_alike),
+        cmocka_unit_test(any_number_of_threads_adds_the_same_bytes),
+        cmocka_unit_test(nothing_is_left_of_sequences_of_one_token),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
