@@ -30,6 +30,7 @@ typedef struct qd_recipe {
     double regularization;             /* 0.01; for "auto" what it falls back to */
     qd_scope scope;                    /* model; gpfq and qronos */
     qd_mismatch_use mismatch;          /* shrink auto, start projected; gpfq and qronos */
+    qd_refine refine;                  /* beam 1, no rounds; optq and qronos */
     qd_on_degraded on_degraded;        /* warn */
     /* calibration */
     char *calibration_source; /* URL of a text, or NULL = the operator's */
