@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "quant/aim.h"
 
 void qd_shared_fini(qd_shared *shared)
 {
@@ -31,10 +32,18 @@ typedef struct attempt {
     const qd_context *context;
     const char *name;
     qd_layer_input input;
+    qd_weight_target *target; /* NULL = the weights */
+    qd_grid fitted;           /* what refining made of out->grid, if anything */
     qd_checkpoint *out;
     qd_certificate certificate;
     char reason[sizeof((qd_error *)0)->text]; /* "" = not degraded */
 } attempt;
+
+static void attempt_fini(attempt *a)
+{
+    qd_aim_destroy(a->target);
+    qd_grid_fini(&a->fitted);
+}
 
 static const qd_algorithm *nearest(void)
 {
@@ -58,6 +67,8 @@ static qd_code try_round(attempt *a, const qd_shared *shared, qd_error *err)
 {
     if (shared->reason[0] != '\0')
         return degrade(a, shared->reason, err);
+    if (a->reason[0] != '\0')
+        return degrade(a, a->reason, err);
     qd_code code = qd_layer_round(a->context->recipe->algorithm, &a->input, a->out->codes, &a->certificate, err);
     if (code != QD_ENUMERIC || a->input.factor == NULL)
         return code;
@@ -66,14 +77,39 @@ static qd_code try_round(attempt *a, const qd_shared *shared, qd_error *err)
     return degrade(a, why.text, err);
 }
 
+/* Target, then grid. A target that is not finite, or too large for a grid, degrades the layer. */
+static qd_code make_grid(attempt *a, const qd_shared *shared, qd_error *err)
+{
+    const qd_recipe *r = a->context->recipe;
+    qd_cmatf w = a->input.w;
+    qd_code code = qd_aim_create(r->algorithm, &a->input, &a->target, err);
+    a->input.target = a->target;
+    if (code == QD_OK)
+        code = qd_aim_grid(&a->input, &r->grid, w, shared->diagonal, &a->out->grid, err);
+    if (code != QD_ENUMERIC || a->input.factor == NULL)
+        return code;
+    snprintf(a->reason, sizeof a->reason, "%.*s", (int)sizeof a->reason - 1, err->text);
+    a->input.target = NULL;
+    return qd_aim_grid(&a->input, &r->grid, w, shared->diagonal, &a->out->grid, err);
+}
+
+/* The codes are of the grid that refining fitted to them. */
+static void take_fitted(attempt *a)
+{
+    if (a->fitted.groups == 0 || a->reason[0] != '\0')
+        return;
+    qd_grid_fini(&a->out->grid);
+    a->out->grid = a->fitted;
+    a->fitted = (qd_grid){ 0 };
+}
+
 qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_shared *shared, qd_checkpoint *out,
                       qd_error *err)
 {
     const qd_recipe *r = c->recipe;
     double started = qd_clock_seconds();
-    qd_code code = qd_grid_build(&r->grid, w, shared->diagonal, c->pool, &out->grid, err);
-    if (code == QD_OK)
-        code = qd_alloc(w.rows * w.cols, 1, (void **)&out->codes, err);
+    qd_code code = qd_alloc(w.rows * w.cols, 1, (void **)&out->codes, err);
+    QD_AUTO(attempt_fini)
     attempt a = { .context = c,
                   .name = qd_model_linear_at(c->model, index)->name,
                   .input = { .w = w,
@@ -85,12 +121,18 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
                              .tokens = shared->tokens,
                              .rounding = r->rounding,
                              .seed = qd_rng_key(r->seed, index, 0),
+                             .refine = r->refine,
                              .pool = c->pool },
                   .out = out };
+    a.input.refine.scale_type = r->grid.scale_type;
+    a.input.fitted = &a.fitted;
+    if (code == QD_OK)
+        code = make_grid(&a, shared, err);
     if (code == QD_OK)
         code = try_round(&a, shared, err);
     if (code != QD_OK)
         return code;
+    take_fitted(&a);
     const qd_layer_facts facts = { .index = index,
                                    .linear = qd_model_linear_at(c->model, index),
                                    .recipe = r,

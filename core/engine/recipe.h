@@ -34,6 +34,7 @@ typedef struct qd_recipe {
     qd_scope scope;                    /* by effort, like the two below; gpfq and qronos */
     qd_mismatch_use mismatch;          /* start: qronos */
     bool residual;                     /* the residual stream's error is repaired too; in scope model */
+    qd_refine refine;                  /* by effort; optq and qronos */
     qd_on_degraded on_degraded;        /* warn */
     /* calibration */
     char *calibration_source; /* URL of a text, or NULL = the operator's */

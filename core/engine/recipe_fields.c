@@ -183,11 +183,17 @@ static bool has_start(const qd_recipe *recipe)
     return recipe->algorithm->starts;
 }
 
+static bool refines(const qd_recipe *recipe)
+{
+    return recipe->algorithm->refines;
+}
+
 static const qd_choice algorithm_choice = { algorithm_name, algorithm_take, algorithm_give };
 static const qd_choice baseline_choice = { baseline_name, baseline_take, baseline_give };
 static const qd_choice format_choice = { format_name, format_take, format_give };
 
 enum { URL_CHARACTERS = 2000 };
+#define REFINING "algorithm optq or qronos"
 #define AT(member) .offset = offsetof(qd_recipe, member)
 
 static const qd_field table[] = {
@@ -243,6 +249,14 @@ static const qd_field table[] = {
     { "mismatch/residual", QD_FIELD_BOOLEAN, 0, AT(residual), .applies = knows_mismatch,
       .wanted = "algorithm gpfq or qronos",
       .help = "layers that write to the residual stream repair its error too; wants mismatch.scope model" },
+    { "refine", QD_FIELD_OBJECT, 0, .applies = refines, .wanted = REFINING,
+      .help = "what is done to the codes of the sweep; nothing of it raises a layer's error" },
+    { "refine/beam", QD_FIELD_COUNT, 0, AT(refine.beam), .min = 1, .max = QD_BEAM_MAX, .def = 1, .applies = refines,
+      .wanted = REFINING, .unit = "partial roundings of a row", .help = "kept from column to column; 1 = the sweep's" },
+    { "refine/coordinate_descent", QD_FIELD_COUNT, 0, AT(refine.rounds), .max = QD_DESCENT_MAX, .applies = refines,
+      .wanted = REFINING, .unit = "rounds", .help = "each moves every code to the best one beside the others" },
+    { "refine/refit_scales", QD_FIELD_BOOLEAN, 0, AT(refine.refit), .applies = refines, .wanted = REFINING,
+      .help = "every round first fits scales and zeros to the codes, by least squares in the layer's output" },
     { "on_degraded", QD_FIELD_CHOICE, 0, .def_text = "warn", .choice = &degraded_choice,
       .help = "what happens when a layer can only be rounded to nearest" },
     { "calibration", QD_FIELD_OBJECT, 0, .help = "the text that statistics are taken from" },

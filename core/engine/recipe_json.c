@@ -562,6 +562,22 @@ static void check_shrink(parser *p)
             r->calibration_samples);
 }
 
+/* Only nearest rounding has an error that refining could lower; scales are fitted in a round. */
+static void check_refine(parser *p)
+{
+    static const char *const needed[] = { "/algorithm", "/rounding", "/refine", NULL };
+    const qd_recipe *r = p->recipe;
+    bool asked = r->refine.beam > 1 || r->refine.rounds > 0 || r->refine.refit;
+    if (!r->algorithm->refines || !asked || !are_sound(p, needed))
+        return;
+    if (r->rounding != QD_ROUND_NEAREST)
+        complain(p, "/refine", "refine: does not go with rounding '%s', which it would undo; 'nearest' does",
+                 qd_rounding_name(r->rounding));
+    else if (r->refine.refit && r->refine.rounds == 0)
+        complain(p, "/refine/refit_scales",
+                 "refine.refit_scales: true does nothing with refine.coordinate_descent of 0; 1 round does, or more");
+}
+
 static void check_together(parser *p, const json_t *request)
 {
     static const char *const grid[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
@@ -572,6 +588,7 @@ static void check_together(parser *p, const json_t *request)
     check_applies(p, request);
     check_shrink(p);
     check_residual(p);
+    check_refine(p);
     qd_error why = { 0 };
     if (are_sound(p, grid) && r->format->check(&r->grid, r->format_variant, &why) != QD_OK)
         complain(p, pointer_of_sentence(why.text).text, "%s", why.text);

@@ -39,6 +39,16 @@ static void print_mismatch(json_t *out, const qd_certificate *c)
         json_object_set_new(out, "start", json_string(c->start));
 }
 
+/* What only a refined sweep has. */
+static void print_refined(json_t *out, const qd_certificate *c)
+{
+    json_object_set_new(out, "swept_sq", qd_number_print(c->swept_sq));
+    json_object_set_new(out, "searched_sq", qd_number_print(c->searched_sq));
+    json_object_set_new(out, "codes_changed", json_integer((json_int_t)c->codes_changed));
+    json_object_set_new(out, "scales_fitted", json_integer((json_int_t)c->scales_fitted));
+    json_object_set_new(out, "refine_rounds", json_integer((json_int_t)c->refine_rounds));
+}
+
 /* What only stochastic rounding has. */
 static void print_chance(json_t *out, const qd_chance *c)
 {
@@ -98,6 +108,8 @@ json_t *qd_certificate_print(const qd_certificate *c)
         print_chance(out, &c->chance);
     if (c->mismatched)
         print_mismatch(out, c);
+    if (c->refined)
+        print_refined(out, c);
     json_object_set_new(out, "lambda_source", json_string(c->lambda_source));
     json_object_set_new(out, "escalations", json_integer(c->escalations));
     json_object_set_new(out, "precision", json_string(c->precision));

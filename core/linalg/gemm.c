@@ -40,6 +40,11 @@ void qd_gemm_f64(qd_transpose ta, qd_transpose tb, double alpha, qd_cmatd a, qd_
                 leading(a.ld), b.data, leading(b.ld), beta, out.data, leading(out.ld));
 }
 
+void qd_axpy_f64(double a, const double *x, double *y, size_t count)
+{
+    cblas_daxpy(narrow(count), a, x, 1, y, 1);
+}
+
 void qd_trsm_f64(qd_transpose tc, qd_cmatd c, qd_matd x)
 {
     assert(c.rows == c.cols && x.cols == c.rows);

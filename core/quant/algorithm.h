@@ -25,15 +25,29 @@ double qd_rounding_grace(qd_rounding rounding);
  * and no multiple of 2^-40, so that a value on a code stays there. seed: of job and layer. */
 double qd_rounding_dither(uint64_t seed, size_t row, size_t column);
 
+enum { QD_BEAM_MAX = 64, QD_DESCENT_MAX = 64 };
+/* What is done to the codes of a sweep: refine.h. Zeros: nothing. */
+typedef struct qd_refine {
+    size_t beam;                     /* partial roundings kept of a row; 0 or 1 = the sweep's only */
+    size_t rounds;                   /* of coordinate descent */
+    bool refit;                      /* each round fits scales and zeros to the codes first */
+    const qd_scale_type *scale_type; /* of what is fitted; NULL = float32 */
+} qd_refine;
+
+typedef struct qd_weight_target qd_weight_target; /* what is rounded instead of w: aim.h, target.h */
+
 /* What an algorithm reads. w: O x I in original column order. */
 typedef struct qd_layer_input {
     qd_cmatf w;
     const qd_grid *grid;
-    const qd_factor *factor;     /* shared by all layers with this input */
-    const qd_holdout *holdout;   /* NULL = none: the error is not measured on held-out inputs */
-    const qd_mismatch *mismatch; /* likewise shared; read by QD_NEEDS_MISMATCH */
-    qd_mismatch_use use;         /* how they read it */
-    size_t tokens;               /* m, for the record; 0 = H is the identity (no data) */
+    const qd_factor *factor;        /* shared by all layers with this input */
+    const qd_holdout *holdout;      /* NULL = none: the error is not measured on held-out inputs */
+    const qd_mismatch *mismatch;    /* likewise shared; read by QD_NEEDS_MISMATCH */
+    qd_mismatch_use use;            /* how they read it */
+    const qd_weight_target *target; /* made before the grid was (aim.h); NULL = the algorithm makes it */
+    qd_refine refine;               /* read by those that refine */
+    qd_grid *fitted;                /* zeroed; gets the grid that the codes are of, where refine.refit is set */
+    size_t tokens;                  /* m, for the record; 0 = H is the identity (no data) */
     qd_rounding rounding;
     uint64_t seed;
     qd_pool *pool;
@@ -44,8 +58,11 @@ typedef struct qd_algorithm {
     const char *alias; /* "gptq" for optq; NULL = none */
     const char *summary;
     const qd_param *params;
-    bool starts; /* reads use.start */
+    bool starts;  /* reads use.start */
+    bool refines; /* reads refine */
     enum qd_needs { QD_NEEDS_NOTHING = 0, QD_NEEDS_HESSIAN = 1, QD_NEEDS_MISMATCH = 2 } needs;
+    /* What it rounds instead of w, which scale rules that weigh by H are shown; NULL = it rounds w. */
+    qd_code (*aim)(const qd_layer_input *input, qd_weight_target *out, qd_error *err);
     /* Writes codes (O x I, original column order, code - grid->low) and the certificate. */
     qd_code (*round)(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err);
 } qd_algorithm;

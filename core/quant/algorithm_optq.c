@@ -2,6 +2,7 @@
  * Source: algorithms.md §6.2; theory.md §2-3. */
 #include "base/mem.h"
 #include "quant/algorithm_rows.h"
+#include "quant/refine.h"
 #include "quant/sweep.h"
 
 /* Of the identity residual: theory.md §8.2. */
@@ -14,6 +15,7 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
     QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
     QD_AUTO(qd_feedback_fini) qd_feedback feedback = { 0 };
     QD_AUTO(qd_free_pointer) void *neurons = NULL;
+    QD_AUTO(qd_refined_fini) qd_refined refined = { 0 };
     qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
     if (code == QD_OK)
         code = qd_feedback_init(input->factor, precision, input->pool, &feedback, err);
@@ -21,6 +23,8 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
         code = qd_alloc(input->w.rows, sizeof(qd_neuron), &neurons, err);
     if (code == QD_OK)
         code = qd_sweep_run(input, &steps, &feedback, kernel, out_codes, neurons, err);
+    if (code == QD_OK)
+        code = qd_refine_run(input, &steps, out_codes, &refined, err);
     if (code != QD_OK)
         return code;
     qd_cmatd upper = qd_matd_const(input->factor->c.view);
@@ -31,13 +35,14 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
                              .steps = &steps,
                              .codes = out_codes,
                              .neurons = neurons,
+                             .refined = &refined,
                              .upper = &upper,
                              .bound_sq = bound,
                              .expected_sq = bound * qd_rounding_variance(input->rounding),
                              .heldout_expected_sq =
                                  input->holdout == NULL ? 0.0 : qd_expected_columns(input, input->holdout->column_t, 1),
                              .tolerance = precision == QD_FLOAT64 ? TOLERANCE_FLOAT64 : TOLERANCE_FLOAT32 };
-    return qd_certify(&evidence, out, err);
+    return qd_refine_certify(&evidence, out, err);
 }
 
 static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
@@ -58,6 +63,7 @@ const qd_algorithm qd_algorithm_optq = {
     .alias = "gptq",
     .summary = "OPTQ (GPTQ): feeds each column's rounding error to the columns that follow",
     .params = params,
+    .refines = true,
     .needs = QD_NEEDS_HESSIAN,
     .round = round_layer,
 };

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "quant/algorithm_rows.h"
+#include "quant/refine.h"
 #include "quant/sweep.h"
 #include "quant/target.h"
 
@@ -49,6 +50,7 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
 {
     QD_AUTO(qd_feedback_fini) qd_feedback feedback = { 0 };
     QD_AUTO(qd_free_pointer) void *neurons = NULL;
+    QD_AUTO(qd_refined_fini) qd_refined refined = { 0 };
     qd_measure measure;
     qd_code code = qd_feedback_init(input->factor, QD_FLOAT64, input->pool, &feedback, err);
     if (code == QD_OK)
@@ -56,7 +58,11 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
     if (code == QD_OK)
         code = qd_sweep_run(input, steps, &feedback, qd_sweep_kernel_best(), out_codes, neurons, err);
     if (code == QD_OK)
-        code = qd_weight_target_measure(input, steps, target, out_codes, &measure, err);
+        code = qd_refine_run(input, steps, out_codes, &refined, err);
+    qd_layer_input final = *input;
+    final.grid = &refined.grid;
+    if (code == QD_OK)
+        code = qd_weight_target_measure(&final, steps, target, out_codes, &measure, err);
     if (code != QD_OK)
         return code;
     qd_cmatd upper = qd_matd_const(input->factor->c.view);
@@ -66,6 +72,7 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
                              .steps = steps,
                              .codes = out_codes,
                              .neurons = neurons,
+                             .refined = &refined,
                              .bound_sq = bound_with_first(input, steps),
                              .expected_sq = qd_bound_pivots(input, steps) * qd_rounding_variance(input->rounding),
                              .heldout_expected_sq = expected_on_held(input, &measure),
@@ -73,24 +80,32 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
                              .upper = &upper,
                              .measure = &measure };
     measure.start = qd_start_name(input->use.start);
-    return qd_certify(&evidence, out, err);
+    return qd_refine_certify(&evidence, out, err);
+}
+
+static qd_code aim(const qd_layer_input *input, qd_weight_target *out, qd_error *err)
+{
+    QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
+    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
+    return code == QD_OK ? qd_weight_target_init(input, &steps, QD_SOLVE_LEAST_SQUARES, NULL, out, err) : code;
 }
 
 static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
 {
     QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
-    QD_AUTO(qd_weight_target_fini) qd_weight_target target = { 0 };
+    QD_AUTO(qd_weight_target_fini) qd_weight_target own = { 0 };
     QD_AUTO(qd_free_pointer) double *first = NULL;
+    const qd_weight_target *target = input->target == NULL ? &own : input->target;
     qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
-    if (code == QD_OK)
-        code = qd_weight_target_init(input, &steps, QD_SOLVE_LEAST_SQUARES, NULL, &target, err);
+    if (code == QD_OK && input->target == NULL)
+        code = aim(input, &own, err);
     if (code == QD_OK && input->use.start == QD_START_ORIGINAL)
-        code = first_arguments(input, &steps, &target, &first, err);
+        code = first_arguments(input, &steps, target, &first, err);
     if (code != QD_OK)
         return code;
-    steps.target = target.rows;
+    steps.target = target->rows;
     steps.first = first;
-    return round_target(input, &steps, &target, out_codes, out, err);
+    return round_target(input, &steps, target, out_codes, out, err);
 }
 
 static const qd_param params[] = { { .name = NULL } };
@@ -100,6 +115,8 @@ const qd_algorithm qd_algorithm_qronos = {
     .summary = "Qronos: OPTQ on the weights that repair what earlier layers' rounding did to the inputs",
     .params = params,
     .starts = true,
+    .refines = true,
     .needs = QD_NEEDS_MISMATCH,
+    .aim = aim,
     .round = round_layer,
 };

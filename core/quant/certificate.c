@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "quant/certify.h"
 #include "quant/chance.h"
+#include "quant/refine.h"
 
 /* All neurons are checked while O I^2 stays below this (about 0.1 s of one core); else at least SAMPLE of them. */
 #define CHECK_ALL_LIMIT 2e8
@@ -161,6 +162,22 @@ static void fill_measure(const qd_evidence *e, qd_certificate *out)
     out->error_sq = stream - m->residual_sq - 2.0 * m->residual_cross; /* without E: of the layer's own output */
 }
 
+/* The sweep's energies bound what became of them: refine.h. */
+static void fill_refined(const qd_refined *r, qd_certificate *out)
+{
+    out->refined = true;
+    out->energy_sq = out->weight_error_sq = 0.0;
+    for (size_t i = 0; i < out->out; i++) {
+        out->swept_sq += r->swept[i];
+        out->searched_sq += r->searched[i];
+        out->energy_sq += r->energy[i];
+        out->weight_error_sq += r->weight_error[i];
+    }
+    out->codes_changed = r->codes_changed;
+    out->scales_fitted = r->scales_fitted;
+    out->refine_rounds = r->rounds;
+}
+
 static void fill_sums(const qd_evidence *e, qd_certificate *out)
 {
     for (size_t i = 0; i < out->out; i++) {
@@ -174,6 +191,8 @@ static void fill_sums(const qd_evidence *e, qd_certificate *out)
     }
     out->bound_sq = e->bound_sq;
     out->expected_sq = e->expected_sq;
+    if (e->refined != NULL && e->refined->energy != NULL)
+        fill_refined(e->refined, out);
     out->error_sq = undamped(out->energy_sq, out->lambda * out->weight_error_sq);
     if (e->measure != NULL)
         fill_measure(e, out);
@@ -206,6 +225,25 @@ static qd_code fill_output(const qd_evidence *e, double *targets, qd_certificate
     return QD_OK;
 }
 
+/* Of a refined row the factor's form, which the sweep's energies must agree with too. */
+static double energy_of(const qd_evidence *e, size_t row)
+{
+    return e->refined != NULL && e->refined->energy != NULL ? e->refined->energy[row] : e->neurons[row].energy;
+}
+
+/* What the loop counted of its codes against ||(target - q) C||^2 of them, before anything was refined: all rows. */
+static double swept_residual(const qd_evidence *e, const double *targets, double floor)
+{
+    double difference = 0.0, energy = 0.0, target = 0.0;
+    for (size_t i = 0; i < e->input->w.rows; i++) {
+        difference += fabs(e->refined->swept[i] - e->neurons[i].energy);
+        energy += e->neurons[i].energy;
+        target += targets[i];
+    }
+    double scale = fmax(energy, floor * target);
+    return scale > 0.0 ? difference / scale : 0.0;
+}
+
 /* Compares the loop's energies with quadratic forms of w - q, over all neurons or fixed ones. */
 static qd_code fill_residual(const qd_evidence *e, const double *targets, qd_certificate *out, qd_error *err)
 {
@@ -235,13 +273,15 @@ static qd_code fill_residual(const qd_evidence *e, const double *targets, qd_cer
         return code;
     double difference = 0.0, energy = 0.0, target = 0.0;
     for (size_t i = 0; i < count; i++) {
-        difference += fabs(forms[i] - e->neurons[rows[i]].energy);
-        energy += e->neurons[rows[i]].energy;
+        difference += fabs(forms[i] - energy_of(e, rows[i]));
+        energy += energy_of(e, rows[i]);
         target += targets[rows[i]];
     }
     double floor = strcmp(e->precision, "float32") == 0 ? NOISE_FLOOR_FLOAT32 : NOISE_FLOOR_FLOAT64;
     double scale = fmax(energy, floor * target);
     out->identity_residual = scale > 0.0 ? difference / scale : 0.0;
+    if (out->refined)
+        out->identity_residual = fmax(out->identity_residual, swept_residual(e, targets, floor));
     if (e->measure != NULL && e->steps->path == NULL) { /* theory.md T9: the target is the best there is */
         double parts = out->base_sq + out->energy_sq, whole = fmax(parts, floor * out->output_sq);
         if (whole > 0.0)

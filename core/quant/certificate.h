@@ -82,6 +82,13 @@ typedef struct qd_certificate {
     double heldout_expected_sq;    /* prediction, made before rounding; NaN with heldout_t */
     double heldout_sq;             /* ||X_hold (w - q)^T||^2 / m_hold */
     double heldout_relative_error; /* over ||X_hold w^T||^2 / m_hold; square root */
+    /* Of a sweep that was refined; else false and zeros. bound_sq, overload_bound_sq and the clip fields are those of the sweep. */
+    bool refined;
+    double swept_sq;      /* energy of the sweep's codes, on the grid that it rounded to */
+    double searched_sq;   /* after the beam search, on the same grid */
+    size_t codes_changed; /* since the sweep */
+    size_t scales_fitted; /* groups of rows whose scale or zero is no more what the rule chose */
+    size_t refine_rounds;
     qd_chance chance;
     qd_certificate_status status;
 } qd_certificate;

@@ -37,7 +37,8 @@ typedef struct qd_evidence {
     const qd_layer_input *input;
     const qd_steps *steps;
     const uint8_t *codes;
-    const qd_neuron *neurons; /* O of them */
+    const qd_neuron *neurons;         /* O of them */
+    const struct qd_refined *refined; /* what became of the neurons' codes (refine.h); NULL = nothing */
     double bound_sq, expected_sq;
     double heldout_expected_sq; /* 0 without a hold-out */
     double tolerance;           /* of the identity residual: energies against (w-q) H_lambda (w-q)^T */

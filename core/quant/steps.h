@@ -21,6 +21,7 @@ typedef struct qd_steps {
     const double *first;  /* O: target minus the argument of the first step, where that is not the target */
     const double *path;   /* I: H_tt, for path following: the weights of the steps instead of r2 */
 } qd_steps;
+/* Without a grid (what is rounded comes first) all steps are of group 0. */
 qd_code qd_steps_init(const qd_layer_input *input, qd_dead dead, qd_steps *out, qd_error *err);
 void qd_steps_fini(qd_steps *steps);
 

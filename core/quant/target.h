@@ -15,11 +15,11 @@ typedef enum qd_solver {
     QD_SOLVE_PATH           /* w + s (w triu K + A) triu(H)^-1: the greedy path without rounding */
 } qd_solver;
 
-typedef struct qd_weight_target {
+struct qd_weight_target {
     double share;
     double *rows;  /* O x I, processing order */
     double *cross; /* w K + A, O x I, processing order */
-} qd_weight_target;
+};
 /* steps: those of the layer, dead columns zero. path: triu(H) with a diagonal without zeros, for QD_SOLVE_PATH. */
 qd_code qd_weight_target_init(const qd_layer_input *input, const qd_steps *steps, qd_solver solver,
                               const qd_cmatd *path, qd_weight_target *out, qd_error *err);

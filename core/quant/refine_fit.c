@@ -1,0 +1,192 @@
+/* refine_fit.c: scale and zero of each group of a row by least squares in the metric H_lambda, with the codes fixed.
+ * Source: algorithms.md §13.4. With levels l, q = s (l - z). Another scale s + x and zero z + y / (s + x) change q by x (l - z) - y u, u = 1 on the
+ * group, so the energy changes by
+ *   -2 x alpha + 2 y beta + x^2 A - 2 x y B + y^2 U,    alpha = (error H_lambda)(l - z)^T, beta the same with u,
+ *   A = (l - z) H_lambda (l - z)^T, B = (l - z) H_lambda u^T, U = u H_lambda u^T.
+ * Groups take turns (block coordinate descent): one product (l - z) H_lambda a row and round serves all of them, where solving for all groups at
+ * once would want a G x G system a row, and one group's exact minimum is the same either way. What a stored scale and zero make of the
+ * minimum is judged by the same formula, and kept only if the energy falls. */
+#include <math.h>
+#include <string.h>
+
+#include "linalg/gemm.h"
+#include "quant/refine_rows.h"
+
+/* A float zero further out than this is not taken: scale_minmax.c. */
+#define FARTHEST_ZERO 0x1p20
+/* Determinants below this share of A U: the group has one level only, and its zero does the work of its scale. */
+#define SINGULAR 1e-12
+
+/* Of one group: which steps, and products of the panel's levels with H_lambda. */
+typedef struct fit {
+    const qd_refine_rows *rows;
+    size_t group, size;
+    const size_t *step; /* size of them */
+    qd_matd product;    /* count x I: (l - z) H_lambda */
+    double *ones;       /* I: u H_lambda */
+} fit;
+
+/* Quadratic model of one row's group. */
+typedef struct model {
+    double s, z, alpha, beta, a, b, u;
+} model;
+
+typedef struct choice {
+    double gain; /* the energy falls by that; 0 = none is better */
+    float scale, zero;
+} choice;
+
+static double rise(const model *m, double x, double y)
+{
+    return -2.0 * x * m->alpha + 2.0 * y * m->beta + x * x * m->a - 2.0 * x * y * m->b + y * y * m->u;
+}
+
+static float stored(const fit *f, double scale)
+{
+    const qd_scale_type *type = f->rows->input->refine.scale_type;
+    float value = (float)scale;
+    if (type != NULL)
+        value = type->round(value);
+    return type != NULL && value < type->smallest ? type->smallest : value;
+}
+
+static void consider(const model *m, float scale, float zero, choice *best)
+{
+    double x = (double)scale - m->s, y = (double)scale * ((double)zero - m->z), gain = -rise(m, x, y);
+    if (scale > 0.0f && isfinite(scale) && fabs((double)zero) <= FARTHEST_ZERO && gain > best->gain)
+        *best = (choice){ gain, scale, zero };
+}
+
+/* An integer zero is a code: every one is tried, each with its best scale (y = (s + x) zeta). */
+static void choose_integer(const fit *f, const model *m, choice *best)
+{
+    for (int32_t z = f->rows->grid->low; z <= f->rows->grid->high; z++) {
+        double zeta = z - m->z, curve = m->a - 2.0 * m->b * zeta + m->u * zeta * zeta;
+        if (curve > 0.0)
+            consider(
+                m,
+                stored(f, m->s + (m->alpha - zeta * m->beta + m->b * zeta * m->s - m->u * zeta * zeta * m->s) / curve),
+                (float)z, best);
+    }
+}
+
+static void choose_float(const fit *f, const model *m, choice *best)
+{
+    double determinant = m->a * m->u - m->b * m->b, x = 0.0;
+    if (!(m->u > 0.0))
+        return;
+    if (determinant > SINGULAR * m->a * m->u)
+        x = (m->alpha * m->u - m->b * m->beta) / determinant;
+    float scale = stored(f, m->s + x);
+    double y = (((double)scale - m->s) * m->b - m->beta) / m->u; /* best beside the scale as it is stored */
+    if (scale > 0.0f)
+        consider(m, scale, (float)(m->z + y / (double)scale), best);
+}
+
+static choice choose(const fit *f, const model *m)
+{
+    choice best = { .gain = 0.0 };
+    if (f->rows->grid->zero_kind == QD_ZERO_INTEGER)
+        choose_integer(f, m, &best);
+    else if (f->rows->grid->zero_kind == QD_ZERO_FLOAT)
+        choose_float(f, m, &best);
+    if (f->rows->grid->zero_kind != QD_ZERO_INTEGER && m->a > 0.0)
+        consider(m, stored(f, m->s + m->alpha / m->a), (float)m->z, &best);
+    return best;
+}
+
+static double centred(const fit *f, size_t row, size_t step, double zero)
+{
+    return qd_grid_level(f->rows->grid, f->rows->codes[row * f->rows->steps->count + step]) - zero;
+}
+
+static model model_of(const fit *f, size_t row)
+{
+    const qd_grid *grid = f->rows->grid;
+    model m = { .s = (double)qd_matf_row(grid->scale.view, f->rows->start + row)[f->group],
+                .z = (double)qd_matf_row(grid->zero.view, f->rows->start + row)[f->group] };
+    for (size_t i = 0; i < f->size; i++) {
+        size_t t = f->step[i];
+        double level = centred(f, row, t, m.z), gradient = qd_matd_row(f->rows->gradient, row)[t],
+               product = qd_matd_row(f->product, row)[t];
+        m.alpha += gradient * level;
+        m.beta += gradient;
+        m.a += product * level;
+        m.b += product;
+        m.u += f->ones[t];
+    }
+    return m;
+}
+
+static void apply(const fit *f, size_t row, const model *m, const choice *best)
+{
+    const qd_refine_rows *rows = f->rows;
+    double x = (double)best->scale - m->s, y = (double)best->scale * ((double)best->zero - m->z);
+    for (size_t i = 0; i < f->size; i++)
+        qd_matd_row(rows->error, row)[f->step[i]] -= x * centred(f, row, f->step[i], m->z) - y;
+    qd_axpy_f64(-x, qd_matd_row(f->product, row), qd_matd_row(rows->gradient, row), rows->steps->count);
+    qd_axpy_f64(y, f->ones, qd_matd_row(rows->gradient, row), rows->steps->count);
+    qd_matf_row(rows->grid->scale.view, rows->start + row)[f->group] = best->scale;
+    qd_matf_row(rows->grid->zero.view, rows->start + row)[f->group] = best->zero;
+}
+
+/* product += levels of some of the group's steps times their rows of H, which are copied to be side by side; then lambda. */
+static void multiply_part(const fit *f, size_t from, size_t count, double *copied, double *levels)
+{
+    const qd_refine_rows *rows = f->rows;
+    size_t features = rows->steps->count;
+    for (size_t k = 0; k < count; k++) {
+        size_t t = f->step[from + k];
+        const double *h = qd_matd_row(rows->input->factor->hessian.view, t);
+        memcpy(copied + k * features, h, features * sizeof *h);
+        copied[k * features + t] += rows->steps->damping;
+        qd_axpy_f64(1.0, copied + k * features, f->ones, features);
+        for (size_t i = 0; i < rows->count; i++)
+            levels[i * count + k] =
+                centred(f, i, t, (double)qd_matf_row(rows->grid->zero.view, rows->start + i)[f->group]);
+    }
+    qd_gemm_f64(QD_PLAIN, QD_PLAIN, 1.0, (qd_cmatd){ rows->count, count, count, levels },
+                (qd_cmatd){ count, features, features, copied }, 1.0, f->product);
+}
+
+static size_t fit_group(const fit *f, double *copied, double *levels)
+{
+    size_t changed = 0;
+    memset(f->ones, 0, f->rows->steps->count * sizeof *f->ones);
+    memset(f->product.data, 0, f->rows->count * f->rows->steps->count * sizeof(double));
+    for (size_t from = 0; from < f->size; from += QD_REFINE_BLOCK)
+        multiply_part(f, from, f->size - from < QD_REFINE_BLOCK ? f->size - from : QD_REFINE_BLOCK, copied, levels);
+    for (size_t i = 0; i < f->rows->count; i++) {
+        model m = model_of(f, i);
+        choice best = choose(f, &m);
+        if (!(best.gain > QD_REFINE_GAIN * f->rows->energy[i]))
+            continue;
+        apply(f, i, &m, &best);
+        changed++;
+    }
+    return changed;
+}
+
+size_t qd_fit_scratch(const qd_layer_input *input)
+{
+    size_t features = input->w.cols;
+    return (QD_REFINE_ROWS + QD_REFINE_BLOCK + 2) * features + QD_REFINE_ROWS * QD_REFINE_BLOCK;
+}
+
+size_t qd_fit_scales(const qd_refine_rows *rows, double *scratch)
+{
+    size_t features = rows->steps->count, changed = 0;
+    double *copied = scratch + QD_REFINE_ROWS * features, *ones = copied + QD_REFINE_BLOCK * features;
+    size_t *step = (size_t *)(void *)(ones + features);
+    double *levels = ones + 2 * features;
+    static_assert(sizeof *step <= sizeof *ones, "steps fit where numbers do");
+    fit f = { .rows = rows, .step = step, .product = { rows->count, features, features, scratch }, .ones = ones };
+    for (f.group = 0; f.group < rows->grid->groups; f.group++) {
+        f.size = 0;
+        for (size_t t = 0; t < features; t++)
+            if (rows->steps->group[t] == f.group)
+                step[f.size++] = t;
+        changed += fit_group(&f, copied, levels);
+    }
+    return changed;
+}
