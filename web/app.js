@@ -461,11 +461,26 @@ function textFor(schema, id) {
     return [input, () => (input.value === '' ? undefined : input.value)];
 }
 
+/* JSON; what is no JSON goes out as text, and comes back with what is wanted there. */
+function listFor(schema, id) {
+    const area = element('textarea', { id, rows: '2', placeholder: defaultText(schema) });
+    return [area, () => {
+        const text = area.value.trim();
+        if (!text) return undefined;
+        try {
+            return JSON.parse(text);
+        } catch {
+            return text;
+        }
+    }];
+}
+
 function controlFor(schema, id) {
     const types = typesOf(schema);
     if (schema.enum) return selectFor(schema.enum, schema, id);
     if (types.includes('boolean')) return selectFor([true, false], schema, id);
     if (types.includes('integer') || types.includes('number')) return numberFor(schema, id, types);
+    if (types.includes('array')) return listFor(schema, id);
     if (types.includes('object')) return mapFor(schema, id);
     return textFor(schema, id);
 }

@@ -10,6 +10,7 @@
 
 void qd_shared_fini(qd_shared *shared)
 {
+    qd_input_basis_fini(&shared->input);
     qd_factor_destroy(shared->factor);
     qd_mismatch_fini(&shared->mismatch);
     free(shared->diagonal);
@@ -71,12 +72,16 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
 {
     const qd_recipe *r = c->recipe;
     double started = qd_clock_seconds();
-    qd_code code = qd_grid_build(&r->grid, w, shared->diagonal, c->pool, &out->grid, err);
+    QD_AUTO(qd_transformed_fini) qd_transformed t = { 0 };
+    qd_code code = qd_transform_layer(r, &shared->input, w, c->pool, &t, err);
+    if (code == QD_OK)
+        code = qd_grid_build(&r->grid, t.v, shared->diagonal, c->pool, &out->grid, err);
     if (code == QD_OK)
         code = qd_alloc(w.rows * w.cols, 1, (void **)&out->codes, err);
     attempt a = { .context = c,
                   .name = qd_model_linear_at(c->model, index)->name,
-                  .input = { .w = w,
+                  .input = { .w = t.rounded,
+                             .v = t.v,
                              .grid = &out->grid,
                              .factor = shared->factor,
                              .mismatch = shared->factor == NULL ? NULL : &shared->mismatch,
@@ -94,6 +99,7 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
     const qd_layer_facts facts = { .index = index,
                                    .linear = qd_model_linear_at(c->model, index),
                                    .recipe = r,
+                                   .transforms = t.record,
                                    .grid = &out->grid,
                                    .certificate = &a.certificate,
                                    .degraded_reason = a.reason[0] == '\0' ? NULL : a.reason,

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/recipe_fields.h"
+#include "engine/recipe_transforms.h"
 
 typedef struct parser {
     qd_recipe *recipe;
@@ -410,6 +411,9 @@ static void parse_value(parser *p, const qd_field *field, const json_t *value, c
     case QD_FIELD_REGULARIZATION:
         take_regularization(p, field, value, at);
         return;
+    case QD_FIELD_TRANSFORMS:
+        qd_transforms_read(value, at, member(p, field), p->issues);
+        return;
     }
 }
 
@@ -531,6 +535,13 @@ static void check_shrink(parser *p)
             r->calibration_samples);
 }
 
+static void check_transforms(parser *p)
+{
+    static const char *const needed[] = { "/transforms", "/format", NULL };
+    if (are_sound(p, needed))
+        qd_transforms_check(p->recipe, p->issues);
+}
+
 static void check_together(parser *p, const json_t *request)
 {
     static const char *const grid[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
@@ -540,6 +551,7 @@ static void check_together(parser *p, const json_t *request)
     check_width(p);
     check_applies(p, request);
     check_shrink(p);
+    check_transforms(p);
     qd_error why = { 0 };
     if (are_sound(p, grid) && r->format->check(&r->grid, r->format_variant, &why) != QD_OK)
         complain(p, pointer_of_sentence(why.text).text, "%s", why.text);
