@@ -192,8 +192,8 @@ static void held_out_sequences_are_the_fifth_and_tenth(void **state)
         check_ok(qd_gram_init(&fit, n, &err));
         check_ok(qd_gram_init(&held, n, &err));
         check_ok(qd_gram_init(&all, n, &err));
-        check_ok(qd_streams_gram(&streams, group, &fit, &held, &err));
-        check_ok(qd_streams_gram(&streams, group, &all, NULL, &err));
+        check_ok(qd_streams_gram(&streams, QD_STREAM_QUANTIZED, group, &fit, &held, &err));
+        check_ok(qd_streams_gram(&streams, QD_STREAM_QUANTIZED, group, &all, NULL, &err));
         assert_int_equal(fit.tokens, 9 * LENGTH);
         assert_int_equal(held.tokens, 2 * LENGTH);
         assert_int_equal(all.tokens, COUNT * LENGTH);
