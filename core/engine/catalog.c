@@ -125,15 +125,17 @@ static json_t *names(const char *(*name)(size_t index))
 
 json_t *qd_catalog_print(void)
 {
-    json_t *rules = json_array(), *orders = json_array(), *regularizers = json_array(), *types = json_array();
+    json_t *rules = json_array(), *orders = json_array(), *regularizers = json_array(), *types = json_array(),
+           *transforms = json_array();
     ROWS(rules, qd_scale_rule_at);
     ROWS(orders, qd_order_at);
     ROWS(regularizers, qd_regularizer_at);
+    ROWS(transforms, qd_transform_at);
     for (size_t i = 0; qd_scale_type_at(i) != NULL; i++)
         json_array_append_new(types, row(qd_scale_type_at(i)->name, qd_scale_type_at(i)->summary, NULL));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:[], s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "algorithms",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "algorithms",
                      algorithms(), "roundings", names(qd_rounding_name), "alphabets", alphabets(), "scale_rules", rules,
-                     "scale_types", types, "orders", orders, "regularizers", regularizers, "transforms", "formats",
+                     "scale_types", types, "orders", orders, "regularizers", regularizers, "transforms", transforms, "formats",
                      formats(), "architectures", architectures(), "splits", names(qd_split_name), "samplings",
                      names(qd_sampling_name), "bos_policies", names(qd_bos_policy_name), "mismatch_scopes",
                      names(qd_scope_name), "mismatch_starts", names(qd_start_name), "efforts", efforts(), "first_positions", names(qd_first_position_name));

@@ -124,13 +124,13 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
 {
     const qd_recipe *r = c->recipe;
     if (c->paths->calibration_text == NULL)
-        return r->algorithm->needs == QD_NEEDS_NOTHING
+        return qd_recipe_calibrated(r) == NULL
                    ? QD_OK
                    : qd_fail(
                          err, QD_EINVAL,
-                         "calibration.source: algorithm '%s' needs a calibration text, and neither job nor operator names "
-                         "one; algorithm 'rtn' needs none",
-                         r->algorithm->name);
+                         "calibration.source: '%s' needs a calibration text, and neither job nor operator names one; algorithm "
+                         "'rtn' without transforms needs none",
+                         qd_recipe_calibrated(r));
     QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
     qd_window_request request = { .count = r->calibration_samples,
                                   .sampling = r->calibration_sampling,
@@ -233,16 +233,26 @@ qd_code qd_context_init(qd_context *c, qd_error *err)
 void qd_finished_fini(qd_finished *finished)
 {
     qd_checkpoint_fini(&finished->current);
+    qd_matf_buf_fini(&finished->turned);
 }
 
 qd_code qd_finished_layer(void *ctx, size_t linear_index, qd_rounded *out, qd_error *err)
 {
     qd_finished *f = ctx;
     const qd_context *c = f->context;
-    qd_checkpoint_fini(&f->current);
-    qd_code code = qd_checkpoint_read(c->paths->work_dir, linear_index, c->keys[linear_index],
-                                      qd_model_linear_at(c->model, linear_index), &c->recipe->grid, &f->current, err);
+    const qd_linear *linear = qd_model_linear_at(c->model, linear_index);
+    qd_finished_fini(f);
+    qd_code code = qd_checkpoint_read(c->paths->work_dir, linear_index, c->keys[linear_index], linear, &c->recipe->grid,
+                                      &f->current, err);
+    if (code == QD_OK && qd_transforms_turning(&c->recipe->transforms) != NULL) {
+        code = qd_matf_buf_init(&f->turned, linear->out, linear->in, err);
+        if (code == QD_OK)
+            code = qd_layer_weights(c->recipe, c->model, linear_index, &f->current.grid, f->current.codes, NULL,
+                                    f->turned.view, err);
+    }
     if (code == QD_OK)
-        *out = (qd_rounded){ .grid = &f->current.grid, .codes = f->current.codes };
+        *out = (qd_rounded){ .grid = &f->current.grid,
+                             .codes = f->current.codes,
+                             .turned = qd_matf_const(f->turned.view) };
     return code;
 }

@@ -9,6 +9,7 @@
 #include "engine/records.h"
 #include "engine/streams.h"
 #include "engine/summary.h"
+#include "engine/transformed.h"
 
 typedef struct qd_context {
     const qd_recipe *recipe;
@@ -56,6 +57,7 @@ qd_code qd_publish_check(const qd_context *context, qd_error *err);
 typedef struct qd_finished {
     const qd_context *context;
     qd_checkpoint current;
+    qd_matf_buf turned; /* back, where the recipe turns; else no rows */
 } qd_finished;
 void qd_finished_fini(qd_finished *finished);
 /* A qd_rounded_source's function. */

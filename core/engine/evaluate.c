@@ -20,25 +20,43 @@ static qd_code quantized_weight(void *ctx, size_t index, const qd_linear *linear
     return code;
 }
 
-/* The source's weights rounded to nearest on the very grid that was decided, and stored as the artifact's are. */
+/* Codes of w, which is in the basis of the codes. */
+static void nearest_codes(const qd_grid *grid, qd_cmatf w, uint8_t *codes)
+{
+    for (size_t o = 0; o < w.rows; o++)
+        for (size_t i = 0; i < w.cols; i++)
+            codes[o * w.cols + i] = (uint8_t)(qd_grid_nearest(grid, o, i, (double)qd_cmatf_row(w, o)[i]) - grid->low);
+}
+
+/* The source's weights rounded to nearest on the very grid that was decided, in its basis, and stored as the artifact's are. */
 static qd_code nearest_weight(void *ctx, size_t index, const qd_linear *linear, qd_matf w, qd_error *err)
 {
     qd_rounded rounded;
+    qd_hadamard *basis = NULL;
     QD_AUTO(qd_free_pointer) uint8_t *codes = NULL;
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf turned = { 0 };
     const qd_finished *finished = ctx;
-    const qd_recipe *recipe = finished->context->recipe;
+    const qd_context *c = finished->context;
+    const qd_recipe *recipe = c->recipe;
     qd_code code = qd_finished_layer(ctx, index, &rounded, err);
     if (code == QD_OK)
         code = qd_tensor_to_floats(linear->weight, w.data, err);
     if (code == QD_OK)
         code = qd_alloc(w.rows * w.cols, 1, (void **)&codes, err);
+    if (code == QD_OK)
+        code = qd_basis_create(recipe, c->model, index, &basis, err);
+    if (code == QD_OK && basis != NULL)
+        code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w), w, NULL, err);
+    if (code == QD_OK)
+        nearest_codes(rounded.grid, qd_matf_const(w), codes);
+    if (code == QD_OK && basis != NULL)
+        code = qd_matf_buf_init(&turned, w.rows, w.cols, err);
+    if (code == QD_OK && basis != NULL)
+        code = qd_layer_weights(recipe, c->model, index, rounded.grid, codes, NULL, turned.view, err);
+    qd_hadamard_destroy(basis);
     if (code != QD_OK)
         return code;
-    for (size_t o = 0; o < w.rows; o++)
-        for (size_t i = 0; i < w.cols; i++)
-            codes[o * w.cols + i] =
-                (uint8_t)(qd_grid_nearest(rounded.grid, o, i, (double)qd_matf_row(w, o)[i]) - rounded.grid->low);
-    const qd_rounded nearest = { .grid = rounded.grid, .codes = codes };
+    const qd_rounded nearest = { .grid = rounded.grid, .codes = codes, .turned = qd_matf_const(turned.view) };
     recipe->format->expected_weight(&nearest, recipe->format_variant, w);
     return QD_OK;
 }

@@ -11,6 +11,7 @@
 
 void qd_shared_fini(qd_shared *shared)
 {
+    qd_input_basis_fini(&shared->input);
     qd_factor_destroy(shared->factor);
     qd_mismatch_fini(&shared->mismatch);
     free(shared->diagonal);
@@ -81,7 +82,7 @@ static qd_code try_round(attempt *a, const qd_shared *shared, qd_error *err)
 static qd_code make_grid(attempt *a, const qd_shared *shared, qd_error *err)
 {
     const qd_recipe *r = a->context->recipe;
-    qd_cmatf w = a->input.w;
+    qd_cmatf w = a->input.v; /* what scales are chosen from */
     qd_code code = qd_aim_create(r->algorithm, &a->input, &a->target, err);
     a->input.target = a->target;
     if (code == QD_OK)
@@ -108,11 +109,15 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
 {
     const qd_recipe *r = c->recipe;
     double started = qd_clock_seconds();
-    qd_code code = qd_alloc(w.rows * w.cols, 1, (void **)&out->codes, err);
+    QD_AUTO(qd_transformed_fini) qd_transformed t = { 0 };
+    qd_code code = qd_transform_layer(r, &shared->input, w, c->pool, &t, err);
+    if (code == QD_OK)
+        code = qd_alloc(w.rows * w.cols, 1, (void **)&out->codes, err);
     QD_AUTO(attempt_fini)
     attempt a = { .context = c,
                   .name = qd_model_linear_at(c->model, index)->name,
-                  .input = { .w = w,
+                  .input = { .w = t.rounded,
+                             .v = t.v,
                              .grid = &out->grid,
                              .factor = shared->factor,
                              .mismatch = shared->factor == NULL ? NULL : &shared->mismatch,
@@ -136,6 +141,7 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
     const qd_layer_facts facts = { .index = index,
                                    .linear = qd_model_linear_at(c->model, index),
                                    .recipe = r,
+                                   .transforms = t.record,
                                    .grid = &out->grid,
                                    .certificate = &a.certificate,
                                    .degraded_reason = a.reason[0] == '\0' ? NULL : a.reason,

@@ -5,9 +5,11 @@
 #define QD_ENGINE_LAYER_H
 
 #include "engine/context.h"
+#include "engine/transformed.h"
 
 /* What layers with the same input share. Zero-initialized = no data: rounded to nearest, uncertified. */
 typedef struct qd_shared {
+    qd_input_basis input;                     /* what follows is in its basis */
     qd_factor *factor;                        /* NULL = no data, or degraded */
     qd_mismatch mismatch;                     /* of both streams, for algorithms that want it */
     double *diagonal;                         /* diag(H) in original order, or NULL */
@@ -20,7 +22,7 @@ void qd_shared_fini(qd_shared *shared);
 /* Fills `diagonal` from the factor. */
 qd_code qd_shared_diagonal(qd_shared *shared, qd_error *err);
 
-/* Rounds layer `index` (w: O x I): by the recipe's algorithm, or to nearest where that is not possible (degraded,
+/* Rounds layer `index` (w: O x I, as in the model), transformed as the recipe says: by the recipe's algorithm, or to nearest where that is not possible (degraded,
  * with the reason; QD_ENUMERIC when the recipe says fail). */
 qd_code qd_layer_make(const qd_context *context, size_t index, qd_cmatf w, const qd_shared *shared, qd_checkpoint *out,
                       qd_error *err);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "engine/context.h"
 #include "engine/layer.h"
+#include "quant/turned.h"
 
 /* One block on its way. `block` holds the decided weights; NULL when there are no streams to send through it. */
 typedef struct blockwise {
@@ -36,17 +37,26 @@ static bool holds_out(const qd_context *c)
     return c->recipe->regularizer->value == QD_VALUE_HELD_OUT && c->calibration.count >= QD_HOLDOUT_EVERY;
 }
 
+/* The mean of what was added, in the basis of the codes. */
+static qd_code finish(const blockwise *b, const qd_shared *shared, qd_gram *gram, qd_error *err)
+{
+    qd_code code = qd_gram_finish(gram, err);
+    if (code != QD_OK || shared->input.basis == NULL)
+        return code;
+    return qd_hadamard_gram(shared->input.basis, gram->sum.view, b->context->pool, err);
+}
+
 /* H of a group's input. */
-static qd_code group_hessian(const blockwise *b, size_t group, qd_gram *gram, qd_error *err)
+static qd_code group_hessian(const blockwise *b, size_t group, const qd_shared *shared, qd_gram *gram, qd_error *err)
 {
     qd_code code = qd_gram_init(gram, qd_block_group_width(b->float_block, group), err);
     if (code == QD_OK)
-        code = qd_streams_gram(b->streams, group, gram, NULL, err);
-    return code == QD_OK ? qd_gram_finish(gram, err) : code;
+        code = qd_streams_gram(b->streams, QD_STREAM_QUANTIZED, group, gram, NULL, err);
+    return code == QD_OK ? finish(b, shared, gram, err) : code;
 }
 
 /* The same H, with the damping that held-out sequences choose; one pass (theory.md §8.3). */
-static qd_code group_search(const blockwise *b, size_t group, qd_gram *gram, qd_holdout *holdout, qd_error *err)
+static qd_code group_search(const blockwise *b, size_t group, qd_gram *gram, qd_shared *shared, qd_error *err)
 {
     size_t width = qd_block_group_width(b->float_block, group);
     QD_AUTO(qd_gram_fini) qd_gram fit = { 0 }, held = { 0 };
@@ -56,17 +66,38 @@ static qd_code group_search(const blockwise *b, size_t group, qd_gram *gram, qd_
     if (code == QD_OK)
         code = qd_gram_init(gram, width, err);
     if (code == QD_OK)
-        code = qd_streams_gram(b->streams, group, &fit, &held, err);
+        code = qd_streams_gram(b->streams, QD_STREAM_QUANTIZED, group, &fit, &held, err);
     if (code == QD_OK)
         code = qd_gram_merge(gram, &fit, err);
     if (code == QD_OK)
         code = qd_gram_merge(gram, &held, err);
     qd_gram *const all[] = { gram, &fit, &held };
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(all); i++)
-        code = qd_gram_finish(all[i], err);
+        code = finish(b, shared, all[i], err);
     return code == QD_OK ? qd_holdout_search(qd_matd_const(fit.sum.view), &held, b->context->recipe->order,
-                                             b->context->pool, holdout, err)
+                                             b->context->pool, &shared->holdout, err)
                          : code;
+}
+
+static bool shapes(const blockwise *b)
+{
+    return qd_transforms_shaping(&b->context->recipe->transforms) != NULL;
+}
+
+/* The float stream's second moments, for transforms that keep its outputs. */
+static qd_code float_reference(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
+{
+    QD_AUTO(qd_gram_fini) qd_gram gram = { 0 };
+    qd_code code = qd_gram_init(&gram, qd_block_group_width(b->float_block, group), err);
+    if (code == QD_OK)
+        code = qd_streams_gram(b->streams, QD_STREAM_FLOAT, group, &gram, NULL, err);
+    if (code == QD_OK)
+        code = qd_gram_finish(&gram, err);
+    if (code != QD_OK)
+        return code;
+    shared->input.reference = gram.sum;
+    gram.sum = (qd_matd_buf){ 0 };
+    return qd_input_basis_settle(b->context->recipe, &shared->input, b->context->pool, err);
 }
 
 /* What a group's layers share: the second moments of their input and the factor made from them. */
@@ -75,7 +106,9 @@ static qd_code hessian_statistics(const blockwise *b, size_t group, qd_shared *s
     const qd_recipe *r = b->context->recipe;
     QD_AUTO(qd_gram_fini) qd_gram gram = { 0 };
     bool search = holds_out(b->context);
-    qd_code code = search ? group_search(b, group, &gram, &shared->holdout, err) : group_hessian(b, group, &gram, err);
+    qd_code code = shapes(b) ? float_reference(b, group, shared, err) : QD_OK;
+    if (code == QD_OK)
+        code = search ? group_search(b, group, &gram, shared, err) : group_hessian(b, group, shared, &gram, err);
     if (code == QD_OK)
         code = qd_factor_create(qd_matd_const(gram.sum.view), r->order, r->regularizer,
                                 search ? shared->holdout.value : r->regularization, b->context->pool, &shared->factor,
@@ -120,20 +153,38 @@ static qd_code residual_outputs(const blockwise *b, size_t group, size_t *out, q
                    layers, *out, hidden);
 }
 
+/* Moments of both streams in the basis of the codes; before that, what transforms want of the float one. */
+static qd_code mismatch_moments(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
+{
+    qd_mismatch *mismatch = &shared->mismatch;
+    qd_pool *pool = b->context->pool;
+    size_t width = qd_block_group_width(b->float_block, group), outputs = 0;
+    qd_code code = residual_outputs(b, group, &outputs, err);
+    if (code == QD_OK)
+        code = qd_mismatch_init(mismatch, width, outputs, err);
+    if (code == QD_OK)
+        code = qd_streams_mismatch(b->streams, group, mismatch, err);
+    if (code == QD_OK)
+        code = qd_mismatch_finish(mismatch, err);
+    if (code == QD_OK && shapes(b)) {
+        code = qd_matd_buf_init(&shared->input.reference, width, width, err);
+        if (code == QD_OK)
+            qd_mismatch_float_moment(mismatch, shared->input.reference.view);
+        if (code == QD_OK)
+            code = qd_input_basis_settle(b->context->recipe, &shared->input, pool, err);
+    }
+    if (code == QD_OK && shared->input.basis != NULL)
+        code = qd_mismatch_turn(mismatch, shared->input.basis, pool, err);
+    return code;
+}
+
 static qd_code mismatch_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
 {
     const qd_recipe *r = b->context->recipe;
     qd_pool *pool = b->context->pool;
     qd_mismatch *mismatch = &shared->mismatch;
     bool search = holds_out(b->context);
-    size_t outputs = 0;
-    qd_code code = residual_outputs(b, group, &outputs, err);
-    if (code == QD_OK)
-        code = qd_mismatch_init(mismatch, qd_block_group_width(b->float_block, group), outputs, err);
-    if (code == QD_OK)
-        code = qd_streams_mismatch(b->streams, group, mismatch, err);
-    if (code == QD_OK)
-        code = qd_mismatch_finish(mismatch, err);
+    qd_code code = mismatch_moments(b, group, shared, err);
     if (code == QD_OK && search)
         code = mismatch_search(b, mismatch, &shared->holdout, err);
     double damping = search ? shared->holdout.value : r->regularization;
@@ -178,6 +229,14 @@ static qd_code judge_statistics(const blockwise *b, size_t first, const qd_share
     return QD_OK;
 }
 
+/* The quantized stream sees the layer from here on. */
+static qd_code decide(blockwise *b, size_t index, const qd_checkpoint *layer, qd_error *err)
+{
+    const qd_context *c = b->context;
+    return qd_layer_weights(c->recipe, c->model, index, &layer->grid, layer->codes, c->pool,
+                            qd_block_weight(b->block, index - b->first), err);
+}
+
 static qd_code make_layer(blockwise *b, size_t index, const qd_shared *shared, qd_error *err)
 {
     qd_context *c = b->context;
@@ -192,9 +251,10 @@ static qd_code make_layer(blockwise *b, size_t index, const qd_shared *shared, q
     if (code != QD_OK)
         return code;
     if (b->block != NULL)
-        qd_grid_dequantize(&made.grid, made.codes, qd_block_weight(b->block, index - b->first));
-    report_layer(c, b->meter, index, made.record, MADE);
-    return QD_OK;
+        code = decide(b, index, &made, err);
+    if (code == QD_OK)
+        report_layer(c, b->meter, index, made.record, MADE);
+    return code;
 }
 
 static qd_code resume_layer(blockwise *b, size_t index, qd_error *err)
@@ -206,16 +266,19 @@ static qd_code resume_layer(blockwise *b, size_t index, qd_error *err)
     if (code != QD_OK)
         return code;
     if (b->block != NULL)
-        qd_grid_dequantize(&found.grid, found.codes, qd_block_weight(b->block, index - b->first));
-    report_layer(c, b->meter, index, found.record, RESUMED);
-    return QD_OK;
+        code = decide(b, index, &found, err);
+    if (code == QD_OK)
+        report_layer(c, b->meter, index, found.record, RESUMED);
+    return code;
 }
 
 static qd_code make_layers(blockwise *b, size_t group, size_t first, size_t end, qd_error *err)
 {
     QD_AUTO(qd_shared_fini) qd_shared shared = { 0 };
     double started = qd_clock_seconds();
-    qd_code code = group_statistics(b, group, &shared, err);
+    qd_code code = qd_basis_create(b->context->recipe, b->context->model, first, &shared.input.basis, err);
+    if (code == QD_OK)
+        code = group_statistics(b, group, &shared, err);
     if (code == QD_OK)
         code = judge_statistics(b, first, &shared, err);
     shared.seconds = (qd_clock_seconds() - started) / (double)(end - first);

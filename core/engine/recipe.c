@@ -55,6 +55,7 @@ static qd_code set_default(qd_recipe *recipe, const qd_field *field, qd_error *e
     case QD_FIELD_OBJECT:
     case QD_FIELD_LABELS:
     case QD_FIELD_DIGESTS:
+    case QD_FIELD_TRANSFORMS:
         return QD_OK;
     }
     return QD_OK;
@@ -77,6 +78,14 @@ qd_code qd_recipe_create(qd_recipe **out, qd_error *err)
     }
     *out = recipe;
     return QD_OK;
+}
+
+const char *qd_recipe_calibrated(const qd_recipe *recipe)
+{
+    const qd_transform_use *shaping = qd_transforms_shaping(&recipe->transforms);
+    if (recipe->algorithm->needs != QD_NEEDS_NOTHING)
+        return recipe->algorithm->name;
+    return shaping == NULL ? NULL : shaping->row->name;
 }
 
 /* Removes "a/b" from a tree of objects. */

@@ -9,6 +9,7 @@
 
 #include "export/format.h"
 #include "quant/algorithm.h"
+#include "quant/transform.h"
 #include "text/corpus.h"
 
 typedef enum qd_on_degraded { QD_DEGRADED_WARN, QD_DEGRADED_FAIL } qd_on_degraded;
@@ -36,6 +37,7 @@ typedef struct qd_recipe {
     bool residual;                     /* the residual stream's error is repaired too; in scope model */
     qd_refine refine;                  /* by effort; optq and qronos */
     qd_on_degraded on_degraded;        /* warn */
+    qd_transforms transforms;          /* none */
     /* calibration */
     char *calibration_source; /* URL of a text, or NULL = the operator's */
     size_t calibration_samples,
@@ -56,6 +58,9 @@ typedef struct qd_recipe {
     size_t format_variant;
 } qd_recipe;
 void qd_recipe_destroy(qd_recipe *recipe); /* NULL is fine */
+
+/* What cannot do without a calibration text: the algorithm, or a transform; NULL = nothing. */
+const char *qd_recipe_calibrated(const qd_recipe *recipe);
 
 /* One finding of the parser: a JSON Pointer and a sentence "bits: 17 is not in 2, 3, 4, 5, 6, 8". */
 typedef struct qd_issue {

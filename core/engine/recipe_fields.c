@@ -232,6 +232,8 @@ static const qd_field table[] = {
       .unit = "fraction of the range", .help = "the range is multiplied by it" },
     { "scale/type", QD_FIELD_CHOICE, 0, .def_text = "bf16", .choice = &scale_type_choice,
       .help = "what a scale is stored as" },
+    { "transforms", QD_FIELD_TRANSFORMS, 0, AT(transforms),
+      .help = "what is done to the weights before they are rounded, in order" },
     { "order", QD_FIELD_CHOICE, 0, .def_text = "norm-descending", .choice = &order_choice,
       .help = "order of columns; auto = the one with the least sum of squared pivots" },
     { "regularization", QD_FIELD_REGULARIZATION, 0, .help = "damping of H: auto, or one rule and its value" },

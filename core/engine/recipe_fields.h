@@ -20,6 +20,7 @@ typedef enum qd_field_type {
     QD_FIELD_DIGESTS,        /* json_t *: object file name -> 64 hex digits */
     QD_FIELD_REGULARIZATION, /* "auto" or {row of the registry: value} */
     QD_FIELD_SHRINK,         /* qd_mismatch_use: "auto" or a number in min..max */
+    QD_FIELD_TRANSFORMS,     /* qd_transforms: list of rows, by name or with parameters */
 } qd_field_type;
 
 enum {

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "engine/effort.h"
 #include "engine/recipe_fields.h"
+#include "engine/recipe_transforms.h"
 
 typedef struct parser {
     qd_recipe *recipe;
@@ -411,6 +412,9 @@ static void parse_value(parser *p, const qd_field *field, const json_t *value, c
     case QD_FIELD_REGULARIZATION:
         take_regularization(p, field, value, at);
         return;
+    case QD_FIELD_TRANSFORMS:
+        qd_transforms_read(value, at, member(p, field), p->issues);
+        return;
     }
 }
 
@@ -578,6 +582,13 @@ static void check_refine(parser *p)
                  "refine.refit_scales: true does nothing with refine.coordinate_descent of 0; 1 round does, or more");
 }
 
+static void check_transforms(parser *p)
+{
+    static const char *const needed[] = { "/transforms", "/format", NULL };
+    if (are_sound(p, needed))
+        qd_transforms_check(p->recipe, p->issues);
+}
+
 static void check_together(parser *p, const json_t *request)
 {
     static const char *const grid[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
@@ -589,6 +600,7 @@ static void check_together(parser *p, const json_t *request)
     check_shrink(p);
     check_residual(p);
     check_refine(p);
+    check_transforms(p);
     qd_error why = { 0 };
     if (are_sound(p, grid) && r->format->check(&r->grid, r->format_variant, &why) != QD_OK)
         complain(p, pointer_of_sentence(why.text).text, "%s", why.text);

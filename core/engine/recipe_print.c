@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "engine/effort.h"
 #include "engine/recipe_fields.h"
+#include "engine/recipe_transforms.h"
 
 static const void *member(const qd_recipe *recipe, const qd_field *field)
 {
@@ -65,6 +66,8 @@ static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
         return print_map(*(json_t *const *)at);
     case QD_FIELD_SHRINK:
         return print_shrink(at);
+    case QD_FIELD_TRANSFORMS:
+        return qd_transforms_print(at);
     case QD_FIELD_REGULARIZATION:
         return recipe->regularizer->value == QD_VALUE_HELD_OUT
                    ? json_string(recipe->regularizer->name)
@@ -188,6 +191,8 @@ static json_t *describe_type(const qd_field *field)
         return json_pack("{s:[{s:s}, o]}", "oneOf", "const", "auto", describe_range(field, "number"));
     case QD_FIELD_REGULARIZATION:
         return describe_regularization();
+    case QD_FIELD_TRANSFORMS:
+        return qd_transforms_describe();
     }
     return NULL;
 }

@@ -141,6 +141,7 @@ json_t *qd_layer_print(const qd_layer_facts *f)
                             f->linear->name, "shape", (json_int_t)f->linear->out, (json_int_t)f->linear->in, "bits",
                             whole_or_real(spec->bits), "grid", qd_grid_spec_print(spec, f->grid), "order",
                             f->certificate->order, "lambda", f->certificate->lambda);
+    json_object_set(out, "transforms", (json_t *)(uintptr_t)f->transforms);
     json_t *error = json_object();
     json_object_set_new(error, "calibration", qd_number_print(f->certificate->relative_error));
     json_object_set_new(error, "held_out",

@@ -18,6 +18,7 @@ typedef struct qd_layer_facts {
     size_t index;
     const qd_linear *linear;
     const qd_recipe *recipe;
+    const json_t *transforms; /* what was done to the weights before */
     const qd_grid *grid;
     const qd_certificate *certificate;
     const char *degraded_reason; /* NULL = not degraded */

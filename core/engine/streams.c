@@ -218,6 +218,7 @@ static qd_code reach(qd_streams *s, size_t stream, size_t sequence, size_t group
 
 typedef struct gathering {
     qd_streams *streams;
+    qd_stream stream;
     size_t group, first;
     qd_matf out; /* counted tokens of the sequences x width */
 } gathering;
@@ -228,7 +229,7 @@ static qd_code gather_task(void *ctx, size_t index, size_t worker, qd_error *err
     qd_cmatf input;
     qd_code code = qd_cancel_check(g->streams->cancel, err);
     if (code == QD_OK)
-        code = reach(g->streams, QD_STREAM_QUANTIZED, g->first + index, g->group, worker, &input, err);
+        code = reach(g->streams, g->stream, g->first + index, g->group, worker, &input, err);
     if (code == QD_OK)
         copy_rows(counted_rows(g->streams, input), rows_of(g->out, index, counted(g->streams)));
     return code;
@@ -245,18 +246,18 @@ static size_t run_of(const qd_streams *s, size_t first, size_t most, const qd_gr
 }
 
 /* Chunk by chunk, so that cancelling is heard; where the input is stored and all of it counts, no copy is made. */
-qd_code qd_streams_gram(qd_streams *s, size_t group, qd_gram *gram, qd_gram *held, qd_error *err)
+qd_code qd_streams_gram(qd_streams *s, qd_stream stream, size_t group, qd_gram *gram, qd_gram *held, qd_error *err)
 {
     size_t at_once = qd_max_size(1, CHUNK_TOKENS / s->length), tokens = counted(s),
-           width = qd_block_group_width(s->block[QD_STREAM_QUANTIZED], group);
+           width = qd_block_group_width(s->block[stream], group);
     bool in_place = group == s->stored && left_out(s) == 0;
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf chunk = { 0 };
     qd_code code = in_place ? QD_OK : qd_matf_buf_init(&chunk, at_once * tokens, width, err);
     for (size_t first = 0, count; code == QD_OK && first < s->sequences; first += count) {
         count = run_of(s, first, at_once, held);
-        qd_cmatf rows = qd_cmatf_block(qd_matf_const(in_place ? s->input[QD_STREAM_QUANTIZED] : chunk.view),
+        qd_cmatf rows = qd_cmatf_block(qd_matf_const(in_place ? s->input[stream] : chunk.view),
                                        in_place ? first * tokens : 0, 0, count * tokens, width);
-        gathering g = { s, group, first, chunk.view };
+        gathering g = { s, stream, group, first, chunk.view };
         code = in_place ? qd_cancel_check(s->cancel, err) : qd_pool_for(s->pool, count, gather_task, &g, err);
         if (code == QD_OK)
             code = qd_gram_add(held != NULL && qd_holdout_takes(first) ? held : gram, rows, s->pool, err);

@@ -52,9 +52,10 @@ void qd_streams_fini(qd_streams *streams);
 /* Starts a block: its two sets of weights (the quantized one changes as layers are rounded), inputs of group 0. */
 qd_code qd_streams_enter(qd_streams *streams, const qd_block *float_block, const qd_block *quantized_block,
                          qd_error *err);
-/* Adds X~^T X~ of group `group` (the stored one, or one reached from it). held: NULL, or what gets the sequences that are held out
- * (qd_holdout_takes) instead of `gram`. */
-qd_code qd_streams_gram(qd_streams *streams, size_t group, qd_gram *gram, qd_gram *held, qd_error *err);
+/* Adds X^T X of one stream of group `group` (the stored one, or one reached from it). held: NULL, or what gets the sequences that are held
+ * out (qd_holdout_takes) instead of `gram`. */
+qd_code qd_streams_gram(qd_streams *streams, qd_stream stream, size_t group, qd_gram *gram, qd_gram *held,
+                        qd_error *err);
 /* Adds both streams of group `group`, and their difference, in one pass; where `mismatch` has a residual, that of the residual streams as they
  * are before `group` advances. */
 qd_code qd_streams_mismatch(qd_streams *streams, size_t group, qd_mismatch *mismatch, qd_error *err);

@@ -16,7 +16,11 @@
 typedef struct qd_rounded {
     const qd_grid *grid;
     const uint8_t *codes; /* O x I, code - grid->low */
+    qd_cmatf
+        turned; /* what clients compute with, where it is not on the grid (O x I): formats with `off_grid` only. No rows = the codes' weights */
 } qd_rounded;
+/* The weights that clients compute with. */
+void qd_rounded_weights(const qd_rounded *rounded, qd_matf out);
 typedef struct qd_rounded_source {
     qd_code (*layer)(void *ctx, size_t linear_index, qd_rounded *out, qd_error *err);
     void *ctx;
@@ -28,6 +32,7 @@ typedef struct qd_format {
     const char *const *variants; /* NULL-terminated words after the colon, first = default; NULL = none */
     /* Which grids it holds; for /catalog and messages: "2, 4 or 8 bits; zero none or integer". */
     const char *constraints;
+    bool off_grid; /* holds any weights, not only levels of a grid: layers that were turned back */
     /* Before any work (POST time). QD_EINVAL says which two fields disagree and what would work. */
     qd_code (*check)(const qd_grid_spec *spec, size_t variant, qd_error *err);
     /* When the model is known. dtype is the model's. */

@@ -34,7 +34,7 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
 static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w)
 {
     const qd_dtype *dtype = qd_dtype_find(dtypes[variant]);
-    qd_grid_dequantize(rounded->grid, rounded->codes, w);
+    qd_rounded_weights(rounded, w);
     for (size_t o = 0; o < w.rows; o++)
         for (size_t i = 0; i < w.cols; i += CHUNK) {
             float stored[CHUNK], *at = qd_matf_row(w, o) + i; /* room for the widest type */
@@ -67,7 +67,7 @@ static qd_code write_layer(const void *ctx, qd_shard_writer *writer, const qd_li
         code = qd_alloc(count, dtype->bits / 8, &data, err);
     if (code != QD_OK)
         return code;
-    qd_grid_dequantize(rounded->grid, rounded->codes, values.view);
+    qd_rounded_weights(rounded, values.view);
     dtype->from_floats(values.view.data, count, data);
     code = check_fits(dtype, data, values.view, err);
     if (code != QD_OK) {
@@ -125,6 +125,7 @@ const qd_format qd_format_safetensors = {
     .summary = "dequantized weights in plain safetensors: holds any grid, loads everywhere, saves no space",
     .variants = variants,
     .constraints = "any grid; variants f32 (exact), bf16, f16 (rounded)",
+    .off_grid = true,
     .check = check,
     .check_layer = check_layer,
     .write = write,

@@ -38,3 +38,13 @@ const qd_format *qd_format_find(const char *name, size_t *out_variant)
     }
     return NULL;
 }
+
+void qd_rounded_weights(const qd_rounded *rounded, qd_matf out)
+{
+    if (rounded->turned.rows == 0) {
+        qd_grid_dequantize(rounded->grid, rounded->codes, out);
+        return;
+    }
+    for (size_t o = 0; o < out.rows; o++)
+        memcpy(qd_matf_row(out, o), qd_cmatf_row(rounded->turned, o), out.cols * sizeof(float));
+}

@@ -10,8 +10,20 @@
 
 #define TOLERANCE 1e-9
 
-/* As first published, the first column is given the best first weight beside the unchanged others: w_0 + s (w K)_0 / H_00, without lambda.
- * out: target minus that. */
+/* sum over k >= 1 of (w - v)_k H_k0. */
+static double others(const qd_layer_input *input, const qd_steps *steps, size_t row)
+{
+    double sum = 0.0;
+    for (size_t k = 1; input->v.rows > 0 && k < steps->count; k++) {
+        size_t column = steps->column[k];
+        double change = (double)qd_cmatf_row(input->w, row)[column] - (double)qd_cmatf_row(input->v, row)[column];
+        sum += change * qd_matd_row(input->factor->hessian.view, k)[0];
+    }
+    return sum;
+}
+
+/* As first published, the first column is given the best first weight beside the others at v: w_0 + (s (w K)_0 + sum (w - v)_k H_k0) / H_00,
+ * without lambda. out: target minus that. */
 static qd_code first_arguments(const qd_layer_input *input, const qd_steps *steps, const qd_weight_target *target,
                                double **out, qd_error *err)
 {
@@ -19,8 +31,8 @@ static qd_code first_arguments(const qd_layer_input *input, const qd_steps *step
     qd_code code = qd_alloc(input->w.rows, sizeof **out, (void **)out, err);
     for (size_t i = 0; code == QD_OK && i < input->w.rows && diagonal > 0.0; i++) {
         double w = (double)(qd_cmatf_row(input->w, i)[steps->column[0]] * steps->live[0]);
-        double cross = target->cross[i * steps->count];
-        (*out)[i] = target->rows[i * steps->count] - (w + target->share * cross / diagonal);
+        double more = target->share * target->cross[i * steps->count] + others(input, steps, i);
+        (*out)[i] = target->rows[i * steps->count] - (w + more / diagonal);
     }
     return code;
 }

@@ -29,12 +29,12 @@ static qd_code check_texts(qd_service *service, const qd_recipe *recipe, qd_erro
 {
     const char *const urls[] = { recipe->model_url, recipe->calibration_source, recipe->evaluation_text };
     static const char *const names[] = { "model.url", "calibration.source", "evaluation.text" };
-    if (recipe->algorithm->needs != QD_NEEDS_NOTHING && recipe->calibration_source == NULL &&
+    if (qd_recipe_calibrated(recipe) != NULL && recipe->calibration_source == NULL &&
         service->settings.config.calibration_text == NULL)
         return qd_fail(err, QD_EINVAL,
                        "calibration.source: %s needs a calibration text: name one, or let the operator set "
                        "calibration-text; without any, only data-free algorithms (rtn) run",
-                       recipe->algorithm->name);
+                       qd_recipe_calibrated(recipe));
     for (size_t i = 0; i < QD_LENGTH(urls); i++) {
         qd_code code = urls[i] == NULL ? QD_OK : qd_fetch_check_url(service->fetcher, urls[i], err);
         if (code != QD_OK)

@@ -77,7 +77,8 @@ static void a_request_with_only_a_model_gets_the_defaults_of_the_contract(void *
         " \"model\": {\"url\": \"https://example.org/m/\", \"revision\": \"main\", \"sha256\": null},"
         " \"algorithm\": \"optq\", \"rounding\": \"nearest\", \"seed\": 0, \"bits\": 4,"
         " \"alphabet\": {\"kind\": \"int\", \"zero\": \"none\", \"narrow\": false}, \"group_size\": 128,"
-        " \"scale\": {\"rule\": \"mse\", \"shrink\": 1, \"type\": \"bf16\"}, \"order\": \"norm-descending\","
+        " \"scale\": {\"rule\": \"mse\", \"shrink\": 1, \"type\": \"bf16\"}, \"transforms\": [], \"order\": "
+        "\"norm-descending\","
         " \"regularization\": {\"mean_diagonal\": 0.01}, \"on_degraded\": \"warn\","
         " \"calibration\": {\"source\": null, \"samples\": 128, \"length\": null, \"bos\": true, \"split\": \"whole\","
         "  \"sampling\": \"even\", \"phase\": 0},"
@@ -129,6 +130,16 @@ static const struct {
     { "scale/shrink", "0.8", NULL },
     { "scale/type", "\"f32\"", NULL },
     { "scale/type", "\"f16\"", NULL },
+    { "transforms", "[]", NULL },
+    { "transforms", "[\"hadamard\"]", "[{\"kind\": \"hadamard\", \"signs\": \"random\"}]" },
+    { "transforms", "[{\"kind\": \"hadamard\", \"signs\": \"none\"}, \"magr\"]",
+      "[{\"kind\": \"hadamard\", \"signs\": \"none\"}, {\"kind\": \"magr\", \"alpha\": 0.01, \"iterations\": 200,"
+      " \"normalization\": \"brevitas\", \"target\": \"reference\"}]" },
+    { "transforms",
+      "[{\"kind\": \"magr\", \"alpha\": 0, \"iterations\": 1, \"normalization\": \"published\", \"target\": "
+      "\"weights\"},"
+      " {\"kind\": \"hadamard\", \"signs\": \"random\"}]",
+      NULL },
     { "order", "\"natural\"", NULL },
     { "order", "\"auto\"", NULL },
     { "order", "\"min-pivot\"", NULL },
@@ -227,6 +238,29 @@ static const struct {
     { "scale/shrink", "0", "/scale/shrink", "scale.shrink: 0 is not in (0, 4]" },
     { "scale/shrink", "4.1", "/scale/shrink", "is not in (0, 4]" },
     { "scale/type", "\"e8m0\"", "/scale/type", "is not in f32, bf16, f16" },
+    { "transforms", "\"magr\"", "/transforms", "transforms: a list of transforms is wanted, found a string" },
+    { "transforms", "null", "/transforms", "found null" },
+    { "transforms", "[\"fourier\"]", "/transforms/0", "transforms[0]: 'fourier' is not in hadamard, magr" },
+    { "transforms", "[{\"kind\": \"fo\\nurier\"}]", "/transforms/0/kind", "'fo?urier' is not in hadamard, magr" },
+    { "transforms", "[{\"alpha\": 1}]", "/transforms/0", "found an object without kind" },
+    { "transforms", "[7]", "/transforms/0", "found an integer" },
+    { "transforms", "[{\"kind\": 7}]", "/transforms/0/kind", "found an integer" },
+    { "transforms", "[\"hadamard\", {\"kind\": \"magr\", \"alpha\": -1}]", "/transforms/1/alpha",
+      "transforms[1].alpha: -1 is not in 0..1000" },
+    { "transforms", "[{\"kind\": \"magr\", \"alpha\": \"1\"}]", "/transforms/0/alpha",
+      "a number is wanted, found a string" },
+    { "transforms", "[{\"kind\": \"magr\", \"iterations\": 1.5}]", "/transforms/0/iterations", "an integer is wanted" },
+    { "transforms", "[{\"kind\": \"magr\", \"iterations\": 0}]", "/transforms/0/iterations", "0 is not in 1..100000" },
+    { "transforms", "[{\"kind\": \"magr\", \"target\": \"v\"}]", "/transforms/0/target",
+      "transforms[0].target: 'v' is not in reference, weights" },
+    { "transforms", "[{\"kind\": \"magr\", \"normalization\": 1}]", "/transforms/0/normalization",
+      "a string is wanted, found an integer" },
+    { "transforms", "[{\"kind\": \"hadamard\", \"alpha\": 1}]", "/transforms/0",
+      "transforms[0].alpha: no such field of 'hadamard'; known are kind, signs" },
+    { "transforms", "[{\"kind\": \"hadamard\", \"signs\": \"some\"}]", "/transforms/0/signs",
+      "'some' is not in random, none" },
+    { "transforms", "[\"magr\", \"magr\"]", "/transforms/1", "transforms[1]: 'magr' is in the list already" },
+    { "transforms", "[1, 2, 3, 4, 5]", "/transforms", "5 of them; at most 4 are allowed" },
     { "order", "\"best\"", "/order", "order: 'best' is not in auto, natural, norm-descending, min-pivot" },
     { "regularization", "0.01", "/regularization", "\"auto\" or an object of one rule" },
     { "regularization", "{}", "/regularization", "number of members" },
@@ -305,9 +339,8 @@ static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **stat
 static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const later[] = { "effort",   "certified", "refine",    "transforms", "activations",
-                                         "kv_cache", "targets",   "overrides", "gate",       "limits",
-                                         "webhook",  "publish",   "bitz" };
+    static const char *const later[] = { "effort",    "certified", "refine", "activations", "kv_cache", "targets",
+                                         "overrides", "gate",      "limits", "webhook",     "publish",  "bitz" };
     for (size_t i = 0; i < QD_LENGTH(later); i++) {
         char pointer[64], part[64];
         QD_AUTO(qd_json_fini) json_t *request = request_with(later[i], "null");

@@ -93,8 +93,8 @@ static void sums_are_of_the_rows_that_count(void **state)
             check_ok(qd_gram_init(&fit, n, &err));
             check_ok(qd_gram_init(&held, n, &err));
             check_ok(qd_gram_init(&all, n, &err));
-            check_ok(qd_streams_gram(&w.streams, group, &fit, &held, &err));
-            check_ok(qd_streams_gram(&w.streams, group, &all, NULL, &err));
+            check_ok(qd_streams_gram(&w.streams, QD_STREAM_QUANTIZED, group, &fit, &held, &err));
+            check_ok(qd_streams_gram(&w.streams, QD_STREAM_QUANTIZED, group, &all, NULL, &err));
             assert_int_equal(fit.tokens, 9 * (LENGTH - first));
             assert_int_equal(held.tokens, 2 * (LENGTH - first));
             assert_int_equal(all.tokens, COUNT * (LENGTH - first));

@@ -194,7 +194,7 @@ static inline qd_code decided_layer(void *ctx, size_t index, qd_rounded *out, qd
 {
     const decision *d = ctx;
     (void)err;
-    *out = (qd_rounded){ &d->grids[index], d->codes[index] };
+    *out = (qd_rounded){ .grid = &d->grids[index], .codes = d->codes[index] };
     return QD_OK;
 }
 

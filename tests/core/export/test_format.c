@@ -273,7 +273,7 @@ static void compare_values(const scene *s)
         qd_matf view = qd_matf_block(wide.view, 0, 0, linear->out, linear->in);
         check_ok(overlay->weight(overlay->ctx, i, linear, view, &err));
         check_ok(qd_matf_buf_init(&w, linear->out, linear->in, &err));
-        qd_rounded rounded = { grid, s->decided.codes[i] };
+        qd_rounded rounded = { .grid = grid, .codes = s->decided.codes[i] };
         s->format->expected_weight(&rounded, s->variant, w.view);
         for (size_t o = 0; o < linear->out; o++)
             for (size_t k = 0; k < linear->in; k++) {

@@ -1,5 +1,6 @@
 /* test_registries.c: every row of every registry of quant keeps the contract that parsers, /catalog and --help read. */
 #include "layer.h"
+#include "quant/transform.h"
 
 static void check_text(const char *text, size_t most)
 {
@@ -35,6 +36,31 @@ static void check_params(const qd_param *params)
         if (p->type == QD_PARAM_BOOLEAN)
             assert_true(p->min == 0 && p->max == 1 && (p->def == 0 || p->def == 1));
     }
+}
+
+static void transforms_turn_or_shape_and_have_sound_defaults(void **state)
+{
+    (void)state;
+    size_t count = 0;
+    for (const qd_transform *t; (t = qd_transform_at(count)) != NULL; count++) {
+        size_t params = 0;
+        check_name(t->name);
+        check_text(t->summary, 160);
+        check_params(t->params);
+        while (t->params[params].name != NULL)
+            params++;
+        assert_true(params <= QD_TRANSFORM_PARAMS);
+        assert_true((t->turn == NULL) != (t->shape == NULL));
+        assert_true((t->keeps_target == NULL) == (t->shape == NULL));
+        assert_ptr_equal(qd_transform_find(t->name), t);
+        qd_transforms list = { .items = { qd_transform_default(t) }, .count = 1 };
+        assert_ptr_equal(qd_transforms_turning(&list), t->turn == NULL ? NULL : &list.items[0]);
+        assert_ptr_equal(qd_transforms_shaping(&list), t->shape == NULL ? NULL : &list.items[0]);
+        for (size_t i = 0; i < params; i++)
+            assert_true(list.items[0].values[i] == t->params[i].def);
+    }
+    assert_true(count >= 2);
+    assert_null(qd_transform_find("fourier"));
 }
 
 static void algorithms_are_found_by_their_unique_names(void **state)
@@ -216,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(algorithms_are_found_by_their_unique_names),
+        cmocka_unit_test(transforms_turn_or_shape_and_have_sound_defaults),
         cmocka_unit_test(alphabets_have_ascending_widths_that_fit_a_byte),
         cmocka_unit_test(scale_rules_and_types_are_found_and_do_what_they_say),
         cmocka_unit_test(orders_give_permutations),
