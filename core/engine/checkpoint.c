@@ -76,10 +76,7 @@ qd_code qd_checkpoint_write(const char *work_dir, size_t index, const char *key,
 static qd_code read_grid(const qd_safetensors *file, const qd_linear *linear, const qd_grid_spec *spec, qd_grid *grid,
                          qd_error *err)
 {
-    grid->zero_kind = spec->zero;
-    grid->group_size = spec->group_size == 0 || spec->group_size > linear->in ? linear->in : spec->group_size;
-    grid->groups = (linear->in + grid->group_size - 1) / grid->group_size;
-    qd_grid_range(spec, &grid->low, &grid->high);
+    qd_grid_shape(spec, linear->in, grid);
     const struct {
         const char *name;
         qd_matf_buf *buf;

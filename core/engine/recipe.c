@@ -52,6 +52,7 @@ static qd_code set_default(qd_recipe *recipe, const qd_field *field, qd_error *e
         recipe->regularizer = qd_regularizer_at(0);
         recipe->regularization = recipe->regularizer->params[0].def;
         return QD_OK;
+    case QD_FIELD_LEVELS: /* none */
     case QD_FIELD_OBJECT:
     case QD_FIELD_LABELS:
     case QD_FIELD_DIGESTS:
@@ -86,6 +87,26 @@ const char *qd_recipe_calibrated(const qd_recipe *recipe)
     if (recipe->algorithm->needs != QD_NEEDS_NOTHING)
         return recipe->algorithm->name;
     return shaping == NULL ? NULL : shaping->row->name;
+}
+
+/* What an alphabet has only one of, it decides. */
+void qd_recipe_settle(qd_recipe *recipe, const json_t *request)
+{
+    const json_t *alphabet = json_object_get(request, "alphabet");
+    qd_grid_spec *spec = &recipe->grid;
+    if (json_object_get(alphabet, "levels") != NULL && json_object_get(alphabet, "kind") == NULL)
+        spec->alphabet = qd_alphabet_find("levels");
+    if (json_object_get(alphabet, "zero") == NULL)
+        spec->zero = spec->alphabet->zero;
+    bool bits_given = json_object_get(request, "bits") != NULL;
+    if (!bits_given && spec->alphabet->codes == QD_CODES_OWN_LEVELS)
+        spec->bits = qd_levels_bits(spec->levels.count);
+    else if (!bits_given && spec->alphabet->bits[1] == 0)
+        spec->bits = spec->alphabet->bits[0];
+    if (json_object_get(request, "group_size") == NULL && spec->alphabet->group_size != 0)
+        spec->group_size = spec->alphabet->group_size;
+    if (json_object_get(json_object_get(request, "scale"), "type") == NULL && spec->alphabet->scale_type != NULL)
+        spec->scale_type = qd_scale_type_find(spec->alphabet->scale_type);
 }
 
 /* Removes "a/b" from a tree of objects. */

@@ -188,6 +188,30 @@ static bool refines(const qd_recipe *recipe)
     return recipe->algorithm->refines;
 }
 
+/* Does the alphabet leave this to the job? */
+static bool takes(const qd_recipe *recipe, const char *param)
+{
+    const qd_param *p = recipe->grid.alphabet->params;
+    while (p->name != NULL && strcmp(p->name, param) != 0)
+        p++;
+    return p->name != NULL;
+}
+
+static bool has_zero(const qd_recipe *recipe)
+{
+    return takes(recipe, "zero");
+}
+
+static bool has_narrow(const qd_recipe *recipe)
+{
+    return takes(recipe, "narrow");
+}
+
+static bool has_own_levels(const qd_recipe *recipe)
+{
+    return recipe->grid.alphabet->codes == QD_CODES_OWN_LEVELS;
+}
+
 static const qd_choice algorithm_choice = { algorithm_name, algorithm_take, algorithm_give };
 static const qd_choice baseline_choice = { baseline_name, baseline_take, baseline_give };
 static const qd_choice format_choice = { format_name, format_take, format_give };
@@ -216,13 +240,19 @@ static const qd_field table[] = {
     { "rounding", QD_FIELD_CHOICE, 0, .def_text = "nearest", .choice = &rounding_choice,
       .help = "how one value goes to a code" },
     { "seed", QD_FIELD_COUNT, 0, AT(seed), .max = 9007199254740991.0, .help = "key of all random numbers" },
-    { "bits", QD_FIELD_WIDTH, 0, AT(grid.bits), .def = 4, .unit = "bits", .help = "width of a code" },
-    { "alphabet", QD_FIELD_OBJECT, 0, .shorthand = "alphabet/kind", .help = "the codes; a bare string is its kind" },
-    { "alphabet/kind", QD_FIELD_CHOICE, 0, .def_text = "int", .choice = &alphabet_choice, .help = "family of codes" },
+    { "bits", QD_FIELD_WIDTH, 0, AT(grid.bits), .def = 4, .unit = "bits",
+      .help = "width of a code; 1.58 = three levels; the alphabet's own where it has one" },
+    { "alphabet", QD_FIELD_OBJECT, 0, .shorthand = "alphabet/kind", .help = "the values a weight may take, but for scale and zero; a bare string is its kind" },
+    { "alphabet/kind", QD_FIELD_CHOICE, 0, .def_text = "int", .choice = &alphabet_choice,
+      .help = "family of values; levels when levels are given" },
     { "alphabet/zero", QD_FIELD_CHOICE, QD_FIELD_DERIVED, .def_text = "none", .choice = &zero_choice,
+      .applies = has_zero, .wanted = "alphabet int or int-asymmetric",
       .help = "zero point: none (signed codes), integer (a code) or float; the kind's own when absent" },
-    { "alphabet/narrow", QD_FIELD_BOOLEAN, 0, AT(grid.narrow),
-      .help = "drop the lowest (signed) or highest (unsigned) code" },
+    { "alphabet/narrow", QD_FIELD_BOOLEAN, 0, AT(grid.narrow), .applies = has_narrow,
+      .wanted = "alphabet int or int-asymmetric", .help = "drop the lowest (signed) or highest (unsigned) code" },
+    { "alphabet/levels", QD_FIELD_LEVELS, QD_FIELD_DERIVED, AT(grid.levels), .min = QD_LEVELS_MIN, .max = QD_LEVELS_MAX,
+      .applies = has_own_levels, .wanted = "alphabet levels",
+      .help = "ascending numbers, each once; a group's scale brings its largest weight to the largest of them" },
     { "group_size", QD_FIELD_COUNT, 0, AT(grid.group_size), .max = 1048576, .def = 128, .unit = "input features",
       .help = "features that share a scale; 0 = the whole row" },
     { "scale", QD_FIELD_OBJECT, 0, .help = "how scales are chosen and stored" },

@@ -21,6 +21,7 @@ typedef enum qd_field_type {
     QD_FIELD_REGULARIZATION, /* "auto" or {row of the registry: value} */
     QD_FIELD_SHRINK,         /* qd_mismatch_use: "auto" or a number in min..max */
     QD_FIELD_TRANSFORMS,     /* qd_transforms: list of rows, by name or with parameters */
+    QD_FIELD_LEVELS,         /* qd_levels: an array of min..max ascending numbers */
 } qd_field_type;
 
 enum {
@@ -66,5 +67,7 @@ bool qd_field_is_member(const qd_field *field, const char *parent);
 
 /* A recipe with every default; QD_ENOMEM only. */
 qd_code qd_recipe_create(qd_recipe **out, qd_error *err);
+/* Fields whose default follows from others, where the request leaves them out. */
+void qd_recipe_settle(qd_recipe *recipe, const json_t *request);
 
 #endif

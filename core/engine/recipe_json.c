@@ -355,6 +355,28 @@ static void take_shrink(parser *p, const qd_field *field, const json_t *value, c
     }
 }
 
+static void take_levels(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    double values[QD_LEVELS_MAX];
+    size_t count = json_array_size(value);
+    label name = label_of(field->path);
+    qd_error why = { 0 };
+    if (!json_is_array(value)) {
+        complain_type(p, field, value, at, "an array of numbers");
+        return;
+    }
+    for (size_t k = 0; k < count && k < QD_LEVELS_MAX; k++) {
+        const json_t *item = json_array_get(value, k);
+        if (!json_is_number(item)) {
+            complain(p, at, "%s: level %zu: a number is wanted, found %s", name.text, k, qd_json_type_name(item));
+            return;
+        }
+        values[k] = json_number_value(item);
+    }
+    if (qd_levels_init(values, count, member(p, field), &why) != QD_OK)
+        complain(p, at, "%s: %s", name.text, why.text);
+}
+
 static void parse_members(parser *p, const json_t *object, const char *parent, const char *at);
 
 static void parse_null(parser *p, const qd_field *field, const json_t *value, const char *at)
@@ -408,6 +430,9 @@ static void parse_value(parser *p, const qd_field *field, const json_t *value, c
         return;
     case QD_FIELD_SHRINK:
         take_shrink(p, field, value, at);
+        return;
+    case QD_FIELD_LEVELS:
+        take_levels(p, field, value, at);
         return;
     case QD_FIELD_REGULARIZATION:
         take_regularization(p, field, value, at);
@@ -466,21 +491,6 @@ static bool are_sound(const parser *p, const char *const *members)
     return true;
 }
 
-static void check_width(parser *p)
-{
-    static const char *const needed[] = { "/bits", NULL };
-    const qd_grid_spec *spec = &p->recipe->grid;
-    char widths[100] = "";
-    size_t used = 0;
-    for (const double *b = spec->alphabet->bits; *b > 0; b++) {
-        if (*b == spec->bits)
-            return;
-        used += (size_t)snprintf(widths + used, sizeof widths - used, "%s%g", used == 0 ? "" : ", ", *b);
-    }
-    if (are_sound(p, needed))
-        complain(p, "/bits", "bits: %.17g is not in %s", spec->bits, widths);
-}
-
 /* The sentence of a check begins with the field it is about: "scale.type: ..." -> "/scale/type". */
 static pointer pointer_of_sentence(const char *sentence)
 {
@@ -507,10 +517,18 @@ static const json_t *value_at(const json_t *request, const char *path)
     return value_at(json_object_get(request, key), slash + 1);
 }
 
-/* Fields that mean nothing beside the others: the algorithm that makes them so is named too. */
+static void check_grid(parser *p)
+{
+    static const char *const needed[] = { "/bits", "/alphabet", "/group_size", "/scale", NULL };
+    qd_error why = { 0 };
+    if (are_sound(p, needed) && qd_grid_spec_check(&p->recipe->grid, &why) != QD_OK)
+        complain(p, pointer_of_sentence(why.text).text, "%s", why.text);
+}
+
+/* Fields that mean nothing beside the others: the algorithm or alphabet that makes them so is named too. */
 static void check_applies(parser *p, const json_t *request)
 {
-    static const char *const needed[] = { "/algorithm", NULL };
+    static const char *const needed[] = { "/algorithm", "/alphabet", NULL };
     for (size_t i = 0; qd_field_at(i) != NULL && are_sound(p, needed); i++) {
         const qd_field *field = qd_field_at(i);
         pointer where;
@@ -518,8 +536,10 @@ static void check_applies(parser *p, const json_t *request)
         if (field->applies == NULL || field->applies(p->recipe) || given == NULL || json_object_size(given) > 0)
             continue;
         snprintf(where.text, sizeof where.text, "/%s", field->path);
-        complain(p, where.text, "%s: means nothing for algorithm '%s'; it wants %s", label_of(field->path).text,
-                 p->recipe->algorithm->name, field->wanted);
+        bool about_alphabet = strncmp(field->wanted, "alphabet", strlen("alphabet")) == 0;
+        complain(p, where.text, "%s: means nothing for %s '%s'; it wants %s", label_of(field->path).text,
+                 about_alphabet ? "alphabet" : "algorithm",
+                 about_alphabet ? p->recipe->grid.alphabet->name : p->recipe->algorithm->name, field->wanted);
     }
 }
 
@@ -593,10 +613,9 @@ static void check_together(parser *p, const json_t *request)
 {
     static const char *const grid[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
     qd_recipe *r = p->recipe;
-    if (json_object_get(json_object_get(request, "alphabet"), "zero") == NULL)
-        r->grid.zero = r->grid.alphabet->zero;
-    check_width(p);
+    qd_recipe_settle(r, request);
     check_applies(p, request);
+    check_grid(p);
     check_shrink(p);
     check_residual(p);
     check_refine(p);

@@ -1,4 +1,6 @@
 /* recipe_print.c: recipe -> JSON, and what a request may look like: JSON Schema, by the field table. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -43,6 +45,28 @@ static json_t *print_shrink(const qd_mismatch_use *use)
     return use->shrink == QD_SHRINK_AUTO ? json_string("auto") : print_number(use->share);
 }
 
+/* The shortest number that is the same in float32. */
+static json_t *print_float(double value)
+{
+    char text[40];
+    double shown = value;
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        shown = strtod(text, NULL);
+        if ((float)shown == (float)value)
+            break;
+    }
+    return print_number(shown);
+}
+
+static json_t *print_levels(const qd_levels *levels)
+{
+    json_t *out = json_array();
+    for (size_t k = 0; k < levels->count; k++)
+        json_array_append_new(out, print_float(levels->value[k]));
+    return out;
+}
+
 static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
 {
     const void *at = member(recipe, field);
@@ -68,6 +92,8 @@ static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
         return print_shrink(at);
     case QD_FIELD_TRANSFORMS:
         return qd_transforms_print(at);
+    case QD_FIELD_LEVELS:
+        return print_levels(at);
     case QD_FIELD_REGULARIZATION:
         return recipe->regularizer->value == QD_VALUE_HELD_OUT
                    ? json_string(recipe->regularizer->name)
@@ -112,16 +138,17 @@ json_t *qd_recipe_print(const qd_recipe *recipe)
 
 /* ---- schema ---- */
 
+/* Of all alphabets, ascending. */
 static json_t *describe_widths(void)
 {
     json_t *all = json_array();
     for (size_t i = 0; qd_alphabet_at(i) != NULL; i++)
         for (const double *b = qd_alphabet_at(i)->bits; *b > 0; b++) {
             size_t k = 0;
-            while (k < json_array_size(all) && json_number_value(json_array_get(all, k)) != *b)
+            while (k < json_array_size(all) && json_number_value(json_array_get(all, k)) < *b)
                 k++;
-            if (k == json_array_size(all))
-                json_array_append_new(all, print_number(*b));
+            if (json_number_value(json_array_get(all, k)) != *b)
+                json_array_insert_new(all, k, print_number(*b));
         }
     return json_pack("{s:s, s:o}", "type", "number", "enum", all);
 }
@@ -189,6 +216,9 @@ static json_t *describe_type(const qd_field *field)
                          "^[0-9a-fA-F]{64}$");
     case QD_FIELD_SHRINK:
         return json_pack("{s:[{s:s}, o]}", "oneOf", "const", "auto", describe_range(field, "number"));
+    case QD_FIELD_LEVELS:
+        return json_pack("{s:s, s:{s:s}, s:I, s:I}", "type", "array", "items", "type", "number", "minItems",
+                         (json_int_t)field->min, "maxItems", (json_int_t)field->max);
     case QD_FIELD_REGULARIZATION:
         return describe_regularization();
     case QD_FIELD_TRANSFORMS:

@@ -126,12 +126,23 @@ json_t *qd_certificate_print(const qd_certificate *c)
     return out;
 }
 
+static json_t *print_levels(const qd_levels *levels)
+{
+    json_t *out = json_array();
+    for (size_t k = 0; k < levels->count; k++)
+        json_array_append_new(out, json_real(levels->value[k]));
+    return out;
+}
+
 json_t *qd_grid_spec_print(const qd_grid_spec *spec, const qd_grid *grid)
 {
-    return json_pack("{s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:s, s:f}", "alphabet", spec->alphabet->name, "zero",
-                     qd_zero_kind_name(spec->zero), "low", grid->low, "high", grid->high, "group_size",
-                     (json_int_t)grid->group_size, "groups", (json_int_t)grid->groups, "scale_rule", spec->rule->name,
-                     "scale_type", spec->scale_type->name, "shrink", spec->shrink);
+    json_t *out = json_pack("{s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:s, s:f}", "alphabet", spec->alphabet->name, "zero",
+                            qd_zero_kind_name(spec->zero), "low", grid->low, "high", grid->high, "group_size",
+                            (json_int_t)grid->group_size, "groups", (json_int_t)grid->groups, "scale_rule",
+                            spec->rule->name, "scale_type", spec->scale_type->name, "shrink", spec->shrink);
+    if (grid->levels.count > 0)
+        json_object_set_new(out, "levels", print_levels(&grid->levels));
+    return out;
 }
 
 json_t *qd_layer_print(const qd_layer_facts *f)

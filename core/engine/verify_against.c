@@ -10,7 +10,7 @@
 #include "engine/recipe.h"
 #include "engine/verify.h"
 
-/* How far a stored weight may be from (code - zero) scale: a fraction of itself, and of a step. */
+/* How far a stored weight may be from (level - zero) scale: a fraction of itself, and of a step. */
 typedef struct slack {
     double relative, absolute;
 } slack;
@@ -86,7 +86,10 @@ static bool is_on_grid(const qd_grid *grid, size_t row, size_t column, double q,
     size_t group = column / grid->group_size;
     double scale = (double)qd_matf_row(grid->scale.view, row)[group];
     double code = q / scale + (double)qd_matf_row(grid->zero.view, row)[group];
-    double tolerance = 1e-3 + (s.relative * fabs(q) + s.absolute) / scale;
+    double narrowest = grid->levels.count > 0 ? grid->levels.narrowest : 1.0;
+    double tolerance = 1e-3 * narrowest + (s.relative * fabs(q) + s.absolute) / scale;
+    if (grid->levels.count > 0)
+        return fabs(code - grid->levels.value[qd_levels_nearest(&grid->levels, code)]) <= tolerance;
     return fabs(code - rint(code)) <= tolerance && rint(code) >= grid->low - tolerance &&
            rint(code) <= grid->high + tolerance;
 }

@@ -163,7 +163,7 @@ static qd_code write_layer(const void *ctx, qd_shard_writer *writer, const qd_li
     if (rounded->grid->zero_kind != t->spec->zero)
         return qd_fail(err, QD_EINTERNAL, "zero '%s' was decided, '%s' was asked for",
                        qd_zero_kind_name(rounded->grid->zero_kind), qd_zero_kind_name(t->spec->zero));
-    const layer_job job = { writer, linear, rounded, (unsigned)t->spec->bits, t->spec->scale_type, t->scale_dtype };
+    const layer_job job = { writer, linear, rounded, qd_grid_code_bits(t->spec), t->spec->scale_type, t->scale_dtype };
     qd_code code = check_range(&job, err);
     if (code == QD_OK)
         code = write_codes(&job, err);

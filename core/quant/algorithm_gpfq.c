@@ -77,8 +77,7 @@ static double expected(const qd_layer_input *input, const qd_steps *steps, const
     double sum = 0.0;
     for (size_t i = 0; i < input->w.rows; i++)
         for (size_t t = 0; t < steps->count; t++) {
-            double scale = (double)qd_matf_row(input->grid->scale.view, i)[steps->group[t]];
-            double reach = scale * qd_rounding_reach(input->rounding);
+            double reach = qd_steps_expected(input, steps, i, t) * qd_rounding_reach(input->rounding);
             sum += reach * reach * qd_rounding_variance(input->rounding) * g->expectation[t];
         }
     return sum;

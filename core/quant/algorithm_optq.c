@@ -38,7 +38,7 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
                              .refined = &refined,
                              .upper = &upper,
                              .bound_sq = bound,
-                             .expected_sq = bound * qd_rounding_variance(input->rounding),
+                             .expected_sq = qd_expected_pivots(input, &steps, bound),
                              .heldout_expected_sq =
                                  input->holdout == NULL ? 0.0 : qd_expected_columns(input, input->holdout->column_t, 1),
                              .tolerance = precision == QD_FLOAT64 ? TOLERANCE_FLOAT64 : TOLERANCE_FLOAT32 };

@@ -18,6 +18,18 @@ typedef struct rounding_run {
     qd_neuron *neurons;
 } rounding_run;
 
+/* Stored code of an argument. */
+static inline uint8_t code_of(const qd_layer_input *input, double at, double dither)
+{
+    const qd_grid *grid = input->grid;
+    bool stochastic = input->rounding == QD_ROUND_STOCHASTIC;
+    if (grid->levels.count > 0)
+        return (uint8_t)(stochastic ? qd_levels_dithered(&grid->levels, at, dither)
+                                    : qd_levels_nearest(&grid->levels, at));
+    double rounded = stochastic ? rint(at + dither) : qd_grid_code(at);
+    return (uint8_t)((at < grid->low ? grid->low : at > grid->high ? grid->high : rounded) - grid->low);
+}
+
 static void round_row(const rounding_run *r, size_t row)
 {
     const qd_grid *grid = r->input->grid;
@@ -25,17 +37,17 @@ static void round_row(const rounding_run *r, size_t row)
     uint8_t *codes = r->codes + row * r->input->w.cols;
     qd_neuron *neuron = &r->neurons[row];
     bool stochastic = r->input->rounding == QD_ROUND_STOCHASTIC;
-    double grace = qd_rounding_grace(r->input->rounding);
+    double grace = qd_rounding_grace(r->input->rounding), widest = qd_grid_widest(grid);
+    double lowest = qd_grid_lowest(grid), highest = qd_grid_highest(grid);
     for (size_t g = 0; g < grid->groups; g++) {
         double scale = (double)qd_matf_row(grid->scale.view, row)[g];
         double zero = (double)qd_matf_row(grid->zero.view, row)[g];
         size_t end = qd_min_size((g + 1) * grid->group_size, r->input->w.cols);
         for (size_t j = g * grid->group_size; j < end; j++) {
-            double at = (double)w[j] / scale + zero, excess = fmax(at - grid->high, grid->low - at);
-            double rounded = stochastic ? rint(at + qd_rounding_dither(r->input->seed, row, j)) : qd_grid_code(at);
-            double code = at < grid->low ? grid->low : at > grid->high ? grid->high : rounded;
-            double error = (double)w[j] - (code - zero) * scale;
-            codes[j] = (uint8_t)(code - grid->low);
+            double at = (double)w[j] / scale + zero, excess = fmax(at - highest, lowest - at) / widest;
+            double dither = stochastic ? qd_rounding_dither(r->input->seed, row, j) : 0.0;
+            codes[j] = code_of(r->input, at, dither);
+            double error = (double)w[j] - (qd_grid_level(grid, codes[j]) - zero) * scale;
             neuron->weight_error += error * error;
             neuron->clips += excess > grace;
             neuron->max_excess = fmax(neuron->max_excess, excess);
@@ -72,7 +84,7 @@ static void fold(const qd_factor *factor, const qd_steps *steps, qd_matd out, qd
 static qd_code bound_rows(const qd_layer_input *input, qd_cmatd folded, qd_neuron *neurons, qd_error *err)
 {
     size_t groups = input->grid->groups;
-    double reach = qd_rounding_reach(input->rounding);
+    double reach = qd_rounding_reach(input->rounding) * qd_grid_widest(input->grid);
     QD_AUTO(qd_matd_buf_fini) qd_matd_buf half = { 0 };
     QD_AUTO(qd_matd_buf_fini) qd_matd_buf product = { 0 };
     qd_code code = qd_matd_buf_init(&half, BOUND_PANEL, groups, err);
@@ -132,7 +144,7 @@ static double expected(const qd_layer_input *input, const qd_steps *steps)
     double square = reach * reach * qd_rounding_variance(input->rounding);
     for (size_t i = 0; i < input->w.rows; i++)
         for (size_t t = 0; t < steps->count; t++) {
-            double scale = (double)qd_matf_row(input->grid->scale.view, i)[steps->group[t]];
+            double scale = qd_steps_expected(input, steps, i, t);
             double h = factor == NULL ? 1.0 : qd_matd_row(factor->hessian.view, t)[t] + factor->lambda;
             sum += scale * scale * square * h; /* independent errors */
         }

@@ -110,7 +110,7 @@ static void fill_pivots(const qd_evidence *e, qd_certificate *out)
 
 double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps)
 {
-    double bound = 0.0, reach = qd_rounding_reach(input->rounding);
+    double bound = 0.0, reach = qd_rounding_reach(input->rounding) * qd_grid_widest(input->grid);
     const double *weight = steps->path == NULL ? steps->r2 : steps->path;
     for (size_t i = 0; i < input->w.rows; i++) {
         const float *scale = qd_matf_row(input->grid->scale.view, i);
@@ -122,12 +122,26 @@ double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps)
     return bound;
 }
 
+double qd_expected_pivots(const qd_layer_input *input, const qd_steps *steps, double bound)
+{
+    double sum = 0.0, variance = qd_rounding_variance(input->rounding), reach = qd_rounding_reach(input->rounding);
+    if (input->grid->levels.count == 0) /* all steps are the bound's */
+        return bound * variance;
+    for (size_t i = 0; i < input->w.rows; i++)
+        for (size_t t = 0; t < steps->count; t++) {
+            double most = reach * qd_steps_expected(input, steps, i, t);
+            sum += most * most * steps->r2[t];
+        }
+    return sum * variance;
+}
+
 double qd_expected_columns(const qd_layer_input *input, const double *column, size_t stride)
 {
     double sum = 0.0;
     for (size_t i = 0; i < input->w.rows; i++)
         for (size_t j = 0; j < input->w.cols; j++) {
-            double step = (double)qd_matf_row(input->grid->scale.view, i)[j / input->grid->group_size];
+            double w = (double)qd_cmatf_row(input->w, i)[j];
+            double step = qd_grid_step_at(input->grid, i, j / input->grid->group_size, w);
             sum += step * step * column[j * stride];
         }
     double reach = qd_rounding_reach(input->rounding);

@@ -50,6 +50,9 @@ qd_code qd_certify(const qd_evidence *evidence, qd_certificate *out, qd_error *e
 /* sum over neurons of d^T M d with d = half a step: M = diag(r^2) for T1. */
 double qd_bound_pivots(const qd_layer_input *input, const qd_steps *steps);
 
+/* The same with the mean square of errors in the steps that the weights lie in. bound: the sum above. */
+double qd_expected_pivots(const qd_layer_input *input, const qd_steps *steps, double bound);
+
 /* sum over neurons and columns of the mean squared rounding error times column[j * stride], j in original order. */
 double qd_expected_columns(const qd_layer_input *input, const double *column, size_t stride);
 

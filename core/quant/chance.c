@@ -70,8 +70,8 @@ static void judge_row(const drift *d, double deviation, const double *target, si
         double sum = 0.0, own = (double)scale[steps->group[t]], offset = (double)zero[steps->group[t]];
         for (size_t g = 0; g < d->groups; g++)
             sum += (double)scale[g] * (double)scale[g] * d->squares[g * steps->count + t];
-        double kappa = sqrt(deviation * sum) / own, at = target[t] / own;
-        double up = (double)grid->high - offset - kappa, down = offset - (double)grid->low - kappa;
+        double kappa = sqrt(deviation * sum) / own, at = target[t] / own, most = kappa * qd_grid_widest(grid);
+        double up = qd_grid_highest(grid) - offset - most, down = offset - qd_grid_lowest(grid) - most;
         double ratio = fmax(up > 0.0 ? at / up : INFINITY, down > 0.0 ? -at / down : INFINITY);
         d->ratio[row] = fmax(d->ratio[row], ratio);
         if (kappa > d->kappa[row]) {
@@ -150,14 +150,20 @@ static qd_code fill_drift(const qd_evidence *e, qd_certificate *out, qd_error *e
 
 /* ---- bounds ---- */
 
+/* step^2 / 4 instead of the step^2 / 6 that is expected. Feedback may carry an argument into the widest step there is. */
+static double mean_bound(const qd_evidence *e, const qd_certificate *c)
+{
+    return e->input->grid->levels.count > 0 && e->upper != NULL ? e->bound_sq / 4.0 : 1.5 * c->expected_sq;
+}
+
 /* Squared errors e_t^2 w_t lie in [0, step^2 w_t] and are step^2 w_t / 4 in the mean at most: Azuma and Hoeffding over the whole layer. */
 static double probable_bound(const qd_evidence *e, const double *weight)
 {
-    double fourth = 0.0;
+    double fourth = 0.0, widest = qd_grid_widest(e->input->grid);
     for (size_t i = 0; i < e->input->w.rows; i++) {
         const float *scale = qd_matf_row(e->input->grid->scale.view, i);
         for (size_t t = 0; t < e->steps->count; t++) {
-            double square = (double)scale[e->steps->group[t]] * (double)scale[e->steps->group[t]] * weight[t];
+            double step = widest * (double)scale[e->steps->group[t]], square = step * step * weight[t];
             fourth += square * square;
         }
     }
@@ -168,12 +174,12 @@ static double probable_bound(const qd_evidence *e, const double *weight)
  * step^2 H_jj (no feedback), times m because H is a mean. */
 static double largest_output(const qd_evidence *e, const qd_certificate *c, const double *weight)
 {
-    double largest = 0.0, m = (double)c->tokens;
+    double largest = 0.0, m = (double)c->tokens, widest = qd_grid_widest(e->input->grid);
     for (size_t i = 0; i < c->out; i++) {
         const float *scale = qd_matf_row(e->input->grid->scale.view, i);
         double row = 0.0;
         for (size_t t = 0; t < c->in; t++) {
-            double step = (double)scale[e->steps->group[t]];
+            double step = widest * (double)scale[e->steps->group[t]];
             double own = e->upper != NULL ? step * step * weight[t]
                                           : step * step * qd_matd_row(e->input->factor->hessian.view, t)[t];
             row = e->upper != NULL ? fmax(row, own) : row + own;
@@ -187,7 +193,7 @@ qd_code qd_chance_fill(const qd_evidence *e, qd_certificate *out, qd_error *err)
 {
     const double *weight = e->steps->path == NULL ? e->steps->r2 : e->steps->path;
     out->chance.eta = ETA;
-    out->chance.mean_bound_sq = 1.5 * out->expected_sq; /* step^2 / 4 instead of step^2 / 6 */
+    out->chance.mean_bound_sq = mean_bound(e, out);
     out->chance.probable_bound_sq = e->upper == NULL ? NAN : probable_bound(e, weight);
     out->chance.output_bound = out->tokens == 0 ? NAN : largest_output(e, out, weight);
     if (e->steps->first != NULL) { /* the first step aims elsewhere than the target: none of this is about it */

@@ -1,8 +1,8 @@
-/* grid.h: the alphabet of one layer: integer codes, with a scale and zero for each row and group of input features.
+/* grid.h: the alphabet of one layer: integers or a set of levels, with a scale and zero for each row and group of input features.
  * Room: core/quant. May use: base, linalg.
  * Threads: a built qd_grid is read-only.
- * Source: algorithms.md §2. value = (code - zero) * scale; groups are static: by original column index j /
- * group_size. */
+ * Source: algorithms.md §2. value = (level - zero) * scale, where the level of an integer alphabet's code is the code itself; groups are
+ * static: by original column index j / group_size. */
 #ifndef QD_QUANT_GRID_H
 #define QD_QUANT_GRID_H
 
@@ -12,6 +12,7 @@
 
 #include "base/pool.h"
 #include "linalg/mat.h"
+#include "quant/levels.h"
 #include "quant/param.h"
 
 /* QD_ZERO_NONE: signed codes -2^(b-1)..2^(b-1)-1, zero = 0. QD_ZERO_INTEGER / QD_ZERO_FLOAT: unsigned codes
@@ -22,9 +23,11 @@ int qd_zero_kind_find(const char *name);          /* -1 unknown */
 
 /* ---- scale types: what the artifact stores ---- */
 typedef struct qd_scale_type {
-    const char *name;            /* "f32", "bf16", "f16" */
+    const char *name;            /* "f32", "bf16", "f16", "e8m0" */
     float (*round)(float value); /* to the nearest value of the type */
-    const char *dtype;           /* safetensors name: "F32" */
+    float (*fit)(double reach, double top); /* the scale that brings `reach` to the level `top`, or about there */
+    unsigned wider;    /* candidates above the whole range that a search tries too: fractions 2, 4, ... of it */
+    const char *dtype; /* safetensors name of the smallest type our containers hold it in: "F32" */
     float smallest;              /* smallest scale used; one that would round to 0 becomes this */
     const char *summary;
 } qd_scale_type;
@@ -33,31 +36,46 @@ const qd_scale_type *qd_scale_type_find(const char *name);
 
 struct qd_scale_rule; /* scale.h */
 
-/* ---- alphabets: a name in a job -> code range and zero ---- */
+/* ---- alphabets: a name in a job -> codes, their levels, and zero ---- */
 typedef struct qd_alphabet {
-    const char *name; /* "int", "int-asymmetric" */
+    const char *name; /* "int", "int-asymmetric", "nf4" */
     const char *summary;
-    qd_zero_kind zero;  /* default zero; an object {"kind":"int","zero":...} overrides it */
-    const double *bits; /* widths it offers, ascending, ends with 0 */
+    qd_zero_kind zero;  /* default zero; an object {"kind":"int","zero":...} overrides it where params has it */
+    const double *bits; /* widths it offers, ascending, ends with 0; a single one is its default */
     const qd_param *params;
+    enum qd_alphabet_codes { QD_CODES_INTEGER, QD_CODES_LEVELS, QD_CODES_OWN_LEVELS } codes; /* own: the spec's */
+    const qd_levels *levels; /* QD_CODES_LEVELS */
+    size_t group_size;       /* the only one it has; 0 = any */
+    const char *scale_type;  /* likewise; NULL = any */
 } qd_alphabet;
 const qd_alphabet *qd_alphabet_at(size_t index);
 const qd_alphabet *qd_alphabet_find(const char *name);
+
+/* Three levels: the width log2(3), as everybody writes it. */
+#define QD_BITS_THREE_LEVELS 1.58
 
 /* Everything that determines a grid besides the weights. */
 typedef struct qd_grid_spec {
     const qd_alphabet *alphabet;
     qd_zero_kind zero;
     bool narrow;       /* drop the lowest (signed) or highest (unsigned) code */
-    double bits;       /* 2, 3, 4, 5, 6, 8 */
+    double bits;       /* 1.58, 2, 3, 4, 5, 6, 8 */
     size_t group_size; /* input features that share a scale; 0 = the whole row; the last group may be short */
     const struct qd_scale_rule *rule;
     double shrink; /* rho of algorithms.md §2.2, 1 = none */
     const qd_scale_type *scale_type;
+    qd_levels levels; /* of an alphabet without its own */
 } qd_grid_spec;
+/* QD_EINVAL begins with the field that is wrong, as "bits: ...", and says what goes with the others. */
+qd_code qd_grid_spec_check(const qd_grid_spec *spec, qd_error *err);
+/* NULL for integers. */
+const qd_levels *qd_grid_spec_levels(const qd_grid_spec *spec);
+/* Bits that hold any code: 2 for 1.58. */
+unsigned qd_grid_code_bits(const qd_grid_spec *spec);
 
 typedef struct qd_grid {
-    int32_t low, high; /* codes, inclusive; 0 <= high - low <= 255 */
+    int32_t low, high; /* codes, inclusive; 0 <= high - low <= 255; low is 0 where there are levels */
+    qd_levels levels;  /* count 0 = integers */
     size_t group_size; /* resolved: 1..I */
     size_t groups;     /* G = ceil(I / group_size) */
     qd_zero_kind zero_kind;
@@ -69,21 +87,43 @@ void qd_grid_fini(qd_grid *grid);
  * is > 0 and finite. diagonal: diag(H), I long, for rules that weigh by it; may be NULL. */
 qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagonal, qd_pool *pool, qd_grid *out,
                       qd_error *err);
+/* Everything of a grid for rows of `cols` weights but its scales and zeros. */
+void qd_grid_shape(const qd_grid_spec *spec, size_t cols, qd_grid *out);
 /* Code range of a spec, without weights (formats check against it). */
 void qd_grid_range(const qd_grid_spec *spec, int32_t *out_low, int32_t *out_high);
 
 /* Level of a stored code, in steps, before zero and scale. */
 static inline double qd_grid_level(const qd_grid *grid, uint8_t code)
 {
-    return (double)(grid->low + code);
+    return grid->levels.count > 0 ? grid->levels.value[code] : (double)(grid->low + code);
+}
+/* The ends of the range, as levels. */
+static inline double qd_grid_lowest(const qd_grid *grid)
+{
+    return qd_grid_level(grid, 0);
+}
+static inline double qd_grid_highest(const qd_grid *grid)
+{
+    return qd_grid_level(grid, (uint8_t)(grid->high - grid->low));
+}
+/* Largest distance of neighbouring levels: times the scale, that is the step of bounds and counts. */
+static inline double qd_grid_widest(const qd_grid *grid)
+{
+    return grid->levels.count > 0 ? grid->levels.widest : 1.0;
+}
+/* Distance of the levels around a value, times the scale: the step that is expected there. */
+static inline double qd_grid_step_at(const qd_grid *grid, size_t row, size_t group, double value)
+{
+    double scale = (double)qd_matf_row(grid->scale.view, row)[group];
+    return grid->levels.count > 0 ? scale * qd_levels_gap(&grid->levels, value / scale) : scale;
 }
 
-/* Codes (O x I, row-major, stored as code - low, so 0..255) -> weights, in float32: (code - zero) * scale. */
+/* Codes (O x I, row-major, stored as code - low, so 0..255) -> weights, in float32: (level - zero) * scale. */
 void qd_grid_dequantize(const qd_grid *grid, const uint8_t *codes, qd_matf out);
 /* Arguments are first rounded to multiples of QD_TIE steps, then half to even: 0.2 % of bf16 weights lie exactly between two codes of a
  * 4-bit grid of real numbers, and a scale stored in float32 would send each row's to one side or the other. At most QD_HALF_STEP is lost.
- * The float32 sweep has no digits for it. */
-#define QD_TIE 0x1p-20
+ * The float32 sweep has no digits for it. Levels have the same ties, by the distance of the two (levels.h). */
+#define QD_TIE (2 * QD_LEVELS_TIE)
 #define QD_HALF_STEP (0.5 + QD_TIE / 2)
 static inline double qd_grid_code(double argument)
 {

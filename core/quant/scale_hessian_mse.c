@@ -1,6 +1,6 @@
 /* scale_hessian_mse.c: the scale, of 80 fractions of the range, that rounds the group with the least error in the layer's output, as far as
  * diag(H) knows it. Source: algorithms.md §2.3; reference-numbers.md §1 "hwscale": fractions 1, 0.99 ... 0.21 of range and lo together,
- * the first least sum_j H_jj (w_j - q_j)^2. */
+ * the first least sum_j H_jj (w_j - q_j)^2. Powers of two are tried one exponent above that, too. */
 #include <math.h>
 
 #include "quant/scale_rules.h"
@@ -10,10 +10,11 @@ enum { CANDIDATES = 80, HUNDREDTHS = 100 };
 static bool candidate(const qd_grid_spec *spec, const float *weights, size_t count, size_t index, float *out_scale,
                       float *out_zero)
 {
-    if (index >= CANDIDATES)
+    if (index >= CANDIDATES + spec->scale_type->wider)
         return false;
     qd_group_stat stat = qd_group_measure(spec, weights, count);
-    double fraction = (double)(HUNDREDTHS - index) / HUNDREDTHS;
+    double fraction = index < CANDIDATES ? (double)(HUNDREDTHS - index) / HUNDREDTHS
+                                         : ldexp(1.0, (int)(index - CANDIDATES) + 1);
     *out_scale = qd_group_scale(spec, &stat, fraction);
     *out_zero = qd_group_zero(spec, &stat, *out_scale, fraction);
     return true;

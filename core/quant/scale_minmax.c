@@ -19,7 +19,7 @@ qd_group_stat qd_group_measure(const qd_grid_spec *spec, const float *weights, s
         min = weights[i] < min ? weights[i] : min;
         max = weights[i] > max ? weights[i] : max;
     }
-    qd_group_stat stat = { .low = low, .high = high };
+    qd_group_stat stat = { .low = low, .high = high, .levels = qd_grid_spec_levels(spec) };
     if (spec->zero == QD_ZERO_NONE) {
         stat.range = fmax(-min, max);
     } else {
@@ -34,9 +34,10 @@ qd_group_stat qd_group_measure(const qd_grid_spec *spec, const float *weights, s
 
 float qd_group_scale(const qd_grid_spec *spec, const qd_group_stat *stat, double fraction)
 {
-    /* symmetric: T = -low, so that a positive maximum is clipped to high/T of itself; asymmetric: T = high */
-    double top = spec->zero == QD_ZERO_NONE ? -stat->low : stat->high;
-    float scale = spec->scale_type->round((float)(spec->shrink * stat->range * fraction / top));
+    /* levels: T = the largest magnitude; symmetric: T = -low, so that a positive maximum is clipped to high/T of itself; asymmetric:
+     * T = high */
+    double top = stat->levels != NULL ? stat->levels->top : spec->zero == QD_ZERO_NONE ? -stat->low : stat->high;
+    float scale = spec->scale_type->fit(spec->shrink * stat->range * fraction, top);
     return scale < spec->scale_type->smallest ? spec->scale_type->smallest : scale;
 }
 

@@ -11,15 +11,16 @@ extern const qd_scale_rule qd_scale_minmax, qd_scale_mse, qd_scale_hessian_mse;
 
 /* Codes and statistic of one group. */
 typedef struct qd_group_stat {
-    double low, high; /* codes */
-    double range;     /* max|w| (QD_ZERO_NONE) or max w - lo (max(max w, 0) - lo for an integer zero), at least 1e-4 */
-    double lowest;    /* |lo|, lo = min(min w, 0); 0 for QD_ZERO_NONE */
+    double low, high;        /* codes */
+    const qd_levels *levels; /* NULL: the codes themselves */
+    double range;            /* max|w| (QD_ZERO_NONE) or max w - lo (max(max w, 0) - lo for an integer zero), at least 1e-4 */
+    double lowest;           /* |lo|, lo = min(min w, 0); 0 for QD_ZERO_NONE */
 } qd_group_stat;
 qd_group_stat qd_group_measure(const qd_grid_spec *spec, const float *weights, size_t count);
 
 /* Scale for a fraction of the range, rounded to the scale type, and > 0. */
 float qd_group_scale(const qd_grid_spec *spec, const qd_group_stat *stat, double fraction);
-/* sum_j importance_j (w_j - q_j)^2 of rounding to the nearest code; importance NULL = 1. */
+/* sum_j importance_j (w_j - q_j)^2 of rounding to the nearest code or level; importance NULL = 1. */
 double qd_group_loss(const qd_group_stat *stat, const float *weights, const double *importance, size_t count,
                      float scale, float zero);
 /* Zero for a fraction of |lo| under a (stored) scale: 0, an integer in the code range, or a float. */

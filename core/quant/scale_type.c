@@ -1,4 +1,5 @@
 /* scale_type.c: what a scale may be stored as. */
+#include <math.h>
 #include <string.h>
 
 #include "linalg/half.h"
@@ -19,10 +20,50 @@ static float round_f16(float value)
     return qd_f16_to_float(qd_float_to_f16(value));
 }
 
+static float fit_f32(double reach, double top)
+{
+    return (float)(reach / top);
+}
+
+static float fit_bf16(double reach, double top)
+{
+    return round_bf16((float)(reach / top));
+}
+
+static float fit_f16(double reach, double top)
+{
+    return round_f16((float)(reach / top));
+}
+
+static float power_of_two(int exponent)
+{
+    return ldexpf(1.0f, exponent < -127 ? -127 : exponent > 127 ? 127 : exponent);
+}
+
+static float round_e8m0(float value)
+{
+    int exponent;
+    float part = frexpf(value, &exponent); /* in [1/2, 1) */
+    return power_of_two(part < 0.75f ? exponent - 1 : exponent);
+}
+
+/* 2^(floor(log2 reach) - ceil(log2 top) + 1): the shared exponent of the OCP formats. E2M1: top 6, reach / scale in [4, 8)
+ * (algorithms.md §2.5: - floor(log2 6)). Integers: top 2^(b-1), reach / scale in [2^(b-2), 2^(b-1)), nothing clips but the last half code;
+ * the T = 2^(b-1) of that section would clip half of the range. */
+static float fit_e8m0(double reach, double top)
+{
+    int reach_exponent, top_exponent;
+    frexp(reach, &reach_exponent);
+    if (frexp(top, &top_exponent) == 0.5)
+        top_exponent--;
+    return power_of_two(reach_exponent - top_exponent);
+}
+
 static const qd_scale_type table[] = {
-    { "f32", round_f32, "F32", 0x1p-126f, "IEEE binary32, 24 significant bits" },
-    { "bf16", round_bf16, "BF16", 0x1p-126f, "bfloat16: range of f32, 8 significant bits" },
-    { "f16", round_f16, "F16", 0x1p-24f, "IEEE binary16, 11 significant bits, at most 65504" },
+    { "f32", round_f32, fit_f32, 0, "F32", 0x1p-126f, "IEEE binary32, 24 significant bits" },
+    { "bf16", round_bf16, fit_bf16, 0, "BF16", 0x1p-126f, "bfloat16: range of f32, 8 significant bits" },
+    { "f16", round_f16, fit_f16, 0, "F16", 0x1p-24f, "IEEE binary16, 11 significant bits, at most 65504" },
+    { "e8m0", round_e8m0, fit_e8m0, 1, "BF16", 0x1p-127f, "powers of two, 2^-127 to 2^127: one byte" },
 };
 
 const qd_scale_type *qd_scale_type_at(size_t index)

@@ -49,6 +49,12 @@ qd_code qd_steps_init(const qd_layer_input *input, qd_dead dead, qd_steps *out, 
     return QD_OK;
 }
 
+double qd_steps_expected(const qd_layer_input *input, const qd_steps *steps, size_t row, size_t t)
+{
+    double w = (double)(qd_cmatf_row(input->w, row)[steps->column[t]] * steps->live[t]);
+    return qd_grid_step_at(input->grid, row, steps->group[t], w);
+}
+
 static double value_of(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,
                        size_t row, size_t t)
 {
@@ -63,8 +69,8 @@ static double value_of(const qd_layer_input *input, const qd_steps *steps, qd_ro
     double zero = (double)qd_matf_row(grid->zero.view, row)[group];
     if (kind == QD_ROWS_ERROR || kind == QD_ROWS_CHANGE)
         return w - (qd_grid_level(grid, codes[row * steps->count + column]) - zero) * scale;
-    double code = w / scale + zero;
-    return scale * fmax(qd_rounding_reach(input->rounding), fmax(code - grid->high, grid->low - code));
+    double at = w / scale + zero, reach = qd_rounding_reach(input->rounding) * qd_grid_widest(grid);
+    return scale * fmax(reach, fmax(at - qd_grid_highest(grid), qd_grid_lowest(grid) - at));
 }
 
 void qd_steps_rows(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,

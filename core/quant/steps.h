@@ -25,10 +25,13 @@ typedef struct qd_steps {
 qd_code qd_steps_init(const qd_layer_input *input, qd_dead dead, qd_steps *out, qd_error *err);
 void qd_steps_fini(qd_steps *steps);
 
+/* The distance of the two values around weight t of a row, in processing order: what its error is expected to be uniform in, or drawn from. */
+double qd_steps_expected(const qd_layer_input *input, const qd_steps *steps, size_t row, size_t t);
+
 typedef enum qd_rows_kind {
     QD_ROWS_WEIGHT, /* w, dead columns as the steps say */
     QD_ROWS_TARGET, /* what is rounded: w, or the target of the steps */
-    QD_ROWS_ERROR,  /* target - q, q = (code - zero) * scale in float64 */
+    QD_ROWS_ERROR,  /* target - q, q = (level - zero) * scale in float64 */
     QD_ROWS_CHANGE, /* w - q */
     QD_ROWS_REACH, /* bound on |w - q| in float64: the larger of the rounding's reach and the distance past the end of the grid */
 } qd_rows_kind;

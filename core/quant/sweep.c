@@ -121,6 +121,24 @@ typedef struct scratch {
     double *inverse;
 } scratch;
 
+/* A set of levels as kernels read it. */
+typedef struct ladder {
+    double level[QD_LEVELS_MAX], gap[QD_LEVELS_MAX], threshold[QD_LEVELS_MAX];
+    float level_f32[QD_LEVELS_MAX], gap_f32[QD_LEVELS_MAX], threshold_f32[QD_LEVELS_MAX];
+} ladder;
+
+static void load_ladder(const qd_levels *levels, ladder *out)
+{
+    for (size_t k = 0; k < levels->count; k++) {
+        out->level[k] = levels->value[k];
+        out->gap[k] = k + 1 < levels->count ? levels->value[k + 1] - levels->value[k] : 0.0;
+        out->threshold[k] = levels->value[k] + out->gap[k] * qd_levels_cut(levels, k);
+        out->level_f32[k] = (float)out->level[k];
+        out->gap_f32[k] = (float)out->gap[k];
+        out->threshold_f32[k] = (float)out->threshold[k];
+    }
+}
+
 typedef struct sweep_run {
     const qd_layer_input *input;
     const qd_steps *steps;
@@ -129,6 +147,7 @@ typedef struct sweep_run {
     scratch *scratch; /* one a worker */
     uint8_t *codes;
     qd_neuron *neurons;
+    ladder ladder;
 } sweep_run;
 
 /* Some values of a column (from row `at` on) into an array of REAL. */
@@ -188,12 +207,13 @@ static void load_dither(const sweep_run *r, const scratch *s, size_t start, size
 static void load_grid(const sweep_run *r, const scratch *s, size_t start, size_t count)
 {
     const qd_grid *grid = r->input->grid;
+    double widest = qd_grid_widest(grid);
     for (size_t g = 0; g < grid->groups; g++) {
         float scale[ROWS], zero[ROWS];
         for (size_t i = 0; i < ROWS; i++) {
             scale[i] = i < count ? qd_matf_row(grid->scale.view, start + i)[g] : 1.0f;
             zero[i] = i < count ? qd_matf_row(grid->zero.view, start + i)[g] : 0.0f;
-            s->inverse[g * ROWS + i] = 1.0 / (double)scale[i];
+            s->inverse[g * ROWS + i] = 1.0 / ((double)scale[i] * widest);
         }
         put_column(r, s->scale, g, 0, scale, ROWS);
         put_column(r, s->zero, g, 0, zero, ROWS);
@@ -221,6 +241,8 @@ static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err
     const scratch *s = &r->scratch[worker];
     (void)err;
     size_t start = index * ROWS, count = qd_min_size(ROWS, r->input->w.rows - start);
+    bool wide = r->feedback->precision == QD_FLOAT64;
+    double widest = qd_grid_widest(r->input->grid);
     qd_neuron neurons[ROWS];
     _Alignas(64) double first[ROWS] = { 0 };
     for (size_t at = 0; r->steps->target == NULL && at < ROWS; at += GATHER)
@@ -244,13 +266,20 @@ static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err
                              .r2 = r->steps->path == NULL ? r->steps->r2 : r->steps->path,
                              .path = r->steps->path == NULL ? 0.0 : 1.0,
                              .first = r->steps->first == NULL ? NULL : first,
-                             .reach = qd_rounding_reach(r->input->rounding),
-                             .grace = qd_rounding_grace(r->input->rounding),
+                             .reach = qd_rounding_reach(r->input->rounding) * widest,
+                             .grace = qd_rounding_grace(r->input->rounding) * widest,
                              .dither = s->dither,
                              .low = r->input->grid->low,
                              .high = r->input->grid->high,
+                             .lowest = qd_grid_lowest(r->input->grid),
+                             .highest = qd_grid_highest(r->input->grid),
+                             .levels = r->input->grid->levels.count,
+                             .level = wide ? (const void *)r->ladder.level : r->ladder.level_f32,
+                             .gap = wide ? (const void *)r->ladder.gap : r->ladder.gap_f32,
+                             .threshold = wide ? (const void *)r->ladder.threshold : r->ladder.threshold_f32,
+                             .exact = r->input->grid->levels.value,
                              .neurons = neurons };
-    (r->feedback->precision == QD_FLOAT64 ? r->kernel->sweep_f64 : r->kernel->sweep_f32)(&panel);
+    (wide ? r->kernel->sweep_f64 : r->kernel->sweep_f32)(&panel);
     store_codes(r, s, start, count);
     memcpy(r->neurons + start, neurons, count * sizeof *neurons);
     return QD_OK;
@@ -300,7 +329,13 @@ qd_code qd_sweep_run(const qd_layer_input *input, const qd_steps *steps, const q
                      const qd_sweep_kernel *kernel, uint8_t *out_codes, qd_neuron *out_neurons, qd_error *err)
 {
     assert((steps->target == NULL && input->rounding == QD_ROUND_NEAREST) || feedback->precision == QD_FLOAT64);
-    sweep_run run = { input, steps, feedback, kernel, NULL, out_codes, out_neurons };
+    sweep_run run = { .input = input,
+                      .steps = steps,
+                      .feedback = feedback,
+                      .kernel = kernel,
+                      .codes = out_codes,
+                      .neurons = out_neurons };
+    load_ladder(&input->grid->levels, &run.ladder);
     size_t threads = qd_pool_threads(input->pool);
     qd_code code = qd_alloc(threads, sizeof *run.scratch, (void **)&run.scratch, err);
     for (size_t i = 0; code == QD_OK && i < threads; i++)

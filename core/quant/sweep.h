@@ -28,14 +28,20 @@ typedef struct qd_sweep_panel {
     void *error;              /* REAL: starts as the target, ends as target - q */
     uint8_t *codes;           /* code - low */
     const void *scale, *zero; /* REAL [group][64] */
-    const double *inverse;    /* 1 / scale, [group][64] */
+    const double *inverse;    /* 1 / step, [group][64] */
     const uint32_t *group;    /* of each step */
     const double *r2;         /* of each step: what its squared error weighs */
     double path;              /* 1 for path following, where the energy is less than that sum; else 0 */
     const double *first;      /* 64: target minus argument of the first step, or NULL */
-    double reach, grace;      /* of the rounding, in steps */
+    double reach, grace;      /* of the rounding, in levels */
     const void *dither;       /* REAL, like argument: added before a value is rounded; NULL = nothing is */
-    int32_t low, high;
+    int32_t low, high;      /* codes of integers; low is 0 where there are levels */
+    double lowest, highest; /* levels */
+    /* A set of levels, or 0 of them: REAL, in ascending order, and for each but the last what lies between it and the next: the distance, and
+     * the value above which nearest rounding takes the next. */
+    size_t levels;
+    const void *level, *gap, *threshold;
+    const double *exact; /* the levels again */
     qd_neuron *neurons; /* 64, set */
 } qd_sweep_panel;
 

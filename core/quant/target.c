@@ -235,10 +235,10 @@ static void objective(const panels *p, const panel *at, double *out)
 static double largest_shift(const panels *p, size_t row, const double *shift)
 {
     double largest = 0.0;
+    const float *scale = qd_matf_row(p->input->grid->scale.view, row);
     for (size_t t = 0; t < p->steps->count; t++)
-        largest =
-            fmax(largest, fabs(shift[t]) / (double)qd_matf_row(p->input->grid->scale.view, row)[p->steps->group[t]]);
-    return largest;
+        largest = fmax(largest, fabs(shift[t]) / (double)scale[p->steps->group[t]]);
+    return largest / qd_grid_widest(p->input->grid);
 }
 
 static void measure_codes(const panels *p, const panel *at)

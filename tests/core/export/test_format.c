@@ -63,6 +63,10 @@ static void compressed_tensors_refuses_what_it_cannot_hold_naming_both_fields_an
         check_packed(grid_of(bits[i], QD_ZERO_NONE, 0, "f32"),
                      (const char *const[]){ found, "format 'compressed-tensors'", "2, 4 or 8", "'safetensors'", NULL });
     }
+    qd_grid_spec nf4 = grid_of(4, QD_ZERO_NONE, 0, "f32");
+    nf4.alphabet = qd_alphabet_find("nf4");
+    check_packed(nf4, (const char *const[]){ "alphabet: 'nf4'", "format 'compressed-tensors'", "integers", "'int'",
+                                             "'safetensors'", NULL });
     check_packed(grid_of(4, QD_ZERO_FLOAT, 0, "f32"),
                  (const char *const[]){ "alphabet: zero 'float'", "format 'compressed-tensors'", "'integer'", NULL });
 }
@@ -334,6 +338,8 @@ static void every_grid_comes_back_as_decided_from_every_format_that_takes_it(voi
                 size_t g = cases % QD_LENGTH(groups);
                 qd_grid_spec spec = grid_of(bits[b], (qd_zero_kind)zero, groups[g], cases % 3 == 0 ? "f16" : "bf16");
                 spec.narrow = cases % 2 == 1;
+                if (cases % 5 == 4)
+                    spec.scale_type = qd_scale_type_find("e8m0");
                 for (size_t f = 0; f < QD_LENGTH(formats); f++)
                     round_trip(source, models[m].dtype, formats[f], spec, &tried);
                 spec.group_size = 0;

@@ -21,7 +21,8 @@ typedef struct layer {
     qd_certificate certificate;
 } layer;
 
-/* What a layer is made of; zeros mean: natural order, lambda 0.01, 4 bits int minmax, whole row, f32 scales. */
+/* What a layer is made of; zeros mean: natural order, lambda 0.01, 4 bits int minmax, whole row, f32 scales; an alphabet that has only one
+ * width, group size or scale type has that. */
 typedef struct layer_spec {
     size_t rows, cols, tokens;
     const char *alphabet, *rule, *order, *scale_type;
@@ -33,6 +34,8 @@ typedef struct layer_spec {
     size_t duplicate; /* column 0 again in this column; 0 = none */
     size_t dead;      /* this column of X is zero; 0 = none */
     bool narrow;
+    const double *levels; /* of alphabet "levels" */
+    size_t level_count;
 } layer_spec;
 
 static inline double normal(uint64_t key, uint64_t at)
@@ -64,19 +67,26 @@ static inline void fill_inputs(const layer_spec *spec, qd_matf x)
 
 static inline qd_grid_spec grid_spec_of(const layer_spec *spec)
 {
-    const char *alphabet = spec->alphabet == NULL ? "int" : spec->alphabet;
-    return (qd_grid_spec){
-        .alphabet = qd_alphabet_find(alphabet),
-        .zero = strcmp(alphabet, "int") == 0 ? QD_ZERO_NONE
-                : spec->zero == QD_ZERO_NONE ? QD_ZERO_INTEGER
-                                             : spec->zero,
+    const qd_alphabet *alphabet = qd_alphabet_find(spec->alphabet == NULL ? "int" : spec->alphabet);
+    const char *scale_type = alphabet->scale_type != NULL ? alphabet->scale_type : spec->scale_type;
+    qd_grid_spec out = {
+        .alphabet = alphabet,
+        .zero = alphabet->zero == QD_ZERO_NONE ? QD_ZERO_NONE
+                : spec->zero == QD_ZERO_NONE   ? QD_ZERO_INTEGER
+                                               : spec->zero,
         .narrow = spec->narrow,
-        .bits = spec->bits == 0 ? 4 : spec->bits,
-        .group_size = spec->group_size,
+        .bits = alphabet->bits[1] == 0 ? alphabet->bits[0] : spec->bits == 0 ? 4 : spec->bits,
+        .group_size = alphabet->group_size != 0 ? alphabet->group_size : spec->group_size,
         .rule = qd_scale_rule_find(spec->rule == NULL ? "minmax" : spec->rule),
         .shrink = spec->shrink == 0 ? 1.0 : spec->shrink,
-        .scale_type = qd_scale_type_find(spec->scale_type == NULL ? "f32" : spec->scale_type),
+        .scale_type = qd_scale_type_find(scale_type == NULL ? "f32" : scale_type),
     };
+    if (alphabet->codes == QD_CODES_OWN_LEVELS) {
+        qd_error err = { 0 };
+        check_ok(qd_levels_init(spec->levels, spec->level_count, &out.levels, &err));
+        out.bits = qd_levels_bits(spec->level_count);
+    }
+    return out;
 }
 
 static inline void layer_factor(layer *l, const layer_spec *spec)
@@ -169,7 +179,7 @@ static inline double value_at(const layer *l, size_t row, size_t column, uint8_t
     size_t g = column / l->grid.group_size;
     double scale = (double)qd_matf_row(l->grid.scale.view, row)[g],
            zero = (double)qd_matf_row(l->grid.zero.view, row)[g];
-    return ((double)(l->grid.low + code) - zero) * scale;
+    return (qd_grid_level(&l->grid, code) - zero) * scale;
 }
 
 #endif

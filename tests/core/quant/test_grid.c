@@ -42,11 +42,13 @@ static twin twin_of(const qd_grid_spec *spec, const float *w, size_t count)
         most = fmax(most, (double)w[i]);
         absolute = fmax(absolute, fabs((double)w[i]));
     }
-    twin t = { .low = 0.0, .high = pow(2.0, bits) - 1.0 - (spec->narrow ? 1.0 : 0.0) };
+    bool narrow = spec->narrow || bits == 1.58; /* three of four codes */
+    bits = ceil(bits);
+    twin t = { .low = 0.0, .high = pow(2.0, bits) - 1.0 - (narrow ? 1.0 : 0.0) };
     double top = t.high, range = (spec->zero == QD_ZERO_INTEGER ? fmax(most, 0.0) : most) - least;
     if (spec->zero == QD_ZERO_NONE) {
         t.high = pow(2.0, bits - 1.0) - 1.0;
-        t.low = -t.high - (spec->narrow ? 0.0 : 1.0);
+        t.low = -t.high - (narrow ? 0.0 : 1.0);
         top = -t.low;
         range = absolute;
     }

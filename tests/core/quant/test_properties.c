@@ -4,7 +4,9 @@
 static layer_spec random_spec(uint64_t seed)
 {
     static const double widths[] = { 2, 3, 4, 5, 6, 8 };
-    static const char *const types[] = { "f32", "bf16", "f16" };
+    static const char *const types[] = { "f32", "bf16", "f16", "e8m0" };
+    static const char *const sets[] = { "e2m1", "nf4", "mxfp4", "ternary", "levels" };
+    static const double own[] = { -1, -0.625, -0.25, 0.5, 0.75, 1.5, 4 };
     layer_spec s = { .rows = 1 + qd_rng_below(seed, 0, 90), .cols = 1 + qd_rng_below(seed, 1, 150), .seed = seed };
     s.bits = widths[qd_rng_below(seed, 2, 6)];
     s.group_size = qd_rng_below(seed, 3, 3) == 0 ? 0 : 1 + qd_rng_below(seed, 4, s.cols + 20);
@@ -12,7 +14,11 @@ static layer_spec random_spec(uint64_t seed)
     s.zero = qd_rng_below(seed, 6, 2) ? QD_ZERO_FLOAT : QD_ZERO_INTEGER;
     s.narrow = qd_rng_below(seed, 7, 3) == 0;
     s.rule = qd_scale_rule_at((size_t)qd_rng_below(seed, 8, 3))->name;
-    s.scale_type = types[qd_rng_below(seed, 9, 3)];
+    s.scale_type = types[qd_rng_below(seed, 9, 4)];
+    if (qd_rng_below(seed, 21, 2) == 0)
+        s.alphabet = sets[qd_rng_below(seed, 22, QD_LENGTH(sets))];
+    s.levels = own;
+    s.level_count = 2 + qd_rng_below(seed, 23, QD_LENGTH(own) - 1);
     s.order = qd_order_at((size_t)qd_rng_below(seed, 10, 4))->name;
     s.rank = qd_rng_below(seed, 11, 3) == 0 ? 1 + qd_rng_below(seed, 12, s.cols) : 0;
     s.tokens = 1 + qd_rng_below(seed, 13, 3 * s.cols);

@@ -85,6 +85,21 @@ static void algorithms_are_found_by_their_unique_names(void **state)
     assert_string_equal(qd_algorithm_find("gptq")->name, "optq");
 }
 
+/* A table's levels fill its width, and what is written beside them is what they give. */
+static void check_levels(const qd_alphabet *a)
+{
+    qd_error err = { 0 };
+    qd_levels made;
+    check_ok(qd_levels_init(a->levels->value, a->levels->count, &made, &err));
+    assert_int_equal(made.anchor, a->levels->anchor);
+    check_close(made.widest, a->levels->widest, 0.0);
+    check_close(made.narrowest, a->levels->narrowest, 0.0);
+    check_close(made.top, a->levels->top, 0.0);
+    for (size_t k = 0; k < made.count; k++)
+        assert_true(made.value[k] == a->levels->value[k]); /* float32 */
+    assert_true(a->bits[1] == 0 && a->bits[0] == qd_levels_bits(made.count));
+}
+
 static void alphabets_have_ascending_widths_that_fit_a_byte(void **state)
 {
     (void)state;
@@ -103,12 +118,20 @@ static void alphabets_have_ascending_widths_that_fit_a_byte(void **state)
                     qd_grid_spec spec = {
                         .alphabet = a, .zero = (qd_zero_kind)zero, .narrow = narrow == 1, .bits = *b
                     };
+                    int32_t levels = *b == QD_BITS_THREE_LEVELS ? 3 : (1 << (int)*b) - narrow;
+                    if (a->codes != QD_CODES_INTEGER)
+                        continue;
                     qd_grid_range(&spec, &low, &high);
-                    assert_true(high - low == (1 << (int)*b) - 1 - narrow && high - low <= 255);
+                    assert_true(high - low == levels - 1 && high - low <= 255);
+                    assert_true(high - low < 1 << qd_grid_code_bits(&spec));
                 }
         }
+        assert_true((a->codes == QD_CODES_LEVELS) == (a->levels != NULL));
+        assert_true(a->scale_type == NULL || qd_scale_type_find(a->scale_type) != NULL);
+        if (a->levels != NULL)
+            check_levels(a);
     }
-    assert_int_equal(count, 2);
+    assert_int_equal(count, 7);
     assert_null(qd_alphabet_find("real"));
     for (int zero = QD_ZERO_NONE; zero <= QD_ZERO_FLOAT; zero++)
         assert_int_equal(qd_zero_kind_find(qd_zero_kind_name((qd_zero_kind)zero)), zero);
@@ -137,11 +160,15 @@ static void scale_rules_and_types_are_found_and_do_what_they_say(void **state)
         assert_true(t->smallest > 0.0f && t->round(t->smallest) == t->smallest);
         for (uint64_t i = 0; i < 1000; i++) { /* rounding is idempotent, monotone and near */
             float a = (float)exp(20.0 * qd_rng_uniform(1, i) - 10.0), b = a * 1.01f;
+            bool powers = strcmp(t->name, "e8m0") == 0;
             assert_true(t->round(t->round(a)) == t->round(a) && t->round(a) <= t->round(b));
-            check_close((double)t->round(a), (double)a, 0x1p-8);
+            check_close((double)t->round(a), (double)a, powers ? 1.0 / 3.0 : 0x1p-8);
+            float fitted = t->fit((double)a, 6.0);
+            assert_true(t->round(fitted) == fitted);
+            check_close((double)fitted, (double)a / 6.0, powers ? 0.5 : 0x1p-8);
         }
     }
-    assert_int_equal(count, 3);
+    assert_int_equal(count, 4);
     assert_null(qd_scale_type_find("f64"));
 }
 
@@ -220,22 +247,34 @@ static void sweep_kernels_end_with_one_that_runs_anywhere(void **state)
 }
 
 /* Whatever a later row does: the contract of qd_layer_round. */
-static void every_algorithm_rounds_a_layer_and_certifies_it(void **state)
+static void check_algorithm(layer *l, const qd_algorithm *a)
+{
+    memset(l->codes, 0xFF, l->rows * l->cols);
+    layer_round(l, a->name);
+    for (size_t i = 0; i < l->rows * l->cols; i++)
+        assert_true(l->codes[i] <= l->grid.high - l->grid.low);
+    assert_true(l->certificate.identity_residual < 1e-9);
+    assert_true(l->certificate.energy_sq <= l->certificate.overload_bound_sq * (1 + 1e-9));
+    assert_true(l->certificate.relative_error > 0.0 && l->certificate.relative_error < 1.0);
+    assert_string_equal(l->certificate.method, a->name);
+}
+
+static void every_algorithm_rounds_a_layer_to_every_alphabet_and_certifies_it(void **state)
 {
     (void)state;
-    layer l = layer_make((layer_spec){ .rows = 10, .cols = 30, .order = "norm-descending", .seed = 112 });
-    layer_streams(&l);
-    for (size_t a = 0; qd_algorithm_at(a) != NULL; a++) {
-        memset(l.codes, 0xFF, l.rows * l.cols);
-        layer_round(&l, qd_algorithm_at(a)->name);
-        for (size_t i = 0; i < l.rows * l.cols; i++)
-            assert_true(l.codes[i] <= 15);
-        assert_true(l.certificate.identity_residual < 1e-9);
-        assert_true(l.certificate.energy_sq <= l.certificate.overload_bound_sq * (1 + 1e-9));
-        assert_true(l.certificate.relative_error > 0.0 && l.certificate.relative_error < 1.0);
-        assert_string_equal(l.certificate.method, qd_algorithm_at(a)->name);
+    static const double own[] = { -3, -0.5, 0.25, 2 };
+    for (size_t i = 0; qd_alphabet_at(i) != NULL; i++) {
+        layer_spec spec = {
+            .rows = 10, .cols = 40, .alphabet = qd_alphabet_at(i)->name, .order = "norm-descending", .seed = 112
+        };
+        spec.levels = own;
+        spec.level_count = QD_LENGTH(own);
+        layer l = layer_make(spec);
+        layer_streams(&l);
+        for (size_t a = 0; qd_algorithm_at(a) != NULL; a++)
+            check_algorithm(&l, qd_algorithm_at(a));
+        layer_free(&l);
     }
-    layer_free(&l);
 }
 
 int main(void)
@@ -249,7 +288,7 @@ int main(void)
         cmocka_unit_test(regularizers_scale_with_the_hessian_and_check_their_range),
         cmocka_unit_test(roundings_are_found),
         cmocka_unit_test(sweep_kernels_end_with_one_that_runs_anywhere),
-        cmocka_unit_test(every_algorithm_rounds_a_layer_and_certifies_it),
+        cmocka_unit_test(every_algorithm_rounds_a_layer_to_every_alphabet_and_certifies_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,10 @@
 /* test_sweep.c: every compiled sweep against the plain twin, against each other, and for any number of threads. */
 #include "oracle.h"
 
+static const double two[] = { -0.75, 1 };
+/* More than kernels count one by one. */
+static const double many[] = { -9, -7, -6.5, -6, -5, -4, -3.5, -3, -2.75, -2, -1, -0.5, -0.125, 0, 0.25, 0.5, 1.5, 2, 2.25, 4, 4.5, 6, 8 };
+
 static const layer_spec shapes[] = {
     { .rows = 1, .cols = 1, .seed = 1 },
     { .rows = 1, .cols = 2, .bits = 8, .seed = 2 },
@@ -15,6 +19,11 @@ static const layer_spec shapes[] = {
       .rank = 40,
       .order = "norm-descending",
       .seed = 7 },
+    { .rows = 70, .cols = 131, .alphabet = "nf4", .group_size = 40, .order = "norm-descending", .seed = 8 },
+    { .rows = 33, .cols = 96, .alphabet = "mxfp4", .rule = "mse", .seed = 10 },
+    { .rows = 5, .cols = 140, .alphabet = "ternary", .rule = "hessian-mse", .seed = 11 },
+    { .rows = 66, .cols = 70, .alphabet = "levels", .levels = two, .level_count = QD_LENGTH(two), .seed = 12 },
+    { .rows = 65, .cols = 129, .alphabet = "levels", .levels = many, .level_count = QD_LENGTH(many), .seed = 13 },
 };
 enum { SHAPES = QD_LENGTH(shapes) };
 
@@ -70,6 +79,14 @@ static void float64_kernels_give_the_codes_of_the_plain_twin(void **state)
     }
 }
 
+static double nearest_distance(const qd_grid *grid, double at)
+{
+    double least = INFINITY;
+    for (int32_t code = 0; code <= grid->high - grid->low; code++)
+        least = fmin(least, fabs(qd_grid_level(grid, (uint8_t)code) - at));
+    return least;
+}
+
 /* In float32 a code near a tie may fall on the other side, and then later arguments differ. So the claim is: every
  * code is nearest to its own argument, recomputed in float64 from the codes before it, up to a thousandth of a step. */
 static void float32_kernels_round_their_own_arguments_to_nearest(void **state)
@@ -91,9 +108,8 @@ static void float32_kernels_round_their_own_arguments_to_nearest(void **state)
                     size_t g = p[j] / l.grid.group_size;
                     double at = z / (double)qd_matf_row(l.grid.scale.view, row)[g] +
                                 (double)qd_matf_row(l.grid.zero.view, row)[g];
-                    at = at < l.grid.low ? l.grid.low : at > l.grid.high ? l.grid.high : at;
                     uint8_t code = r.codes[row * l.cols + p[j]];
-                    check_near(l.grid.low + code, at, 0.501);
+                    check_near(fabs(qd_grid_level(&l.grid, code) - at), nearest_distance(&l.grid, at), 0.002);
                     error[j] = oracle_weight(&l, row, j) - value_at(&l, row, p[j], code);
                 }
             release(&r);
