@@ -31,6 +31,12 @@ static bool has_none(const qd_recipe *recipe)
     return !has_a_published_damping(recipe);
 }
 
+/* Stochastic rounding would be undone. */
+static bool can_refine(const qd_recipe *recipe)
+{
+    return recipe->rounding == QD_ROUND_NEAREST;
+}
+
 /* Scopes before what depends on them. */
 static const qd_setting reference[] = {
     { "scale/rule", "\"mse\"", NULL },
@@ -43,6 +49,9 @@ static const qd_setting reference[] = {
     { "mismatch/residual", "false", NULL },
     { "calibration/samples", "128", NULL },
     { "calibration/first_position", "\"counted\"", NULL },
+    { "refine/beam", "1", NULL },
+    { "refine/coordinate_descent", "0", NULL },
+    { "refine/refit_scales", "false", NULL },
     { NULL, NULL, NULL },
 };
 
@@ -56,6 +65,9 @@ static const qd_setting fast[] = {
     { "mismatch/residual", "false", NULL },
     { "calibration/samples", "128", NULL },
     { "calibration/first_position", "\"left-out\"", NULL },
+    { "refine/beam", "1", can_refine },
+    { "refine/coordinate_descent", "1", can_refine },
+    { "refine/refit_scales", "true", can_refine },
     { NULL, NULL, NULL },
 };
 
@@ -70,12 +82,18 @@ static const qd_setting fast[] = {
 static const qd_setting balanced[] = {
     THOROUGH,
     { "calibration/samples", "128", NULL },
+    { "refine/beam", "8", can_refine },
+    { "refine/coordinate_descent", "4", can_refine },
+    { "refine/refit_scales", "true", can_refine },
     { NULL, NULL, NULL },
 };
 
 static const qd_setting best[] = {
     THOROUGH,
     { "calibration/samples", "256", NULL },
+    { "refine/beam", "32", can_refine },
+    { "refine/coordinate_descent", "8", can_refine },
+    { "refine/refit_scales", "true", can_refine },
     { NULL, NULL, NULL },
 };
 

@@ -24,7 +24,7 @@ except ImportError:
 
 from decoder import Decoder, array, tensors_of  # noqa: E402
 
-PUBLISHED = ["rtn", "optq", "gpfq-block", "qronos-block", "qronos-block-1e-3", "qronos-model-1e-6", "qronos-model", "qronos-original"]
+PUBLISHED = ["rtn", "optq", "gpfq-block", "qronos-block", "qronos-block-1e-3", "qronos-model-1e-6", "qronos-model", "qronos-projected"]
 AUTOMATIC = {"optq-auto-damping": "optq", "optq-auto-order": "optq", "qronos-auto-damping": "qronos-model", "qronos-auto-order": "qronos-model"}
 PRESETS = ["fast", "balanced", "best"]
 PHASES = [0, 1 / 3, 2 / 3]
