@@ -6,9 +6,9 @@ import { Problem, byId, call, element } from './page.js';
 
 const CATALOGUE_OF = {
     '/algorithm': 'algorithms', '/alphabet/kind': 'alphabets', '/scale/rule': 'scale_rules', '/scale/type': 'scale_types',
-    '/order': 'orders', '/format': 'formats',
+    '/order': 'orders', '/format': 'formats', '/effort': 'efforts',
 };
-const OPEN_FIRST = ['model', 'name', 'algorithm', 'bits', 'group_size', 'format'];
+const OPEN_FIRST = ['model', 'name', 'algorithm', 'effort', 'bits', 'group_size', 'format'];
 const form = { fields: [], lists: new Set(), catalogue: {} };
 
 /* What the catalogue says of a choice; "gptq" and "safetensors:bf16" find their rows too. */
@@ -30,7 +30,7 @@ function typesOf(schema) {
 }
 
 function defaultText(schema) {
-    if (schema.default === undefined) return '';
+    if (schema.default === undefined) return schema['x-default-by'] ? 'by ' + schema['x-default-by'] : '';
     if (schema.default === null) return 'none';
     return typeof schema.default === 'object' ? JSON.stringify(schema.default) : String(schema.default);
 }

@@ -30,6 +30,7 @@ if np is not None:
 DATA = 1e-6     # relative, of what depends on activations: float32 streams and products
 SUMS = 4e-6     # of sums of pivots and errors: they feel H through its small eigenvalues
 PIVOT = 5e-5    # of one pivot
+APART = 2e-4    # of differences between two float32 streams, which are small beside the streams
 HALF_STEP = 0.5 + 2.0 ** -21  # steps: arguments are rounded to multiples of 2^-20 before they are rounded to codes
 EXACT = 1e-9    # of what depends on weights only
 NEAR_TIE = 2e-6  # relative difference of two diagonal entries that float32 may order otherwise
@@ -240,7 +241,7 @@ def gap_db(n, am_gm):
 class Measured:
     """Everything certificate.json says of a layer, from H (None: the identity) and what the artifact holds."""
 
-    def __init__(self, layer, h, lambda_rel):
+    def __init__(self, layer, h, lambda_rel, pair=None):
         c = layer.record["certificate"]
         n, data = layer.w.shape[1], h is not None
         h = np.eye(n) if h is None else h
@@ -252,15 +253,20 @@ class Measured:
         damped = self.h + self.lambda_ * np.eye(n)
         self.c = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
         self.r2, self.trace, self.dead = np.diag(self.c) ** 2, np.trace(damped), int((~live).sum())
-        optq = c["method"] == "optq"
+        optq = c["method"] != "rtn"
         w = layer.w.astype(float)[:, p] * (live[p] if optq else 1)
         self.scale, self.zero = layer.scale[:, p], layer.zero[:, p]
         q, codes = layer.q[:, p], layer.codes[:, p]
         error = w - q
         self.weight_error = (error ** 2).sum()
+        if pair is not None:
+            pair.take(self, w, q, c["shrink"])
+            error = pair.target - q
         self.energy = ((error @ self.c) ** 2).sum()
         self.error = np.einsum("ij,jk,ik->", error, self.h, error, optimize=True)
         self.output = np.einsum("ij,jk,ik->", w, self.h, w, optimize=True)
+        if pair is not None:
+            self.error, self.output = pair.error, pair.output
         self.damped_output = np.einsum("ij,jk,ik->", w, damped, w, optimize=True)
         eps = error @ self.c / np.diag(self.c)
         z = q + eps if optq else w
@@ -282,13 +288,69 @@ class Measured:
             self.expected = (self.scale ** 2 / 12 * np.diag(damped)).sum()
 
 
+class Pair:
+    """A group's input in both streams, and for one layer what Qronos makes of it: targets from the moments, errors from the tokens."""
+
+    def __init__(self, x, float_x, residual, parts):
+        self.x, self.d, self.e, self.judge = x, float_x - x, residual, parts
+        self.float_x = float_x
+
+    def moments(self, tokens, p):
+        """H, K and A of some tokens."""
+        x, d, m = self.x[tokens][:, p], self.d[tokens][:, p], tokens.sum()
+        return x.T @ x / m, d.T @ x / m, 0.0 if self.e is None else self.e[tokens].T @ x / m
+
+    def share(self, w, p, lambda_rel):
+        """algorithms.md §13.2."""
+        h, k, a = self.moments(~self.judge, p)
+        shift = np.linalg.solve(h + lambda_rel * np.diag(h).mean() * np.eye(len(h)), (w @ k + a).T).T
+        h, k, a = self.moments(self.judge, p)
+        size = (shift @ h * shift).sum()
+        return min(1.0, max(0.0, (shift * (w @ k + a)).sum() / size)) if size > 0 else 1.0
+
+    def take(self, measured, w, q, share):
+        """In processing order."""
+        p, m = measured.permutation, len(self.x)
+        _, k, a = self.moments(np.ones(m, bool), p)
+        damped = measured.h + measured.lambda_ * np.eye(len(p))
+        self.target = w + share * np.linalg.solve(damped, (w @ k + a).T).T
+        self.wanted_share = self.share(w, p, measured.lambda_ / np.diag(measured.h).mean())
+        e = 0.0 if self.e is None else self.e
+        output, d, own = self.float_x[:, p] @ w.T, e + self.d[:, p] @ w.T, self.float_x[:, p] @ w.T - self.x[:, p] @ q.T
+
+        def total(v):
+            return ((share * d + self.x[:, p] @ (w - v).T) ** 2).sum() / m + measured.lambda_ * ((w - v) ** 2).sum()
+        self.error, self.output, self.mismatch = (own ** 2).sum() / m, (output ** 2).sum() / m, (d ** 2).sum() / m
+        self.cross = (d * (self.x[:, p] @ (w - q).T)).sum() / m
+        self.base, self.total = total(self.target), total(q)
+        self.residual, self.both = (np.square(e).sum() / m, (e * own).sum() / m) if self.e is not None else (None, None)
+        self.shift = (np.abs(self.target - w) / measured.scale).max()
+
+
+def check_pair(judge, name, c, pair, m, automatic):
+    if automatic:
+        judge.near(name, "shrink", c["shrink"], pair.wanted_share, APART)
+    size = pair.mismatch + pair.error
+    for field, want in [("mismatch_sq", pair.mismatch), ("mismatch_cross", pair.cross), ("base_sq", pair.base), ("total_sq", pair.total)]:
+        judge.near(name, field, c[field], want, APART, size=size)
+    judge.near(name, "shift_max", c["shift_max"], pair.shift, APART, size=1.0)
+    judge.near(name, "total against its parts", pair.total, pair.base + m.energy, 1e-9)
+    judge.same(name, "residual_sq is there", "residual_sq" in c, pair.e is not None)
+    if pair.e is not None:
+        judge.near(name, "residual_sq", c["residual_sq"], pair.residual, APART)
+        judge.near(name, "residual_cross", c["residual_cross"], pair.both, APART, size=pair.residual + pair.error)
+
+
 def optq_in_float32(certificate):
     return certificate["method"] == "optq" and certificate["N"] >= 2048
 
 
-def check_layer(judge, layer, h, lambda_rel, tokens):
+def check_layer(judge, layer, h, lambda_rel, tokens, pair=None, automatic=False):
     record, c = layer.record, layer.record["certificate"]
-    name, m = record["name"], Measured(layer, h, lambda_rel)
+    name, m = record["name"], Measured(layer, h, lambda_rel, pair)
+    if pair is not None:
+        check_pair(judge, name, c, pair, m, automatic)
+    apart = DATA if pair is None else APART
     data = DATA if h is not None else EXACT
     out, n = layer.w.shape
     for field, want in [("perm_hash", hash_of(m.permutation)), ("m", tokens if h is not None else 0), ("N", n), ("d", out),
@@ -305,10 +367,11 @@ def check_layer(judge, layer, h, lambda_rel, tokens):
     for field, want, tolerance in [
             ("S", m.r2.sum(), pivots), ("r2_max", m.r2.max(), one), ("r2_min", m.r2.min(), one), ("am_gm", am_gm, pivots),
             ("gap_db", gap_db(n, am_gm), pivots), ("trace_ratio", m.r2.sum() / m.trace, pivots), ("bound_sq", m.bound, pivots),
-            ("expected_sq", m.expected, pivots), ("energy_sq", m.energy, pivots), ("output_sq", m.output, data),
-            ("weight_error_sq", m.weight_error, EXACT), ("overload_bound_sq", m.overload, pivots),
-            ("ratio", np.sqrt(m.energy / m.bound), pivots)]:
+            ("expected_sq", m.expected, pivots), ("energy_sq", m.energy, max(pivots, apart) if pair else pivots), ("output_sq", m.output, data),
+            ("weight_error_sq", m.weight_error, EXACT), ("overload_bound_sq", m.overload, max(pivots, apart) if pair else pivots),
+            ("ratio", np.sqrt(m.energy / m.bound), max(pivots, apart) if pair else pivots)]:
         judge.near(name, field, c[field], want, tolerance)
+    pivots = max(pivots, apart) if pair else pivots
     judge.near(name, "error_sq", c["error_sq"], m.error, pivots, size=1e-6 * m.energy)
     relative = np.sqrt(m.error / m.output) if m.output > 0 else 0.0
     judge.near(name, "rel_error", c["rel_error"], relative, pivots)
@@ -337,18 +400,34 @@ def check_run(model, out, job, calibration, evaluation, result):
     windows = calibration_windows(token_ids(model, calibration), bos, recipe["samples"], recipe["length"], recipe["phase"])
     equal(result["calibration"]["tokens_sha256"], hashlib.sha256(windows.astype("<u4").tobytes()).hexdigest(), "calibration ids")
     judge, sums = Judge(), np.zeros(2)
-    seen = []
+    seen, float_seen = [], {}
+    mismatch, first = job.get("mismatch"), int(recipe.get("first_position") == "left-out")
+    judging = np.repeat(np.arange(recipe["samples"]) % 5 == 4, recipe["length"] - first)
+
+    def counted(a):
+        return a[:, first:].reshape(-1, a.shape[-1])
+
+    def see_float(names, a):
+        float_seen[names[0]] = counted(a), counted(decoder.residual)
+
+    def pair_of(names, a):
+        float_x, float_r = float_seen[names[0]]
+        writes = mismatch.get("residual") and names[0].endswith(("o_proj", "down_proj"))
+        return Pair(a, float_x, float_r - counted(decoder.residual) if writes else None, judging)
 
     def see(names, a):
-        a = a.reshape(-1, a.shape[-1])
+        a = counted(a)
         h = a.T @ a / len(a)
         for name in names:
-            m = check_layer(judge, layers[name], h, job["regularization"]["mean_diagonal"], len(a))
+            m = check_layer(judge, layers[name], h, job["regularization"]["mean_diagonal"], len(a), mismatch and pair_of(names, a),
+                            mismatch and mismatch.get("shrink") == "auto")
             seen.append(name)
             sums[:] += m.error, m.output
 
     def read(name):
         return layers[name].read.astype(float)
+    if mismatch:
+        decoder.walk(windows, lambda name: decoder.get(name + ".weight"), see_float)
     decoder.walk(windows, read, see)
     equal(seen, [r["name"] for r in document["layers"]], "layers, in order")
     judge.near("summary", "relative_error", document["summary"]["relative_error"], np.sqrt(sums[0] / sums[1]), DATA)
@@ -365,7 +444,7 @@ def check_run(model, out, job, calibration, evaluation, result):
 
 
 def run_job(fields, model):
-    job = dict({"model": "file:///unused", "regularization": {"mean_diagonal": 0.01}}, **fields)
+    job = dict({"model": "file:///unused", "algorithm": "optq", "effort": "reference", "regularization": {"mean_diagonal": 0.01}}, **fields)
     job["calibration"] = dict({"samples": 6, "length": 128, "phase": 0.4, "split": "lines"}, **fields.get("calibration", {}))
     job["evaluation"] = {"length": 128, "windows": 3, "split": "lines"}
     folder = temporary_folder()
@@ -419,5 +498,12 @@ if __name__ == "__main__":
               regularization={"mean_diagonal": 1.0}),
         claim("optq_2304_columns_are_swept_in_float32_and_certified_all_the_same", model=wide_model,
               calibration={"samples": 8, "length": 128}),
+        claim("optq_without_the_first_position_of_every_sequence", calibration={"first_position": "left-out"}),
+        claim("qronos_repairs_inputs_and_residual_as_far_as_the_judging_part_confirms", algorithm="qronos", bits=3, group_size=0,
+              alphabet={"kind": "int", "zero": "float"}, scale={"rule": "minmax", "type": "f32"}, format="safetensors:f32",
+              mismatch={"scope": "model", "shrink": "auto", "start": "projected", "residual": True},
+              calibration={"first_position": "left-out"}),
+        claim("qronos_repairs_all_of_its_inputs_mismatch_and_no_residual", algorithm="qronos", bits=4, group_size=64,
+              mismatch={"scope": "model", "shrink": 1, "start": "projected", "residual": False}),
         claim("rtn_with_data_has_its_own_bounds", algorithm="rtn", group_size=64, scale={"rule": "minmax", "type": "bf16"}),
     ])

@@ -69,9 +69,17 @@ class Decoder:
         return out.reshape(batch, length, -1)
 
     def block(self, index, x, weight, see=None):
-        """One block on x (batch, length, hidden); see(layers, input) is told what each group of layers is given."""
+        """One block on x (batch, length, hidden); see(layers, input) is told what each group of layers is given, and finds the residual stream as
+        it is then in self.residual."""
         prefix = "model.layers.%d." % index
-        get, told = (lambda s: weight(prefix + s)), (lambda names, a: see and see([prefix + n for n in names], a))
+
+        def get(s):
+            return weight(prefix + s)
+
+        def told(names, a):
+            self.residual = x
+            if see:
+                see([prefix + n for n in names], a)
         a = self.norm(x, prefix + "input_layernorm.weight")
         told(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], a)
         a = self.attend(a, get)

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/rng.h"
+#include "engine/effort.h"
 #include "engine/recipe_fields.h"
 
 static json_t *parse_text(const char *text)
@@ -20,8 +21,6 @@ static json_t *request_with(const char *path, const char *value)
 {
     json_t *request = parse_text("{\"model\": {\"url\": \"file:///m\"}, \"format\": \"safetensors\"}");
     const char *slash = strchr(path, '/');
-    if (strncmp(path, "mismatch", 8) == 0) /* else it means nothing */
-        json_object_set_new(request, "algorithm", json_string("qronos"));
     if (slash == NULL) {
         json_object_set_new(request, path, parse_text(value));
         return request;
@@ -75,13 +74,15 @@ static void a_request_with_only_a_model_gets_the_defaults_of_the_contract(void *
     json_t *want = parse_text(
         "{\"name\": null, \"tags\": {},"
         " \"model\": {\"url\": \"https://example.org/m/\", \"revision\": \"main\", \"sha256\": null},"
-        " \"algorithm\": \"optq\", \"rounding\": \"nearest\", \"seed\": 0, \"bits\": 4,"
+        " \"algorithm\": \"qronos\", \"effort\": \"balanced\", \"rounding\": \"nearest\", \"seed\": 0, \"bits\": 4,"
         " \"alphabet\": {\"kind\": \"int\", \"zero\": \"none\", \"narrow\": false}, \"group_size\": 128,"
-        " \"scale\": {\"rule\": \"mse\", \"shrink\": 1, \"type\": \"bf16\"}, \"transforms\": [], \"order\": "
-        "\"norm-descending\","
-        " \"regularization\": {\"mean_diagonal\": 0.01}, \"on_degraded\": \"warn\","
+        " \"scale\": {\"rule\": \"hessian-mse\", \"shrink\": 1, \"type\": \"bf16\"}, \"transforms\": [], \"order\": \"norm-descending\","
+        " \"regularization\": \"auto\","
+        " \"mismatch\": {\"scope\": \"model\", \"shrink\": \"auto\", \"start\": \"projected\", \"residual\": true},"
+        " \"refine\": {\"beam\": 8, \"coordinate_descent\": 4, \"refit_scales\": true},"
+        " \"on_degraded\": \"warn\","
         " \"calibration\": {\"source\": null, \"samples\": 128, \"length\": null, \"bos\": true, \"split\": \"whole\","
-        "  \"sampling\": \"even\", \"phase\": 0},"
+        "  \"sampling\": \"even\", \"phase\": 0, \"first_position\": \"left-out\"},"
         " \"evaluation\": {\"text\": null, \"length\": null, \"windows\": null, \"split\": \"whole\","
         "  \"bos\": \"every-window\", \"baseline\": \"rtn\"},"
         " \"format\": \"compressed-tensors\"}");
@@ -105,6 +106,8 @@ static const struct {
     { "algorithm", "\"gpfq\"", NULL },
     { "algorithm", "\"qronos\"", NULL },
     { "algorithm", "\"gptq\"", "\"optq\"" },
+    { "effort", "\"reference\"", NULL },
+    { "effort", "\"best\"", NULL },
     { "rounding", "\"nearest\"", NULL },
     { "rounding", "\"stochastic\"", NULL },
     { "seed", "9007199254740991", NULL },
@@ -154,6 +157,8 @@ static const struct {
     { "mismatch/shrink", "0.25", NULL },
     { "mismatch/start", "\"original\"", NULL },
     { "mismatch/start", "\"projected\"", NULL },
+    { "mismatch/residual", "true", NULL },
+    { "mismatch/residual", "false", NULL },
     { "on_degraded", "\"fail\"", NULL },
     { "calibration/source", "\"https://example.org/t.txt\"", NULL },
     { "calibration/source", "null", NULL },
@@ -164,6 +169,8 @@ static const struct {
     { "calibration/split", "\"lines\"", NULL },
     { "calibration/sampling", "\"random\"", NULL },
     { "calibration/phase", "0.999", NULL },
+    { "calibration/first_position", "\"counted\"", NULL },
+    { "calibration/first_position", "\"left-out\"", NULL },
     { "evaluation/text", "\"file:///t\"", NULL },
     { "evaluation/length", "1048576", NULL },
     { "evaluation/windows", "200", NULL },
@@ -218,6 +225,8 @@ static const struct {
     { "model/sha256", "{\"m\": \"12\"}", "/model/sha256/m", "'12' is not 64 hexadecimal digits" },
     { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq, gpfq, qronos, gptq" },
     { "algorithm", "1", "/algorithm", "a string is wanted, found an integer" },
+    { "effort", "\"most\"", "/effort", "effort: 'most' is not in reference, fast, balanced, best" },
+    { "effort", "null", "/effort", "found null" },
     { "rounding", "\"random\"", "/rounding", "rounding: 'random' is not in nearest, stochastic" },
     { "seed", "-1", "/seed", "seed: -1 is not in 0..9007199254740991" },
     { "seed", "1.5", "/seed", "an integer is wanted, found a number" },
@@ -279,6 +288,7 @@ static const struct {
     { "mismatch/shrink", "1.5", "/mismatch/shrink", "mismatch.shrink: 1.5 is not in 0..1" },
     { "mismatch/shrink", "true", "/mismatch/shrink", "\"auto\" or a number is wanted, found a boolean" },
     { "mismatch/start", "\"late\"", "/mismatch/start", "'late' is not in projected, original" },
+    { "mismatch/residual", "1", "/mismatch/residual", "true or false is wanted, found an integer" },
     { "on_degraded", "\"ignore\"", "/on_degraded", "is not in warn, fail" },
     { "calibration", "\"self\"", "/calibration", "calibration: an object is wanted, found a string" },
     { "calibration", "null", "/calibration", "found null" },
@@ -289,6 +299,8 @@ static const struct {
     { "calibration/split", "\"words\"", "/calibration/split", "is not in whole, lines" },
     { "calibration/sampling", "\"odd\"", "/calibration/sampling", "is not in even, random" },
     { "calibration/phase", "1", "/calibration/phase", "calibration.phase: 1 is not in [0, 1)" },
+    { "calibration/first_position", "0", "/calibration/first_position", "a string is wanted, found an integer" },
+    { "calibration/first_position", "\"zero\"", "/calibration/first_position", "'zero' is not in counted, left-out" },
     { "evaluation/text", "5", "/evaluation/text", "a string (a URL) is wanted" },
     { "evaluation/length", "1", "/evaluation/length", "is not in 2..1048576" },
     { "evaluation/windows", "0", "/evaluation/windows", "is not in 1..1048576" },
@@ -339,8 +351,8 @@ static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **stat
 static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const later[] = { "effort",    "certified", "refine", "activations", "kv_cache", "targets",
-                                         "overrides", "gate",      "limits", "webhook",     "publish",  "bitz" };
+    static const char *const later[] = { "certified", "activations", "kv_cache", "targets", "overrides",
+                                         "gate",      "limits",      "webhook",  "publish", "bitz" };
     for (size_t i = 0; i < QD_LENGTH(later); i++) {
         char pointer[64], part[64];
         QD_AUTO(qd_json_fini) json_t *request = request_with(later[i], "null");
@@ -490,9 +502,6 @@ static void the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defa
     QD_AUTO(qd_json_fini) json_t *schema = qd_recipe_schema();
     QD_AUTO(qd_json_fini) json_t *request = parse_text("{\"model\": \"file:///m\"}");
     QD_AUTO(qd_json_fini) json_t *defaults = print_parsed(request);
-    QD_AUTO(qd_json_fini) json_t *qronos = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"qronos\"}");
-    QD_AUTO(qd_json_fini) json_t *of_qronos = print_parsed(qronos);
-    json_object_set(defaults, "mismatch", json_object_get(of_qronos, "mismatch"));
     static const char *const objects[] = { "model", "alphabet", "scale", "mismatch", "calibration", "evaluation" };
     check_known("", schema);
     for (size_t i = 0; i < QD_LENGTH(objects); i++)
@@ -507,7 +516,10 @@ static void the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defa
             node = json_object_get(properties_of(node), qd_field_key(field));
         assert_non_null(node);
         fallback = json_object_get(node, "default");
-        if (field->type != QD_FIELD_OBJECT && strcmp(field->path, "alphabet/zero") != 0 &&
+        if (qd_effort_decides(field->path)) {
+            assert_null(fallback);
+            assert_string_equal(json_string_value(json_object_get(node, "x-default-by")), "effort");
+        } else if (field->type != QD_FIELD_OBJECT && strcmp(field->path, "alphabet/zero") != 0 &&
             strcmp(field->path, "model/url") != 0 && strcmp(field->path, "model/token") != 0)
             check_equal_json(fallback, value_at(defaults, field->path), field->path);
     }
@@ -555,7 +567,8 @@ static void the_catalog_lists_every_registry(void **state)
                                            { "splits", "lines" },          { "samplings", "random" },
                                            { "mismatch_scopes", "block" }, { "mismatch_starts", "original" },
                                            { "algorithms", "qronos" },     { "bos_policies", "none" },
-                                           { "architectures", "llama" } };
+                                           { "architectures", "llama" },
+                                           { "efforts", "balanced" },      { "first_positions", "left-out" } };
     QD_AUTO(qd_json_fini) json_t *catalog = qd_catalog_print();
     for (size_t i = 0; i < QD_LENGTH(rows); i++)
         if (!has_row(catalog, rows[i][0], rows[i][1]))
