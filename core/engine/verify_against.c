@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "engine/recipe.h"
 #include "engine/verify.h"
+#include "quant/aim.h"
 
 /* How far a stored weight may be from (code - zero) scale: a fraction of itself, and of a step. */
 typedef struct slack {
@@ -120,6 +121,49 @@ static void find_scale(const qd_grid_spec *spec, qd_cmatf w, qd_cmatf q, size_t 
     *at_zero = zero;
 }
 
+/* Scale and zero that put two values on two codes: false where no grid has such. */
+static bool lay_grid(qd_grid *grid, size_t row, size_t group, const double value[2], const int code[2])
+{
+    double low = qd_grid_level(grid, (uint8_t)code[0]), high = qd_grid_level(grid, (uint8_t)code[1]);
+    double scale = (value[1] - value[0]) / (high - low), zero = low - value[0] / scale;
+    if (grid->zero_kind == QD_ZERO_NONE)
+        zero = 0;
+    else if (grid->zero_kind == QD_ZERO_INTEGER)
+        zero = rint(zero);
+    qd_matf_row(grid->scale.view, row)[group] = (float)scale;
+    qd_matf_row(grid->zero.view, row)[group] = (float)zero;
+    return scale > 0 && isfinite((float)scale) && isfinite((float)zero);
+}
+
+/* Scales fitted to the codes, or chosen on a target, do not follow from the source: the group's values must lie on some grid of the kind that
+ * the job asked for. The least and the greatest lie on two of the codes: every pair is tried. Of equal values one lies on a code and 0 on
+ * another, or both on the same. */
+static void fit_scale(qd_cmatf q, size_t row, size_t group, slack s, qd_grid *grid)
+{
+    size_t start = group * grid->group_size, end = qd_min_size(start + grid->group_size, q.cols);
+    const slack both = { 2 * s.relative, 2 * s.absolute }; /* of the ends the grid is laid through, and of the value */
+    const float *values = qd_cmatf_row(q, row);
+    double ends[2] = { (double)values[start], (double)values[start] };
+    for (size_t j = start; j < end; j++) {
+        ends[0] = fmin(ends[0], (double)values[j]);
+        ends[1] = fmax(ends[1], (double)values[j]);
+    }
+    if (ends[0] == ends[1])
+        ends[ends[0] > 0 ? 0 : 1] = ends[0] == 0 ? 1 : 0;
+    for (int a = 0; a <= grid->high - grid->low; a++)
+        for (int b = a + 1; b <= grid->high - grid->low; b++)
+            if (lay_grid(grid, row, group, ends, (const int[2]){ a, b }) &&
+                count_strangers(grid, q, row, group, 1, both) == 0)
+                return;
+}
+
+static void fit_scales(const qd_linear *stored, qd_cmatf q, qd_grid *grid)
+{
+    for (size_t row = 0; row < q.rows; row++)
+        for (size_t group = 0; group < grid->groups; group++)
+            fit_scale(q, row, group, slack_of(stored), grid);
+}
+
 static void find_scales(const qd_grid_spec *spec, const qd_linear *stored, qd_cmatf w, qd_cmatf q, qd_grid *grid)
 {
     for (size_t row = 0; spec->rule->candidate != NULL && row < w.rows; row++)
@@ -146,9 +190,9 @@ static void compare_weights(const qd_linear *stored, const qd_grid *grid, qd_cma
             strangers++;
         }
     if (strangers > 0)
-        qd_findings_add(findings, stored->name,
-                        "%zu weights are not on the grid of the source's, the first at (%zu, %zu)", strangers, row,
-                        column);
+        qd_findings_add(findings, stored->name, "%zu weights are not on the grid %s, the first at (%zu, %zu)",
+                        strangers, strcmp(findings->scales, "fitted") == 0 ? "that the others fit" : "of the source's",
+                        row, column);
     /* ||w - q|| moves at most by ||stored - decided||; dead columns were certified against zero instead of w */
     double certified = sqrt(json_number_value(json_object_get(certificate, "weight_error_sq")));
     double allowed = s.relative * sqrt(size) + s.absolute * sqrt((double)(w.rows * w.cols)) + 1e-9 * certified;
@@ -177,7 +221,12 @@ static qd_code compare_layer(const qd_artifact *artifact, size_t index, const qd
         return code;
     if (overlay->weight(overlay->ctx, index, stored, q.view, &why) != QD_OK)
         return QD_OK; /* it was found before */
-    find_scales(&recipe->grid, stored, qd_matf_const(w.view), qd_matf_const(q.view), &grid);
+    bool fitted = recipe->refine.refit || (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule));
+    findings->scales = fitted ? "fitted" : "chosen";
+    if (fitted)
+        fit_scales(stored, qd_matf_const(q.view), &grid);
+    else
+        find_scales(&recipe->grid, stored, qd_matf_const(w.view), qd_matf_const(q.view), &grid);
     compare_weights(stored, &grid, qd_matf_const(w.view), qd_matf_const(q.view), certificate, findings);
     return QD_OK;
 }

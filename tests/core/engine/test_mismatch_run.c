@@ -8,6 +8,8 @@ static const char *const kinds[] = {
     "\"algorithm\":\"qronos\"",
     "\"algorithm\":\"qronos\",\"regularization\":\"auto\",\"calibration\":{\"samples\":5,\"length\":64}",
     "\"algorithm\":\"gpfq\",\"rounding\":\"stochastic\",\"mismatch\":{\"scope\":\"block\",\"shrink\":0.5}",
+    "\"algorithm\":\"qronos\",\"bits\":3,\"format\":\"safetensors\","
+    "\"refine\":{\"beam\":3,\"coordinate_descent\":2,\"refit_scales\":true}",
 };
 
 /* QUICK, with the members of a kind before it; a kind with its own calibration brings the rest. */

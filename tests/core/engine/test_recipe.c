@@ -78,7 +78,8 @@ static void a_request_with_only_a_model_gets_the_defaults_of_the_contract(void *
         " \"algorithm\": \"optq\", \"rounding\": \"nearest\", \"seed\": 0, \"bits\": 4,"
         " \"alphabet\": {\"kind\": \"int\", \"zero\": \"none\", \"narrow\": false}, \"group_size\": 128,"
         " \"scale\": {\"rule\": \"mse\", \"shrink\": 1, \"type\": \"bf16\"}, \"order\": \"norm-descending\","
-        " \"regularization\": {\"mean_diagonal\": 0.01}, \"on_degraded\": \"warn\","
+        " \"regularization\": {\"mean_diagonal\": 0.01},"
+        " \"refine\": {\"beam\": 1, \"coordinate_descent\": 0, \"refit_scales\": false}, \"on_degraded\": \"warn\","
         " \"calibration\": {\"source\": null, \"samples\": 128, \"length\": null, \"bos\": true, \"split\": \"whole\","
         "  \"sampling\": \"even\", \"phase\": 0},"
         " \"evaluation\": {\"text\": null, \"length\": null, \"windows\": null, \"split\": \"whole\","
@@ -143,6 +144,13 @@ static const struct {
     { "mismatch/shrink", "0.25", NULL },
     { "mismatch/start", "\"original\"", NULL },
     { "mismatch/start", "\"projected\"", NULL },
+    { "refine", "{\"coordinate_descent\": 3, \"refit_scales\": true}",
+      "{\"beam\": 1, \"coordinate_descent\": 3, \"refit_scales\": true}" },
+    { "refine/beam", "1", NULL },
+    { "refine/beam", "64", NULL },
+    { "refine/coordinate_descent", "0", NULL },
+    { "refine/coordinate_descent", "64", NULL },
+    { "refine/refit_scales", "false", NULL },
     { "on_degraded", "\"fail\"", NULL },
     { "calibration/source", "\"https://example.org/t.txt\"", NULL },
     { "calibration/source", "null", NULL },
@@ -245,6 +253,12 @@ static const struct {
     { "mismatch/shrink", "1.5", "/mismatch/shrink", "mismatch.shrink: 1.5 is not in 0..1" },
     { "mismatch/shrink", "true", "/mismatch/shrink", "\"auto\" or a number is wanted, found a boolean" },
     { "mismatch/start", "\"late\"", "/mismatch/start", "'late' is not in projected, original" },
+    { "refine", "8", "/refine", "refine: an object is wanted, found an integer" },
+    { "refine/beam", "0", "/refine/beam", "refine.beam: 0 is not in 1..64" },
+    { "refine/beam", "65", "/refine/beam", "refine.beam: 65 is not in 1..64" },
+    { "refine/coordinate_descent", "65", "/refine/coordinate_descent", "is not in 0..64" },
+    { "refine/refit_scales", "1", "/refine/refit_scales", "true or false is wanted, found an integer" },
+    { "refine/refit_scales", "true", "/refine/refit_scales", "does nothing with refine.coordinate_descent of 0; 1" },
     { "on_degraded", "\"ignore\"", "/on_degraded", "is not in warn, fail" },
     { "calibration", "\"self\"", "/calibration", "calibration: an object is wanted, found a string" },
     { "calibration", "null", "/calibration", "found null" },
@@ -392,6 +406,27 @@ static void fields_that_disagree_are_both_named_with_what_would_work(void **stat
     check_fails(qd_recipe_parse(zero, &recipe, &issues, &err), QD_EINVAL);
     check_contains(err.text, "zero");
     check_contains(err.text, "safetensors");
+}
+
+static void refining_is_refused_where_nothing_could_be_refined(void **state)
+{
+    (void)state;
+    static const char *const algorithms[] = { "rtn", "gpfq" };
+    for (size_t i = 0; i < QD_LENGTH(algorithms); i++) {
+        QD_AUTO(qd_json_fini)
+        json_t *request = parse_text("{\"model\": \"file:///m\", \"refine\": {\"beam\": 8}}");
+        json_object_set_new(request, "algorithm", json_string(algorithms[i]));
+        check_finding(request, "/refine/beam", "refine.beam: means nothing for algorithm");
+        check_finding(request, "/refine/beam", algorithms[i]);
+        check_finding(request, "/refine/beam", "it wants algorithm optq or qronos");
+    }
+    QD_AUTO(qd_json_fini)
+    json_t *random = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"qronos\", \"rounding\": \"stochastic\","
+                                " \"refine\": {\"coordinate_descent\": 1}}");
+    check_finding(random, "/refine",
+                  "refine: does not go with rounding 'stochastic', which it would undo; 'nearest' does");
+    json_object_set_new(random, "refine", parse_text("{\"beam\": 1, \"coordinate_descent\": 0}"));
+    json_decref(print_parsed(random)); /* nothing is asked for */
 }
 
 static void what_is_no_object_is_refused(void **state)
@@ -545,6 +580,7 @@ int main(void)
         cmocka_unit_test(more_findings_than_fit_and_endless_keys_do_no_harm),
         cmocka_unit_test(long_names_are_counted_in_characters),
         cmocka_unit_test(fields_that_disagree_are_both_named_with_what_would_work),
+        cmocka_unit_test(refining_is_refused_where_nothing_could_be_refined),
         cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(print_and_parse_are_a_fixpoint_on_random_requests),
         cmocka_unit_test(the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defaults),
