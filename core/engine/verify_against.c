@@ -14,16 +14,17 @@
 /* How far a stored weight may be from (code - zero) scale: a fraction of itself, and of a step. */
 typedef struct slack {
     double relative, absolute;
+    double ends; /* of the largest weight of a group: where the grid was laid through stored weights, else 0 */
 } slack;
 
 static slack slack_of(const qd_linear *stored)
 {
     const char *dtype = stored->weight == NULL ? "F32" : stored->weight->dtype->name;
     if (strcmp(dtype, "BF16") == 0)
-        return (slack){ 0x1p-8, 0 };
+        return (slack){ 0x1p-8, 0, 0 };
     if (strcmp(dtype, "F16") == 0)
-        return (slack){ 0x1p-10, 0x1p-24 };
-    return (slack){ 0x1p-21, 0 };
+        return (slack){ 0x1p-10, 0x1p-24, 0 };
+    return (slack){ 0x1p-21, 0, 0 };
 }
 
 static qd_code check_source_file(const char *dir, const json_t *file, qd_findings *findings, qd_error *err)
@@ -86,8 +87,9 @@ static bool is_on_grid(const qd_grid *grid, size_t row, size_t column, double q,
 {
     size_t group = column / grid->group_size;
     double scale = (double)qd_matf_row(grid->scale.view, row)[group];
-    double code = q / scale + (double)qd_matf_row(grid->zero.view, row)[group];
-    double tolerance = 1e-3 + (s.relative * fabs(q) + s.absolute) / scale;
+    double zero = (double)qd_matf_row(grid->zero.view, row)[group], code = q / scale + zero;
+    double largest = fmax(fabs(grid->low - zero), fabs(grid->high - zero));
+    double tolerance = 1e-3 + (s.relative * fabs(q) + s.absolute) / scale + s.ends * largest;
     return fabs(code - rint(code)) <= tolerance && rint(code) >= grid->low - tolerance &&
            rint(code) <= grid->high + tolerance;
 }
@@ -141,7 +143,6 @@ static bool lay_grid(qd_grid *grid, size_t row, size_t group, const double value
 static void fit_scale(qd_cmatf q, size_t row, size_t group, slack s, qd_grid *grid)
 {
     size_t start = group * grid->group_size, end = qd_min_size(start + grid->group_size, q.cols);
-    const slack both = { 2 * s.relative, 2 * s.absolute }; /* of the ends the grid is laid through, and of the value */
     const float *values = qd_cmatf_row(q, row);
     double ends[2] = { (double)values[start], (double)values[start] };
     for (size_t j = start; j < end; j++) {
@@ -153,15 +154,15 @@ static void fit_scale(qd_cmatf q, size_t row, size_t group, slack s, qd_grid *gr
     for (int a = 0; a <= grid->high - grid->low; a++)
         for (int b = a + 1; b <= grid->high - grid->low; b++)
             if (lay_grid(grid, row, group, ends, (const int[2]){ a, b }) &&
-                count_strangers(grid, q, row, group, 1, both) == 0)
+                count_strangers(grid, q, row, group, 1, s) == 0)
                 return;
 }
 
-static void fit_scales(const qd_linear *stored, qd_cmatf q, qd_grid *grid)
+static void fit_scales(slack s, qd_cmatf q, qd_grid *grid)
 {
     for (size_t row = 0; row < q.rows; row++)
         for (size_t group = 0; group < grid->groups; group++)
-            fit_scale(q, row, group, slack_of(stored), grid);
+            fit_scale(q, row, group, s, grid);
 }
 
 static void find_scales(const qd_grid_spec *spec, const qd_linear *stored, qd_cmatf w, qd_cmatf q, qd_grid *grid)
@@ -172,10 +173,9 @@ static void find_scales(const qd_grid_spec *spec, const qd_linear *stored, qd_cm
 }
 
 /* w: the source's, q: the artifact's. */
-static void compare_weights(const qd_linear *stored, const qd_grid *grid, qd_cmatf w, qd_cmatf q,
+static void compare_weights(const qd_linear *stored, slack s, const qd_grid *grid, qd_cmatf w, qd_cmatf q,
                             const json_t *certificate, qd_findings *findings)
 {
-    slack s = slack_of(stored);
     double distance = 0, size = 0;
     size_t strangers = 0, row = 0, column = 0;
     for (size_t o = 0; o < w.rows; o++)
@@ -223,11 +223,14 @@ static qd_code compare_layer(const qd_artifact *artifact, size_t index, const qd
         return QD_OK; /* it was found before */
     bool fitted = recipe->refine.refit || (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule));
     findings->scales = fitted ? "fitted" : "chosen";
+    slack s = slack_of(stored);
     if (fitted)
-        fit_scales(stored, qd_matf_const(q.view), &grid);
+        s = (slack){ s.relative, 2 * s.absolute, 2 * s.relative };
+    if (fitted)
+        fit_scales(s, qd_matf_const(q.view), &grid);
     else
         find_scales(&recipe->grid, stored, qd_matf_const(w.view), qd_matf_const(q.view), &grid);
-    compare_weights(stored, &grid, qd_matf_const(w.view), qd_matf_const(q.view), certificate, findings);
+    compare_weights(stored, s, &grid, qd_matf_const(w.view), qd_matf_const(q.view), certificate, findings);
     return QD_OK;
 }
 

@@ -319,9 +319,8 @@ static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **stat
 static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const later[] = { "effort",   "certified", "refine",    "transforms", "activations",
-                                         "kv_cache", "targets",   "overrides", "gate",       "limits",
-                                         "webhook",  "publish",   "bitz" };
+    static const char *const later[] = { "effort",    "certified", "transforms", "activations", "kv_cache", "targets",
+                                         "overrides", "gate",      "limits",     "webhook",     "publish",  "bitz" };
     for (size_t i = 0; i < QD_LENGTH(later); i++) {
         char pointer[64], part[64];
         QD_AUTO(qd_json_fini) json_t *request = request_with(later[i], "null");
@@ -446,7 +445,8 @@ static void print_and_parse_are_a_fixpoint_on_random_requests(void **state)
         for (uint64_t k = 0; k < 8; k++) {
             size_t i = (size_t)qd_rng_below(round, k, QD_LENGTH(good));
             if (strncmp(good[i].path, "format", 6) == 0 || strncmp(good[i].path, "mismatch", 8) == 0 ||
-                strcmp(good[i].path, "calibration/samples") == 0 || strcmp(good[i].path, "alphabet") == 0)
+                strncmp(good[i].path, "refine", 6) == 0 || strcmp(good[i].path, "calibration/samples") == 0 ||
+                strcmp(good[i].path, "alphabet") == 0)
                 continue; /* combinations that disagree have their own test */
             QD_AUTO(qd_json_fini) json_t *one = request_with(good[i].path, good[i].given);
             json_object_del(one, "format");
