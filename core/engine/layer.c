@@ -64,22 +64,25 @@ static qd_code degrade(attempt *a, const char *why, qd_error *err)
     return qd_layer_round(nearest(), &a->input, a->out->codes, &a->certificate, err);
 }
 
-static qd_code try_round(attempt *a, const qd_shared *shared, qd_error *err)
+/* why: what make_grid found, or nothing. */
+static qd_code try_round(attempt *a, const qd_shared *shared, qd_error why, qd_error *err)
 {
     if (shared->reason[0] != '\0')
         return degrade(a, shared->reason, err);
-    if (a->reason[0] != '\0')
-        return degrade(a, a->reason, err);
+    if (why.text[0] != '\0') {
+        qd_emit_warning(a->context->sink, "layer '%s' is rounded to nearest: %s", a->name, why.text);
+        return degrade(a, why.text, err);
+    }
     qd_code code = qd_layer_round(a->context->recipe->algorithm, &a->input, a->out->codes, &a->certificate, err);
     if (code != QD_ENUMERIC || a->input.factor == NULL)
         return code;
-    qd_error why = *err;
+    why = *err;
     qd_emit_warning(a->context->sink, "layer '%s' is rounded to nearest: %s", a->name, why.text);
     return degrade(a, why.text, err);
 }
 
 /* Target, then grid. A target that is not finite, or too large for a grid, degrades the layer. */
-static qd_code make_grid(attempt *a, const qd_shared *shared, qd_error *err)
+static qd_code make_grid(attempt *a, const qd_shared *shared, qd_error *out_why, qd_error *err)
 {
     const qd_recipe *r = a->context->recipe;
     qd_cmatf w = a->input.v; /* what scales are chosen from */
@@ -89,7 +92,7 @@ static qd_code make_grid(attempt *a, const qd_shared *shared, qd_error *err)
         code = qd_aim_grid(&a->input, &r->grid, w, shared->diagonal, &a->out->grid, err);
     if (code != QD_ENUMERIC || a->input.factor == NULL)
         return code;
-    snprintf(a->reason, sizeof a->reason, "%.*s", (int)sizeof a->reason - 1, err->text);
+    *out_why = *err;
     a->input.target = NULL;
     return qd_aim_grid(&a->input, &r->grid, w, shared->diagonal, &a->out->grid, err);
 }
@@ -131,10 +134,11 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
                   .out = out };
     a.input.refine.scale_type = r->grid.scale_type;
     a.input.fitted = &a.fitted;
+    qd_error why = { 0 };
     if (code == QD_OK)
-        code = make_grid(&a, shared, err);
+        code = make_grid(&a, shared, &why, err);
     if (code == QD_OK)
-        code = try_round(&a, shared, err);
+        code = try_round(&a, shared, why, err);
     if (code != QD_OK)
         return code;
     take_fitted(&a);

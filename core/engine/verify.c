@@ -172,15 +172,15 @@ static json_t *copy_of(const json_t *object, const char *key)
 
 static json_t *make_report(const char *dir, const char *against, const records *r, const qd_findings *findings)
 {
-    return json_pack("{s:b, s:s, s:s?, s:o, s:o, s:o, s:O}", "ok", json_array_size(findings->lines) == 0, "artifact",
-                     dir, "against", against, "format", copy_of(r->manifest, "format"), "bits_per_weight",
-                     copy_of(r->manifest, "bits_per_weight"), "certificates", copy_of(r->certificate, "summary"),
-                     "findings", findings->lines);
+    return json_pack("{s:b, s:s, s:s?, s:s?, s:o, s:o, s:o, s:O}", "ok", json_array_size(findings->lines) == 0,
+                     "artifact", dir, "against", against, "scales", findings->scales, "format",
+                     copy_of(r->manifest, "format"), "bits_per_weight", copy_of(r->manifest, "bits_per_weight"),
+                     "certificates", copy_of(r->certificate, "summary"), "findings", findings->lines);
 }
 
 qd_code qd_verify(const char *artifact_dir, const char *against, json_t **out_report, qd_error *err)
 {
-    qd_findings findings = { json_array() };
+    qd_findings findings = { .lines = json_array() };
     if (!qd_path_exists(artifact_dir) || findings.lines == NULL) {
         json_decref(findings.lines);
         return qd_fail(err, QD_ENOTFOUND, "there is no folder '%s'", artifact_dir);

@@ -12,6 +12,8 @@
 
 typedef struct qd_findings {
     json_t *lines; /* [{"where","detail"}] */
+    const char
+        *scales; /* beside the source: how the grids were found again, "chosen" or "fitted"; NULL = not looked for */
 } qd_findings;
 /* `where` is a file or a layer. Only the first hundred are kept. */
 void qd_findings_add(qd_findings *findings, const char *where, const char *format, ...) QD_PRINTF(3, 4);

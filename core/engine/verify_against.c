@@ -9,20 +9,22 @@
 #include "base/mem.h"
 #include "engine/recipe.h"
 #include "engine/verify.h"
+#include "quant/aim.h"
 
 /* How far a stored weight may be from (level - zero) scale: a fraction of itself, and of a step. */
 typedef struct slack {
     double relative, absolute;
+    double ends; /* of the largest weight of a group: where the grid was laid through stored weights, else 0 */
 } slack;
 
 static slack slack_of(const qd_linear *stored)
 {
     const char *dtype = stored->weight == NULL ? "F32" : stored->weight->dtype->name;
     if (strcmp(dtype, "BF16") == 0)
-        return (slack){ 0x1p-8, 0 };
+        return (slack){ 0x1p-8, 0, 0 };
     if (strcmp(dtype, "F16") == 0)
-        return (slack){ 0x1p-10, 0x1p-24 };
-    return (slack){ 0x1p-21, 0 };
+        return (slack){ 0x1p-10, 0x1p-24, 0 };
+    return (slack){ 0x1p-21, 0, 0 };
 }
 
 static qd_code check_source_file(const char *dir, const json_t *file, qd_findings *findings, qd_error *err)
@@ -85,9 +87,11 @@ static bool is_on_grid(const qd_grid *grid, size_t row, size_t column, double q,
 {
     size_t group = column / grid->group_size;
     double scale = (double)qd_matf_row(grid->scale.view, row)[group];
-    double code = q / scale + (double)qd_matf_row(grid->zero.view, row)[group];
+    double zero = (double)qd_matf_row(grid->zero.view, row)[group], code = q / scale + zero;
     double narrowest = grid->levels.count > 0 ? grid->levels.narrowest : 1.0;
-    double tolerance = 1e-3 * narrowest + (s.relative * fabs(q) + s.absolute) / scale;
+    double first = qd_grid_level(grid, 0), last = qd_grid_level(grid, (uint8_t)(grid->high - grid->low));
+    double largest = fmax(fabs(first - zero), fabs(last - zero));
+    double tolerance = 1e-3 * narrowest + (s.relative * fabs(q) + s.absolute) / scale + s.ends * largest;
     if (grid->levels.count > 0)
         return fabs(code - grid->levels.value[qd_levels_nearest(&grid->levels, code)]) <= tolerance;
     return fabs(code - rint(code)) <= tolerance && rint(code) >= grid->low - tolerance &&
@@ -123,6 +127,48 @@ static void find_scale(const qd_grid_spec *spec, qd_cmatf w, qd_cmatf q, size_t 
     *at_zero = zero;
 }
 
+/* Scale and zero that put two values on two codes: false where no grid has such. */
+static bool lay_grid(qd_grid *grid, size_t row, size_t group, const double value[2], const int code[2])
+{
+    double low = qd_grid_level(grid, (uint8_t)code[0]), high = qd_grid_level(grid, (uint8_t)code[1]);
+    double scale = (value[1] - value[0]) / (high - low), zero = low - value[0] / scale;
+    if (grid->zero_kind == QD_ZERO_NONE)
+        zero = 0;
+    else if (grid->zero_kind == QD_ZERO_INTEGER)
+        zero = rint(zero);
+    qd_matf_row(grid->scale.view, row)[group] = (float)scale;
+    qd_matf_row(grid->zero.view, row)[group] = (float)zero;
+    return scale > 0 && isfinite((float)scale) && isfinite((float)zero);
+}
+
+/* Scales fitted to the codes, or chosen on a target, do not follow from the source: the group's values must lie on some grid of the kind that
+ * the job asked for. The least and the greatest lie on two of the codes: every pair is tried. Of equal values one lies on a code and 0 on
+ * another, or both on the same. */
+static void fit_scale(qd_cmatf q, size_t row, size_t group, slack s, qd_grid *grid)
+{
+    size_t start = group * grid->group_size, end = qd_min_size(start + grid->group_size, q.cols);
+    const float *values = qd_cmatf_row(q, row);
+    double ends[2] = { (double)values[start], (double)values[start] };
+    for (size_t j = start; j < end; j++) {
+        ends[0] = fmin(ends[0], (double)values[j]);
+        ends[1] = fmax(ends[1], (double)values[j]);
+    }
+    if (ends[0] == ends[1])
+        ends[ends[0] > 0 ? 0 : 1] = ends[0] == 0 ? 1 : 0;
+    for (int a = 0; a <= grid->high - grid->low; a++)
+        for (int b = a + 1; b <= grid->high - grid->low; b++)
+            if (lay_grid(grid, row, group, ends, (const int[2]){ a, b }) &&
+                count_strangers(grid, q, row, group, 1, s) == 0)
+                return;
+}
+
+static void fit_scales(slack s, qd_cmatf q, qd_grid *grid)
+{
+    for (size_t row = 0; row < q.rows; row++)
+        for (size_t group = 0; group < grid->groups; group++)
+            fit_scale(q, row, group, s, grid);
+}
+
 static void find_scales(const qd_grid_spec *spec, const qd_linear *stored, qd_cmatf w, qd_cmatf q, qd_grid *grid)
 {
     for (size_t row = 0; spec->rule->candidate != NULL && row < w.rows; row++)
@@ -131,10 +177,9 @@ static void find_scales(const qd_grid_spec *spec, const qd_linear *stored, qd_cm
 }
 
 /* w: the source's, q: the artifact's. */
-static void compare_weights(const qd_linear *stored, const qd_grid *grid, qd_cmatf w, qd_cmatf q,
+static void compare_weights(const qd_linear *stored, slack s, const qd_grid *grid, qd_cmatf w, qd_cmatf q,
                             const json_t *certificate, qd_findings *findings)
 {
-    slack s = slack_of(stored);
     double distance = 0, size = 0;
     size_t strangers = 0, row = 0, column = 0;
     for (size_t o = 0; o < w.rows; o++)
@@ -149,9 +194,9 @@ static void compare_weights(const qd_linear *stored, const qd_grid *grid, qd_cma
             strangers++;
         }
     if (strangers > 0)
-        qd_findings_add(findings, stored->name,
-                        "%zu weights are not on the grid of the source's, the first at (%zu, %zu)", strangers, row,
-                        column);
+        qd_findings_add(findings, stored->name, "%zu weights are not on the grid %s, the first at (%zu, %zu)",
+                        strangers, strcmp(findings->scales, "fitted") == 0 ? "that the others fit" : "of the source's",
+                        row, column);
     /* ||w - q|| moves at most by ||stored - decided||; dead columns were certified against zero instead of w */
     double certified = sqrt(json_number_value(json_object_get(certificate, "weight_error_sq")));
     double allowed = s.relative * sqrt(size) + s.absolute * sqrt((double)(w.rows * w.cols)) + 1e-9 * certified;
@@ -180,8 +225,16 @@ static qd_code compare_layer(const qd_artifact *artifact, size_t index, const qd
         return code;
     if (overlay->weight(overlay->ctx, index, stored, q.view, &why) != QD_OK)
         return QD_OK; /* it was found before */
-    find_scales(&recipe->grid, stored, qd_matf_const(w.view), qd_matf_const(q.view), &grid);
-    compare_weights(stored, &grid, qd_matf_const(w.view), qd_matf_const(q.view), certificate, findings);
+    bool fitted = recipe->refine.refit || (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule));
+    findings->scales = fitted ? "fitted" : "chosen";
+    slack s = slack_of(stored);
+    if (fitted)
+        s = (slack){ s.relative, 2 * s.absolute, 2 * s.relative };
+    if (fitted)
+        fit_scales(s, qd_matf_const(q.view), &grid);
+    else
+        find_scales(&recipe->grid, stored, qd_matf_const(w.view), qd_matf_const(q.view), &grid);
+    compare_weights(stored, s, &grid, qd_matf_const(w.view), qd_matf_const(q.view), certificate, findings);
     return QD_OK;
 }
 

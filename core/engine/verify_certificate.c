@@ -99,6 +99,29 @@ static void check_mismatch(const judge *j, double tolerance)
         qd_findings_add(j->findings, j->layer, "total_sq is %.17g, its parts give %.17g", total, base + energy);
 }
 
+/* Of a refined sweep: each move lowered the energy, and the bounds are those of the sweep. */
+static void check_refined(const judge *j, double tolerance)
+{
+    static const char *const needed[] = { "swept_sq", "searched_sq", "codes_changed", "scales_fitted",
+                                          "refine_rounds" };
+    for (size_t i = 0; i < QD_LENGTH(needed); i++)
+        if (!json_is_number(json_object_get(j->certificate, needed[i]))) {
+            qd_findings_add(j->findings, j->layer, "certificate: '%s' is no number", needed[i]);
+            return;
+        }
+    double swept = value(j, "swept_sq"), searched = value(j, "searched_sq"), energy = value(j, "energy_sq");
+    at_most(j, "energy_sq against searched_sq", energy, searched, 0);
+    at_most(j, "searched_sq against swept_sq", searched, swept, 0);
+    at_most(j, "swept_sq against overload_bound_sq (T2)", swept, value(j, "overload_bound_sq"), tolerance);
+    if (value(j, "clip_count") == 0)
+        at_most(j, "swept_sq against bound_sq (T1) with nothing clipped", swept, value(j, "bound_sq"), tolerance);
+    if (value(j, "codes_changed") == 0 && value(j, "scales_fitted") == 0)
+        equal(j, "energy_sq of what nobody changed", energy, swept, 0);
+    if (value(j, "codes_changed") > value(j, "N") * value(j, "d"))
+        qd_findings_add(j->findings, j->layer, "codes_changed: %g, the layer has %g", value(j, "codes_changed"),
+                        value(j, "N") * value(j, "d"));
+}
+
 static void check_identities(const judge *j, double tolerance)
 {
     double energy = value(j, "energy_sq"), output = value(j, "output_sq"), bound = value(j, "bound_sq");
@@ -107,6 +130,8 @@ static void check_identities(const judge *j, double tolerance)
         check_mismatch(j, tolerance);
     else
         equal(j, "error_sq", value(j, "error_sq"), energy - value(j, "lambda") * value(j, "weight_error_sq"), energy);
+    if (json_object_get(j->certificate, "swept_sq") != NULL)
+        check_refined(j, tolerance);
     equal(j, "rel_error", relative, output > 0 ? sqrt(error / output) : 0, 1);
     if (relative > 0)
         equal(j, "sqnr_db", value(j, "sqnr_db"), fmin(300, -20 * log10(relative)), 1);

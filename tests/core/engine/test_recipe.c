@@ -159,6 +159,13 @@ static const struct {
     { "mismatch/start", "\"projected\"", NULL },
     { "mismatch/residual", "true", NULL },
     { "mismatch/residual", "false", NULL },
+    { "refine", "{\"coordinate_descent\": 3, \"refit_scales\": true}",
+      "{\"beam\": 1, \"coordinate_descent\": 3, \"refit_scales\": true}" },
+    { "refine/beam", "1", NULL },
+    { "refine/beam", "64", NULL },
+    { "refine/coordinate_descent", "0", NULL },
+    { "refine/coordinate_descent", "64", NULL },
+    { "refine/refit_scales", "false", NULL },
     { "on_degraded", "\"fail\"", NULL },
     { "calibration/source", "\"https://example.org/t.txt\"", NULL },
     { "calibration/source", "null", NULL },
@@ -289,6 +296,12 @@ static const struct {
     { "mismatch/shrink", "true", "/mismatch/shrink", "\"auto\" or a number is wanted, found a boolean" },
     { "mismatch/start", "\"late\"", "/mismatch/start", "'late' is not in projected, original" },
     { "mismatch/residual", "1", "/mismatch/residual", "true or false is wanted, found an integer" },
+    { "refine", "8", "/refine", "refine: an object is wanted, found an integer" },
+    { "refine/beam", "0", "/refine/beam", "refine.beam: 0 is not in 1..64" },
+    { "refine/beam", "65", "/refine/beam", "refine.beam: 65 is not in 1..64" },
+    { "refine/coordinate_descent", "65", "/refine/coordinate_descent", "is not in 0..64" },
+    { "refine/refit_scales", "1", "/refine/refit_scales", "true or false is wanted, found an integer" },
+    { "refine/refit_scales", "true", "/refine/refit_scales", "does nothing with refine.coordinate_descent of 0; 1" },
     { "on_degraded", "\"ignore\"", "/on_degraded", "is not in warn, fail" },
     { "calibration", "\"self\"", "/calibration", "calibration: an object is wanted, found a string" },
     { "calibration", "null", "/calibration", "found null" },
@@ -439,6 +452,27 @@ static void fields_that_disagree_are_both_named_with_what_would_work(void **stat
     check_contains(err.text, "safetensors");
 }
 
+static void refining_is_refused_where_nothing_could_be_refined(void **state)
+{
+    (void)state;
+    static const char *const algorithms[] = { "rtn", "gpfq" };
+    for (size_t i = 0; i < QD_LENGTH(algorithms); i++) {
+        QD_AUTO(qd_json_fini)
+        json_t *request = parse_text("{\"model\": \"file:///m\", \"refine\": {\"beam\": 8}}");
+        json_object_set_new(request, "algorithm", json_string(algorithms[i]));
+        check_finding(request, "/refine/beam", "refine.beam: means nothing for algorithm");
+        check_finding(request, "/refine/beam", algorithms[i]);
+        check_finding(request, "/refine/beam", "it wants algorithm optq or qronos");
+    }
+    QD_AUTO(qd_json_fini)
+    json_t *random = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"qronos\", \"rounding\": \"stochastic\","
+                                " \"refine\": {\"coordinate_descent\": 1}}");
+    check_finding(random, "/refine",
+                  "refine: does not go with rounding 'stochastic', which it would undo; 'nearest' does");
+    json_object_set_new(random, "refine", parse_text("{\"beam\": 1, \"coordinate_descent\": 0}"));
+    json_decref(print_parsed(random)); /* nothing is asked for */
+}
+
 static void what_is_no_object_is_refused(void **state)
 {
     (void)state;
@@ -456,7 +490,8 @@ static void print_and_parse_are_a_fixpoint_on_random_requests(void **state)
         for (uint64_t k = 0; k < 8; k++) {
             size_t i = (size_t)qd_rng_below(round, k, QD_LENGTH(good));
             if (strncmp(good[i].path, "format", 6) == 0 || strncmp(good[i].path, "mismatch", 8) == 0 ||
-                strcmp(good[i].path, "calibration/samples") == 0 || strcmp(good[i].path, "alphabet") == 0)
+                strncmp(good[i].path, "refine", 6) == 0 || strcmp(good[i].path, "calibration/samples") == 0 ||
+                strcmp(good[i].path, "alphabet") == 0)
                 continue; /* combinations that disagree have their own test */
             QD_AUTO(qd_json_fini) json_t *one = request_with(good[i].path, good[i].given);
             json_object_del(one, "format");
@@ -591,6 +626,7 @@ int main(void)
         cmocka_unit_test(more_findings_than_fit_and_endless_keys_do_no_harm),
         cmocka_unit_test(long_names_are_counted_in_characters),
         cmocka_unit_test(fields_that_disagree_are_both_named_with_what_would_work),
+        cmocka_unit_test(refining_is_refused_where_nothing_could_be_refined),
         cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(print_and_parse_are_a_fixpoint_on_random_requests),
         cmocka_unit_test(the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defaults),

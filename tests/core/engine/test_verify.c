@@ -14,6 +14,9 @@ typedef struct runs {
     "\"calibration\":{\"samples\":4,\"length\":64},\"evaluation\":{\"length\":64,\"windows\":1},\"scale\":{" \
     "\"rule\":\"hessian-mse\"}"
 
+/* Scales that follow from the codes. */
+#define FITTED "\"refine\":{\"beam\":2,\"coordinate_descent\":2,\"refit_scales\":true}"
+
 static int set_up(void **state)
 {
     static runs fixture;
@@ -144,6 +147,13 @@ static void every_container_and_grid_passes(void **state)
         QUICK ",\"algorithm\":\"rtn\"",
         WEIGHTED,
         WEIGHTED ",\"format\":\"safetensors:bf16\",\"bits\":3,\"alphabet\":{\"kind\":\"int\",\"zero\":\"float\"}",
+        WEIGHTED ",\"algorithm\":\"qronos\",\"group_size\":32",
+        QUICK ",\"refine\":{\"beam\":4,\"coordinate_descent\":2}",
+        QUICK "," FITTED,
+        QUICK "," FITTED ",\"algorithm\":\"qronos\",\"alphabet\":\"int-asymmetric\",\"group_size\":0",
+        QUICK "," FITTED
+              ",\"format\":\"safetensors:bf16\",\"bits\":3,\"alphabet\":{\"kind\":\"int\",\"zero\":\"float\"}",
+        QUICK "," FITTED ",\"format\":\"safetensors\",\"bits\":2,\"group_size\":16",
     };
     for (size_t i = 0; i < QD_LENGTH(requests); i++) {
         char folder[200], out[300];
@@ -251,6 +261,28 @@ static void a_covered_up_weight_is_found_on_none_of_the_scales_that_h_chose_from
     check_found(report, "model.layers.4.mlp.down_proj", "not on the grid");
     job_fini(&weighted.job);
     remove_folder(weighted.folder);
+}
+
+static void a_covered_up_weight_is_found_off_the_grid_that_the_others_fit(void **state)
+{
+    (void)state;
+    char model[4096];
+    runs fitted;
+    qd_error err = { 0 };
+    const one_weight e = { "model.layers.4.mlp.down_proj.weight", 777, 1.37F, 0 };
+    fitted.job = (small_run){ .request = QUICK "," FITTED ",\"format\":\"safetensors\",\"bits\":3",
+                              .folder = make_folder(fitted.folder, sizeof fitted.folder),
+                              .texts = SHORT_TEXTS };
+    check_ok(run_job(&fitted.job, &err));
+    snprintf(fitted.out, sizeof fitted.out, "%s/out", fitted.folder);
+    check_sound(fitted.out);
+    QD_AUTO(qd_json_fini) json_t *alone = verify(fitted.out, NULL);
+    assert_true(json_is_null(json_object_get(alone, "scales")));
+    QD_AUTO(qd_json_fini) json_t *report = verify_changed_weight(&fitted, e, source_model(model, sizeof model));
+    assert_string_equal(json_string_value(json_object_get(report, "scales")), "fitted");
+    check_found(report, "model.layers.4.mlp.down_proj", "not on the grid that the others fit");
+    job_fini(&fitted.job);
+    remove_folder(fitted.folder);
 }
 
 static void a_covered_up_weight_off_the_grid_is_found_against_the_source(void **state)
@@ -378,6 +410,7 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_contradicts_the_manifest),
         cmocka_unit_test(missing_and_foreign_files_are_named),
         cmocka_unit_test(a_covered_up_weight_off_the_grid_is_found_against_the_source),
+        cmocka_unit_test(a_covered_up_weight_is_found_off_the_grid_that_the_others_fit),
         cmocka_unit_test(a_covered_up_weight_is_found_on_none_of_the_scales_that_h_chose_from),
         cmocka_unit_test(a_covered_up_weight_on_another_grid_point_is_found_against_the_source),
         cmocka_unit_test(too_many_values_in_a_row_are_found_without_the_source),
