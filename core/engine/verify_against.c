@@ -7,23 +7,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "engine/recipe.h"
+#include "engine/transformed.h"
 #include "engine/verify.h"
-
-/* How far a stored weight may be from (code - zero) scale: a fraction of itself, and of a step. */
-typedef struct slack {
-    double relative, absolute;
-} slack;
-
-static slack slack_of(const qd_linear *stored)
-{
-    const char *dtype = stored->weight == NULL ? "F32" : stored->weight->dtype->name;
-    if (strcmp(dtype, "BF16") == 0)
-        return (slack){ 0x1p-8, 0 };
-    if (strcmp(dtype, "F16") == 0)
-        return (slack){ 0x1p-10, 0x1p-24 };
-    return (slack){ 0x1p-21, 0 };
-}
 
 static qd_code check_source_file(const char *dir, const json_t *file, qd_findings *findings, qd_error *err)
 {
@@ -73,15 +58,7 @@ static void check_others(const qd_model *artifact, const qd_model *source, qd_fi
     }
 }
 
-/* recipe.json knows no model: any will do. */
-static qd_code read_recipe(const json_t *document, qd_recipe **out, qd_error *err)
-{
-    QD_AUTO(qd_json_fini) json_t *request = json_deep_copy(json_object_get(document, "recipe"));
-    json_object_set_new(request, "model", json_string("file:///source"));
-    return qd_recipe_parse(request, out, NULL, err);
-}
-
-static bool is_on_grid(const qd_grid *grid, size_t row, size_t column, double q, slack s)
+static bool is_on_grid(const qd_grid *grid, size_t row, size_t column, double q, qd_slack s)
 {
     size_t group = column / grid->group_size;
     double scale = (double)qd_matf_row(grid->scale.view, row)[group];
@@ -92,7 +69,7 @@ static bool is_on_grid(const qd_grid *grid, size_t row, size_t column, double q,
 }
 
 /* Weights of a group that are off the grid, counted up to `most`. */
-static size_t count_strangers(const qd_grid *grid, qd_cmatf q, size_t row, size_t group, size_t most, slack s)
+static size_t count_strangers(const qd_grid *grid, qd_cmatf q, size_t row, size_t group, size_t most, qd_slack s)
 {
     size_t start = group * grid->group_size, end = qd_min_size(start + grid->group_size, q.cols), count = 0;
     for (size_t j = start; j < end && count < most; j++)
@@ -101,7 +78,7 @@ static size_t count_strangers(const qd_grid *grid, qd_cmatf q, size_t row, size_
 }
 
 /* A scale that H helped to choose cannot be chosen again: of all it was chosen from, the one with the fewest weights off it. */
-static void find_scale(const qd_grid_spec *spec, qd_cmatf w, qd_cmatf q, size_t row, size_t group, slack s,
+static void find_scale(const qd_grid_spec *spec, qd_cmatf w, qd_cmatf q, size_t row, size_t group, qd_slack s,
                        qd_grid *grid)
 {
     size_t start = group * grid->group_size, count = qd_min_size(grid->group_size, w.cols - start), best = count + 1;
@@ -120,42 +97,76 @@ static void find_scale(const qd_grid_spec *spec, qd_cmatf w, qd_cmatf q, size_t 
     *at_zero = zero;
 }
 
-static void find_scales(const qd_grid_spec *spec, const qd_linear *stored, qd_cmatf w, qd_cmatf q, qd_grid *grid)
+/* A layer beside its source, both in the basis of the codes. */
+typedef struct comparison {
+    const qd_recipe *recipe;
+    const qd_linear *stored;
+    const qd_hadamard *basis; /* NULL = the input's own */
+    const json_t *certificate;
+    qd_cmatf w, q; /* the source's, the artifact's */
+    qd_findings *findings;
+} comparison;
+
+static void find_scales(const comparison *c, qd_grid *grid)
 {
-    for (size_t row = 0; spec->rule->candidate != NULL && row < w.rows; row++)
+    const qd_grid_spec *spec = &c->recipe->grid;
+    for (size_t row = 0; spec->rule->candidate != NULL && row < c->w.rows; row++)
         for (size_t group = 0; group < grid->groups; group++)
-            find_scale(spec, w, q, row, group, slack_of(stored), grid);
+            find_scale(spec, c->w, c->q, row, group, qd_slack_of_row(c->stored, c->basis, c->q, row), grid);
 }
 
-/* w: the source's, q: the artifact's. */
-static void compare_weights(const qd_linear *stored, const qd_grid *grid, qd_cmatf w, qd_cmatf q,
-                            const json_t *certificate, qd_findings *findings)
+static void compare_codes(const comparison *c, const qd_grid *grid)
 {
-    slack s = slack_of(stored);
-    double distance = 0, size = 0;
     size_t strangers = 0, row = 0, column = 0;
-    for (size_t o = 0; o < w.rows; o++)
-        for (size_t i = 0; i < w.cols; i++) {
-            double a = (double)qd_cmatf_row(w, o)[i], b = (double)qd_cmatf_row(q, o)[i];
-            distance += (a - b) * (a - b);
-            size += b * b;
-            if (is_on_grid(grid, o, i, b, s))
+    for (size_t o = 0; o < c->w.rows; o++) {
+        qd_slack s = qd_slack_of_row(c->stored, c->basis, c->q, o);
+        for (size_t i = 0; i < c->w.cols; i++) {
+            if (is_on_grid(grid, o, i, (double)qd_cmatf_row(c->q, o)[i], s))
                 continue;
             row = strangers == 0 ? o : row;
             column = strangers == 0 ? i : column;
             strangers++;
         }
+    }
     if (strangers > 0)
-        qd_findings_add(findings, stored->name,
+        qd_findings_add(c->findings, c->stored->name,
                         "%zu weights are not on the grid of the source's, the first at (%zu, %zu)", strangers, row,
                         column);
-    /* ||w - q|| moves at most by ||stored - decided||; dead columns were certified against zero instead of w */
-    double certified = sqrt(json_number_value(json_object_get(certificate, "weight_error_sq")));
-    double allowed = s.relative * sqrt(size) + s.absolute * sqrt((double)(w.rows * w.cols)) + 1e-9 * certified;
-    if (json_integer_value(json_object_get(certificate, "dead_columns")) == 0 &&
+}
+
+/* ||w - q|| moves at most by ||stored - decided||, in any basis; dead columns were certified against zero instead of w. */
+static void compare_distance(const comparison *c)
+{
+    qd_slack s = qd_slack_of(c->stored);
+    double distance = 0, size = 0;
+    for (size_t o = 0; o < c->w.rows; o++)
+        for (size_t i = 0; i < c->w.cols; i++) {
+            double a = (double)qd_cmatf_row(c->w, o)[i], b = (double)qd_cmatf_row(c->q, o)[i];
+            distance += (a - b) * (a - b);
+            size += b * b;
+        }
+    double certified = sqrt(json_number_value(json_object_get(c->certificate, "weight_error_sq")));
+    double allowed = s.relative * sqrt(size) + s.absolute * sqrt((double)(c->w.rows * c->w.cols)) + 1e-9 * certified;
+    if (json_integer_value(json_object_get(c->certificate, "dead_columns")) == 0 &&
         !(fabs(sqrt(distance) - certified) <= allowed))
-        qd_findings_add(findings, stored->name, "weight_error_sq is %.9g, certified is %.9g", distance,
+        qd_findings_add(c->findings, c->stored->name, "weight_error_sq is %.9g, certified is %.9g", distance,
                         certified * certified);
+}
+
+/* Scales that were chosen from other weights than the source's cannot be chosen again; and where those were rounded, how far they are from
+ * the source's is not certified. */
+static qd_code compare_weights(const comparison *c, qd_error *err)
+{
+    const qd_transform_use *shaping = qd_transforms_shaping(&c->recipe->transforms);
+    QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
+    qd_code code = shaping != NULL ? QD_OK : qd_grid_build(&c->recipe->grid, c->w, NULL, NULL, &grid, err);
+    if (code == QD_OK && shaping == NULL) {
+        find_scales(c, &grid);
+        compare_codes(c, &grid);
+    }
+    if (code == QD_OK && !qd_transforms_move_target(&c->recipe->transforms, c->recipe->algorithm))
+        compare_distance(c);
+    return code;
 }
 
 static qd_code compare_layer(const qd_artifact *artifact, size_t index, const qd_linear *source,
@@ -164,22 +175,33 @@ static qd_code compare_layer(const qd_artifact *artifact, size_t index, const qd
     const qd_linear *stored = qd_model_linear_at(qd_artifact_model(artifact), index);
     const qd_overlay *overlay = qd_artifact_overlay(artifact);
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf w = { 0 }, q = { 0 };
-    QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
+    qd_hadamard *basis = NULL;
     qd_error why = { 0 };
     qd_code code = qd_matf_buf_init(&w, source->out, source->in, err);
     if (code == QD_OK)
         code = qd_matf_buf_init(&q, source->out, source->in, err);
     if (code == QD_OK)
         code = qd_tensor_to_floats(source->weight, w.view.data, err);
-    if (code == QD_OK)
-        code = qd_grid_build(&recipe->grid, qd_matf_const(w.view), NULL, NULL, &grid, err);
     if (code != QD_OK)
         return code;
     if (overlay->weight(overlay->ctx, index, stored, q.view, &why) != QD_OK)
         return QD_OK; /* it was found before */
-    find_scales(&recipe->grid, stored, qd_matf_const(w.view), qd_matf_const(q.view), &grid);
-    compare_weights(stored, &grid, qd_matf_const(w.view), qd_matf_const(q.view), certificate, findings);
-    return QD_OK;
+    code = qd_basis_create(recipe, qd_artifact_model(artifact), index, &basis, err);
+    if (code == QD_OK && basis != NULL)
+        code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w.view), w.view, NULL, err);
+    if (code == QD_OK && basis != NULL)
+        code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(q.view), q.view, NULL, err);
+    const comparison c = { .recipe = recipe,
+                           .stored = stored,
+                           .basis = basis,
+                           .certificate = certificate,
+                           .w = qd_matf_const(w.view),
+                           .q = qd_matf_const(q.view),
+                           .findings = findings };
+    if (code == QD_OK)
+        code = compare_weights(&c, err);
+    qd_hadamard_destroy(basis);
+    return code;
 }
 
 static bool same_layers(const qd_model *artifact, const qd_model *source, qd_findings *findings)
@@ -202,34 +224,27 @@ static bool same_layers(const qd_model *artifact, const qd_model *source, qd_fin
 }
 
 static qd_code compare_models(const qd_artifact *artifact, const qd_model *source, const json_t *certificate,
-                              const json_t *document, qd_findings *findings, qd_error *err)
+                              const qd_recipe *recipe, qd_findings *findings, qd_error *err)
 {
-    qd_recipe *recipe = NULL;
-    qd_error why = { 0 };
     if (!same_layers(qd_artifact_model(artifact), source, findings))
         return QD_OK;
     check_others(qd_artifact_model(artifact), source, findings);
-    if (read_recipe(document, &recipe, &why) != QD_OK) {
-        qd_findings_add(findings, "recipe.json", "%s", why.text);
-        return QD_OK;
-    }
     qd_code code = QD_OK;
-    for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(source); i++) {
+    for (size_t i = 0; recipe != NULL && code == QD_OK && i < qd_model_linear_count(source); i++) {
         const json_t *record = json_array_get(json_object_get(certificate, "layers"), i);
         code = compare_layer(artifact, i, qd_model_linear_at(source, i), recipe, json_object_get(record, "certificate"),
                              findings, err);
     }
-    qd_recipe_destroy(recipe);
     return code;
 }
 
-qd_code qd_verify_against(const qd_artifact *artifact, const json_t *certificate, const json_t *recipe,
-                          const char *source_dir, qd_findings *findings, qd_error *err)
+qd_code qd_verify_against(const qd_artifact *artifact, const json_t *certificate, const json_t *document,
+                          const qd_recipe *recipe, const char *source_dir, qd_findings *findings, qd_error *err)
 {
     qd_model *source = NULL;
     qd_code code = qd_model_open(source_dir, &source, err);
     if (code == QD_OK)
-        code = check_source(source_dir, recipe, findings, err);
+        code = check_source(source_dir, document, findings, err);
     if (code == QD_OK)
         code = compare_models(artifact, source, certificate, recipe, findings, err);
     qd_model_destroy(source);
