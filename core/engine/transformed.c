@@ -42,6 +42,12 @@ qd_code qd_layer_weights(const qd_recipe *recipe, const qd_model *model, size_t 
     return code;
 }
 
+bool qd_transforms_move_target(const qd_transforms *transforms, const qd_algorithm *algorithm)
+{
+    const qd_transform_use *shaping = qd_transforms_shaping(transforms);
+    return shaping != NULL && algorithm->needs != QD_NEEDS_MISMATCH && !shaping->row->keeps_target(shaping->values);
+}
+
 void qd_input_basis_fini(qd_input_basis *input)
 {
     qd_hadamard_destroy(input->basis);
@@ -118,7 +124,7 @@ qd_code qd_transform_layer(const qd_recipe *recipe, const qd_input_basis *input,
             code = turn(input->basis, pool, &t, record, err);
         else if (input->reference.view.rows > 0) {
             code = shape(use, recipe, qd_matd_const(input->reference.view), pool, &t, record, err);
-            aims_at_v = recipe->algorithm->needs != QD_NEEDS_MISMATCH && !use->row->keeps_target(use->values);
+            aims_at_v = qd_transforms_move_target(&recipe->transforms, recipe->algorithm);
             json_object_set_new(record, "rounded", json_boolean(aims_at_v));
         }
     }

@@ -13,6 +13,9 @@ qd_code qd_basis_create(const qd_recipe *recipe, const qd_model *model, size_t i
 qd_code qd_layer_weights(const qd_recipe *recipe, const qd_model *model, size_t index, const qd_grid *grid,
                          const uint8_t *codes, qd_pool *pool, qd_matf out, qd_error *err);
 
+/* Does this algorithm round shaped weights instead of the model's? */
+bool qd_transforms_move_target(const qd_transforms *transforms, const qd_algorithm *algorithm);
+
 /* What the transforms know of an input. Zero-initialized = nothing. */
 typedef struct qd_input_basis {
     qd_hadamard *basis; /* NULL = the input's own */

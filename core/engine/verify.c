@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/run.h"
+#include "engine/transformed.h"
 
 enum { FINDINGS_MAX = 100, RECORD_LIMIT = 256 << 20, RECORD_DEPTH = 16 };
 
@@ -40,23 +41,56 @@ static json_t *read_record(const char *dir, const char *name, qd_findings *findi
     return out;
 }
 
+qd_slack qd_slack_of(const qd_linear *stored)
+{
+    const char *dtype = stored->weight == NULL ? "F32" : stored->weight->dtype->name;
+    if (strcmp(dtype, "BF16") == 0)
+        return (qd_slack){ .relative = 0x1p-8 };
+    if (strcmp(dtype, "F16") == 0)
+        return (qd_slack){ .relative = 0x1p-10, .absolute = 0x1p-24 };
+    return (qd_slack){ .relative = 0x1p-21 };
+}
+
+qd_slack qd_slack_of_row(const qd_linear *stored, const qd_hadamard *basis, qd_cmatf q, size_t row)
+{
+    qd_slack s = qd_slack_of(stored);
+    double size = 0;
+    for (size_t i = 0; basis != NULL && i < q.cols; i++)
+        size += (double)qd_cmatf_row(q, row)[i] * (double)qd_cmatf_row(q, row)[i];
+    return basis == NULL ? s : (qd_slack){ .absolute = s.relative * sqrt(size) + s.absolute * sqrt((double)q.cols) };
+}
+
 static int compare_floats(const void *a, const void *b)
 {
     float x = *(const float *)a, y = *(const float *)b;
     return (x > y) - (x < y);
 }
 
-/* Values in a group of a row, as many as the grid has codes at most. The row is sorted in place. */
-static size_t count_values(float *values, size_t count)
+/* Values in a group of a row, as many as the grid has codes at most; such as are no further apart than `blur` count as one. The row is
+ * sorted in place. */
+static size_t count_values(float *values, size_t count, double blur)
 {
     size_t distinct = count > 0;
     qsort(values, count, sizeof *values, compare_floats);
     for (size_t i = 1; i < count; i++)
-        distinct += values[i] > values[i - 1];
+        distinct += (double)values[i] - (double)values[i - 1] > blur;
     return distinct;
 }
 
-static void check_values(const qd_linear *linear, const json_t *record, qd_matf w, qd_findings *findings)
+static bool are_finite(const qd_linear *linear, qd_cmatf w, qd_findings *findings)
+{
+    for (size_t o = 0; o < w.rows; o++)
+        for (size_t i = 0; i < w.cols; i++)
+            if (!isfinite(qd_cmatf_row(w, o)[i])) {
+                qd_findings_add(findings, linear->name, "weight (%zu, %zu) is not finite", o, i);
+                return false;
+            }
+    return true;
+}
+
+/* w: in the basis of the codes. */
+static void check_values(const qd_linear *linear, const json_t *record, const qd_hadamard *basis, qd_matf w,
+                         qd_findings *findings)
 {
     const json_t *grid = json_object_get(record, "grid");
     size_t size = (size_t)json_integer_value(json_object_get(grid, "group_size"));
@@ -66,39 +100,45 @@ static void check_values(const qd_linear *linear, const json_t *record, qd_matf 
         qd_findings_add(findings, linear->name, "its record has no grid");
         return;
     }
-    for (size_t o = 0; o < w.rows; o++)
+    for (size_t o = 0; o < w.rows; o++) {
+        /* exact where nothing was turned: a level has one value */
+        double blur = basis == NULL ? 0 : 2 * qd_slack_of_row(linear, basis, qd_matf_const(w), o).absolute;
         for (size_t first = 0; first < w.cols; first += size) {
-            size_t count = qd_min_size(size, w.cols - first), distinct = 0;
-            float *row = qd_matf_row(w, o) + first;
-            for (size_t i = 0; i < count; i++)
-                if (!isfinite(row[i])) {
-                    qd_findings_add(findings, linear->name, "weight (%zu, %zu) is not finite", o, first + i);
-                    return;
-                }
-            distinct = count_values(row, count);
+            size_t distinct = count_values(qd_matf_row(w, o) + first, qd_min_size(size, w.cols - first), blur);
             if (distinct <= (size_t)codes)
                 continue;
             qd_findings_add(findings, linear->name, "row %zu: %zu values in a group, the grid has %lld codes", o,
                             distinct, (long long)codes);
             return;
         }
+    }
 }
 
-static qd_code check_layer(const qd_artifact *artifact, size_t index, const json_t *record, qd_findings *findings,
-                           qd_error *err)
+/* recipe: NULL where it cannot be read: then nothing tells the basis, and that was found before. */
+static qd_code check_layer(const qd_artifact *artifact, size_t index, const json_t *record, const qd_recipe *recipe,
+                           qd_findings *findings, qd_error *err)
 {
     const qd_linear *linear = qd_model_linear_at(qd_artifact_model(artifact), index);
     const qd_overlay *overlay = qd_artifact_overlay(artifact);
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf w = { 0 };
+    qd_hadamard *basis = NULL;
     qd_error why = { 0 };
     qd_code code = qd_matf_buf_init(&w, linear->out, linear->in, err);
     if (code != QD_OK)
         return code;
-    if (overlay->weight(overlay->ctx, index, linear, w.view, &why) != QD_OK)
+    if (overlay->weight(overlay->ctx, index, linear, w.view, &why) != QD_OK) {
         qd_findings_add(findings, linear->name, "%s", why.text);
-    else
-        check_values(linear, record, w.view, findings);
-    return QD_OK;
+        return QD_OK;
+    }
+    if (!are_finite(linear, qd_matf_const(w.view), findings) || recipe == NULL)
+        return QD_OK;
+    code = qd_basis_create(recipe, qd_artifact_model(artifact), index, &basis, err);
+    if (code == QD_OK && basis != NULL)
+        code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w.view), w.view, NULL, err);
+    if (code == QD_OK)
+        check_values(linear, record, basis, w.view, findings);
+    qd_hadamard_destroy(basis);
+    return code;
 }
 
 /* Other tensors have no NaN either. */
@@ -129,18 +169,33 @@ typedef struct records {
     json_t *manifest, *certificate, *recipe;
 } records;
 
+/* recipe.json knows no model: any will do. A finding and NULL where it cannot be read. */
+static qd_recipe *parse_recipe(const json_t *document, qd_findings *findings)
+{
+    qd_recipe *out = NULL;
+    qd_error why = { 0 };
+    QD_AUTO(qd_json_fini) json_t *request = json_deep_copy(json_object_get(document, "recipe"));
+    json_object_set_new(request, "model", json_string("file:///source"));
+    if (document != NULL && qd_recipe_parse(request, &out, NULL, &why) != QD_OK)
+        qd_findings_add(findings, "recipe.json", "%s", why.text);
+    return out;
+}
+
 static qd_code check_content(const qd_artifact *artifact, const records *r, const char *against, qd_findings *findings,
                              qd_error *err)
 {
     const qd_model *model = qd_artifact_model(artifact);
+    qd_recipe *recipe = parse_recipe(r->recipe, findings);
     qd_code code = QD_OK;
     check_tensors(model, findings);
     check_manifest(r->manifest, r->certificate, findings);
     qd_verify_certificate(model, r->certificate, findings);
     for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(model); i++)
-        code = check_layer(artifact, i, json_array_get(json_object_get(r->certificate, "layers"), i), findings, err);
+        code = check_layer(artifact, i, json_array_get(json_object_get(r->certificate, "layers"), i), recipe, findings,
+                           err);
     if (code == QD_OK && against != NULL)
-        code = qd_verify_against(artifact, r->certificate, r->recipe, against, findings, err);
+        code = qd_verify_against(artifact, r->certificate, r->recipe, recipe, against, findings, err);
+    qd_recipe_destroy(recipe);
     return code;
 }
 

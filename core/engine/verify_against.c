@@ -7,25 +7,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "engine/recipe.h"
+#include "engine/transformed.h"
 #include "engine/verify.h"
 #include "quant/aim.h"
-
-/* How far a stored weight may be from (level - zero) scale: a fraction of itself, and of a step. */
-typedef struct slack {
-    double relative, absolute;
-    double ends; /* of the largest weight of a group: where the grid was laid through stored weights, else 0 */
-} slack;
-
-static slack slack_of(const qd_linear *stored)
-{
-    const char *dtype = stored->weight == NULL ? "F32" : stored->weight->dtype->name;
-    if (strcmp(dtype, "BF16") == 0)
-        return (slack){ 0x1p-8, 0, 0 };
-    if (strcmp(dtype, "F16") == 0)
-        return (slack){ 0x1p-10, 0x1p-24, 0 };
-    return (slack){ 0x1p-21, 0, 0 };
-}
 
 static qd_code check_source_file(const char *dir, const json_t *file, qd_findings *findings, qd_error *err)
 {
@@ -75,15 +59,7 @@ static void check_others(const qd_model *artifact, const qd_model *source, qd_fi
     }
 }
 
-/* recipe.json knows no model: any will do. */
-static qd_code read_recipe(const json_t *document, qd_recipe **out, qd_error *err)
-{
-    QD_AUTO(qd_json_fini) json_t *request = json_deep_copy(json_object_get(document, "recipe"));
-    json_object_set_new(request, "model", json_string("file:///source"));
-    return qd_recipe_parse(request, out, NULL, err);
-}
-
-static bool is_on_grid(const qd_grid *grid, size_t row, size_t column, double q, slack s)
+static bool is_on_grid(const qd_grid *grid, size_t row, size_t column, double q, qd_slack s)
 {
     size_t group = column / grid->group_size;
     double scale = (double)qd_matf_row(grid->scale.view, row)[group];
@@ -99,7 +75,7 @@ static bool is_on_grid(const qd_grid *grid, size_t row, size_t column, double q,
 }
 
 /* Weights of a group that are off the grid, counted up to `most`. */
-static size_t count_strangers(const qd_grid *grid, qd_cmatf q, size_t row, size_t group, size_t most, slack s)
+static size_t count_strangers(const qd_grid *grid, qd_cmatf q, size_t row, size_t group, size_t most, qd_slack s)
 {
     size_t start = group * grid->group_size, end = qd_min_size(start + grid->group_size, q.cols), count = 0;
     for (size_t j = start; j < end && count < most; j++)
@@ -108,7 +84,7 @@ static size_t count_strangers(const qd_grid *grid, qd_cmatf q, size_t row, size_
 }
 
 /* A scale that H helped to choose cannot be chosen again: of all it was chosen from, the one with the fewest weights off it. */
-static void find_scale(const qd_grid_spec *spec, qd_cmatf w, qd_cmatf q, size_t row, size_t group, slack s,
+static void find_scale(const qd_grid_spec *spec, qd_cmatf w, qd_cmatf q, size_t row, size_t group, qd_slack s,
                        qd_grid *grid)
 {
     size_t start = group * grid->group_size, count = qd_min_size(grid->group_size, w.cols - start), best = count + 1;
@@ -144,7 +120,7 @@ static bool lay_grid(qd_grid *grid, size_t row, size_t group, const double value
 /* Scales fitted to the codes, or chosen on a target, do not follow from the source: the group's values must lie on some grid of the kind that
  * the job asked for. The least and the greatest lie on two of the codes: every pair is tried. Of equal values one lies on a code and 0 on
  * another, or both on the same. */
-static void fit_scale(qd_cmatf q, size_t row, size_t group, slack s, qd_grid *grid)
+static void fit_scale(qd_cmatf q, size_t row, size_t group, qd_slack s, qd_grid *grid)
 {
     size_t start = group * grid->group_size, end = qd_min_size(start + grid->group_size, q.cols);
     const float *values = qd_cmatf_row(q, row);
@@ -162,48 +138,93 @@ static void fit_scale(qd_cmatf q, size_t row, size_t group, slack s, qd_grid *gr
                 return;
 }
 
-static void fit_scales(slack s, qd_cmatf q, qd_grid *grid)
+
+/* A layer beside its source, both in the basis of the codes. */
+typedef struct comparison {
+    const qd_recipe *recipe;
+    const qd_linear *stored;
+    const qd_hadamard *basis; /* NULL = the input's own */
+    const json_t *certificate;
+    qd_cmatf w, q; /* the source's, the artifact's */
+    qd_findings *findings;
+} comparison;
+
+/* Were the scales chosen from the source's weights, or do they depend on data: on a target, on codes, on weights that a transform shaped? */
+static bool is_fitted(const qd_recipe *recipe)
 {
-    for (size_t row = 0; row < q.rows; row++)
-        for (size_t group = 0; group < grid->groups; group++)
-            fit_scale(q, row, group, s, grid);
+    return recipe->refine.refit || (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule)) ||
+           qd_transforms_shaping(&recipe->transforms) != NULL;
 }
 
-static void find_scales(const qd_grid_spec *spec, const qd_linear *stored, qd_cmatf w, qd_cmatf q, qd_grid *grid)
+/* A fitted grid is laid through stored weights: their own slack comes twice. */
+static qd_slack row_slack(const comparison *c, size_t row)
 {
-    for (size_t row = 0; spec->rule->candidate != NULL && row < w.rows; row++)
-        for (size_t group = 0; group < grid->groups; group++)
-            find_scale(spec, w, q, row, group, slack_of(stored), grid);
+    qd_slack s = qd_slack_of_row(c->stored, c->basis, c->q, row);
+    return is_fitted(c->recipe) ? (qd_slack){ s.relative, 2 * s.absolute, 2 * s.relative } : s;
 }
 
-/* w: the source's, q: the artifact's. */
-static void compare_weights(const qd_linear *stored, slack s, const qd_grid *grid, qd_cmatf w, qd_cmatf q,
-                            const json_t *certificate, qd_findings *findings)
+static void find_scales(const comparison *c, qd_grid *grid)
 {
-    double distance = 0, size = 0;
+    const qd_grid_spec *spec = &c->recipe->grid;
+    bool fitted = is_fitted(c->recipe);
+    c->findings->scales = fitted ? "fitted" : "chosen";
+    for (size_t row = 0; row < c->w.rows && (fitted || spec->rule->candidate != NULL); row++)
+        for (size_t group = 0; group < grid->groups; group++)
+            if (fitted)
+                fit_scale(c->q, row, group, row_slack(c, row), grid);
+            else
+                find_scale(spec, c->w, c->q, row, group, row_slack(c, row), grid);
+}
+
+static void compare_codes(const comparison *c, const qd_grid *grid)
+{
     size_t strangers = 0, row = 0, column = 0;
-    for (size_t o = 0; o < w.rows; o++)
-        for (size_t i = 0; i < w.cols; i++) {
-            double a = (double)qd_cmatf_row(w, o)[i], b = (double)qd_cmatf_row(q, o)[i];
-            distance += (a - b) * (a - b);
-            size += b * b;
-            if (is_on_grid(grid, o, i, b, s))
+    for (size_t o = 0; o < c->w.rows; o++) {
+        qd_slack s = row_slack(c, o);
+        for (size_t i = 0; i < c->w.cols; i++) {
+            if (is_on_grid(grid, o, i, (double)qd_cmatf_row(c->q, o)[i], s))
                 continue;
             row = strangers == 0 ? o : row;
             column = strangers == 0 ? i : column;
             strangers++;
         }
+    }
     if (strangers > 0)
-        qd_findings_add(findings, stored->name, "%zu weights are not on the grid %s, the first at (%zu, %zu)",
-                        strangers, strcmp(findings->scales, "fitted") == 0 ? "that the others fit" : "of the source's",
-                        row, column);
-    /* ||w - q|| moves at most by ||stored - decided||; dead columns were certified against zero instead of w */
-    double certified = sqrt(json_number_value(json_object_get(certificate, "weight_error_sq")));
-    double allowed = s.relative * sqrt(size) + s.absolute * sqrt((double)(w.rows * w.cols)) + 1e-9 * certified;
-    if (json_integer_value(json_object_get(certificate, "dead_columns")) == 0 &&
+        qd_findings_add(c->findings, c->stored->name, "%zu weights are not on the grid %s, the first at (%zu, %zu)",
+                        strangers, is_fitted(c->recipe) ? "that the others fit" : "of the source's", row, column);
+}
+
+/* ||w - q|| moves at most by ||stored - decided||, in any basis; dead columns were certified against zero instead of w. */
+static void compare_distance(const comparison *c)
+{
+    qd_slack s = qd_slack_of(c->stored);
+    double distance = 0, size = 0;
+    for (size_t o = 0; o < c->w.rows; o++)
+        for (size_t i = 0; i < c->w.cols; i++) {
+            double a = (double)qd_cmatf_row(c->w, o)[i], b = (double)qd_cmatf_row(c->q, o)[i];
+            distance += (a - b) * (a - b);
+            size += b * b;
+        }
+    double certified = sqrt(json_number_value(json_object_get(c->certificate, "weight_error_sq")));
+    double allowed = s.relative * sqrt(size) + s.absolute * sqrt((double)(c->w.rows * c->w.cols)) + 1e-9 * certified;
+    if (json_integer_value(json_object_get(c->certificate, "dead_columns")) == 0 &&
         !(fabs(sqrt(distance) - certified) <= allowed))
-        qd_findings_add(findings, stored->name, "weight_error_sq is %.9g, certified is %.9g", distance,
+        qd_findings_add(c->findings, c->stored->name, "weight_error_sq is %.9g, certified is %.9g", distance,
                         certified * certified);
+}
+
+/* Where weights that a transform shaped were rounded, how far they are from the source's is not certified. */
+static qd_code compare_weights(const comparison *c, qd_error *err)
+{
+    QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
+    qd_code code = qd_grid_build(&c->recipe->grid, c->w, NULL, NULL, &grid, err);
+    if (code != QD_OK)
+        return code;
+    find_scales(c, &grid);
+    compare_codes(c, &grid);
+    if (!qd_transforms_move_target(&c->recipe->transforms, c->recipe->algorithm))
+        compare_distance(c);
+    return QD_OK;
 }
 
 static qd_code compare_layer(const qd_artifact *artifact, size_t index, const qd_linear *source,
@@ -212,30 +233,33 @@ static qd_code compare_layer(const qd_artifact *artifact, size_t index, const qd
     const qd_linear *stored = qd_model_linear_at(qd_artifact_model(artifact), index);
     const qd_overlay *overlay = qd_artifact_overlay(artifact);
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf w = { 0 }, q = { 0 };
-    QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
+    qd_hadamard *basis = NULL;
     qd_error why = { 0 };
     qd_code code = qd_matf_buf_init(&w, source->out, source->in, err);
     if (code == QD_OK)
         code = qd_matf_buf_init(&q, source->out, source->in, err);
     if (code == QD_OK)
         code = qd_tensor_to_floats(source->weight, w.view.data, err);
-    if (code == QD_OK)
-        code = qd_grid_build(&recipe->grid, qd_matf_const(w.view), NULL, NULL, &grid, err);
     if (code != QD_OK)
         return code;
     if (overlay->weight(overlay->ctx, index, stored, q.view, &why) != QD_OK)
         return QD_OK; /* it was found before */
-    bool fitted = recipe->refine.refit || (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule));
-    findings->scales = fitted ? "fitted" : "chosen";
-    slack s = slack_of(stored);
-    if (fitted)
-        s = (slack){ s.relative, 2 * s.absolute, 2 * s.relative };
-    if (fitted)
-        fit_scales(s, qd_matf_const(q.view), &grid);
-    else
-        find_scales(&recipe->grid, stored, qd_matf_const(w.view), qd_matf_const(q.view), &grid);
-    compare_weights(stored, s, &grid, qd_matf_const(w.view), qd_matf_const(q.view), certificate, findings);
-    return QD_OK;
+    code = qd_basis_create(recipe, qd_artifact_model(artifact), index, &basis, err);
+    if (code == QD_OK && basis != NULL)
+        code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w.view), w.view, NULL, err);
+    if (code == QD_OK && basis != NULL)
+        code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(q.view), q.view, NULL, err);
+    const comparison c = { .recipe = recipe,
+                           .stored = stored,
+                           .basis = basis,
+                           .certificate = certificate,
+                           .w = qd_matf_const(w.view),
+                           .q = qd_matf_const(q.view),
+                           .findings = findings };
+    if (code == QD_OK)
+        code = compare_weights(&c, err);
+    qd_hadamard_destroy(basis);
+    return code;
 }
 
 static bool same_layers(const qd_model *artifact, const qd_model *source, qd_findings *findings)
@@ -258,34 +282,27 @@ static bool same_layers(const qd_model *artifact, const qd_model *source, qd_fin
 }
 
 static qd_code compare_models(const qd_artifact *artifact, const qd_model *source, const json_t *certificate,
-                              const json_t *document, qd_findings *findings, qd_error *err)
+                              const qd_recipe *recipe, qd_findings *findings, qd_error *err)
 {
-    qd_recipe *recipe = NULL;
-    qd_error why = { 0 };
     if (!same_layers(qd_artifact_model(artifact), source, findings))
         return QD_OK;
     check_others(qd_artifact_model(artifact), source, findings);
-    if (read_recipe(document, &recipe, &why) != QD_OK) {
-        qd_findings_add(findings, "recipe.json", "%s", why.text);
-        return QD_OK;
-    }
     qd_code code = QD_OK;
-    for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(source); i++) {
+    for (size_t i = 0; recipe != NULL && code == QD_OK && i < qd_model_linear_count(source); i++) {
         const json_t *record = json_array_get(json_object_get(certificate, "layers"), i);
         code = compare_layer(artifact, i, qd_model_linear_at(source, i), recipe, json_object_get(record, "certificate"),
                              findings, err);
     }
-    qd_recipe_destroy(recipe);
     return code;
 }
 
-qd_code qd_verify_against(const qd_artifact *artifact, const json_t *certificate, const json_t *recipe,
-                          const char *source_dir, qd_findings *findings, qd_error *err)
+qd_code qd_verify_against(const qd_artifact *artifact, const json_t *certificate, const json_t *document,
+                          const qd_recipe *recipe, const char *source_dir, qd_findings *findings, qd_error *err)
 {
     qd_model *source = NULL;
     qd_code code = qd_model_open(source_dir, &source, err);
     if (code == QD_OK)
-        code = check_source(source_dir, recipe, findings, err);
+        code = check_source(source_dir, document, findings, err);
     if (code == QD_OK)
         code = compare_models(artifact, source, certificate, recipe, findings, err);
     qd_model_destroy(source);

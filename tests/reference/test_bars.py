@@ -19,6 +19,8 @@ WORK = temporary_folder()
 
 W4_ASYM = {"bits": 4, "alphabet": {"kind": "int", "zero": "float"}, "group_size": 0, "scale": {"rule": "minmax", "type": "f32"}}
 W3_ASYM = dict(W4_ASYM, bits=3)
+W2_HIP_MAGR = {"bits": 2, "alphabet": {"kind": "int-asymmetric", "zero": "float"}, "group_size": 0,
+               "scale": {"rule": "minmax", "type": "f32", "shrink": 0.8}, "transforms": [{"kind": "hadamard", "signs": "none"}, "magr"]}
 
 
 def w3_g(group):
@@ -45,6 +47,7 @@ def stories_texts():
 
 
 # The prototype corrects the whole mismatch; its Qronos begins as first published, ours on the target in every column.
+RTN = {"algorithm": "rtn"}
 OPTQ = {"algorithm": "optq", "regularization": {"mean_diagonal": 0.01}}
 GPFQ_BLOCK = {"algorithm": "gpfq", "mismatch": {"scope": "block", "shrink": 1}}
 QRONOS_BLOCK = {"algorithm": "qronos", "regularization": {"spectral": 1e-6}, "mismatch": {"scope": "block", "shrink": 1}}
@@ -128,13 +131,14 @@ def bars(model, name, grid, windows, source, rtn, parity):
 
 
 def method_bars(model, name, grid, windows, limits):
-    """limits: (method, parity, noise) of algorithms that know both streams."""
+    """limits: (method, parity, noise)."""
     def claim():
         needs("QUANTD_LONG_TESTS")
         for method, parity, noise in limits:
             mean, each, _ = quantized_perplexity(model, name, grid, windows, method)
-            judged("%s %s %s %s" % (model, name, method["algorithm"], method["mismatch"]["scope"]), mean, each, parity, noise)
-    claim.__name__ = "%s_%s_with_both_streams_is_within_the_bars" % (model.replace("-", "_"), name)
+            scope = method.get("mismatch", {}).get("scope", "")
+            judged("%s %s %s %s" % (model, name, method["algorithm"], scope), mean, each, parity, noise)
+    claim.__name__ = "%s_%s_of_every_method_is_within_the_bars" % (model.replace("-", "_"), name)
     return claim
 
 
@@ -154,6 +158,13 @@ run_claims([
     method_bars("novella-1m", "w3_g", w3_g(128), 200,
                 [(GPFQ_BLOCK, 42.89, 43.91), (QRONOS_BLOCK, 41.80, 42.67), (QRONOS_MODEL, 40.80, 41.55)]),
     method_bars("stories260K", "w4_asym", W4_ASYM, 0, [(GPFQ_BLOCK, 5.29, 5.33), (QRONOS_BLOCK, 5.23, 5.27), (QRONOS_MODEL, 5.24, 5.28)]),
+    # MagR's H is of the float model in model scope; in block scope, of the float stream that starts anew at every block
+    method_bars("novella-1m", "w2_hip_magr", W2_HIP_MAGR, 200,
+                [(RTN, 169.75, 169.75), (OPTQ, 98.61, 107.35), (GPFQ_BLOCK, 94.62, 102.81), (QRONOS_BLOCK, 83.03, 89.61),
+                 (QRONOS_MODEL, 73.15, 78.36)]),
+    method_bars("stories260K", "w2_hip_magr", W2_HIP_MAGR, 0,
+                [(RTN, 123.75, 123.75), (OPTQ, 35.67, 39.88), (GPFQ_BLOCK, 30.03, 33.45), (QRONOS_BLOCK, 19.39, 21.33),
+                 (QRONOS_MODEL, 18.62, 20.46)]),
     method_bars("stories260K", "w3_asym", W3_ASYM, 0, [(GPFQ_BLOCK, 8.01, 8.38), (QRONOS_BLOCK, 7.29, 7.56), (QRONOS_MODEL, 7.27, 7.54)]),
     method_bars("stories260K", "w3_g", w3_g(32), 0, [(GPFQ_BLOCK, 7.32, 7.59), (QRONOS_BLOCK, 6.77, 6.97), (QRONOS_MODEL, 6.87, 7.08)]),
 ])
