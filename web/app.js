@@ -455,6 +455,15 @@ function mapFor(schema, id) {
     }];
 }
 
+/* Numbers with spaces or commas between them. */
+function numbersFor(schema, id) {
+    const input = element('input', { id, type: 'text', placeholder: 'numbers, ascending', autocomplete: 'off', spellcheck: 'false' });
+    return [input, () => {
+        const numbers = input.value.split(/[\s,]+/).filter(Boolean);
+        return numbers.length ? numbers.map((text) => (Number.isNaN(Number(text)) ? text : Number(text))) : undefined;
+    }];
+}
+
 function textFor(schema, id) {
     const input = element('input', { id, type: schema.writeOnly ? 'password' : 'text', maxlength: schema.maxLength, placeholder: defaultText(schema),
         autocomplete: 'off', spellcheck: 'false' });
@@ -467,6 +476,7 @@ function controlFor(schema, id) {
     if (types.includes('boolean')) return selectFor([true, false], schema, id);
     if (types.includes('integer') || types.includes('number')) return numberFor(schema, id, types);
     if (types.includes('object')) return mapFor(schema, id);
+    if (types.includes('array')) return numbersFor(schema, id);
     return textFor(schema, id);
 }
 

@@ -142,6 +142,14 @@ static void every_container_and_grid_passes(void **state)
         QUICK ",\"format\":\"safetensors:bf16\",\"bits\":3,\"group_size\":100",
         QUICK ",\"format\":\"safetensors:f16\",\"alphabet\":{\"kind\":\"int\",\"zero\":\"float\"},\"bits\":6",
         QUICK ",\"algorithm\":\"rtn\"",
+        QUICK ",\"alphabet\":\"ternary\",\"group_size\":64",
+        "\"calibration\":{\"samples\":4,\"length\":64},\"evaluation\":{\"length\":64,\"windows\":1},"
+        "\"alphabet\":\"int-asymmetric\",\"bits\":1.58,\"scale\":{\"type\":\"e8m0\"}",
+        QUICK ",\"alphabet\":\"nf4\",\"format\":\"safetensors:bf16\"",
+        QUICK ",\"alphabet\":\"mxfp4\",\"format\":\"safetensors:bf16\"",
+        QUICK ",\"alphabet\":{\"levels\":[-4,-2,-1,-0.5,0,0.5,1,2,4]},\"format\":\"safetensors:f16\"",
+        WEIGHTED ",\"alphabet\":\"e2m1\",\"format\":\"safetensors:f32\"",
+        WEIGHTED ",\"alphabet\":\"mxfp4\",\"format\":\"safetensors:f32\"",
         WEIGHTED,
         WEIGHTED ",\"format\":\"safetensors:bf16\",\"bits\":3,\"alphabet\":{\"kind\":\"int\",\"zero\":\"float\"}",
     };
