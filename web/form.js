@@ -62,10 +62,13 @@ function mapFor(schema, id) {
     }];
 }
 
-/* 1, 2.5, 4 */
+/* Numbers with spaces or commas between them. */
 function numbersFor(schema, id) {
-    const input = element('input', { id, type: 'text', placeholder: defaultText(schema) || 'numbers, separated by commas', autocomplete: 'off' });
-    return [input, () => (input.value.trim() === '' ? undefined : input.value.split(',').map(Number))];
+    const input = element('input', { id, type: 'text', placeholder: defaultText(schema) || 'numbers, ascending', autocomplete: 'off', spellcheck: 'false' });
+    return [input, () => {
+        const numbers = input.value.split(/[\s,]+/).filter(Boolean);
+        return numbers.length ? numbers.map((text) => (Number.isNaN(Number(text)) ? text : Number(text))) : undefined;
+    }];
 }
 
 function textFor(schema, id) {

@@ -59,6 +59,12 @@ static json_t *alphabets(void)
         for (const double *b = a->bits; *b > 0; b++)
             json_array_append_new(widths, json_real(*b));
         json_object_set_new(one, "bits", widths);
+        if (a->levels != NULL) {
+            json_t *levels = json_array();
+            for (size_t k = 0; k < a->levels->count; k++)
+                json_array_append_new(levels, json_real(a->levels->value[k]));
+            json_object_set_new(one, "levels", levels);
+        }
         json_array_append_new(out, one);
     }
     return out;

@@ -111,6 +111,7 @@ static const struct {
     { "rounding", "\"nearest\"", NULL },
     { "rounding", "\"stochastic\"", NULL },
     { "seed", "9007199254740991", NULL },
+    { "bits", "1.58", NULL },
     { "bits", "2", NULL },
     { "bits", "3", NULL },
     { "bits", "4.0", "4" },
@@ -119,6 +120,14 @@ static const struct {
     { "bits", "8", NULL },
     { "alphabet", "\"int-asymmetric\"", "{\"kind\": \"int-asymmetric\", \"zero\": \"integer\", \"narrow\": false}" },
     { "alphabet", "\"int\"", "{\"kind\": \"int\", \"zero\": \"none\", \"narrow\": false}" },
+    { "alphabet", "\"ternary\"", "{\"kind\": \"ternary\"}" },
+    { "alphabet", "\"e2m1\"", "{\"kind\": \"e2m1\"}" },
+    { "alphabet", "\"mxfp4\"", "{\"kind\": \"mxfp4\"}" },
+    { "alphabet", "{\"kind\": \"nf4\"}", NULL },
+    { "alphabet", "{\"levels\": [-1, -0.1, 0.30000001192092896]}",
+      "{\"kind\": \"levels\", \"levels\": [-1, -0.1, 0.3]}" },
+    { "alphabet", "{\"kind\": \"levels\", \"levels\": [-1e-20, 1e30]}", NULL },
+    { "alphabet/levels", "[0, 1, 2, 4, 8]", NULL },
     { "alphabet/kind", "\"int-asymmetric\"", NULL },
     { "alphabet/zero", "\"none\"", NULL },
     { "alphabet/zero", "\"integer\"", NULL },
@@ -143,6 +152,7 @@ static const struct {
       "\"weights\"},"
       " {\"kind\": \"hadamard\", \"signs\": \"random\"}]",
       NULL },
+    { "scale/type", "\"e8m0\"", NULL },
     { "order", "\"natural\"", NULL },
     { "order", "\"auto\"", NULL },
     { "order", "\"min-pivot\"", NULL },
@@ -237,14 +247,29 @@ static const struct {
     { "rounding", "\"random\"", "/rounding", "rounding: 'random' is not in nearest, stochastic" },
     { "seed", "-1", "/seed", "seed: -1 is not in 0..9007199254740991" },
     { "seed", "1.5", "/seed", "an integer is wanted, found a number" },
-    { "bits", "17", "/bits", "bits: 17 is not in 2, 3, 4, 5, 6, 8" },
-    { "bits", "1.58", "/bits", "is not in 2, 3, 4, 5, 6, 8" },
+    { "bits", "17", "/bits", "bits: 17 is not in 1.58, 2, 3, 4, 5, 6, 8" },
+    { "bits", "1.585", "/bits", "is not in 1.58, 2, 3, 4, 5, 6, 8" },
     { "bits", "\"4\"", "/bits", "bits: a number is wanted, found a string" },
     { "bits", "null", "/bits", "found null" },
-    { "alphabet", "\"nf4\"", "/alphabet", "alphabet.kind: 'nf4' is not in int, int-asymmetric" },
+    { "alphabet", "\"nf8\"", "/alphabet",
+      "alphabet.kind: 'nf8' is not in int, int-asymmetric, ternary, e2m1, mxfp4, nf4, levels" },
+    { "alphabet", "\"levels\"", "/alphabet/levels", "alphabet.levels: is missing; alphabet 'levels' wants 2 to 256" },
+    { "alphabet", "{\"kind\": \"nf4\", \"zero\": \"float\"}", "/alphabet/zero",
+      "alphabet.zero: means nothing for alphabet 'nf4'; it wants alphabet int or int-asymmetric" },
+    { "alphabet", "{\"kind\": \"ternary\", \"narrow\": true}", "/alphabet/narrow", "for alphabet 'ternary'" },
+    { "alphabet", "{\"kind\": \"int\", \"levels\": [0, 1]}", "/alphabet/levels",
+      "alphabet.levels: means nothing for alphabet 'int'; it wants alphabet levels" },
     { "alphabet", "[]", "/alphabet", "a string or an object" },
-    { "alphabet", "{\"levels\": [1]}", "/alphabet/levels", "no such field; known are kind, zero, narrow" },
-    { "alphabet/kind", "\"nf4\"", "/alphabet/kind", "'nf4'" },
+    { "alphabet", "{\"grid\": [1]}", "/alphabet/grid", "no such field; known are kind, zero, narrow, levels" },
+    { "alphabet/levels", "[1]", "/alphabet/levels", "alphabet.levels: 1 levels; 2 to 256 are allowed" },
+    { "alphabet/levels", "[]", "/alphabet/levels", "0 levels" },
+    { "alphabet/levels", "7", "/alphabet/levels", "an array of numbers is wanted, found an integer" },
+    { "alphabet/levels", "[0, \"1\"]", "/alphabet/levels", "level 1: a number is wanted, found a string" },
+    { "alphabet/levels", "[0, null]", "/alphabet/levels", "level 1: a number is wanted, found null" },
+    { "alphabet/levels", "[0, 2, 1]", "/alphabet/levels", "level 2, 1, does not lie above 2 before it" },
+    { "alphabet/levels", "[1, 1]", "/alphabet/levels", "each once" },
+    { "alphabet/levels", "[0, 1e300]", "/alphabet/levels", "does not fit float32" },
+    { "alphabet/kind", "\"nf8\"", "/alphabet/kind", "'nf8'" },
     { "alphabet/zero", "\"half\"", "/alphabet/zero", "'half' is not in none, integer, float" },
     { "alphabet/narrow", "1", "/alphabet/narrow", "true or false is wanted, found an integer" },
     { "group_size", "-1", "/group_size", "group_size: -1 is not in 0..1048576" },
@@ -253,7 +278,6 @@ static const struct {
     { "scale/rule", "\"hessian\"", "/scale/rule", "scale.rule: 'hessian' is not in minmax, mse, hessian-mse" },
     { "scale/shrink", "0", "/scale/shrink", "scale.shrink: 0 is not in (0, 4]" },
     { "scale/shrink", "4.1", "/scale/shrink", "is not in (0, 4]" },
-    { "scale/type", "\"e8m0\"", "/scale/type", "is not in f32, bf16, f16" },
     { "transforms", "\"magr\"", "/transforms", "transforms: a list of transforms is wanted, found a string" },
     { "transforms", "null", "/transforms", "found null" },
     { "transforms", "[\"fourier\"]", "/transforms/0", "transforms[0]: 'fourier' is not in hadamard, magr" },
@@ -277,6 +301,7 @@ static const struct {
       "'some' is not in random, none" },
     { "transforms", "[\"magr\", \"magr\"]", "/transforms/1", "transforms[1]: 'magr' is in the list already" },
     { "transforms", "[1, 2, 3, 4, 5]", "/transforms", "5 of them; at most 4 are allowed" },
+    { "scale/type", "\"e4m3\"", "/scale/type", "is not in f32, bf16, f16, e8m0" },
     { "order", "\"best\"", "/order", "order: 'best' is not in auto, natural, norm-descending, min-pivot" },
     { "regularization", "0.01", "/regularization", "\"auto\" or an object of one rule" },
     { "regularization", "{}", "/regularization", "number of members" },
@@ -473,6 +498,56 @@ static void refining_is_refused_where_nothing_could_be_refined(void **state)
     json_decref(print_parsed(random)); /* nothing is asked for */
 }
 
+/* The grid fields of a printed request. */
+static void check_grid_fields(const char *request_text, const char *bits, const char *group_size, const char *type)
+{
+    QD_AUTO(qd_json_fini) json_t *request = parse_text(request_text);
+    QD_AUTO(qd_json_fini) json_t *got = print_parsed(request);
+    const char *const paths[] = { "bits", "group_size", "scale/type" }, *const wanted[] = { bits, group_size, type };
+    for (size_t i = 0; i < 3; i++) {
+        QD_AUTO(qd_json_fini) json_t *want = parse_text(wanted[i]);
+        check_equal_json(value_at(got, paths[i]), want, paths[i]);
+    }
+    QD_AUTO(qd_json_fini) json_t *again = print_parsed(got);
+    check_equal_json(again, got, "printed and parsed again");
+}
+
+#define FREE "{\"model\": \"file:///m\", \"format\": \"safetensors\", "
+static void an_alphabet_decides_what_it_has_only_one_of(void **state)
+{
+    (void)state;
+    check_grid_fields(FREE "\"alphabet\": \"nf4\"}", "4", "128", "\"bf16\"");
+    check_grid_fields(FREE "\"alphabet\": \"mxfp4\"}", "4", "32", "\"e8m0\"");
+    check_grid_fields(FREE "\"alphabet\": \"mxfp4\", \"bits\": 4, \"group_size\": 32}", "4", "32", "\"e8m0\"");
+    check_grid_fields(FREE "\"alphabet\": \"ternary\"}", "1.58", "128", "\"bf16\"");
+    check_grid_fields(FREE "\"alphabet\": {\"levels\": [0, 1, 2]}}", "2", "128", "\"bf16\"");
+    check_grid_fields(FREE "\"alphabet\": {\"levels\": [0, 1, 2]}, \"bits\": 2}", "2", "128", "\"bf16\"");
+    static const struct {
+        const char *given, *pointer, *first, *second;
+    } pairs[] = {
+        { "\"alphabet\": \"nf4\", \"bits\": 3}", "/bits", "bits: 3 does not go with alphabet 'nf4'", "4 bits" },
+        { "\"alphabet\": \"ternary\", \"bits\": 2}", "/bits", "alphabet 'ternary'", "1.58 bits" },
+        { "\"alphabet\": {\"levels\": [0, 1, 3]}, \"bits\": 4}", "/bits", "alphabet.levels of 3 numbers", "2 bits" },
+        { "\"alphabet\": \"mxfp4\", \"group_size\": 128}", "/group_size", "group_size: 128 does not go with",
+          "'mxfp4', which has groups of 32" },
+        { "\"alphabet\": \"mxfp4\", \"scale\": {\"type\": \"f16\"}}", "/scale/type",
+          "scale.type: 'f16' does not go with", "'mxfp4', whose scales are e8m0" },
+    };
+    for (size_t i = 0; i < QD_LENGTH(pairs); i++) {
+        char text[300];
+        snprintf(text, sizeof text, FREE "%s", pairs[i].given);
+        QD_AUTO(qd_json_fini) json_t *request = parse_text(text);
+        check_finding(request, pairs[i].pointer, pairs[i].first);
+        check_finding(request, pairs[i].pointer, pairs[i].second);
+    }
+    QD_AUTO(qd_json_fini) json_t *packed = parse_text("{\"model\": \"file:///m\", \"alphabet\": \"nf4\"}");
+    check_finding(packed, "/alphabet", "alphabet: 'nf4' does not go with format 'compressed-tensors'");
+    check_finding(packed, "/alphabet", "'safetensors'");
+    QD_AUTO(qd_json_fini) json_t *three = parse_text("{\"model\": \"file:///m\", \"alphabet\": \"ternary\"}");
+    QD_AUTO(qd_json_fini) json_t *printed = print_parsed(three); /* integers: the packed format takes them */
+    assert_non_null(printed);
+}
+
 static void what_is_no_object_is_refused(void **state)
 {
     (void)state;
@@ -491,7 +566,8 @@ static void print_and_parse_are_a_fixpoint_on_random_requests(void **state)
             size_t i = (size_t)qd_rng_below(round, k, QD_LENGTH(good));
             if (strncmp(good[i].path, "format", 6) == 0 || strncmp(good[i].path, "mismatch", 8) == 0 ||
                 strncmp(good[i].path, "refine", 6) == 0 || strcmp(good[i].path, "calibration/samples") == 0 ||
-                strcmp(good[i].path, "alphabet") == 0)
+                strcmp(good[i].path, "alphabet") == 0 ||
+                strcmp(good[i].path, "alphabet/levels") == 0)
                 continue; /* combinations that disagree have their own test */
             QD_AUTO(qd_json_fini) json_t *one = request_with(good[i].path, good[i].given);
             json_object_del(one, "format");
@@ -555,6 +631,7 @@ static void the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defa
             assert_null(fallback);
             assert_string_equal(json_string_value(json_object_get(node, "x-default-by")), "effort");
         } else if (field->type != QD_FIELD_OBJECT && strcmp(field->path, "alphabet/zero") != 0 &&
+                   strcmp(field->path, "alphabet/levels") != 0 &&
             strcmp(field->path, "model/url") != 0 && strcmp(field->path, "model/token") != 0)
             check_equal_json(fallback, value_at(defaults, field->path), field->path);
     }
@@ -627,6 +704,7 @@ int main(void)
         cmocka_unit_test(long_names_are_counted_in_characters),
         cmocka_unit_test(fields_that_disagree_are_both_named_with_what_would_work),
         cmocka_unit_test(refining_is_refused_where_nothing_could_be_refined),
+        cmocka_unit_test(an_alphabet_decides_what_it_has_only_one_of),
         cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(print_and_parse_are_a_fixpoint_on_random_requests),
         cmocka_unit_test(the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defaults),

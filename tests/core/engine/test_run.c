@@ -486,6 +486,12 @@ static void every_grid_runs_into_dequantized_weights(void **state)
         "\"bits\":2,\"alphabet\":\"int-asymmetric\",\"group_size\":100,\"format\":\"safetensors:bf16\"",
         "\"bits\":8,\"alphabet\":{\"kind\":\"int\",\"narrow\":true},\"group_size\":32,\"order\":\"natural\"",
         "\"bits\":5,\"scale\":{\"shrink\":0.9,\"type\":\"f16\"},\"format\":\"safetensors:f16\",\"seed\":7",
+        "\"alphabet\":\"ternary\",\"group_size\":32",
+        "\"bits\":1.58,\"alphabet\":{\"kind\":\"int-asymmetric\",\"zero\":\"float\"},\"format\":\"safetensors\"",
+        "\"alphabet\":\"e2m1\",\"rounding\":\"stochastic\",\"format\":\"safetensors\"",
+        "\"alphabet\":\"mxfp4\",\"algorithm\":\"gpfq\",\"format\":\"safetensors:bf16\"",
+        "\"alphabet\":\"nf4\",\"algorithm\":\"qronos\",\"group_size\":64,\"format\":\"safetensors\"",
+        "\"alphabet\":{\"levels\":[-2.5,-1,-0.25,0,0.5,1.5]},\"algorithm\":\"rtn\",\"format\":\"safetensors:f16\"",
     };
     for (size_t i = 0; i < QD_LENGTH(grids); i++) {
         char folder[200], request[1000];

@@ -7,6 +7,19 @@ static const layer_spec roomy = {
     .rows = 4, .cols = 16, .bits = 6, .shrink = 4, .order = "norm-descending", .seed = 500
 };
 
+/* The same on another alphabet; own: distances of 3/4 and 1 in turn. */
+static layer_spec roomy_on(const char *alphabet, double own[33])
+{
+    layer_spec spec = roomy;
+    for (int k = 0; k < 33; k++)
+        own[k] = (double)(k - 16) - (double)((k - 16) / 2) / 4.0;
+    spec.alphabet = alphabet;
+    spec.levels = own;
+    spec.level_count = 33;
+    spec.shrink = strcmp(alphabet, "levels") == 0 ? 3.7 : spec.shrink; /* not the largest weight on a level */
+    return spec;
+}
+
 static void pair_draw(pair *p, const char *algorithm, uint64_t seed)
 {
     qd_error err = { 0 };
@@ -84,13 +97,15 @@ static void rounding_is_unbiased_for_every_algorithm(void **state)
         const char *algorithm;
         double noise;
         qd_start start;
-    } cases[] = { { "rtn", 0.0, QD_START_PROJECTED },
-                  { "optq", 0.0, QD_START_PROJECTED },
-                  { "gpfq", 0.0, QD_START_PROJECTED },
-                  { "qronos", 0.2, QD_START_PROJECTED },
-                  { "qronos", 0.2, QD_START_ORIGINAL } };
+        const char *alphabet;
+    } cases[] = { { "rtn", 0.0, QD_START_PROJECTED, "int" },       { "optq", 0.0, QD_START_PROJECTED, "int" },
+                  { "gpfq", 0.0, QD_START_PROJECTED, "int" },      { "qronos", 0.2, QD_START_PROJECTED, "int" },
+                  { "qronos", 0.2, QD_START_ORIGINAL, "int" },     { "rtn", 0.0, QD_START_PROJECTED, "nf4" },
+                  { "optq", 0.0, QD_START_PROJECTED, "e2m1" },     { "qronos", 0.2, QD_START_PROJECTED, "e2m1" },
+                  { "optq", 0.0, QD_START_PROJECTED, "levels" } };
     for (size_t k = 0; k < QD_LENGTH(cases); k++) {
-        pair p = pair_make(roomy, cases[k].noise);
+        double own[33];
+        pair p = pair_make(roomy_on(cases[k].alphabet, own), cases[k].noise);
         p.use.start = cases[k].start;
         double want[4 * 16];
         if (strcmp(cases[k].algorithm, "qronos") == 0)
@@ -98,7 +113,8 @@ static void rounding_is_unbiased_for_every_algorithm(void **state)
         else
             weights_of(&p, want);
         double score = worst_score(&p, cases[k].algorithm, want);
-        print_message("%s: largest deviation of a mean %.2f standard errors\n", cases[k].algorithm, score);
+        print_message("%s, %s: largest deviation of a mean %.2f standard errors\n", cases[k].algorithm,
+                      cases[k].alphabet, score);
         assert_true(score > 0.5 && score < 4.5);
         pair_free(&p);
     }
@@ -226,7 +242,7 @@ static void measure_draw(const pair *p, const double *target, const oracle *o, d
     const layer *l = &p->layer;
     *out_output = *out_drift = 0.0;
     for (size_t i = 0; i < l->rows; i++) {
-        double e[16], step = (double)qd_matf_row(l->grid.scale.view, i)[0];
+        double e[16], step = (double)qd_matf_row(l->grid.scale.view, i)[0] * qd_grid_widest(&l->grid);
         for (size_t t = 0; t < l->cols; t++) {
             double drift = 0.0;
             e[t] = target[i * l->cols + l->factor->permutation[t]] - code_value(p, i, l->factor->permutation[t]);
@@ -247,16 +263,17 @@ static void measure_draw(const pair *p, const double *target, const oracle *o, d
 static void promises_fail_no_more_often_than_promised(void **state)
 {
     (void)state;
-    static const char *const algorithms[] = { "optq", "qronos" };
-    for (size_t a = 0; a < 2; a++) {
-        pair p = pair_make(roomy, a == 0 ? 0.0 : 0.2);
+    static const char *const algorithms[] = { "optq", "qronos", "optq" };
+    for (size_t a = 0; a < 3; a++) {
+        double own[33];
+        pair p = pair_make(roomy_on(a == 2 ? "levels" : "int", own), a == 1 ? 0.2 : 0.0);
         double target[4 * 16], worst_output = 0.0, worst_drift = 0.0;
         size_t energy = 0, output = 0, drift = 0;
         oracle o = oracle_of(&p.layer);
-        if (a == 0)
-            weights_of(&p, target);
-        else
+        if (a == 1)
             target_of(&p, target);
+        else
+            weights_of(&p, target);
         for (uint64_t seed = 0; seed < 2000; seed++) {
             double largest, deviation;
             pair_draw(&p, algorithms[a], seed);
@@ -265,6 +282,7 @@ static void promises_fail_no_more_often_than_promised(void **state)
             energy += c->energy_sq > c->chance.probable_bound_sq;
             output += largest > c->chance.output_bound;
             drift += deviation > c->chance.kappa_max;
+            assert_true(c->energy_sq <= c->bound_sq && c->chance.mean_bound_sq <= c->chance.probable_bound_sq);
             worst_output = fmax(worst_output, largest / c->chance.output_bound);
             worst_drift = fmax(worst_drift, deviation / c->chance.kappa_max);
         }
