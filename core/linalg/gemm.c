@@ -40,6 +40,12 @@ void qd_gemm_f64(qd_transpose ta, qd_transpose tb, double alpha, qd_cmatd a, qd_
                 leading(a.ld), b.data, leading(b.ld), beta, out.data, leading(out.ld));
 }
 
+void qd_symv_f64(double alpha, qd_cmatd h, const double *x, double *y)
+{
+    assert(h.rows == h.cols);
+    cblas_dsymv(CblasRowMajor, CblasUpper, narrow(h.rows), alpha, h.data, leading(h.ld), x, 1, 0.0, y, 1);
+}
+
 void qd_trsm_f64(qd_transpose tc, qd_cmatd c, qd_matd x)
 {
     assert(c.rows == c.cols && x.cols == c.rows);

@@ -13,6 +13,9 @@ typedef enum qd_transpose { QD_PLAIN, QD_TRANSPOSED } qd_transpose;
 void qd_gemm_f32(qd_transpose ta, qd_transpose tb, float alpha, qd_cmatf a, qd_cmatf b, float beta, qd_matf out);
 void qd_gemm_f64(qd_transpose ta, qd_transpose tb, double alpha, qd_cmatd a, qd_cmatd b, double beta, qd_matd out);
 
+/* y = alpha * h x, for symmetric h, of which the upper triangle is read. */
+void qd_symv_f64(double alpha, qd_cmatd h, const double *x, double *y);
+
 /* x = x op(c)^-1 for c upper triangular with a diagonal without zeros; below the diagonal c is not read. */
 void qd_trsm_f64(qd_transpose tc, qd_cmatd c, qd_matd x);
 /* b = upper^-1 b; what is below the diagonal of `upper` is not read. */

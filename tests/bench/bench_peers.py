@@ -34,6 +34,7 @@ def parse():
     parser.add_argument("--gptq", help="folder of the published GPTQ code")
     parser.add_argument("--brevitas", action="store_true", help="measure beside Brevitas")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--patience", type=float, default=120, help="seconds after which a setting gets no further repeat")
     parser.add_argument("--shapes", default="576x576,2048x2048,8192x2048", help="ROWSxCOLS,... (out x in)")
     parser.add_argument("--only", default="", help="settings whose name has this text")
     return parser.parse_args()
@@ -167,8 +168,8 @@ class Brevitas:
 def compare(arguments, problem, label, peer, algorithm, group, order, alphabet):
     ours = Ours(arguments.bench, problem, algorithm, group, order, alphabet)
     ours.run("bare")  # warms up
-    rows = []
-    for _ in range(arguments.repeats):
+    rows, began = [], time.monotonic()
+    while len(rows) < arguments.repeats and (not rows or time.monotonic() - began < arguments.patience):
         bare = ours.run("bare")
         seconds, quantized = peer.run(problem)
         rows.append((bare["cpu"], ours.run("certified")["cpu"], seconds))
@@ -176,8 +177,8 @@ def compare(arguments, problem, label, peer, algorithm, group, order, alphabet):
     mismatched = algorithm in ("gpfq", "qronos")
     mine, theirs = problem.objective(ours.finish(), mismatched), problem.objective(quantized, mismatched)
     median = lambda values: statistics.median(list(values))
-    print("| {} | {}x{} | {:.4f} | {:.4f} | {:.4f} | **{:.1f}** | {:.1f} | {:.6g} | {:.6g} | {} | {:.0f} |".format(
-        label, problem.rows, problem.cols, median(r[0] for r in rows), median(r[1] for r in rows), median(r[2] for r in rows),
+    print("| {} | {}x{} | {} | {:.4f} | {:.4f} | {:.4f} | **{:.1f}** | {:.1f} | {:.6g} | {:.6g} | {} | {:.0f} |".format(
+        label, problem.rows, problem.cols, len(rows), median(r[0] for r in rows), median(r[1] for r in rows), median(r[2] for r in rows),
         median(r[2] / r[0] for r in rows), median(r[2] / r[1] for r in rows), mine, theirs, last["precision"],
         last["peak_kib"] / 1024), flush=True)
 
@@ -197,9 +198,9 @@ def head(arguments, missing):
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     print(f"{model}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; numpy {np.__version__}, {', '.join(missing)}; "
           f"medians of {arguments.repeats}, CPU seconds")
-    print("\n| setting | out x in | ours, bare | ours, certified | peer | peer / bare | peer / certified | our objective | peer's "
+    print("\n| setting | out x in | n | ours, bare | ours, certified | peer | peer / bare | peer / certified | our objective | peer's "
           "| sweep | our peak, MiB |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
 
 
 def main():
