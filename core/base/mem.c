@@ -4,21 +4,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-enum { ALIGNMENT = 64 };
+/* Large blocks ask for huge pages: a matrix of 2048 x 2048 doubles is 8192 page faults else, a third of what factoring it takes, and its
+ * columns lie on as many pages. A hint: where it is refused, small pages it is. */
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, LARGE = 2 * HUGE_PAGE };
 
 qd_code qd_alloc(size_t count, size_t size, void **out, qd_error *err)
 {
     size_t bytes, padded;
-    if (!qd_mul_size(count, size, &bytes) || !qd_add_size(bytes, ALIGNMENT, &padded))
+    if (!qd_mul_size(count, size, &bytes) || !qd_add_size(bytes, HUGE_PAGE, &padded))
         return qd_fail(err, QD_ENOMEM, "allocation of %zu x %zu bytes overflows", count, size);
-    padded &= ~(size_t)(ALIGNMENT - 1);
+    size_t alignment = bytes >= LARGE ? HUGE_PAGE : ALIGNMENT;
+    padded = (bytes + alignment - 1) / alignment * alignment;
     if (padded == 0)
-        padded = ALIGNMENT;
-    void *p = aligned_alloc(ALIGNMENT, padded);
+        padded = alignment;
+    void *p = aligned_alloc(alignment, padded);
     if (p == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory: %zu bytes were wanted", bytes);
+#ifdef MADV_HUGEPAGE
+    if (alignment == HUGE_PAGE)
+        (void)madvise(p, padded, MADV_HUGEPAGE);
+#endif
     memset(p, 0, padded);
     *out = p;
     return QD_OK;

@@ -45,6 +45,12 @@ void qd_axpy_f64(double a, const double *x, double *y, size_t count)
     cblas_daxpy(narrow(count), a, x, 1, y, 1);
 }
 
+void qd_symv_f64(double alpha, qd_cmatd h, const double *x, double *y)
+{
+    assert(h.rows == h.cols);
+    cblas_dsymv(CblasRowMajor, CblasUpper, narrow(h.rows), alpha, h.data, leading(h.ld), x, 1, 0.0, y, 1);
+}
+
 void qd_trsm_f64(qd_transpose tc, qd_cmatd c, qd_matd x)
 {
     assert(c.rows == c.cols && x.cols == c.rows);

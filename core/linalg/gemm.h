@@ -15,6 +15,8 @@ void qd_gemm_f64(qd_transpose ta, qd_transpose tb, double alpha, qd_cmatd a, qd_
 
 /* y += a x */
 void qd_axpy_f64(double a, const double *x, double *y, size_t count);
+/* y = alpha * h x, for symmetric h, of which the upper triangle is read. */
+void qd_symv_f64(double alpha, qd_cmatd h, const double *x, double *y);
 
 /* x = x op(c)^-1 for c upper triangular with a diagonal without zeros; below the diagonal c is not read. */
 void qd_trsm_f64(qd_transpose tc, qd_cmatd c, qd_matd x);
