@@ -24,6 +24,7 @@ typedef struct qd_recipe {
     const qd_algorithm *algorithm;     /* default optq */
     qd_rounding rounding;              /* nearest */
     uint64_t seed;                     /* 0 */
+    bool certified;                    /* false; steps for which the alphabet guarantee holds, or no artifact */
     qd_grid_spec grid;                 /* int, 4 bits, group 128, mse, shrink 1, bf16 */
     const qd_order *order;             /* norm-descending */
     const qd_regularizer *regularizer; /* mean_diagonal */

@@ -204,6 +204,9 @@ static const qd_field table[] = {
     { "rounding", QD_FIELD_CHOICE, 0, .def_text = "nearest", .choice = &rounding_choice,
       .help = "how one value goes to a code" },
     { "seed", QD_FIELD_COUNT, 0, AT(seed), .max = 9007199254740991.0, .help = "key of all random numbers" },
+    { "certified", QD_FIELD_BOOLEAN, 0, AT(certified),
+      .help =
+          "stochastic rounding: steps for which the alphabet guarantee holds, or fail with the bits that would do" },
     { "bits", QD_FIELD_WIDTH, 0, AT(grid.bits), .def = 4, .unit = "bits", .help = "width of a code" },
     { "alphabet", QD_FIELD_OBJECT, 0, .shorthand = "alphabet/kind", .help = "the codes; a bare string is its kind" },
     { "alphabet/kind", QD_FIELD_CHOICE, 0, .def_text = "int", .choice = &alphabet_choice, .help = "family of codes" },

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "linalg/gemm.h"
 #include "quant/algorithm_rows.h"
+#include "quant/raise.h"
 #include "quant/sweep.h"
 #include "quant/target.h"
 
@@ -134,6 +135,26 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
     return follow(input, &steps, &target, &g, out_codes, out, err);
 }
 
+/* The same drift as OPTQ's, through triu(H) and from the path. */
+static qd_code raise(const qd_layer_input *input, const qd_scale_type *type, qd_grid *grid, qd_growth *out,
+                     qd_error *err)
+{
+    QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
+    QD_AUTO(qd_weight_target_fini) qd_weight_target target = { 0 };
+    QD_AUTO(greedy_fini) greedy g = { 0 };
+    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
+    if (code == QD_OK)
+        code = greedy_init(input, &g, err);
+    qd_cmatd upper = qd_matd_const(g.upper.view);
+    if (code == QD_OK)
+        code = qd_weight_target_init(input, &steps, QD_SOLVE_PATH, &upper, &target, err);
+    if (code != QD_OK)
+        return code;
+    steps.target = target.rows;
+    const qd_raise_job job = { .input = input, .steps = &steps, .upper = &upper, .type = type };
+    return qd_raise_steps(&job, grid, out, err);
+}
+
 static const qd_param params[] = { { .name = NULL } };
 
 const qd_algorithm qd_algorithm_gpfq = {
@@ -141,5 +162,7 @@ const qd_algorithm qd_algorithm_gpfq = {
     .summary = "GPFQ: each code in turn brings the layer's output back to that of the float model; no damping",
     .params = params,
     .needs = QD_NEEDS_MISMATCH,
+    .drift = QD_DRIFT_PATH,
+    .raise = raise,
     .round = round_layer,
 };

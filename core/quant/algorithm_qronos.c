@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "quant/algorithm_rows.h"
+#include "quant/raise.h"
 #include "quant/sweep.h"
 #include "quant/target.h"
 
@@ -93,6 +94,25 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
     return round_target(input, &steps, &target, out_codes, out, err);
 }
 
+/* theory.md T12: T10 with the target for w. */
+static qd_code raise(const qd_layer_input *input, const qd_scale_type *type, qd_grid *grid, qd_growth *out,
+                     qd_error *err)
+{
+    QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
+    QD_AUTO(qd_weight_target_fini) qd_weight_target target = { 0 };
+    if (input->use.start != QD_START_PROJECTED)
+        return qd_fail(err, QD_EINVAL, "no guarantee for the start '%s'", qd_start_name(input->use.start));
+    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
+    if (code == QD_OK)
+        code = qd_weight_target_init(input, &steps, QD_SOLVE_LEAST_SQUARES, NULL, &target, err);
+    if (code != QD_OK)
+        return code;
+    steps.target = target.rows;
+    qd_cmatd upper = qd_matd_const(input->factor->c.view);
+    const qd_raise_job job = { .input = input, .steps = &steps, .upper = &upper, .type = type, .damped = true };
+    return qd_raise_steps(&job, grid, out, err);
+}
+
 static const qd_param params[] = { { .name = NULL } };
 
 const qd_algorithm qd_algorithm_qronos = {
@@ -101,5 +121,7 @@ const qd_algorithm qd_algorithm_qronos = {
     .params = params,
     .starts = true,
     .needs = QD_NEEDS_MISMATCH,
+    .drift = QD_DRIFT_FACTOR,
+    .raise = raise,
     .round = round_layer,
 };

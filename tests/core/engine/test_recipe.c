@@ -22,6 +22,8 @@ static json_t *request_with(const char *path, const char *value)
     const char *slash = strchr(path, '/');
     if (strncmp(path, "mismatch", 8) == 0) /* else it means nothing */
         json_object_set_new(request, "algorithm", json_string("qronos"));
+    if (strcmp(path, "certified") == 0)
+        json_object_set_new(request, "rounding", json_string("stochastic"));
     if (slash == NULL) {
         json_object_set_new(request, path, parse_text(value));
         return request;
@@ -75,7 +77,7 @@ static void a_request_with_only_a_model_gets_the_defaults_of_the_contract(void *
     json_t *want = parse_text(
         "{\"name\": null, \"tags\": {},"
         " \"model\": {\"url\": \"https://example.org/m/\", \"revision\": \"main\", \"sha256\": null},"
-        " \"algorithm\": \"optq\", \"rounding\": \"nearest\", \"seed\": 0, \"bits\": 4,"
+        " \"algorithm\": \"optq\", \"rounding\": \"nearest\", \"seed\": 0, \"certified\": false, \"bits\": 4,"
         " \"alphabet\": {\"kind\": \"int\", \"zero\": \"none\", \"narrow\": false}, \"group_size\": 128,"
         " \"scale\": {\"rule\": \"mse\", \"shrink\": 1, \"type\": \"bf16\"}, \"order\": \"norm-descending\","
         " \"regularization\": {\"mean_diagonal\": 0.01}, \"on_degraded\": \"warn\","
@@ -107,6 +109,8 @@ static const struct {
     { "rounding", "\"nearest\"", NULL },
     { "rounding", "\"stochastic\"", NULL },
     { "seed", "9007199254740991", NULL },
+    { "certified", "true", NULL },
+    { "certified", "false", NULL },
     { "bits", "2", NULL },
     { "bits", "3", NULL },
     { "bits", "4.0", "4" },
@@ -208,6 +212,7 @@ static const struct {
     { "algorithm", "\"magic\"", "/algorithm", "algorithm: 'magic' is not in rtn, optq, gpfq, qronos, gptq" },
     { "algorithm", "1", "/algorithm", "a string is wanted, found an integer" },
     { "rounding", "\"random\"", "/rounding", "rounding: 'random' is not in nearest, stochastic" },
+    { "certified", "1", "/certified", "certified: true or false is wanted, found an integer" },
     { "seed", "-1", "/seed", "seed: -1 is not in 0..9007199254740991" },
     { "seed", "1.5", "/seed", "an integer is wanted, found a number" },
     { "bits", "17", "/bits", "bits: 17 is not in 2, 3, 4, 5, 6, 8" },
@@ -305,9 +310,8 @@ static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **stat
 static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const later[] = { "effort",   "certified", "refine",    "transforms", "activations",
-                                         "kv_cache", "targets",   "overrides", "gate",       "limits",
-                                         "webhook",  "publish",   "bitz" };
+    static const char *const later[] = { "effort",    "refine", "transforms", "activations", "kv_cache", "targets",
+                                         "overrides", "gate",   "limits",     "webhook",     "publish",  "bitz" };
     for (size_t i = 0; i < QD_LENGTH(later); i++) {
         char pointer[64], part[64];
         QD_AUTO(qd_json_fini) json_t *request = request_with(later[i], "null");
@@ -392,6 +396,13 @@ static void fields_that_disagree_are_both_named_with_what_would_work(void **stat
     check_fails(qd_recipe_parse(zero, &recipe, &issues, &err), QD_EINVAL);
     check_contains(err.text, "zero");
     check_contains(err.text, "safetensors");
+    QD_AUTO(qd_json_fini) json_t *nearest = parse_text("{\"model\": \"file:///m\", \"certified\": true}");
+    check_finding(nearest, "/certified",
+                  "certified: true does not go with rounding 'nearest'; rounding 'stochastic' does");
+    QD_AUTO(qd_json_fini)
+    json_t *original = parse_text("{\"model\": \"file:///m\", \"certified\": true, \"rounding\": \"stochastic\","
+                                  " \"algorithm\": \"qronos\", \"mismatch\": {\"start\": \"original\"}}");
+    check_finding(original, "/certified", "mismatch.start 'original'; mismatch.start 'projected' does");
 }
 
 static void what_is_no_object_is_refused(void **state)
@@ -411,7 +422,8 @@ static void print_and_parse_are_a_fixpoint_on_random_requests(void **state)
         for (uint64_t k = 0; k < 8; k++) {
             size_t i = (size_t)qd_rng_below(round, k, QD_LENGTH(good));
             if (strncmp(good[i].path, "format", 6) == 0 || strncmp(good[i].path, "mismatch", 8) == 0 ||
-                strcmp(good[i].path, "calibration/samples") == 0 || strcmp(good[i].path, "alphabet") == 0)
+                strcmp(good[i].path, "calibration/samples") == 0 || strcmp(good[i].path, "alphabet") == 0 ||
+                strcmp(good[i].path, "certified") == 0)
                 continue; /* combinations that disagree have their own test */
             QD_AUTO(qd_json_fini) json_t *one = request_with(good[i].path, good[i].given);
             json_object_del(one, "format");
