@@ -107,8 +107,10 @@ static float best_real(const claims *c, const qd_grid *grid)
         else
             low = middle;
     }
-    bool lower = need(c, grid, (double)(float)low) <= need(c, grid, (double)(float)high); /* it may be a jump */
-    return (float)(lower ? low : high);
+    float below = (float)low, above = (float)high; /* it may be a jump: neither is rounded across it */
+    below = (double)below > low ? nextafterf(below, -INFINITY) : below;
+    above = (double)above < high ? nextafterf(above, INFINITY) : above;
+    return need(c, grid, (double)below) <= need(c, grid, (double)above) ? below : above;
 }
 
 static float best_zero(const claims *c, const qd_grid *grid)
