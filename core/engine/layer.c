@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "quant/aim.h"
+#include "quant/guarantee.h"
 
 void qd_shared_fini(qd_shared *shared)
 {
@@ -57,6 +58,9 @@ static qd_code degrade(attempt *a, const char *why, qd_error *err)
     snprintf(a->reason, sizeof a->reason, "%.*s", (int)sizeof a->reason - 1, why);
     if (a->context->recipe->on_degraded == QD_DEGRADED_FAIL)
         return qd_fail(err, QD_ENUMERIC, "%.500s (on_degraded is 'fail')", a->reason);
+    if (a->context->recipe->certified)
+        return qd_fail(err, QD_ENUMERIC, "%.500s (certified is true: a layer rounded to nearest has no guarantee)",
+                       a->reason);
     a->input.factor = NULL;
     a->input.holdout = NULL;
     a->input.tokens = 0;
@@ -73,7 +77,15 @@ static qd_code try_round(attempt *a, const qd_shared *shared, qd_error why, qd_e
         qd_emit_warning(a->context->sink, "layer '%s' is rounded to nearest: %s", a->name, why.text);
         return degrade(a, why.text, err);
     }
-    qd_code code = qd_layer_round(a->context->recipe->algorithm, &a->input, a->out->codes, &a->certificate, err);
+    const qd_recipe *r = a->context->recipe;
+    qd_growth growth = { 0 };
+    qd_code code = !r->certified
+                       ? QD_OK
+                       : qd_layer_guarantee(r->algorithm, &a->input, r->grid.scale_type, &a->out->grid, &growth, err);
+    if (code == QD_OK)
+        code = qd_layer_round(r->algorithm, &a->input, a->out->codes, &a->certificate, err);
+    a->certificate.chance.growth_largest = growth.largest;
+    a->certificate.chance.growth_mean = growth.mean;
     if (code != QD_ENUMERIC || a->input.factor == NULL)
         return code;
     why = *err;

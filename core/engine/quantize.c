@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "engine/context.h"
+#include "engine/group_guard.h"
 #include "engine/layer.h"
 #include "quant/turned.h"
 
@@ -13,6 +14,7 @@ typedef struct blockwise {
     qd_streams *streams; /* NULL = data-free */
     qd_block *float_block, *block;
     size_t first, end; /* linear indices of the block's layers */
+    const qd_guard *guard; /* of the group under way; NULL = none is asked */
     qd_meter *meter;
 } blockwise;
 
@@ -74,7 +76,7 @@ static qd_code group_search(const blockwise *b, size_t group, qd_gram *gram, qd_
     qd_gram *const all[] = { gram, &fit, &held };
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(all); i++)
         code = finish(b, shared, all[i], err);
-    return code == QD_OK ? qd_holdout_search(qd_matd_const(fit.sum.view), &held, b->context->recipe->order,
+    return code == QD_OK ? qd_holdout_search(qd_matd_const(fit.sum.view), &held, b->context->recipe->order, b->guard,
                                              b->context->pool, &shared->holdout, err)
                          : code;
 }
@@ -110,9 +112,9 @@ static qd_code hessian_statistics(const blockwise *b, size_t group, qd_shared *s
     if (code == QD_OK)
         code = search ? group_search(b, group, &gram, shared, err) : group_hessian(b, group, shared, &gram, err);
     if (code == QD_OK)
-        code = qd_factor_create(qd_matd_const(gram.sum.view), r->order, r->regularizer,
-                                search ? shared->holdout.value : r->regularization, b->context->pool, &shared->factor,
-                                err);
+        code = qd_factor_create_guarded(qd_matd_const(gram.sum.view), r->order, r->regularizer,
+                                        search ? shared->holdout.value : r->regularization, b->guard, b->context->pool,
+                                        &shared->factor, err);
     shared->tokens = gram.tokens;
     return code;
 }
@@ -128,7 +130,7 @@ static qd_code mismatch_search(const blockwise *b, const qd_mismatch *mismatch, 
     const qd_gram *judge = &mismatch->part[QD_PART_JUDGE].hessian;
     memcpy(held.sum.view.data, judge->sum.view.data, fit.rows * fit.rows * sizeof(double));
     held.tokens = judge->tokens;
-    return qd_holdout_search(fit, &held, b->context->recipe->order, b->context->pool, holdout, err);
+    return qd_holdout_search(fit, &held, b->context->recipe->order, b->guard, b->context->pool, holdout, err);
 }
 
 /* O of the group's layer, where it is to repair the error of the residual stream it writes to; else 0. Of several layers that write at once each
@@ -189,8 +191,8 @@ static qd_code mismatch_statistics(const blockwise *b, size_t group, qd_shared *
         code = mismatch_search(b, mismatch, &shared->holdout, err);
     double damping = search ? shared->holdout.value : r->regularization;
     if (code == QD_OK)
-        code = qd_factor_create(qd_matd_const(mismatch->hessian.view), r->order, r->regularizer, damping, pool,
-                                &shared->factor, err);
+        code = qd_factor_create_guarded(qd_matd_const(mismatch->hessian.view), r->order, r->regularizer, damping,
+                                        b->guard, pool, &shared->factor, err);
     if (code == QD_OK && r->mismatch.shrink == QD_SHRINK_AUTO)
         code = qd_mismatch_split(mismatch, r->order, r->regularizer, damping, pool, err);
     shared->tokens = mismatch->tokens;
@@ -213,10 +215,16 @@ static qd_code group_statistics(const blockwise *b, size_t group, qd_shared *sha
     return QD_OK;
 }
 
-/* Escalated or impossible damping is never silent. */
+/* Fewer tokens than columns, escalated or impossible damping: never silent. */
 static qd_code judge_statistics(const blockwise *b, size_t first, const qd_shared *shared, qd_error *err)
 {
     const char *name = qd_model_linear_at(b->context->model, first)->name;
+    size_t columns = qd_model_linear_at(b->context->model, first)->in;
+    if (shared->tokens > 0 && shared->tokens < columns)
+        qd_emit_warning(b->context->sink,
+                        "layer '%s': %zu calibration tokens for %zu columns: H has rank %zu at most, the rest of it is "
+                        "the damping",
+                        name, shared->tokens, columns, shared->tokens);
     if (shared->factor != NULL && shared->factor->escalations > 0)
         qd_emit_warning(b->context->sink, "layer '%s': damping was raised %u times, to %g of the mean diagonal", name,
                         shared->factor->escalations, shared->factor->lambda_relative);
@@ -224,6 +232,8 @@ static qd_code judge_statistics(const blockwise *b, size_t first, const qd_share
         return QD_OK;
     if (b->context->recipe->on_degraded == QD_DEGRADED_FAIL)
         return qd_fail(err, QD_ENUMERIC, "layer '%s': %.400s (on_degraded is 'fail')", name, shared->reason);
+    if (b->context->recipe->certified)
+        return qd_fail(err, QD_ENUMERIC, "layer '%s': %.400s (certified is true)", name, shared->reason);
     qd_emit_warning(b->context->sink, "layer '%s' and those that share its input are rounded to nearest: %s", name,
                     shared->reason);
     return QD_OK;
@@ -275,8 +285,12 @@ static qd_code resume_layer(blockwise *b, size_t index, qd_error *err)
 static qd_code make_layers(blockwise *b, size_t group, size_t first, size_t end, qd_error *err)
 {
     QD_AUTO(qd_shared_fini) qd_shared shared = { 0 };
+    QD_AUTO(qd_group_guard_fini) qd_group_guard guard = { 0 };
     double started = qd_clock_seconds();
     qd_code code = qd_basis_create(b->context->recipe, b->context->model, first, &shared.input.basis, err);
+    if (code == QD_OK)
+        code = qd_group_guard_init(b->context, b->float_block, b->first, group, &guard, err);
+    b->guard = qd_group_guard_borrow(&guard);
     if (code == QD_OK)
         code = group_statistics(b, group, &shared, err);
     if (code == QD_OK)

@@ -28,6 +28,7 @@ typedef struct qd_recipe {
     const qd_effort *effort;           /* balanced; what it decides and the job does not is filled in by the parser */
     qd_rounding rounding;              /* nearest */
     uint64_t seed;                     /* 0 */
+    bool certified;                    /* false; steps for which the alphabet guarantee holds, or no artifact */
     qd_grid_spec grid;                 /* int, 4 bits, group 128, rule by effort, shrink 1, bf16 */
     const qd_order *order;             /* by effort */
     const qd_regularizer *regularizer; /* by effort */

@@ -240,6 +240,9 @@ static const qd_field table[] = {
     { "rounding", QD_FIELD_CHOICE, 0, .def_text = "nearest", .choice = &rounding_choice,
       .help = "how one value goes to a code" },
     { "seed", QD_FIELD_COUNT, 0, AT(seed), .max = 9007199254740991.0, .help = "key of all random numbers" },
+    { "certified", QD_FIELD_BOOLEAN, 0, AT(certified),
+      .help =
+          "stochastic rounding: steps for which the alphabet guarantee holds, or fail with the bits that would do" },
     { "bits", QD_FIELD_WIDTH, 0, AT(grid.bits), .def = 4, .unit = "bits",
       .help = "width of a code; 1.58 = three levels; the alphabet's own where it has one" },
     { "alphabet", QD_FIELD_OBJECT, 0, .shorthand = "alphabet/kind", .help = "the values a weight may take, but for scale and zero; a bare string is its kind" },

@@ -609,6 +609,25 @@ static void check_transforms(parser *p)
         qd_transforms_check(p->recipe, p->issues);
 }
 
+/* The guarantee is about draws that are unbiased, and errors that start from the target. */
+static void check_certified(parser *p)
+{
+    static const char *const needed[] = { "/rounding", "/algorithm", "/alphabet", "/mismatch", "/certified", NULL };
+    const qd_recipe *r = p->recipe;
+    if (!r->certified || !are_sound(p, needed))
+        return;
+    if (r->rounding != QD_ROUND_STOCHASTIC)
+        complain(p, "/certified", "certified: true does not go with rounding '%s'; rounding '%s' does",
+                 qd_rounding_name(r->rounding), qd_rounding_name(QD_ROUND_STOCHASTIC));
+    if (r->grid.alphabet->codes != QD_CODES_INTEGER)
+        complain(p, "/certified",
+                 "certified: true does not go with alphabet '%s'; the guarantee is about equal steps: int and int-asymmetric have those",
+                 r->grid.alphabet->name);
+    if (r->algorithm->starts && r->mismatch.start != QD_START_PROJECTED)
+        complain(p, "/certified", "certified: true does not go with mismatch.start '%s'; mismatch.start '%s' does",
+                 qd_start_name(r->mismatch.start), qd_start_name(QD_START_PROJECTED));
+}
+
 static void check_together(parser *p, const json_t *request)
 {
     static const char *const grid[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
@@ -620,6 +639,7 @@ static void check_together(parser *p, const json_t *request)
     check_residual(p);
     check_refine(p);
     check_transforms(p);
+    check_certified(p);
     qd_error why = { 0 };
     if (are_sound(p, grid) && r->format->check(&r->grid, r->format_variant, &why) != QD_OK)
         complain(p, pointer_of_sentence(why.text).text, "%s", why.text);

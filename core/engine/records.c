@@ -69,6 +69,10 @@ static void print_chance(json_t *out, const qd_chance *c)
     json_object_set_new(out, "K_required", qd_number_print(c->steps_required));
     json_object_set_new(out, "bits_required", json_integer(c->bits_required));
     json_object_set_new(out, "guarantee", json_string(qd_guarantee_name(c->guarantee)));
+    if (c->growth_largest > 0.0) {
+        json_object_set_new(out, "step_growth_max", qd_number_print(c->growth_largest));
+        json_object_set_new(out, "step_growth_mean", qd_number_print(c->growth_mean));
+    }
 }
 
 json_t *qd_certificate_print(const qd_certificate *c)

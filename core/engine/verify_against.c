@@ -152,7 +152,7 @@ typedef struct comparison {
 /* Were the scales chosen from the source's weights, or do they depend on data: on a target, on codes, on weights that a transform shaped? */
 static bool is_fitted(const qd_recipe *recipe)
 {
-    return recipe->refine.refit || (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule)) ||
+    return recipe->certified || recipe->refine.refit || (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule)) ||
            qd_transforms_shaping(&recipe->transforms) != NULL;
 }
 

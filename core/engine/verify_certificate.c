@@ -4,6 +4,7 @@
 
 #include "engine/summary.h"
 #include "engine/verify.h"
+#include "quant/certificate.h"
 
 /* Numbers are printed with 17 digits and were computed in float64: what is an identity holds to this. */
 #define IDENTITY 1e-9
@@ -143,6 +144,37 @@ static void check_identities(const judge *j, double tolerance)
         at_most(j, "energy_sq against bound_sq (T1) with nothing clipped", energy, bound, tolerance);
 }
 
+/* Of stochastic rounding: theory.md T10. Steps were raised where the job asked for the guarantee: then it holds. */
+static void check_chance(const judge *j)
+{
+    bool certified = json_object_get(j->certificate, "step_growth_max") != NULL;
+    double kappa = value(j, "kappa_max"), ratio = value(j, "delta_cert_ratio"), bits = value(j, "bits_required");
+    bool known = json_is_number(json_object_get(j->certificate, "kappa_max"));
+    bool finite = json_is_number(json_object_get(j->certificate, "delta_cert_ratio"));
+    const char *guarantee = word(j->certificate, "guarantee");
+    qd_guarantee follows = !known       ? QD_NOT_GUARANTEED
+                           : !finite    ? QD_ALPHABET_TOO_SMALL
+                           : ratio <= 1 ? QD_GUARANTEED
+                                        : QD_NOT_GUARANTEED;
+    if (strcmp(guarantee, qd_guarantee_name(follows)) != 0)
+        qd_findings_add(j->findings, j->layer, "guarantee is '%s', the numbers say '%s'", guarantee,
+                        qd_guarantee_name(follows));
+    if (certified && (follows != QD_GUARANTEED || !(value(j, "step_growth_mean") >= 1)))
+        qd_findings_add(j->findings, j->layer, "steps were raised for a guarantee, and delta_cert_ratio is %.17g",
+                        ratio);
+    if (certified)
+        at_most(j, "step_growth_mean against step_growth_max", value(j, "step_growth_mean"),
+                value(j, "step_growth_max"), IDENTITY);
+    if (!(value(j, "eta") > 0 && value(j, "eta") < 1))
+        qd_findings_add(j->findings, j->layer, "eta: %.17g is no probability", value(j, "eta"));
+    at_most(j, "mean_bound_sq against bound_sq", value(j, "mean_bound_sq"), value(j, "bound_sq"), IDENTITY);
+    if (!known)
+        return;
+    equal(j, "K_required", value(j, "K_required"), floor(kappa) + 1, 1);
+    if (!(ldexp(1, (int)bits - 1) - 1 > kappa) || (bits > 1 && ldexp(1, (int)bits - 2) - 1 > kappa))
+        qd_findings_add(j->findings, j->layer, "bits_required is %g, kappa_max %.17g wants others", bits, kappa);
+}
+
 /* What the status claims must follow from the numbers beside it. */
 static void check_status(const judge *j, double tolerance)
 {
@@ -178,6 +210,8 @@ void qd_verify_record(const qd_linear *linear, const json_t *record, qd_findings
     check_shape(&j, linear, record);
     check_identities(&j, tolerance);
     check_status(&j, tolerance);
+    if (json_object_get(j.certificate, "eta") != NULL)
+        check_chance(&j);
     equal(&j, "error.calibration", json_number_value(json_object_get(json_object_get(record, "error"), "calibration")),
           value(&j, "rel_error"), 1);
     if (json_is_true(json_object_get(record, "degraded")) != json_is_string(json_object_get(record, "degraded_reason")))

@@ -54,6 +54,11 @@ typedef struct qd_layer_input {
     qd_pool *pool;
 } qd_layer_input;
 
+/* By how much steps were raised over those of the scale rule: factors of at least 1 over rows and groups. */
+typedef struct qd_growth {
+    double largest, mean;
+} qd_growth;
+
 typedef struct qd_algorithm {
     const char *name;  /* "rtn", "optq" */
     const char *alias; /* "gptq" for optq; NULL = none */
@@ -64,6 +69,10 @@ typedef struct qd_algorithm {
     enum qd_needs { QD_NEEDS_NOTHING = 0, QD_NEEDS_HESSIAN = 1, QD_NEEDS_MISMATCH = 2 } needs;
     /* What it rounds instead of w, which scale rules that weigh by H are shown; NULL = it rounds w. */
     qd_code (*aim)(const qd_layer_input *input, qd_weight_target *out, qd_error *err);
+    qd_drift_kind drift; /* what the errors of earlier steps come back through */
+    /* Stochastic rounding: raises the steps of the input's grid until nothing can clip (guarantee.h). */
+    qd_code (*raise)(const qd_layer_input *input, const qd_scale_type *type, qd_grid *grid, qd_growth *out,
+                     qd_error *err);
     /* Writes codes (O x I, original column order, code - grid->low) and the certificate. */
     qd_code (*round)(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err);
 } qd_algorithm;

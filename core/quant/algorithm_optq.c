@@ -2,6 +2,7 @@
  * Source: algorithms.md §6.2; theory.md §2-3. */
 #include "base/mem.h"
 #include "quant/algorithm_rows.h"
+#include "quant/raise.h"
 #include "quant/refine.h"
 #include "quant/sweep.h"
 
@@ -56,6 +57,18 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
     return code;
 }
 
+static qd_code raise(const qd_layer_input *input, const qd_scale_type *type, qd_grid *grid, qd_growth *out,
+                     qd_error *err)
+{
+    QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
+    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
+    if (code != QD_OK)
+        return code;
+    qd_cmatd upper = qd_matd_const(input->factor->c.view);
+    const qd_raise_job job = { .input = input, .steps = &steps, .upper = &upper, .type = type, .damped = true };
+    return qd_raise_steps(&job, grid, out, err);
+}
+
 static const qd_param params[] = { { .name = NULL } };
 
 const qd_algorithm qd_algorithm_optq = {
@@ -65,5 +78,7 @@ const qd_algorithm qd_algorithm_optq = {
     .params = params,
     .refines = true,
     .needs = QD_NEEDS_HESSIAN,
+    .drift = QD_DRIFT_FACTOR,
+    .raise = raise,
     .round = round_layer,
 };

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "quant/algorithm_rows.h"
+#include "quant/raise.h"
 #include "quant/refine.h"
 #include "quant/sweep.h"
 #include "quant/target.h"
@@ -120,6 +121,25 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
     return round_target(input, &steps, target, out_codes, out, err);
 }
 
+/* theory.md T12: T10 with the target for w. */
+static qd_code raise(const qd_layer_input *input, const qd_scale_type *type, qd_grid *grid, qd_growth *out,
+                     qd_error *err)
+{
+    QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
+    QD_AUTO(qd_weight_target_fini) qd_weight_target own = { 0 };
+    if (input->use.start != QD_START_PROJECTED)
+        return qd_fail(err, QD_EINVAL, "no guarantee for the start '%s'", qd_start_name(input->use.start));
+    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
+    if (code == QD_OK && input->target == NULL)
+        code = aim(input, &own, err);
+    if (code != QD_OK)
+        return code;
+    steps.target = input->target == NULL ? own.rows : input->target->rows;
+    qd_cmatd upper = qd_matd_const(input->factor->c.view);
+    const qd_raise_job job = { .input = input, .steps = &steps, .upper = &upper, .type = type, .damped = true };
+    return qd_raise_steps(&job, grid, out, err);
+}
+
 static const qd_param params[] = { { .name = NULL } };
 
 const qd_algorithm qd_algorithm_qronos = {
@@ -130,5 +150,7 @@ const qd_algorithm qd_algorithm_qronos = {
     .refines = true,
     .needs = QD_NEEDS_MISMATCH,
     .aim = aim,
+    .drift = QD_DRIFT_FACTOR,
+    .raise = raise,
     .round = round_layer,
 };

@@ -7,6 +7,7 @@
 #include "quant/algorithm_rows.h"
 #include "quant/certify.h"
 #include "quant/quadratic.h"
+#include "quant/raise.h"
 
 enum { ROWS_PER_TASK = 32, BOUND_PANEL = 128 };
 
@@ -228,6 +229,17 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
     return qd_certify(&evidence, out, err);
 }
 
+static qd_code raise(const qd_layer_input *input, const qd_scale_type *type, qd_grid *grid, qd_growth *out,
+                     qd_error *err)
+{
+    QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
+    qd_code code = qd_steps_init(input, QD_DEAD_AS_IS, &steps, err);
+    if (code != QD_OK)
+        return code;
+    const qd_raise_job job = { .input = input, .steps = &steps, .type = type };
+    return qd_raise_steps(&job, grid, out, err);
+}
+
 static const qd_param params[] = { { .name = NULL } };
 
 const qd_algorithm qd_algorithm_rtn = {
@@ -235,5 +247,7 @@ const qd_algorithm qd_algorithm_rtn = {
     .summary = "round to nearest: every weight to its closest code",
     .params = params,
     .needs = QD_NEEDS_NOTHING,
+    .drift = QD_DRIFT_NONE,
+    .raise = raise,
     .round = round_layer,
 };

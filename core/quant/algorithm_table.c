@@ -4,6 +4,7 @@
 
 #include "base/rng.h"
 #include "quant/algorithm_rows.h"
+#include "quant/guarantee.h"
 
 static const qd_algorithm *const table[] = { &qd_algorithm_rtn, &qd_algorithm_optq, &qd_algorithm_gpfq,
                                              &qd_algorithm_qronos };
@@ -105,6 +106,18 @@ static qd_code check_values(const qd_layer_input *input, qd_error *err)
         }
     }
     return QD_OK;
+}
+
+qd_code qd_layer_guarantee(const qd_algorithm *algorithm, const qd_layer_input *input, const qd_scale_type *type,
+                           qd_grid *grid, qd_growth *out, qd_error *err)
+{
+    assert(input->grid == grid);
+    if (input->rounding != QD_ROUND_STOCHASTIC)
+        return qd_fail(err, QD_EINVAL, "no guarantee for rounding '%s'", qd_rounding_name(input->rounding));
+    qd_code code = check_shapes(algorithm, input, err);
+    if (code == QD_OK)
+        code = check_values(input, err);
+    return code == QD_OK ? algorithm->raise(input, type, grid, out, err) : code;
 }
 
 qd_code qd_layer_round(const qd_algorithm *algorithm, const qd_layer_input *input, uint8_t *out_codes,

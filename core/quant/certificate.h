@@ -36,6 +36,8 @@ typedef struct qd_chance {
     unsigned bits_required;   /* least b with 2^(b-1) - 1 > kappa_max */
     double step_ratio; /* what the steps would have to grow by; <= 1: the guarantee holds, infinity: no step would do */
     qd_guarantee guarantee;
+    /* A run with "certified": how much larger than the rule's its steps are, over rows and groups; 0 = they are the rule's. */
+    double growth_largest, growth_mean;
 } qd_chance;
 
 typedef struct qd_certificate {

@@ -82,13 +82,17 @@ typedef struct ladder {
     qd_cmatd hessian; /* undamped, original order */
     const qd_order *order;
     double mean;
+    const qd_guard *guard; /* or NULL */
     qd_pool *pool;
 } ladder;
 
 /* One rung. The order is taken anew: it may depend on lambda. */
 static qd_code attempt(const ladder *l, double lambda, qd_factor *factor, qd_error *err)
 {
-    qd_code code = l->order->permute(l->hessian, lambda, factor->permutation, &factor->order, err);
+    bool guarded = l->guard != NULL && l->order->permute_guarded != NULL;
+    qd_code code =
+        guarded ? l->order->permute_guarded(l->hessian, lambda, l->guard, factor->permutation, &factor->order, err)
+                : l->order->permute(l->hessian, lambda, factor->permutation, &factor->order, err);
     if (code != QD_OK)
         return qd_within(err, code, "order '%s'", l->order->name);
     code = qd_factor_gather(l->hessian, factor->permutation, l->pool, factor->hessian.view, err);
@@ -148,6 +152,12 @@ static qd_code fill(const ladder *l, double value, qd_factor *factor, qd_error *
 qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
                          qd_pool *pool, qd_factor **out, qd_error *err)
 {
+    return qd_factor_create_guarded(hessian, order, regularizer, value, NULL, pool, out, err);
+}
+
+qd_code qd_factor_create_guarded(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer,
+                                 double value, const qd_guard *guard, qd_pool *pool, qd_factor **out, qd_error *err)
+{
     size_t n = hessian.rows;
     if (hessian.cols != n || n == 0 || n > UINT32_MAX)
         return qd_fail(err, QD_ESHAPE, "hessian: %zu x %zu is not square", n, hessian.cols);
@@ -163,7 +173,7 @@ qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regul
     if (code == QD_OK)
         code = qd_matd_buf_init(&factor->c, n, n, err);
     if (code == QD_OK)
-        code = fill(&(ladder){ hessian, order, qd_mean_diagonal(hessian), pool }, value, factor, err);
+        code = fill(&(ladder){ hessian, order, qd_mean_diagonal(hessian), guard, pool }, value, factor, err);
     if (code != QD_OK)
         return code;
     *out = factor;

@@ -12,6 +12,22 @@
 #include "linalg/mat.h"
 #include "quant/param.h"
 
+/* ---- what a run with a guarantee asks of order and damping: guarantee.h; theory.md §8.3 ---- */
+
+/* The matrix of the feedback: none, the factor C, or triu(H). */
+typedef enum qd_drift_kind { QD_DRIFT_NONE, QD_DRIFT_FACTOR, QD_DRIFT_PATH } qd_drift_kind;
+
+/* Steps are equal here: they are not known yet. */
+typedef struct qd_guard {
+    qd_drift_kind drift;
+    double room;         /* K */
+    double deviation;    /* drift.h */
+    const double *reach; /* largest |w| of each column over all neurons, original order */
+} qd_guard;
+/* kappa_t^2 / deviation of each step (I, out_sums), and the largest kappa. hessian: in processing order. */
+qd_code qd_guard_measure(const qd_guard *guard, qd_cmatd hessian, qd_cmatd c, double *out_sums, double *out_kappa,
+                         qd_error *err);
+
 /* ---- orders ---- */
 typedef struct qd_order {
     const char *name; /* "auto", "natural", "norm-descending", "min-pivot" */
@@ -22,6 +38,9 @@ typedef struct qd_order {
      * this lambda does not give: a larger one may. */
     qd_code (*permute)(qd_cmatd hessian, double lambda, uint32_t *out_permutation, const struct qd_order **out_chosen,
                        qd_error *err);
+    /* The same with a guard; NULL where it changes nothing. */
+    qd_code (*permute_guarded)(qd_cmatd hessian, double lambda, const qd_guard *guard, uint32_t *out_permutation,
+                               const struct qd_order **out_chosen, qd_error *err);
 } qd_order;
 const qd_order *qd_order_at(size_t index);
 const qd_order *qd_order_find(const char *name);
@@ -62,6 +81,9 @@ typedef struct qd_factor {
  * finite. */
 qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
                          qd_pool *pool, qd_factor **out, qd_error *err);
+/* The same for a run with a guarantee. guard: NULL = none. */
+qd_code qd_factor_create_guarded(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer,
+                                 double value, const qd_guard *guard, qd_pool *pool, qd_factor **out, qd_error *err);
 void qd_factor_destroy(qd_factor *factor);
 
 /* to[i][j] = from[permutation[i]][permutation[j]]. */

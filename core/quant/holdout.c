@@ -53,14 +53,34 @@ qd_code qd_holdout_expect(const qd_factor *factor, qd_cmatd held, qd_pool *pool,
     return QD_OK;
 }
 
+/* What every candidate is tried with. */
+typedef struct search {
+    qd_cmatd fit, held;
+    const qd_order *order;
+    const qd_guard *guard;
+    qd_pool *pool;
+} search;
+
+/* theory.md §8.3: K > kappa_max, or no guarantee. columns: space for I numbers. */
+static qd_code leaves_room(const search *s, const qd_factor *factor, double *columns, bool *out, qd_error *err)
+{
+    double kappa = 0.0;
+    qd_code code = s->guard == NULL ? QD_OK
+                                    : qd_guard_measure(s->guard, qd_matd_const(factor->hessian.view),
+                                                       qd_matd_const(factor->c.view), columns, &kappa, err);
+    *out = s->guard == NULL || kappa < s->guard->room;
+    return code;
+}
+
 /* Infinity where this lambda will not do. */
-static qd_code try_value(qd_cmatd fit, qd_cmatd held, const qd_order *order, double value, qd_pool *pool,
-                         double *columns, double *out_t, qd_error *err)
+static qd_code try_value(const search *s, double value, double *columns, double *out_t, qd_error *err)
 {
     qd_factor *factor = NULL;
     qd_error why = { 0 };
+    bool room = false;
     *out_t = INFINITY;
-    qd_code code = qd_factor_create(fit, order, qd_regularizer_find("mean_diagonal"), value, pool, &factor, &why);
+    qd_code code = qd_factor_create_guarded(s->fit, s->order, qd_regularizer_find("mean_diagonal"), value, s->guard,
+                                            s->pool, &factor, &why);
     if (code != QD_OK)
         return code == QD_ENUMERIC ? QD_OK : qd_fail(err, code, "%s", why.text);
     double largest = 0.0, smallest = INFINITY;
@@ -69,8 +89,9 @@ static qd_code try_value(qd_cmatd fit, qd_cmatd held, const qd_order *order, dou
         largest = fmax(largest, pivot * pivot);
         smallest = fmin(smallest, pivot * pivot);
     }
-    if (factor->escalations == 0 && largest <= LARGEST_SPREAD * smallest)
-        code = qd_holdout_expect(factor, held, pool, columns, out_t, err);
+    code = leaves_room(s, factor, columns, &room, err);
+    if (code == QD_OK && room && factor->escalations == 0 && largest <= LARGEST_SPREAD * smallest)
+        code = qd_holdout_expect(factor, s->held, s->pool, columns, out_t, err);
     qd_factor_destroy(factor);
     return code;
 }
@@ -98,8 +119,8 @@ static void take_chosen(size_t chosen, const double *t, const double *columns, s
         out->column_t[j] = found ? columns[chosen * features + j] : NAN;
 }
 
-qd_code qd_holdout_search(qd_cmatd fit, qd_gram *held, const qd_order *order, qd_pool *pool, qd_holdout *out,
-                          qd_error *err)
+qd_code qd_holdout_search(qd_cmatd fit, qd_gram *held, const qd_order *order, const qd_guard *guard, qd_pool *pool,
+                          qd_holdout *out, qd_error *err)
 {
     size_t n = fit.rows;
     double t[CANDIDATES];
@@ -110,8 +131,9 @@ qd_code qd_holdout_search(qd_cmatd fit, qd_gram *held, const qd_order *order, qd
     qd_code code = qd_alloc(CANDIDATES * n, sizeof *columns, (void **)&columns, err);
     if (code == QD_OK)
         code = qd_alloc(n, sizeof *found.column_t, (void **)&found.column_t, err);
+    const search s = { fit, qd_matd_const(held->sum.view), order, guard, pool };
     for (size_t k = 0; code == QD_OK && k < CANDIDATES; k++)
-        code = try_value(fit, qd_matd_const(held->sum.view), order, values[k], pool, columns + k * n, &t[k], err);
+        code = try_value(&s, values[k], columns + k * n, &t[k], err);
     if (code != QD_OK)
         return code;
     take_chosen(choose(t), t, columns, n, &found);

@@ -33,7 +33,8 @@ qd_code qd_holdout_expect(const qd_factor *factor, qd_cmatd held, qd_pool *pool,
                           qd_error *err);
 /* fit: H of the other inputs. held: a finished gram, whose matrix is taken over. The order's row is asked for each lambda: the factors
  * are those that would be used. Of the values within 1 % of the least T the largest wins. */
-qd_code qd_holdout_search(qd_cmatd fit, qd_gram *held, const qd_order *order, qd_pool *pool, qd_holdout *out,
-                          qd_error *err);
+/* guard: NULL, or that of a run with a guarantee: a lambda that leaves no room for every argument is no candidate. */
+qd_code qd_holdout_search(qd_cmatd fit, qd_gram *held, const qd_order *order, const qd_guard *guard, qd_pool *pool,
+                          qd_holdout *out, qd_error *err);
 
 #endif

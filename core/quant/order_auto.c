@@ -1,6 +1,7 @@
 /* order_auto.c: of natural, norm-descending and min-pivot the order with the least S, the sum of squared pivots.
  * Source: theory.md §4, §8.3: S is all that an order changes in the bound and the expected error; none of the three is the best for every H.
- * Steps of the grid are not weighed in: the order is shared by layers of different grids. */
+ * Steps of the grid are not weighed in: the order is shared by layers of different grids. With a guard: of those that leave room for every
+ * argument the one with the least step^2 S, step being the least with a guarantee that all columns can share. */
 #include <math.h>
 #include <string.h>
 
@@ -13,6 +14,38 @@ static const struct {
     const qd_order *order;
     double margin;
 } candidates[] = { { &qd_order_natural, 0.0 }, { &qd_order_norm_descending, 1e-12 }, { &qd_order_min_pivot, 0.01 } };
+
+/* step^2 S; without room the largest kappa instead, and `room` says so. */
+typedef struct cost {
+    enum { ROOM, NO_ROOM, NO_FACTOR } room;
+    double value;
+} cost;
+
+static bool is_less(cost a, cost b, double margin)
+{
+    return a.room != b.room ? a.room < b.room : a.value < b.value * (1.0 - margin);
+}
+
+/* theory.md T10: the least step that holds max |w_t| + kappa_t step <= K step. */
+static qd_code weigh(const qd_guard *guard, const uint32_t *permutation, qd_cmatd gathered, qd_cmatd c, cost *out,
+                     qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) double *sums = NULL;
+    double kappa = 0.0, step = 0.0;
+    qd_code code = qd_alloc(c.rows, sizeof *sums, (void **)&sums, err);
+    if (code == QD_OK)
+        code = qd_guard_measure(guard, gathered, c, sums, &kappa, err);
+    if (code != QD_OK)
+        return code;
+    if (!(kappa < guard->room)) {
+        *out = (cost){ NO_ROOM, kappa };
+        return QD_OK;
+    }
+    for (size_t t = 0; t < c.rows; t++)
+        step = fmax(step, guard->reach[permutation[t]] / (guard->room - sqrt(guard->deviation * sums[t])));
+    out->value *= step * step;
+    return QD_OK;
+}
 
 /* QD_ENUMERIC when there is no such factor. */
 static qd_code sum_of_pivots(qd_cmatd hessian, double lambda, const uint32_t *permutation, qd_matd gathered, qd_matd c,
@@ -27,8 +60,8 @@ static qd_code sum_of_pivots(qd_cmatd hessian, double lambda, const uint32_t *pe
     return code;
 }
 
-static qd_code permute(qd_cmatd hessian, double lambda, uint32_t *out_permutation, const qd_order **out_chosen,
-                       qd_error *err)
+static qd_code permute_guarded(qd_cmatd hessian, double lambda, const qd_guard *guard, uint32_t *out_permutation,
+                               const qd_order **out_chosen, qd_error *err)
 {
     QD_AUTO(qd_matd_buf_fini) qd_matd_buf gathered = { 0 }, c = { 0 };
     QD_AUTO(qd_free_pointer) uint32_t *tried = NULL;
@@ -38,20 +71,28 @@ static qd_code permute(qd_cmatd hessian, double lambda, uint32_t *out_permutatio
         code = qd_matd_buf_init(&c, n, n, err);
     if (code == QD_OK)
         code = qd_alloc(n, sizeof *tried, (void **)&tried, err);
-    double best = INFINITY;
+    cost best = { NO_FACTOR, INFINITY };
     for (size_t i = 0; (code == QD_OK || code == QD_ENUMERIC) && i < QD_LENGTH(candidates); i++) {
         const qd_order *order = NULL;
-        double s = 0.0;
+        cost one = { ROOM, 0.0 };
         code = candidates[i].order->permute(hessian, lambda, tried, &order, err);
         if (code == QD_OK)
-            code = sum_of_pivots(hessian, lambda, tried, gathered.view, c.view, &s, err);
-        if (code != QD_OK || !(s < best * (1.0 - candidates[i].margin)))
+            code = sum_of_pivots(hessian, lambda, tried, gathered.view, c.view, &one.value, err);
+        if (code == QD_OK && guard != NULL)
+            code = weigh(guard, tried, qd_matd_const(gathered.view), qd_matd_const(c.view), &one, err);
+        if (code != QD_OK || !is_less(one, best, candidates[i].margin))
             continue;
-        best = s;
+        best = one;
         *out_chosen = order;
         memcpy(out_permutation, tried, n * sizeof *tried);
     }
-    return code == QD_ENUMERIC && best < INFINITY ? QD_OK : code;
+    return code == QD_ENUMERIC && best.room != NO_FACTOR ? QD_OK : code;
+}
+
+static qd_code permute(qd_cmatd hessian, double lambda, uint32_t *out_permutation, const qd_order **out_chosen,
+                       qd_error *err)
+{
+    return permute_guarded(hessian, lambda, NULL, out_permutation, out_chosen, err);
 }
 
 static const qd_param params[] = { { .name = NULL } };
@@ -61,4 +102,5 @@ const qd_order qd_order_auto = {
     .summary = "of natural, norm-descending and min-pivot the one with the least sum of squared pivots; min-pivot by at least 1 %",
     .params = params,
     .permute = permute,
+    .permute_guarded = permute_guarded,
 };

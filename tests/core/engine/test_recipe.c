@@ -21,6 +21,8 @@ static json_t *request_with(const char *path, const char *value)
 {
     json_t *request = parse_text("{\"model\": {\"url\": \"file:///m\"}, \"format\": \"safetensors\"}");
     const char *slash = strchr(path, '/');
+    if (strcmp(path, "certified") == 0)
+        json_object_set_new(request, "rounding", json_string("stochastic"));
     if (slash == NULL) {
         json_object_set_new(request, path, parse_text(value));
         return request;
@@ -74,7 +76,7 @@ static void a_request_with_only_a_model_gets_the_defaults_of_the_contract(void *
     json_t *want = parse_text(
         "{\"name\": null, \"tags\": {},"
         " \"model\": {\"url\": \"https://example.org/m/\", \"revision\": \"main\", \"sha256\": null},"
-        " \"algorithm\": \"qronos\", \"effort\": \"balanced\", \"rounding\": \"nearest\", \"seed\": 0, \"bits\": 4,"
+        " \"algorithm\": \"qronos\", \"effort\": \"balanced\", \"rounding\": \"nearest\", \"seed\": 0, \"certified\": false, \"bits\": 4,"
         " \"alphabet\": {\"kind\": \"int\", \"zero\": \"none\", \"narrow\": false}, \"group_size\": 128,"
         " \"scale\": {\"rule\": \"hessian-mse\", \"shrink\": 1, \"type\": \"bf16\"}, \"transforms\": [], \"order\": \"norm-descending\","
         " \"regularization\": \"auto\","
@@ -112,6 +114,8 @@ static const struct {
     { "rounding", "\"stochastic\"", NULL },
     { "seed", "9007199254740991", NULL },
     { "bits", "1.58", NULL },
+    { "certified", "true", NULL },
+    { "certified", "false", NULL },
     { "bits", "2", NULL },
     { "bits", "3", NULL },
     { "bits", "4.0", "4" },
@@ -245,6 +249,7 @@ static const struct {
     { "effort", "\"most\"", "/effort", "effort: 'most' is not in reference, fast, balanced, best" },
     { "effort", "null", "/effort", "found null" },
     { "rounding", "\"random\"", "/rounding", "rounding: 'random' is not in nearest, stochastic" },
+    { "certified", "1", "/certified", "certified: true or false is wanted, found an integer" },
     { "seed", "-1", "/seed", "seed: -1 is not in 0..9007199254740991" },
     { "seed", "1.5", "/seed", "an integer is wanted, found a number" },
     { "bits", "17", "/bits", "bits: 17 is not in 1.58, 2, 3, 4, 5, 6, 8" },
@@ -389,7 +394,7 @@ static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **stat
 static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const later[] = { "certified", "activations", "kv_cache", "targets", "overrides",
+    static const char *const later[] = { "activations", "kv_cache", "targets", "overrides",
                                          "gate",      "limits",      "webhook",  "publish", "bitz" };
     for (size_t i = 0; i < QD_LENGTH(later); i++) {
         char pointer[64], part[64];
@@ -475,6 +480,13 @@ static void fields_that_disagree_are_both_named_with_what_would_work(void **stat
     check_fails(qd_recipe_parse(zero, &recipe, &issues, &err), QD_EINVAL);
     check_contains(err.text, "zero");
     check_contains(err.text, "safetensors");
+    QD_AUTO(qd_json_fini) json_t *nearest = parse_text("{\"model\": \"file:///m\", \"certified\": true}");
+    check_finding(nearest, "/certified",
+                  "certified: true does not go with rounding 'nearest'; rounding 'stochastic' does");
+    QD_AUTO(qd_json_fini)
+    json_t *original = parse_text("{\"model\": \"file:///m\", \"certified\": true, \"rounding\": \"stochastic\","
+                                  " \"algorithm\": \"qronos\", \"mismatch\": {\"start\": \"original\"}}");
+    check_finding(original, "/certified", "mismatch.start 'original'; mismatch.start 'projected' does");
 }
 
 static void refining_is_refused_where_nothing_could_be_refined(void **state)
@@ -567,7 +579,8 @@ static void print_and_parse_are_a_fixpoint_on_random_requests(void **state)
             if (strncmp(good[i].path, "format", 6) == 0 || strncmp(good[i].path, "mismatch", 8) == 0 ||
                 strncmp(good[i].path, "refine", 6) == 0 || strcmp(good[i].path, "calibration/samples") == 0 ||
                 strcmp(good[i].path, "alphabet") == 0 ||
-                strcmp(good[i].path, "alphabet/levels") == 0)
+                strcmp(good[i].path, "alphabet/levels") == 0 ||
+                strcmp(good[i].path, "certified") == 0)
                 continue; /* combinations that disagree have their own test */
             QD_AUTO(qd_json_fini) json_t *one = request_with(good[i].path, good[i].given);
             json_object_del(one, "format");

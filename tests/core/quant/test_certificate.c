@@ -135,16 +135,43 @@ static void spoil_feedback(qd_feedback *feedback, mutation what)
         largest = fabs(u[i]) > fabs(u[largest]) ? i : largest;
     if (what == ONE_ELEMENT)
         u[largest] = 0.0;
-    for (size_t i = 0; what == OTHER_FACTOR && i < block; i++)
-        u[i] = -u[i];
+}
+
+/* The factor from the first column to the last, H_lambda = L L^T: its transpose is upper too, and H^-1 = V V^T with V = L^-T. */
+static void other_factor(const layer *l, qd_matd out)
+{
+    oracle o = oracle_of(l);
+    size_t n = o.n;
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = j; i < n; i++) {
+            double sum = o.h[i * n + j];
+            for (size_t k = 0; k < j; k++)
+                sum -= qd_matd_row(out, k)[i] * qd_matd_row(out, k)[j];
+            qd_matd_row(out, j)[i] = i == j ? sqrt(sum) : sum / qd_matd_row(out, j)[j];
+        }
+    oracle_free(&o);
+}
+
+static void make_feedback(const layer *l, mutation what, qd_feedback *out)
+{
+    qd_error err = { 0 };
+    QD_AUTO(qd_matd_buf_fini) qd_matd_buf other = { 0 };
+    if (what != OTHER_FACTOR) {
+        check_ok(qd_feedback_init(l->factor, QD_FLOAT64, NULL, out, &err));
+        return;
+    }
+    check_ok(qd_matd_buf_init(&other, l->cols, l->cols, &err));
+    other_factor(l, other.view);
+    check_ok(qd_feedback_init_upper(qd_matd_const(other.view), QD_FLOAT64, NULL, out, &err));
 }
 
 static void spoil_codes(layer *l, mutation what)
 {
-    for (size_t i = 0; i < l->rows; i++) {
-        uint8_t *row = l->codes + i * l->cols;
-        for (size_t t = 0; what == NO_UNPERMUTE && t < l->cols; t++)
-            row[t] = (uint8_t)(qd_rng_below(i, t, 16));
+    for (size_t i = 0; what == NO_UNPERMUTE && i < l->rows; i++) {
+        uint8_t kept[200], *row = l->codes + i * l->cols;
+        memcpy(kept, row, l->cols);
+        for (size_t t = 0; t < l->cols; t++) /* codes left in processing order */
+            row[t] = kept[l->factor->permutation[t]];
     }
     if (what == WRONG_CODE)
         l->codes[2 * l->cols + 17] ^= 1;
@@ -159,7 +186,7 @@ static qd_certificate certificate_of(layer *l, mutation what)
     qd_certificate certificate = { 0 };
     qd_neuron *neurons = calloc(l->rows, sizeof *neurons);
     check_ok(qd_steps_init(&input, QD_DEAD_ZERO, &steps, &err));
-    check_ok(qd_feedback_init(l->factor, QD_FLOAT64, NULL, &feedback, &err));
+    make_feedback(l, what, &feedback);
     spoil_feedback(&feedback, what);
     if (what == STALE_PIVOT)
         steps.r2[3] *= 1.01;

@@ -130,7 +130,7 @@ static void the_chosen_lambda_is_the_largest_within_a_hundredth_of_the_least(voi
             if (t[k] <= 1.01 * least)
                 want = pow(10.0, -k);
         qd_holdout found = { 0 };
-        check_ok(qd_holdout_search(qd_matd_const(s.fit.sum.view), &s.held, qd_order_find("norm-descending"), NULL,
+        check_ok(qd_holdout_search(qd_matd_const(s.fit.sum.view), &s.held, qd_order_find("norm-descending"), NULL, NULL,
                                    &found, &err));
         check_close(found.value, want, 1e-12);
         assert_int_equal(found.tokens, 24);
@@ -156,7 +156,7 @@ static void of_equal_expectations_the_largest_lambda_wins(void **state)
     check_ok(qd_matd_buf_init(&held.sum, 2, 2, &err));
     held.sum.view.data[0] = 3;
     held.sum.view.data[3] = 4;
-    check_ok(qd_holdout_search((qd_cmatd){ 2, 2, 2, fit }, &held, qd_order_find("auto"), NULL, &found, &err));
+    check_ok(qd_holdout_search((qd_cmatd){ 2, 2, 2, fit }, &held, qd_order_find("auto"), NULL, NULL, &found, &err));
     check_close(found.value, 1.0, 0);
     check_close(found.t, 7.0, 1e-14);
     qd_holdout_fini(&found);
@@ -173,7 +173,7 @@ static void a_column_that_only_held_out_inputs_know_costs_what_it_carries(void *
     check_ok(qd_matd_buf_init(&held.sum, 2, 2, &err));
     held.sum.view.data[0] = 1;
     held.sum.view.data[3] = 9;
-    check_ok(qd_holdout_search((qd_cmatd){ 2, 2, 2, fit }, &held, qd_order_find("natural"), NULL, &found, &err));
+    check_ok(qd_holdout_search((qd_cmatd){ 2, 2, 2, fit }, &held, qd_order_find("natural"), NULL, NULL, &found, &err));
     check_close(found.t, 10.0, 1e-14);
     check_close(found.column_t[1], 9.0, 1e-14);
     qd_holdout_fini(&found);
@@ -189,7 +189,7 @@ static void where_no_candidate_will_do_the_usual_damping_is_said_to_be_a_fallbac
     qd_gram held = { .tokens = 5 };
     qd_holdout found = { 0 };
     check_ok(qd_matd_buf_init(&held.sum, 2, 2, &err));
-    check_ok(qd_holdout_search((qd_cmatd){ 2, 2, 2, fit }, &held, qd_order_find("auto"), NULL, &found, &err));
+    check_ok(qd_holdout_search((qd_cmatd){ 2, 2, 2, fit }, &held, qd_order_find("auto"), NULL, NULL, &found, &err));
     check_close(found.value, QD_DAMPING_FALLBACK, 0);
     assert_true(isnan(found.t) && isnan(found.column_t[0]) && isnan(found.column_t[1]));
     qd_factor_destroy(l.factor);
@@ -245,7 +245,7 @@ static void what_is_expected_on_held_out_inputs_is_measured_there(void **state)
                              100);
         qd_holdout found = { 0 };
         const qd_order *order = qd_order_find("auto");
-        check_ok(qd_holdout_search(qd_matd_const(s.fit.sum.view), &s.held, order, NULL, &found, &err));
+        check_ok(qd_holdout_search(qd_matd_const(s.fit.sum.view), &s.held, order, NULL, NULL, &found, &err));
         qd_factor_destroy(s.l.factor);
         s.l.factor = NULL;
         check_ok(qd_factor_create(qd_matd_const(s.fit.sum.view), order, qd_regularizer_find("auto"), found.value, NULL,
@@ -286,8 +286,9 @@ static void grams_merge_into_that_of_all_inputs(void **state)
     check_ok(qd_gram_init(&other, 32, &err));
     check_fails(qd_gram_merge(&s.fit, &other, &err), QD_ESHAPE);
     qd_holdout found = { 0 };
-    check_fails(qd_holdout_search(qd_matd_const(s.fit.sum.view), &other, qd_order_find("natural"), NULL, &found, &err),
-                QD_ESHAPE);
+    check_fails(
+        qd_holdout_search(qd_matd_const(s.fit.sum.view), &other, qd_order_find("natural"), NULL, NULL, &found, &err),
+        QD_ESHAPE);
     qd_gram_fini(&other);
     split_free(&s);
 }

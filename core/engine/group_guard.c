@@ -1,0 +1,56 @@
+/* group_guard.c: see group_guard.h. */
+#include "engine/group_guard.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "quant/drift.h"
+
+void qd_group_guard_fini(qd_group_guard *guard)
+{
+    free(guard->reach);
+    *guard = (qd_group_guard){ 0 };
+}
+
+const qd_guard *qd_group_guard_borrow(const qd_group_guard *guard)
+{
+    return guard->reach == NULL ? NULL : &guard->guard;
+}
+
+static void add_reach(qd_cmatf w, double *reach)
+{
+    for (size_t i = 0; i < w.rows; i++)
+        for (size_t j = 0; j < w.cols; j++)
+            reach[j] = fmax(reach[j], fabs((double)qd_cmatf_row(w, i)[j]));
+}
+
+qd_code qd_group_guard_init(const qd_context *c, qd_block *block, size_t first, size_t group, qd_group_guard *out,
+                            qd_error *err)
+{
+    const qd_recipe *r = c->recipe;
+    size_t count = qd_model_linear_count(c->model), most = 0;
+    if (!r->certified || r->algorithm->drift == QD_DRIFT_NONE)
+        return QD_OK;
+    qd_code code = qd_alloc(qd_block_group_width(block, group), sizeof *out->reach, (void **)&out->reach, err);
+    if (code != QD_OK)
+        return code;
+    for (size_t at = first, last = 0; at < count; at++) {
+        size_t own = qd_model_linear_at(c->model, at)->group;
+        if (own < last || own > group) /* the next block, or past the group */
+            break;
+        last = own;
+        if (own < group)
+            continue;
+        qd_cmatf w = qd_matf_const(qd_block_weight(block, at - first));
+        most = qd_max_size(most, w.rows);
+        add_reach(w, out->reach);
+    }
+    int32_t low, high;
+    qd_grid_range(&r->grid, &low, &high);
+    out->guard = (qd_guard){ .drift = r->algorithm->drift,
+                             .room = qd_drift_room(low, high, r->grid.zero),
+                             .deviation = qd_drift_deviation(qd_block_group_width(block, group), most),
+                             .reach = out->reach };
+    return QD_OK;
+}
