@@ -4,7 +4,8 @@
  * z_j = target_j + (sum over k < j of d_k C_kj) / C_jj.
  *
  * A node is a slot with what the block under way has of its row: products (d C)_j so far, d, codes. What lies before the block is in the
- * history of the slot it came from when the block began, which moves once a block. Nearest children stay in their parent's slot. */
+ * history of the slot it came from when the block began, which moves once a block. Nearest children stay in their parent's slot. Nodes of a
+ * row soon have the same codes but in the last columns, so one product a row and block is made, and the others by the difference. */
 #include <math.h>
 #include <string.h>
 
@@ -20,8 +21,9 @@ typedef struct beam {
     double *product, *error;    /* slots x BLOCK */
     uint8_t *codes, *spare_codes, *block_codes;
     double *cost;
-    size_t *root;                 /* slot that the node was in when the block began */
-    size_t alive[QD_REFINE_ROWS]; /* nodes of each row of the batch */
+    size_t *root;                  /* slot that the node was in when the block began */
+    size_t alive[QD_REFINE_ROWS];  /* nodes of each row of the batch */
+    size_t shared[QD_REFINE_ROWS]; /* leading columns in which they have the same codes */
 } beam;
 
 /* Slots of a batch. */
@@ -58,31 +60,49 @@ typedef struct child {
     uint8_t code;
 } child;
 
-static child child_of(const beam *b, size_t row, size_t step, size_t slot, size_t at, uint8_t code)
+/* What all nodes of a row share in a column. */
+typedef struct place {
+    size_t row, step;
+    double target, pivot, inverse, scale, zero;
+} place;
+
+static place place_of(const beam *b, size_t row, size_t step)
 {
-    double target = qd_matd_row(b->rows->target, row)[step];
-    double error = target - qd_refine_value(b->rows, row, step, code);
-    double part = error * qd_matd_row(b->rows->input->factor->c.view, step)[step] + b->product[slot * BLOCK + at];
-    return (child){ error, b->cost[slot] + part * part, code };
+    const qd_grid *grid = b->rows->grid;
+    size_t at = b->rows->start + row, group = b->rows->steps->group[step];
+    double pivot = qd_matd_row(b->rows->input->factor->c.view, step)[step];
+    return (place){ row,
+                    step,
+                    qd_matd_row(b->rows->target, row)[step],
+                    pivot,
+                    1.0 / pivot,
+                    (double)qd_matf_row(grid->scale.view, at)[group],
+                    (double)qd_matf_row(grid->zero.view, at)[group] };
+}
+
+static child child_of(const beam *b, const place *at, double product, double cost, int code)
+{
+    double error = at->target - (qd_grid_level(b->rows->grid, (uint8_t)code) - at->zero) * at->scale;
+    double part = error * at->pivot + product;
+    return (child){ error, cost + part * part, (uint8_t)code };
 }
 
 /* The nearest and the second nearest code; of a grid with one code the second costs infinity. */
-static void children(const beam *b, size_t row, size_t step, size_t slot, size_t at, child *near, child *next)
+static void children(const beam *b, const place *at, double product, double cost, child *near, child *next)
 {
-    double pivot = qd_matd_row(b->rows->input->factor->c.view, step)[step];
-    double argument = qd_matd_row(b->rows->target, row)[step] + b->product[slot * BLOCK + at] / pivot;
+    double argument = at->target + product * at->inverse;
     int last = b->rows->grid->high - b->rows->grid->low;
-    uint8_t code = qd_refine_nearest(b->rows, row, step, argument);
-    *near = child_of(b, row, step, slot, at, code);
-    int other = argument > qd_refine_value(b->rows, row, step, code) ? code + 1 : code - 1;
+    int code = qd_refine_nearest(b->rows, at->row, at->step, argument);
+    *near = child_of(b, at, product, cost, code);
+    int other = near->error + product * at->inverse > 0.0 ? code + 1 : code - 1; /* argument above the value? */
     if (other < 0 || other > last)
         other = 2 * code - other; /* at the end of the grid: the one inside */
-    if (other < 0 || other > last) {
-        *next = (child){ 0.0, INFINITY, code };
+    *next = (child){ 0.0, INFINITY, (uint8_t)code };
+    if (other < 0 || other > last)
         return;
-    }
-    *next = child_of(b, row, step, slot, at, (uint8_t)other);
-    next->cost = fmax(next->cost, near->cost); /* ties by grid.h, whatever the last bit says */
+    *next = child_of(b, at, product, cost, other);
+    if (next->cost < near->cost)
+        next->cost = near->cost; /* ties by grid.h, whatever the last bit says */
 }
 
 static void copy_node(const beam *b, size_t from, size_t to)
@@ -137,17 +157,18 @@ static void expand(beam *b, size_t k, size_t start, size_t at, size_t length)
 {
     child near[QD_BEAM_MAX], next[QD_BEAM_MAX];
     size_t base = k * b->width;
+    const place here = place_of(b, b->first + k, start + at);
     for (size_t m = 0; m < b->alive[k]; m++)
-        children(b, b->first + k, start + at, base + m, at, &near[m], &next[m]);
+        children(b, &here, b->product[(base + m) * BLOCK + at], b->cost[base + m], &near[m], &next[m]);
     if (b->width > 1)
         b->alive[k] = select_nodes(b, base, b->alive[k], near, next);
     const double *c = qd_matd_row(b->rows->input->factor->c.view, start + at) + start;
     for (size_t m = 0; m < b->alive[k]; m++) {
-        size_t slot = base + m, place = slot * BLOCK + at;
-        b->error[place] = near[m].error;
-        b->block_codes[place] = near[m].code;
+        size_t slot = base + m, spot = slot * BLOCK + at;
+        b->error[spot] = near[m].error;
+        b->block_codes[spot] = near[m].code;
         b->cost[slot] = near[m].cost;
-        qd_axpy_f64(near[m].error, c + at + 1, b->product + place + 1, length - at - 1);
+        qd_axpy_f64(near[m].error, c + at + 1, b->product + spot + 1, length - at - 1);
     }
 }
 
@@ -170,18 +191,48 @@ static void keep_block(beam *b, size_t start, size_t length)
     b->spare_codes = codes;
 }
 
+static bool agree(const beam *b, size_t k, size_t t)
+{
+    size_t features = b->rows->steps->count;
+    const uint8_t *codes = b->codes + k * b->width * features + t;
+    for (size_t m = 1; m < b->alive[k]; m++)
+        if (codes[m * features] != *codes)
+            return false;
+    return true;
+}
+
+/* Products of a row's other nodes: those of its first, and what the few codes change that they do not have in common. */
+static void multiply_others(beam *b, size_t k, size_t start, size_t length)
+{
+    size_t features = b->rows->steps->count, base = k * b->width;
+    const uint8_t *codes = b->codes + base * features;
+    const double *history = b->history + base * features;
+    while (b->shared[k] < start && agree(b, k, b->shared[k]))
+        b->shared[k]++;
+    for (size_t m = 1; m < b->alive[k]; m++) {
+        double *product = b->product + (base + m) * BLOCK;
+        memcpy(product, b->product + base * BLOCK, length * sizeof *product);
+        for (size_t t = b->shared[k]; t < start; t++)
+            if (codes[m * features + t] != codes[t])
+                qd_axpy_f64(history[m * features + t] - history[t],
+                            qd_matd_row(b->rows->input->factor->c.view, t) + start, product, length);
+    }
+}
+
 static void search_block(beam *b, size_t start)
 {
-    size_t features = b->rows->steps->count, slots = b->batch * b->width;
-    size_t length = features - start < BLOCK ? features - start : BLOCK;
+    size_t features = b->rows->steps->count, length = features - start < BLOCK ? features - start : BLOCK;
     qd_cmatd c = qd_matd_const(b->rows->input->factor->c.view);
-    for (size_t slot = 0; slot < slots; slot++)
+    for (size_t slot = 0; slot < b->batch * b->width; slot++)
         b->root[slot] = slot;
-    memset(b->product, 0, slots * BLOCK * sizeof *b->product);
-    if (start > 0)
-        qd_gemm_f64(QD_PLAIN, QD_PLAIN, 1.0, (qd_cmatd){ slots, start, features, b->history },
+    if (start == 0)
+        memset(b->product, 0, b->batch * b->width * BLOCK * sizeof *b->product);
+    else /* of the first node of every row */
+        qd_gemm_f64(QD_PLAIN, QD_PLAIN, 1.0, (qd_cmatd){ b->batch, start, b->width * features, b->history },
                     (qd_cmatd){ start, length, c.ld, c.data + start }, 0.0,
-                    (qd_matd){ slots, length, BLOCK, b->product });
+                    (qd_matd){ b->batch, length, b->width * BLOCK, b->product });
+    for (size_t k = 0; k < b->batch; k++)
+        multiply_others(b, k, start, length);
     for (size_t k = 0; k < b->batch; k++)
         for (size_t at = 0; at < length; at++)
             expand(b, k, start, at, length);
@@ -191,11 +242,9 @@ static void search_block(beam *b, size_t start)
 static void search_batch(beam *b, uint8_t *out_codes, double *out_cost)
 {
     size_t features = b->rows->steps->count;
-    memset(b->history, 0,
-           b->batch * b->width * features * sizeof *b->history); /* slots are all multiplied, free ones too */
-    memset(b->error, 0, b->batch * b->width * BLOCK * sizeof *b->error);
     for (size_t k = 0; k < b->batch; k++) {
         b->alive[k] = 1;
+        b->shared[k] = 0;
         b->cost[k * b->width] = 0.0;
     }
     for (size_t start = 0; start < features; start += BLOCK)

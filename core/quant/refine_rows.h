@@ -9,7 +9,7 @@
 enum {
     QD_REFINE_ROWS = 32,   /* of a panel */
     QD_REFINE_BLOCK = 128, /* columns at a time */
-    QD_REFINE_NODES = 128, /* partial roundings of a batch of the beam search, as far as its rows divide it */
+    QD_REFINE_NODES = 256, /* partial roundings of a batch of the beam search, as far as its rows divide it */
 };
 /* Changes that gain less than this share of the row's energy are not made: they are rounding. */
 #define QD_REFINE_GAIN 1e-12
