@@ -114,10 +114,11 @@ static qd_code residual_outputs(const blockwise *b, size_t group, size_t *out, q
         }
     if (layers == 1 && *out == hidden)
         return QD_OK;
-    return qd_fail(err, QD_EUNSUPPORTED,
-                   "mismatch.residual: %zu layers with one input, of %zu outputs, write to a residual stream of %zu; one "
-                   "of all outputs is supported here, or mismatch.residual false",
-                   layers, *out, hidden);
+    return qd_fail(
+        err, QD_EUNSUPPORTED,
+        "mismatch.residual: %zu layers with one input, of %zu outputs, write to a residual stream of %zu; one "
+        "of all outputs is supported here, or mismatch.residual false",
+        layers, *out, hidden);
 }
 
 static qd_code mismatch_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
