@@ -110,8 +110,8 @@ static json_t *efforts(void)
                 json_object_set_new(settings, s->path, json_array());
             json_array_append_new(json_object_get(settings, s->path), json_loads(s->value, JSON_DECODE_ANY, NULL));
         }
-        json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", e->name, "summary", e->summary, "cost",
-                                             e->cost, "gain", e->gain, "settings", settings));
+        json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", e->name, "summary", e->summary,
+                                             "cost", e->cost, "gain", e->gain, "settings", settings));
     }
     return out;
 }
@@ -139,10 +139,11 @@ json_t *qd_catalog_print(void)
     ROWS(transforms, qd_transform_at);
     for (size_t i = 0; qd_scale_type_at(i) != NULL; i++)
         json_array_append_new(types, row(qd_scale_type_at(i)->name, qd_scale_type_at(i)->summary, NULL));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "algorithms",
-                     algorithms(), "roundings", names(qd_rounding_name), "alphabets", alphabets(), "scale_rules", rules,
-                     "scale_types", types, "orders", orders, "regularizers", regularizers, "transforms", transforms, "formats",
-                     formats(), "architectures", architectures(), "splits", names(qd_split_name), "samplings",
-                     names(qd_sampling_name), "bos_policies", names(qd_bos_policy_name), "mismatch_scopes",
-                     names(qd_scope_name), "mismatch_starts", names(qd_start_name), "efforts", efforts(), "first_positions", names(qd_first_position_name));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                     "algorithms", algorithms(), "roundings", names(qd_rounding_name), "alphabets", alphabets(),
+                     "scale_rules", rules, "scale_types", types, "orders", orders, "regularizers", regularizers,
+                     "transforms", transforms, "formats", formats(), "architectures", architectures(), "splits",
+                     names(qd_split_name), "samplings", names(qd_sampling_name), "bos_policies",
+                     names(qd_bos_policy_name), "mismatch_scopes", names(qd_scope_name), "mismatch_starts",
+                     names(qd_start_name), "efforts", efforts(), "first_positions", names(qd_first_position_name));
 }

@@ -165,9 +165,9 @@ static qd_code first_key(const qd_context *c, char *out, qd_error *err)
     if (recipe != NULL)
         keep_what_matters(recipe);
     QD_AUTO(qd_json_fini)
-    json_t *seed = json_pack("{s:s, s:O?, s:O, s:s, s:s}", "engine", engine_version, "recipe", recipe, "files",
-                             c->model_files, "tokens", c->calibration_digest, "first_position",
-                             qd_first_position_name(c->recipe->first_position));
+    json_t *seed =
+        json_pack("{s:s, s:O?, s:O, s:s, s:s}", "engine", engine_version, "recipe", recipe, "files", c->model_files,
+                  "tokens", c->calibration_digest, "first_position", qd_first_position_name(c->recipe->first_position));
     QD_AUTO(qd_free_pointer) char *text = seed == NULL ? NULL : json_dumps(seed, JSON_COMPACT | JSON_SORT_KEYS);
     return text == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_sha256(text, strlen(text), out, err);
 }

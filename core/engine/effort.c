@@ -77,7 +77,9 @@ static const qd_setting fast[] = {
         { "regularization", "\"auto\"", NULL }, { "mismatch/scope", "\"model\"", NULL }, \
         { "mismatch/shrink", "\"auto\"", can_split }, { "mismatch/shrink", "1", cannot_split }, \
         { "mismatch/start", "\"projected\"", NULL }, { "mismatch/residual", "true", follows_the_model }, \
-        { "calibration/first_position", "\"left-out\"", NULL }
+    { \
+        "calibration/first_position", "\"left-out\"", NULL \
+    }
 
 static const qd_setting balanced[] = {
     THOROUGH,
@@ -100,8 +102,9 @@ static const qd_setting best[] = {
 static const qd_effort table[] = {
     { "reference", "the algorithm as published, without refinement: to compare with others", "", "", reference },
     { "fast", "one stream a block, damping by held-out sequences, scales weighted by H", "", "", fast },
-    { "balanced", "the float model's own stream, the residual stream's error repaired, as far as held-out sequences confirm it", "", "",
-      balanced },
+    { "balanced",
+      "the float model's own stream, the residual stream's error repaired, as far as held-out sequences confirm it", "",
+      "", balanced },
     { "best", "balanced on twice the calibration text", "", "", best },
 };
 

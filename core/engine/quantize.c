@@ -149,10 +149,11 @@ static qd_code residual_outputs(const blockwise *b, size_t group, size_t *out, q
         }
     if (layers == 1 && *out == hidden)
         return QD_OK;
-    return qd_fail(err, QD_EUNSUPPORTED,
-                   "mismatch.residual: %zu layers with one input, of %zu outputs, write to a residual stream of %zu; one "
-                   "of all outputs is supported here, or mismatch.residual false",
-                   layers, *out, hidden);
+    return qd_fail(
+        err, QD_EUNSUPPORTED,
+        "mismatch.residual: %zu layers with one input, of %zu outputs, write to a residual stream of %zu; one "
+        "of all outputs is supported here, or mismatch.residual false",
+        layers, *out, hidden);
 }
 
 /* Moments of both streams in the basis of the codes; before that, what transforms want of the float one. */

@@ -310,7 +310,8 @@ static const qd_field table[] = {
     { "calibration/phase", QD_FIELD_REAL, QD_FIELD_BELOW, AT(calibration_phase), .max = 1, .unit = "spacings",
       .help = "shift of evenly spaced starts" },
     { "calibration/first_position", QD_FIELD_CHOICE, 0, .def_text = "counted", .choice = &first_choice,
-      .help = "left-out: no statistics are taken from the first token of a sequence, which still goes through the model" },
+      .help =
+          "left-out: no statistics are taken from the first token of a sequence, which still goes through the model" },
     { "evaluation", QD_FIELD_OBJECT, 0, .help = "the text that perplexity is measured on" },
     { "evaluation/text", QD_FIELD_URL, QD_FIELD_NULLABLE, AT(evaluation_text), .max = URL_CHARACTERS,
       .help = "URL of a text; null = the operator's" },
@@ -354,4 +355,23 @@ const qd_field *qd_field_find(const char *parent, const char *key)
         if (qd_field_is_member(&table[i], parent) && strcmp(qd_field_key(&table[i]), key) == 0)
             return &table[i];
     return NULL;
+}
+
+const qd_field *qd_field_at_path(const char *path)
+{
+    for (size_t i = 0; i < QD_LENGTH(table); i++)
+        if (strcmp(table[i].path, path) == 0)
+            return &table[i];
+    return NULL;
+}
+
+const json_t *qd_field_value(const qd_field *field, const json_t *request)
+{
+    char key[QD_WORD];
+    const char *at = field->path;
+    for (const char *slash = strchr(at, '/'); slash != NULL; at = slash + 1, slash = strchr(at, '/')) {
+        snprintf(key, sizeof key, "%.*s", (int)(slash - at), at);
+        request = json_object_get(request, key);
+    }
+    return json_object_get(request, at);
 }

@@ -60,6 +60,9 @@ typedef struct qd_field {
 const qd_field *qd_field_at(size_t index); /* NULL past the end */
 /* A member of the object at `parent` ("" = the request); NULL when there is none. */
 const qd_field *qd_field_find(const char *parent, const char *key);
+const qd_field *qd_field_at_path(const char *path); /* NULL when there is none */
+/* What a request gives for the field; NULL = nothing. */
+const json_t *qd_field_value(const qd_field *field, const json_t *request);
 /* The part of the path after the last slash. */
 const char *qd_field_key(const qd_field *field);
 /* true when `field` is a direct member of `parent`. */

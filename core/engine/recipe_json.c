@@ -532,7 +532,7 @@ static void check_applies(parser *p, const json_t *request)
     for (size_t i = 0; qd_field_at(i) != NULL && are_sound(p, needed); i++) {
         const qd_field *field = qd_field_at(i);
         pointer where;
-        const json_t *given = value_at(request, field->path);
+        const json_t *given = qd_field_value(field, request);
         if (field->applies == NULL || field->applies(p->recipe) || given == NULL || json_object_size(given) > 0)
             continue;
         snprintf(where.text, sizeof where.text, "/%s", field->path);
@@ -543,15 +543,12 @@ static void check_applies(parser *p, const json_t *request)
     }
 }
 
-/* The members of the preset that nobody gave and that mean something here; the table of efforts is right, or a test says so. */
+/* The members of the preset that nobody gave and that mean something here. Its rows are right, or a test says so. */
 static void take_effort(parser *p, const json_t *request)
 {
     for (const qd_setting *s = p->recipe->effort->settings; s->path != NULL; s++) {
-        char parent[QD_WORD];
-        const char *slash = strchr(s->path, '/');
-        snprintf(parent, sizeof parent, "%.*s", slash == NULL ? 0 : (int)(slash - s->path), s->path);
-        const qd_field *field = qd_field_find(parent, slash == NULL ? s->path : slash + 1);
-        if (value_at(request, s->path) != NULL || (field->applies != NULL && !field->applies(p->recipe)) ||
+        const qd_field *field = qd_field_at_path(s->path);
+        if (qd_field_value(field, request) != NULL || (field->applies != NULL && !field->applies(p->recipe)) ||
             (s->when != NULL && !s->when(p->recipe)))
             continue;
         QD_AUTO(qd_json_fini) json_t *value = json_loads(s->value, JSON_DECODE_ANY, NULL);

@@ -243,7 +243,8 @@ static json_t *describe(const qd_field *field, const json_t *defaults)
     const json_t *value = json_object_get(defaults, qd_field_key(field));
     if (qd_effort_decides(field->path))
         json_object_set_new(out, "x-default-by", json_string("effort"));
-    else if (value != NULL && field->type != QD_FIELD_OBJECT && !(field->traits & (QD_FIELD_REQUIRED | QD_FIELD_DERIVED)))
+    else if (value != NULL && field->type != QD_FIELD_OBJECT &&
+             !(field->traits & (QD_FIELD_REQUIRED | QD_FIELD_DERIVED)))
         json_object_set_new(out, "default", json_deep_copy(value));
     return out;
 }

@@ -269,7 +269,7 @@ qd_code qd_streams_gram(qd_streams *s, qd_stream stream, size_t group, qd_gram *
 typedef struct pairing {
     qd_streams *streams;
     size_t group;
-    size_t *sequence; /* of each task */
+    size_t *sequence;                    /* of each task */
     qd_matf difference, input, residual; /* X - X~, X~, R - R~ (no columns where it is not wanted) */
 } pairing;
 

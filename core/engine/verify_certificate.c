@@ -90,7 +90,8 @@ static void check_mismatch(const judge *j, double tolerance)
     double residual = value(j, "residual_sq"), both = value(j, "residual_cross"); /* 0 where the layer has none */
     double stream = total - weights + (1 - share * share) * mismatch + 2 * (1 - share) * cross;
     equal(j, "error_sq", value(j, "error_sq"), stream - residual - 2 * both, total + mismatch + fabs(cross) + residual);
-    at_most(j, "residual_cross squared against its parts", both * both, fmax(0, value(j, "error_sq")) * residual, tolerance);
+    at_most(j, "residual_cross squared against its parts", both * both, fmax(0, value(j, "error_sq")) * residual,
+            tolerance);
     if (!(share >= 0 && share <= 1))
         qd_findings_add(j->findings, j->layer, "shrink: %.17g is not in 0..1", share);
     if (greedy)

@@ -44,10 +44,10 @@ typedef struct qd_moments {
 
 /* What the residual stream brings along. Means over all tokens, original column order. */
 typedef struct qd_residual {
-    size_t outputs;            /* O; 0 = the layer writes to none, or that is left alone */
-    qd_matd_buf input;         /* A, O x I */
-    qd_gram difference;        /* B, O x I */
-    double *square;            /* c, O */
+    size_t outputs;     /* O; 0 = the layer writes to none, or that is left alone */
+    qd_matd_buf input;  /* A, O x I */
+    qd_gram difference; /* B, O x I */
+    double *square;     /* c, O */
 } qd_residual;
 
 typedef struct qd_mismatch {

@@ -433,8 +433,8 @@ static qd_code share_task(void *ctx, size_t index, size_t worker, qd_error *err)
                  qd_matd_const(qd_matd_block(mismatch->part[QD_PART_JUDGE].cross.sum.view, 0, j, at.x.cols, cols)),
                  wanted);
         if (residual_of(p) != NULL)
-            add_rows(qd_matd_const(qd_matd_block(mismatch->part[QD_PART_JUDGE].residual.sum.view, at.start, j, at.count,
-                                                 cols)),
+            add_rows(qd_matd_const(
+                         qd_matd_block(mismatch->part[QD_PART_JUDGE].residual.sum.view, at.start, j, at.count, cols)),
                      wanted);
         for (size_t i = 0; i < at.count; i++)
             p->out[0][at.start + i] += dot(qd_matd_row(wanted, i), qd_matd_row(at.y, i) + j, cols);

@@ -70,6 +70,15 @@ def fields_that_disagree_are_both_named():
     SERVER.refused(quick_job(MODELS.model("good"), alphabet={"kind": "int", "zero": "float"}), None, "zero", "safetensors")
 
 
+def what_repairs_the_residual_wants_both_streams_and_says_so():
+    post = {"model": MODELS.model("good")}
+    SERVER.refused(dict(post, mismatch={"scope": "block", "residual": True}), "/mismatch/residual", "mismatch.residual", "mismatch.scope 'block'")
+    SERVER.refused(dict(post, algorithm="optq", mismatch={"residual": False}), "/mismatch/residual", "algorithm 'optq'", "gpfq or qronos")
+    SERVER.refused(dict(post, effort="fast", mismatch={"residual": True}), "/mismatch/residual", "scope 'model' does")
+    SERVER.refused(dict(post, effort="most"), "/effort", "reference, fast, balanced, best")
+    SERVER.refused(dict(post, calibration={"first_position": "dropped"}), "/calibration/first_position", "counted, left-out")
+
+
 def urls_are_checked_before_anything_is_queued():
     for url, part in (("ftp://example.org/m/", "ftp"), ("file:///etc/", "root"), ("https://user:pass@example.org/m/", "user"),
                       ("http://169.254.169.254/latest/", "169.254.169.254"), ("http://10.0.0.1/m/", "10.0.0.1"),
@@ -245,6 +254,7 @@ def the_service_is_still_whole():
 
 run_claims([text_that_is_not_json_is_refused, unknown_fields_are_named, a_missing_model_is_named,
             bits_17_are_refused_with_the_allowed_widths, unknown_choices_list_the_known_ones, fields_that_disagree_are_both_named,
+            what_repairs_the_residual_wants_both_streams_and_says_so,
             urls_are_checked_before_anything_is_queued, private_addresses_behind_names_and_spellings_are_refused_at_connect,
             plain_http_needs_permission, hosts_that_do_not_resolve_are_named, a_404_names_the_file, truncated_weights_are_refused,
             overlapping_tensors_are_refused, duplicate_keys_in_a_header_are_refused, an_oversized_header_is_refused,

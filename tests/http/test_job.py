@@ -56,6 +56,19 @@ def every_layer_has_a_certificate_that_holds():
     equal(len(document["layers"]), 42)
 
 
+def a_job_that_says_little_is_made_by_the_balanced_preset():
+    job = SERVER.submit({"model": MODELS.model("novella-1m"), "calibration": {"samples": 8, "length": 64}, "evaluation": {"length": 64, "windows": 1}})
+    resolved = SERVER.wait(job)["resolved"]
+    equal((resolved["algorithm"], resolved["effort"], resolved["regularization"], resolved["scale"]["rule"]),
+          ("qronos", "balanced", "auto", "hessian-mse"))
+    equal(resolved["mismatch"], {"scope": "model", "shrink": "auto", "start": "projected", "residual": True})
+    equal(resolved["calibration"]["first_position"], "left-out")
+    for layer in SERVER.json("GET", "/jobs/%s/layers" % job)["data"]:
+        c = layer["certificate"]
+        equal("residual_sq" in c, layer["name"].endswith(("o_proj", "down_proj")), layer["name"])
+        equal(c["m"], 8 * 63)
+
+
 def the_artifact_is_a_compressed_tensors_folder_with_side_files_unchanged():
     files = SERVER.artifact(STATE["job"]["id"])
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
@@ -225,7 +238,8 @@ def the_server_stops_cleanly_on_sigterm():
 
 
 run_claims([a_job_over_http_succeeds_with_perplexities_and_certificates, the_job_record_has_every_member_of_the_contract,
-            every_layer_has_a_certificate_that_holds, the_artifact_is_a_compressed_tensors_folder_with_side_files_unchanged,
+            every_layer_has_a_certificate_that_holds, a_job_that_says_little_is_made_by_the_balanced_preset,
+            the_artifact_is_a_compressed_tensors_folder_with_side_files_unchanged,
             the_second_job_on_a_model_downloads_nothing, a_file_url_below_the_root_gives_the_same_bytes,
             a_hub_name_and_a_hub_page_are_pinned_to_a_commit_and_give_the_same_bytes,
             a_sharded_model_gives_the_same_layers_in_shards, a_download_that_breaks_off_is_resumed_not_restarted,

@@ -50,13 +50,13 @@ def stories_texts():
 RTN = {"algorithm": "rtn"}
 OPTQ = {"algorithm": "optq", "regularization": {"mean_diagonal": 0.01}}
 GPFQ_BLOCK = {"algorithm": "gpfq", "mismatch": {"scope": "block", "shrink": 1}}
-QRONOS_BLOCK = {"algorithm": "qronos", "regularization": {"spectral": 1e-6}, "mismatch": {"scope": "block", "shrink": 1}}
-QRONOS_MODEL = {"algorithm": "qronos", "regularization": {"spectral": 1e-3}, "mismatch": {"scope": "model", "shrink": 1}}
+QRONOS_BLOCK = {"algorithm": "qronos", "regularization": {"spectral": 1e-6}, "mismatch": {"scope": "block", "shrink": 1, "start": "projected"}}
+QRONOS_MODEL = {"algorithm": "qronos", "regularization": {"spectral": 1e-3}, "mismatch": {"scope": "model", "shrink": 1, "start": "projected"}}
 
 
 def run_job(model, grid, texts, windows, phase, method=OPTQ):
     calibration, evaluation, split = texts
-    job = dict(grid, model="file:///unused", order="norm-descending", **method,
+    job = dict(grid, model="file:///unused", effort="reference", order="norm-descending", **method,
                calibration={"samples": 64, "length": 512, "split": split, "phase": phase},
                evaluation={"length": 512, "windows": windows or None, "split": split, "baseline": None if phase else "rtn"}, format="safetensors:f32")
     folder = temporary_folder()

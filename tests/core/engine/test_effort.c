@@ -184,7 +184,8 @@ static void findings_are_those_of_the_job(void **state)
     qd_recipe *recipe = NULL;
     qd_issues issues;
     QD_AUTO(qd_json_fini)
-    json_t *job = parse_text("{\"model\": \"file:///m\", \"effort\": \"most\", \"algorithm\": \"magic\", \"order\": 3}");
+    json_t *job =
+        parse_text("{\"model\": \"file:///m\", \"effort\": \"most\", \"algorithm\": \"magic\", \"order\": 3}");
     check_fails(qd_recipe_parse(job, &recipe, &issues, &err), QD_EINVAL);
     assert_int_equal(issues.count, 3);
     assert_string_equal(issues.items[0].pointer, "/effort");

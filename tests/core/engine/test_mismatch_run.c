@@ -169,6 +169,39 @@ static void scope_says_where_the_float_stream_starts(void **state)
     }
 }
 
+#define DECIDED \
+    "\"order\":\"natural\",\"scale\":{\"rule\":\"minmax\"},\"regularization\":{\"mean_diagonal\":0.01}," \
+    "\"evaluation\":{\"length\":64,\"windows\":1},"
+
+/* How many layers of a second job in the same folder are those of the first? */
+static size_t shared_layers(const char *first, const char *second)
+{
+    char folder[200];
+    qd_error err = { 0 };
+    size_t resumed = 0;
+    small_run job = { .request = first, .folder = make_folder(folder, sizeof folder), .texts = SHORT_TEXTS };
+    check_ok(run_job(&job, &err));
+    job_fini(&job);
+    job.request = second;
+    check_ok(run_job(&job, &err));
+    QD_AUTO(qd_json_fini) json_t *layers = events_of(&job.log, "layer");
+    for (size_t i = 0; i < LAYERS; i++)
+        resumed += json_is_true(json_object_get(json_array_get(layers, i), "resumed"));
+    finish(&job);
+    return resumed;
+}
+
+/* Checkpoints are of what a preset filled in, not of its name; the first position is part of that. */
+static void layers_are_taken_over_when_the_numbers_are_the_same(void **state)
+{
+    (void)state;
+#define COUNTED "\"calibration\":{\"samples\":4,\"length\":64,\"first_position\":\"counted\"}"
+#define LEFT_OUT "\"calibration\":{\"samples\":4,\"length\":64,\"first_position\":\"left-out\"}"
+    assert_int_equal(shared_layers(DECIDED COUNTED, DECIDED LEFT_OUT), 0);
+    assert_int_equal(shared_layers(DECIDED "\"effort\":\"reference\"," COUNTED, DECIDED "\"effort\":\"best\"," COUNTED),
+                     LAYERS);
+}
+
 static void another_seed_is_another_draw(void **state)
 {
     (void)state;
@@ -239,10 +272,11 @@ static void mismatch_fields_are_refused_where_they_mean_nothing(void **state)
     static const struct {
         const char *request, *pointer, *part;
     } cases[] = {
-        { "{\"model\": \"file:///m\", \"algorithm\": \"optq\", \"mismatch\": {\"scope\": \"block\"}}", "/mismatch/scope",
-          "mismatch.scope: means nothing for algorithm 'optq'; it wants algorithm gpfq or qronos" },
+        { "{\"model\": \"file:///m\", \"algorithm\": \"optq\", \"mismatch\": {\"scope\": \"block\"}}",
+          "/mismatch/scope", "mismatch.scope: means nothing for algorithm 'optq'; it wants algorithm gpfq or qronos" },
         { "{\"model\": \"file:///m\", \"algorithm\": \"optq\", \"mismatch\": {}}", "/mismatch", "algorithm 'optq'" },
-        { "{\"model\": \"file:///m\", \"algorithm\": \"optq\", \"mismatch\": {\"residual\": true}}", "/mismatch/residual",
+        { "{\"model\": \"file:///m\", \"algorithm\": \"optq\", \"mismatch\": {\"residual\": true}}",
+          "/mismatch/residual",
           "mismatch.residual: means nothing for algorithm 'optq'; it wants algorithm gpfq or qronos" },
         { "{\"model\": \"file:///m\", \"mismatch\": {\"residual\": true, \"scope\": \"block\"}}", "/mismatch/residual",
           "mismatch.residual: true does not go with mismatch.scope 'block'; scope 'model' does, or residual false" },
@@ -272,6 +306,7 @@ int main(void)
         cmocka_unit_test(threads_and_stops_change_no_byte),
         cmocka_unit_test(every_layer_is_certified_against_the_float_stream),
         cmocka_unit_test(scope_says_where_the_float_stream_starts),
+        cmocka_unit_test(layers_are_taken_over_when_the_numbers_are_the_same),
         cmocka_unit_test(another_seed_is_another_draw),
         cmocka_unit_test(without_a_text_they_are_refused),
         cmocka_unit_test(mismatch_fields_are_refused_where_they_mean_nothing),

@@ -685,15 +685,23 @@ static bool has_row(const json_t *catalog, const char *registry, const char *nam
 static void the_catalog_lists_every_registry(void **state)
 {
     (void)state;
-    static const char *const rows[][2] = { { "algorithms", "optq" },       { "algorithms", "rtn" },
-                                           { "alphabets", "int" },         { "scale_rules", "mse" },
-                                           { "scale_types", "bf16" },      { "orders", "auto" },
-                                           { "formats", "safetensors" },   { "regularizers", "mean_diagonal" },
-                                           { "splits", "lines" },          { "samplings", "random" },
-                                           { "mismatch_scopes", "block" }, { "mismatch_starts", "original" },
-                                           { "algorithms", "qronos" },     { "bos_policies", "none" },
+    static const char *const rows[][2] = { { "algorithms", "optq" },
+                                           { "algorithms", "rtn" },
+                                           { "alphabets", "int" },
+                                           { "scale_rules", "mse" },
+                                           { "scale_types", "bf16" },
+                                           { "orders", "auto" },
+                                           { "formats", "safetensors" },
+                                           { "regularizers", "mean_diagonal" },
+                                           { "splits", "lines" },
+                                           { "samplings", "random" },
+                                           { "mismatch_scopes", "block" },
+                                           { "mismatch_starts", "original" },
+                                           { "algorithms", "qronos" },
+                                           { "bos_policies", "none" },
                                            { "architectures", "llama" },
-                                           { "efforts", "balanced" },      { "first_positions", "left-out" } };
+                                           { "efforts", "balanced" },
+                                           { "first_positions", "left-out" } };
     QD_AUTO(qd_json_fini) json_t *catalog = qd_catalog_print();
     for (size_t i = 0; i < QD_LENGTH(rows); i++)
         if (!has_row(catalog, rows[i][0], rows[i][1]))

@@ -154,12 +154,10 @@ static void gpfq_is_the_path_that_starts_at_the_residual(void **state)
 {
     (void)state;
     for (size_t k = 0; k < 2; k++) {
-        pair p = pair_make_residual((layer_spec){ .rows = 9,
-                                                  .cols = 40,
-                                                  .bits = 3,
-                                                  .order = k == 0 ? "natural" : "norm-descending",
-                                                  .seed = 520 + k },
-                                    0.1, 0.3);
+        pair p = pair_make_residual(
+            (layer_spec){
+                .rows = 9, .cols = 40, .bits = 3, .order = k == 0 ? "natural" : "norm-descending", .seed = 520 + k },
+            0.1, 0.3);
         const layer *l = &p.layer;
         p.use.share = k == 0 ? 1.0 : 0.8;
         pair_round(&p, "gpfq");
@@ -340,8 +338,8 @@ static void repairing_the_residual_pays_in_the_stream(void **state)
             own[k] += s.own;
             pair_free(&p);
         }
-    print_message("error of the stream: left alone %.4g, repaired %.4g; own %.4g and %.4g\n", stream[0], stream[1], own[0],
-                  own[1]);
+    print_message("error of the stream: left alone %.4g, repaired %.4g; own %.4g and %.4g\n", stream[0], stream[1],
+                  own[0], own[1]);
     assert_true(stream[1] < 0.9 * stream[0] && own[1] > own[0]);
 }
 
