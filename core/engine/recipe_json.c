@@ -506,17 +506,6 @@ static pointer pointer_of_sentence(const char *sentence)
     return out;
 }
 
-/* The value at "a/b" of a request. */
-static const json_t *value_at(const json_t *request, const char *path)
-{
-    char key[QD_WORD];
-    const char *slash = strchr(path, '/');
-    if (slash == NULL)
-        return json_object_get(request, path);
-    snprintf(key, sizeof key, "%.*s", (int)(slash - path), path);
-    return value_at(json_object_get(request, key), slash + 1);
-}
-
 static void check_grid(parser *p)
 {
     static const char *const needed[] = { "/bits", "/alphabet", "/group_size", "/scale", NULL };
