@@ -96,13 +96,14 @@ static real_layer load_layer(void)
     check_ok(qd_pool_create(1, &pool, &err));
     check_ok(qd_model_open(model_path, &model, &err));
     sample_ids(model_path, text, &windows);
-    check_ok(qd_streams_init(model, &windows, make_folder(folder, sizeof folder), pool, NULL, QD_SCOPE_MODEL, &streams,
+    check_ok(qd_streams_init(model, &windows, make_folder(folder, sizeof folder), pool, NULL,
+                             (qd_streams_way){ .scope = QD_SCOPE_MODEL }, &streams,
                              &err));
     reach_second_block(model, &streams, &exact, &rounded);
     qd_matf w = qd_block_weight(exact, K_PROJ), x = streams.input[QD_STREAM_QUANTIZED];
     copy_matrix(qd_matf_const(w), &l.w);
     copy_matrix(qd_matf_const(x), &l.x);
-    check_ok(qd_mismatch_init(&l.mismatch, w.cols, &err));
+    check_ok(qd_mismatch_init(&l.mismatch, w.cols, 0, &err));
     check_ok(qd_streams_mismatch(&streams, 0, &l.mismatch, &err));
     check_ok(qd_mismatch_finish(&l.mismatch, &err));
     check_ok(qd_factor_create(qd_matd_const(l.mismatch.hessian.view), qd_order_find("norm-descending"),

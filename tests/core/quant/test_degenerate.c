@@ -184,14 +184,16 @@ static qd_code gather(const edge *e, statistics *out, qd_error *why)
     e->spoil(s.w.view, s.x.view);
     for (size_t i = 0; i < e->tokens * e->columns; i++)
         s.difference.view.data[i] = (float)(0.05 * normal(3, i)) * s.x.view.data[i];
-    check_ok(qd_mismatch_init(&s.mismatch, e->columns, &err));
+    check_ok(qd_mismatch_init(&s.mismatch, e->columns, 0, &err));
     size_t fit = e->tokens - s.held;
     qd_cmatf x = qd_matf_const(s.x.view), d = qd_matf_const(s.difference.view);
-    qd_code code = qd_mismatch_add(&s.mismatch, QD_PART_FIT, qd_cmatf_block(d, 0, 0, fit, e->columns),
-                                   qd_cmatf_block(x, 0, 0, fit, e->columns), NULL, why);
+    const qd_pairs first = { .difference = qd_cmatf_block(d, 0, 0, fit, e->columns),
+                             .x = qd_cmatf_block(x, 0, 0, fit, e->columns) },
+                   second = { .difference = qd_cmatf_block(d, fit, 0, s.held, e->columns),
+                              .x = qd_cmatf_block(x, fit, 0, s.held, e->columns) };
+    qd_code code = qd_mismatch_add(&s.mismatch, QD_PART_FIT, &first, NULL, why);
     if (code == QD_OK)
-        code = qd_mismatch_add(&s.mismatch, QD_PART_JUDGE, qd_cmatf_block(d, fit, 0, s.held, e->columns),
-                               qd_cmatf_block(x, fit, 0, s.held, e->columns), NULL, why);
+        code = qd_mismatch_add(&s.mismatch, QD_PART_JUDGE, &second, NULL, why);
     if (code == QD_OK)
         code = qd_mismatch_finish(&s.mismatch, why);
     *out = s;
