@@ -551,8 +551,8 @@ static void the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defa
         assert_non_null(node);
         fallback = json_object_get(node, "default");
         if (field->type != QD_FIELD_OBJECT && strcmp(field->path, "alphabet/zero") != 0 &&
-            strcmp(field->path, "alphabet/levels") != 0 &&
-            strcmp(field->path, "model/url") != 0 && strcmp(field->path, "model/token") != 0)
+            strcmp(field->path, "alphabet/levels") != 0 && strcmp(field->path, "model/url") != 0 &&
+            strcmp(field->path, "model/token") != 0)
             check_equal_json(fallback, value_at(defaults, field->path), field->path);
     }
 }
