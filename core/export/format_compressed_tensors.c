@@ -10,10 +10,11 @@ static qd_code check(const qd_grid_spec *spec, size_t variant, qd_error *err)
     (void)variant;
     unsigned bits = qd_grid_code_bits(spec); /* three levels are codes of 2 bits */
     if (qd_grid_spec_levels(spec) != NULL)
-        return qd_fail(err, QD_EINVAL,
-                       "alphabet: '%s' does not go with format 'compressed-tensors', which holds integers; use alphabet "
-                       "'int' or 'int-asymmetric', or format 'safetensors' (dequantized)",
-                       spec->alphabet->name);
+        return qd_fail(
+            err, QD_EINVAL,
+            "alphabet: '%s' does not go with format 'compressed-tensors', which holds integers; use alphabet "
+            "'int' or 'int-asymmetric', or format 'safetensors' (dequantized)",
+            spec->alphabet->name);
     if (bits != 2 && bits != 4 && bits != 8)
         return qd_fail(err, QD_EINVAL,
                        "bits: %g does not go with format 'compressed-tensors', which holds 2, 4 or 8 bits; use one of "
@@ -73,11 +74,11 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
 /* formats.md §4.3, complete; no scale_dtype or zp_dtype, which older loaders refuse. */
 json_t *qd_packed_config(const qd_grid_spec *spec)
 {
-    json_t *weights =
-        json_pack("{s:i, s:s, s:b, s:s, s:o, s:b, s:n, s:n, s:s, s:{}}", "num_bits", (int)qd_grid_code_bits(spec), "type", "int",
-                  "symmetric", spec->zero == QD_ZERO_NONE, "strategy", spec->group_size == 0 ? "channel" : "group",
-                  "group_size", spec->group_size == 0 ? json_null() : json_integer((json_int_t)spec->group_size),
-                  "dynamic", 0, "actorder", "block_structure", "observer", "minmax", "observer_kwargs");
+    json_t *weights = json_pack("{s:i, s:s, s:b, s:s, s:o, s:b, s:n, s:n, s:s, s:{}}", "num_bits",
+                                (int)qd_grid_code_bits(spec), "type", "int", "symmetric", spec->zero == QD_ZERO_NONE,
+                                "strategy", spec->group_size == 0 ? "channel" : "group", "group_size",
+                                spec->group_size == 0 ? json_null() : json_integer((json_int_t)spec->group_size),
+                                "dynamic", 0, "actorder", "block_structure", "observer", "minmax", "observer_kwargs");
     return json_pack("{s:s, s:s, s:s, s:n, s:n, s:[s], s:{s:{s:[s], s:n, s:n, s:o}}}", "quant_method",
                      "compressed-tensors", "format", "pack-quantized", "quantization_status", "compressed",
                      "global_compression_ratio", "kv_cache_scheme", "ignore", "lm_head", "config_groups", "group_0",

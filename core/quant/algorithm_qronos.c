@@ -43,8 +43,8 @@ static double bound_with_first(const qd_layer_input *input, const qd_steps *step
 {
     double bound = qd_bound_pivots(input, steps);
     for (size_t i = 0; steps->first != NULL && i < input->w.rows; i++) {
-        double reach = (double)qd_matf_row(input->grid->scale.view, i)[steps->group[0]] *
-                       qd_grid_widest(input->grid) * qd_rounding_reach(input->rounding);
+        double reach = (double)qd_matf_row(input->grid->scale.view, i)[steps->group[0]] * qd_grid_widest(input->grid) *
+                       qd_rounding_reach(input->rounding);
         double more = reach + fabs(steps->first[i]);
         bound += (more * more - reach * reach) * steps->r2[0];
     }

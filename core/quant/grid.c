@@ -75,11 +75,13 @@ static qd_code check_own_levels(const qd_grid_spec *spec, qd_error *err)
 {
     size_t count = spec->levels.count;
     if (count < QD_LEVELS_MIN || count > QD_LEVELS_MAX)
-        return qd_fail(err, QD_EINVAL, "alphabet.levels: is missing; alphabet '%s' wants %d to %d numbers, as [-1, 0, 1]",
+        return qd_fail(err, QD_EINVAL,
+                       "alphabet.levels: is missing; alphabet '%s' wants %d to %d numbers, as [-1, 0, 1]",
                        spec->alphabet->name, QD_LEVELS_MIN, QD_LEVELS_MAX);
     if (spec->bits != qd_levels_bits(count))
-        return qd_fail(err, QD_EINVAL, "bits: %.17g does not go with alphabet.levels of %zu numbers, which make %u bits",
-                       spec->bits, count, qd_levels_bits(count));
+        return qd_fail(err, QD_EINVAL,
+                       "bits: %.17g does not go with alphabet.levels of %zu numbers, which make %u bits", spec->bits,
+                       count, qd_levels_bits(count));
     return QD_OK;
 }
 

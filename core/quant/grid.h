@@ -23,12 +23,12 @@ int qd_zero_kind_find(const char *name);          /* -1 unknown */
 
 /* ---- scale types: what the artifact stores ---- */
 typedef struct qd_scale_type {
-    const char *name;            /* "f32", "bf16", "f16", "e8m0" */
-    float (*round)(float value); /* to the nearest value of the type */
+    const char *name;                       /* "f32", "bf16", "f16", "e8m0" */
+    float (*round)(float value);            /* to the nearest value of the type */
     float (*fit)(double reach, double top); /* the scale that brings `reach` to the level `top`, or about there */
     unsigned wider;    /* candidates above the whole range that a search tries too: fractions 2, 4, ... of it */
     const char *dtype; /* safetensors name of the smallest type our containers hold it in: "F32" */
-    float smallest;              /* smallest scale used; one that would round to 0 becomes this */
+    float smallest;    /* smallest scale used; one that would round to 0 becomes this */
     const char *summary;
 } qd_scale_type;
 const qd_scale_type *qd_scale_type_at(size_t index);
@@ -44,9 +44,9 @@ typedef struct qd_alphabet {
     const double *bits; /* widths it offers, ascending, ends with 0; a single one is its default */
     const qd_param *params;
     enum qd_alphabet_codes { QD_CODES_INTEGER, QD_CODES_LEVELS, QD_CODES_OWN_LEVELS } codes; /* own: the spec's */
-    const qd_levels *levels; /* QD_CODES_LEVELS */
-    size_t group_size;       /* the only one it has; 0 = any */
-    const char *scale_type;  /* likewise; NULL = any */
+    const qd_levels *levels;                                                                 /* QD_CODES_LEVELS */
+    size_t group_size;      /* the only one it has; 0 = any */
+    const char *scale_type; /* likewise; NULL = any */
 } qd_alphabet;
 const qd_alphabet *qd_alphabet_at(size_t index);
 const qd_alphabet *qd_alphabet_find(const char *name);

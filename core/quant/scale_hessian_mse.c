@@ -13,8 +13,8 @@ static bool candidate(const qd_grid_spec *spec, const float *weights, size_t cou
     if (index >= CANDIDATES + spec->scale_type->wider)
         return false;
     qd_group_stat stat = qd_group_measure(spec, weights, count);
-    double fraction = index < CANDIDATES ? (double)(HUNDREDTHS - index) / HUNDREDTHS
-                                         : ldexp(1.0, (int)(index - CANDIDATES) + 1);
+    double fraction =
+        index < CANDIDATES ? (double)(HUNDREDTHS - index) / HUNDREDTHS : ldexp(1.0, (int)(index - CANDIDATES) + 1);
     *out_scale = qd_group_scale(spec, &stat, fraction);
     *out_zero = qd_group_zero(spec, &stat, *out_scale, fraction);
     return true;

@@ -13,8 +13,8 @@ extern const qd_scale_rule qd_scale_minmax, qd_scale_mse, qd_scale_hessian_mse;
 typedef struct qd_group_stat {
     double low, high;        /* codes */
     const qd_levels *levels; /* NULL: the codes themselves */
-    double range;            /* max|w| (QD_ZERO_NONE) or max w - lo (max(max w, 0) - lo for an integer zero), at least 1e-4 */
-    double lowest;           /* |lo|, lo = min(min w, 0); 0 for QD_ZERO_NONE */
+    double range;  /* max|w| (QD_ZERO_NONE) or max w - lo (max(max w, 0) - lo for an integer zero), at least 1e-4 */
+    double lowest; /* |lo|, lo = min(min w, 0); 0 for QD_ZERO_NONE */
 } qd_group_stat;
 qd_group_stat qd_group_measure(const qd_grid_spec *spec, const float *weights, size_t count);
 

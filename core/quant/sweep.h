@@ -35,14 +35,14 @@ typedef struct qd_sweep_panel {
     const double *first;      /* 64: target minus argument of the first step, or NULL */
     double reach, grace;      /* of the rounding, in levels */
     const void *dither;       /* REAL, like argument: added before a value is rounded; NULL = nothing is */
-    int32_t low, high;      /* codes of integers; low is 0 where there are levels */
-    double lowest, highest; /* levels */
+    int32_t low, high;        /* codes of integers; low is 0 where there are levels */
+    double lowest, highest;   /* levels */
     /* A set of levels, or 0 of them: REAL, in ascending order, and for each but the last what lies between it and the next: the distance, and
      * the value above which nearest rounding takes the next. */
     size_t levels;
     const void *level, *gap, *threshold;
     const double *exact; /* the levels again */
-    qd_neuron *neurons; /* 64, set */
+    qd_neuron *neurons;  /* 64, set */
 } qd_sweep_panel;
 
 /* A set of instructions the sweep was compiled for. */

@@ -45,7 +45,7 @@ def round_bf16(x):
 
 
 ROUND = {} if np is None else {"f32": np.float32, "bf16": round_bf16, "f16": lambda x: np.float32(np.float16(np.float32(x)))}
-SMALLEST = {"f32": 2.0 ** -126, "bf16": 2.0 ** -126, "f16": 2.0 ** -24}
+SMALLEST = {"f32": 2.0 ** -126, "bf16": 2.0 ** -126, "f16": 2.0 ** -24, "e8m0": 2.0 ** -127}
 
 
 def unpack(words, count, bits):
@@ -68,9 +68,33 @@ class Grid:
         self.low, self.high, self.zero_kind = g["low"], g["high"], g["zero"]
         self.size, self.count = g["group_size"], g["groups"]
         self.rule, self.type, self.shrink = g["scale_rule"], g["scale_type"], g["shrink"]
+        self.levels = np.array(g["levels"], float) if "levels" in g else np.arange(self.low, self.high + 1.0)
+        self.lowest, self.highest, self.gaps = self.levels[0], self.levels[-1], np.diff(self.levels)
+        self.integers, self.widest = "levels" not in g, self.gaps.max()
+
+    def place(self, at):
+        """Where the pair of levels around a value begins."""
+        return np.clip(np.searchsorted(self.levels, at, side="right") - 1, 0, len(self.gaps) - 1)
+
+    def nearest(self, at):
+        """Levels nearest to arguments; a tie, as far as 2^-21 of the distance, goes to every second level counted from 0 or the first."""
+        if self.integers:
+            return np.clip(to_code(at), self.low, self.high)
+        k = self.place(at)
+        zero = np.flatnonzero(self.levels == 0)
+        even = (k - (zero[0] if len(zero) else 0)) % 2 == 0
+        way = (at - self.levels[k]) / self.gaps[k]
+        return self.levels[k + (way > np.where(even, 0.5 + 2.0 ** -21, 0.5 - 2.0 ** -21))]
+
+    def gap_at(self, at):
+        return self.gaps[self.place(at)]
 
     def scale(self, reach, fraction):
         top = -self.low if self.zero_kind == "none" else self.high
+        top = top if self.integers else np.abs(self.levels).max()
+        if self.type == "e8m0":
+            exponent = np.floor(np.log2(self.shrink * reach * fraction)) - np.ceil(np.log2(top)) + 1
+            return np.float32(2.0 ** np.clip(exponent, -127, 127))
         s = ROUND[self.type](np.float32(self.shrink * reach * fraction / top))
         return np.maximum(s, np.float32(SMALLEST[self.type]))
 
@@ -82,13 +106,13 @@ class Grid:
 
     def loss(self, w, s, z):
         s, z = s.astype(float)[:, None], z.astype(float)[:, None]
-        code = np.clip(np.rint(w / s + z), self.low, self.high)
+        code = np.clip(np.rint(w / s + z), self.low, self.high) if self.integers else self.nearest(w / s)
         return ((w - (code - z) * s) ** 2).sum(1)
 
-    def best(self, w, make):
-        """The first strictly smaller loss of 19 candidates (scale, zero), a row."""
-        for i in range(2, 21):
-            s, z = make(i / 20)
+    def best(self, w, make, wider=False):
+        """The first strictly smaller loss of 19 candidates (scale, zero), a row; powers of two have one more, above the range."""
+        for i in range(2, 22 if wider else 21):
+            s, z = make(i / 20 if i <= 20 else 2)
             loss = self.loss(w, s, z)
             if i == 2:
                 best, scale, zero = loss, s.copy(), z.copy()
@@ -112,7 +136,7 @@ class Grid:
         def by_scale(fraction):
             s = self.scale(reach, fraction)
             return s, self.zero(lowest, s, 1)
-        s, z = self.best(w, by_scale)
+        s, z = self.best(w, by_scale, wider=self.type == "e8m0")
         if self.zero_kind != "none":
             s, z = self.best(w, lambda fraction: (s, self.zero(lowest, s, fraction)))
         return s, z
@@ -134,7 +158,7 @@ class Layer:
         out, width = self.w.shape
         scale, zero = self.grid.build(self.w)
         if name + ".weight_packed" in packed:
-            bits = record["bits"]
+            bits = -int(-record["bits"] // 1)  # three levels are codes of 2 bits
             codes = unpack(array(packed[name + ".weight_packed"]), width, bits)
             self.codes = codes - (2 ** (bits - 1) if self.grid.zero_kind == "none" else 0)
             stored = array(packed[name + ".weight_scale"])
@@ -145,16 +169,17 @@ class Layer:
             bit_equal(stored_zero, zero, name + ": weight_zero_point")
         else:
             value = array(packed[name + ".weight"]).astype(float)
-            self.codes = np.rint(value / self.grid.wide(scale, width) + self.grid.wide(zero, width)).astype(np.int64)
+            at = value / self.grid.wide(scale, width) + self.grid.wide(zero, width)
+            self.codes = np.rint(at).astype(np.int64) if self.grid.integers else self.grid.nearest(at)
         self.scale, self.zero = (self.grid.wide(x, width).astype(float) for x in (scale, zero))
-        assert self.codes.min() >= self.grid.low and self.codes.max() <= self.grid.high, name + ": a code beyond the grid"
+        assert self.codes.min() >= self.grid.lowest and self.codes.max() <= self.grid.highest, name + ": a code beyond the grid"
         self.q = (self.codes - self.zero) * self.scale
         self.read = (np.float32(self.codes) - np.float32(self.zero)) * np.float32(self.scale)
         if name + ".weight" in packed:
             bit_equal(array(packed[name + ".weight"]), self.read, name + ": weights stored")
 
     def nearest(self, x):
-        return np.clip(to_code(x / self.scale + self.zero), self.grid.low, self.grid.high)
+        return self.grid.nearest(x / self.scale + self.zero)
 
 
 def bit_equal(got, want, what):
@@ -271,21 +296,25 @@ class Measured:
         eps = error @ self.c / np.diag(self.c)
         z = q + eps if optq else w
         at = z / self.scale + self.zero
-        self.excess = np.maximum(at - layer.grid.high, layer.grid.low - at)
-        reach = self.scale * np.maximum(HALF_STEP, self.excess)
-        wanted = np.clip(to_code(at), layer.grid.low, layer.grid.high)
-        tie = np.abs(at - np.floor(at) - 0.5) < 1e-3
+        grid = layer.grid
+        self.excess = np.maximum(at - grid.highest, grid.lowest - at) / grid.widest
+        step = self.scale * grid.widest
+        reach = step * np.maximum(HALF_STEP, self.excess)
+        wanted = grid.nearest(at)
+        place = grid.place(at)
+        tie = np.abs((at - grid.levels[place]) / grid.gaps[place] - 0.5) < 1e-3
+        likely = self.scale * grid.gap_at(w / self.scale + self.zero)
         self.misrounded = int(((codes != wanted) & ~tie).sum())
         if optq:
-            self.bound = ((self.scale * HALF_STEP) ** 2 * self.r2).sum()
-            self.overload, self.expected = (reach ** 2 * self.r2).sum(), self.bound / 3
+            self.bound = ((step * HALF_STEP) ** 2 * self.r2).sum()
+            self.overload, self.expected = (reach ** 2 * self.r2).sum(), ((likely * HALF_STEP) ** 2 * self.r2).sum() / 3
         else:
             size = np.abs(damped)
-            forms = np.einsum("ij,jk,ik->i", self.scale * HALF_STEP, size, self.scale * HALF_STEP, optimize=True)
+            forms = np.einsum("ij,jk,ik->i", step * HALF_STEP, size, step * HALF_STEP, optimize=True)
             clipped = (self.excess > 0.5).any(1)
             self.bound = forms.sum()
             self.overload = np.where(clipped, np.einsum("ij,jk,ik->i", reach, size, reach, optimize=True), forms).sum()
-            self.expected = (self.scale ** 2 / 12 * np.diag(damped)).sum()
+            self.expected = (likely ** 2 / 12 * np.diag(damped)).sum()
 
 
 class Pair:
@@ -505,5 +534,13 @@ if __name__ == "__main__":
               calibration={"first_position": "left-out"}),
         claim("qronos_repairs_all_of_its_inputs_mismatch_and_no_residual", algorithm="qronos", bits=4, group_size=64,
               mismatch={"scope": "model", "shrink": 1, "start": "projected", "residual": False}),
+        claim("optq_nf4_levels_from_dequantized_weights", alphabet="nf4", group_size=64, scale={"rule": "mse", "type": "f16"},
+              format="safetensors:f32"),
+        claim("optq_mxfp4_searched_exponents", alphabet="mxfp4", format="safetensors:f32"),
+        claim("optq_own_levels_whole_rows_nothing_clips", alphabet={"levels": [-8, -5, -3, -2, -1, 0.25, 1, 2, 3.5, 5.5, 8]}, group_size=0,
+              scale={"rule": "minmax", "type": "f32"}, format="safetensors:f32", regularization={"mean_diagonal": 1.0}),
+        claim("optq_ternary_is_packed_in_two_bits", alphabet="ternary", group_size=32),
+        claim("rtn_e2m1_expects_what_the_weights_lie_in", algorithm="rtn", alphabet="e2m1", group_size=32,
+              scale={"rule": "minmax", "type": "bf16"}, format="safetensors:f32"),
         claim("rtn_with_data_has_its_own_bounds", algorithm="rtn", group_size=64, scale={"rule": "minmax", "type": "bf16"}),
     ])

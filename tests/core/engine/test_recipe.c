@@ -510,56 +510,6 @@ static void refining_is_refused_where_nothing_could_be_refined(void **state)
     json_decref(print_parsed(random)); /* nothing is asked for */
 }
 
-/* The grid fields of a printed request. */
-static void check_grid_fields(const char *request_text, const char *bits, const char *group_size, const char *type)
-{
-    QD_AUTO(qd_json_fini) json_t *request = parse_text(request_text);
-    QD_AUTO(qd_json_fini) json_t *got = print_parsed(request);
-    const char *const paths[] = { "bits", "group_size", "scale/type" }, *const wanted[] = { bits, group_size, type };
-    for (size_t i = 0; i < 3; i++) {
-        QD_AUTO(qd_json_fini) json_t *want = parse_text(wanted[i]);
-        check_equal_json(value_at(got, paths[i]), want, paths[i]);
-    }
-    QD_AUTO(qd_json_fini) json_t *again = print_parsed(got);
-    check_equal_json(again, got, "printed and parsed again");
-}
-
-#define FREE "{\"model\": \"file:///m\", \"format\": \"safetensors\", "
-static void an_alphabet_decides_what_it_has_only_one_of(void **state)
-{
-    (void)state;
-    check_grid_fields(FREE "\"alphabet\": \"nf4\"}", "4", "128", "\"bf16\"");
-    check_grid_fields(FREE "\"alphabet\": \"mxfp4\"}", "4", "32", "\"e8m0\"");
-    check_grid_fields(FREE "\"alphabet\": \"mxfp4\", \"bits\": 4, \"group_size\": 32}", "4", "32", "\"e8m0\"");
-    check_grid_fields(FREE "\"alphabet\": \"ternary\"}", "1.58", "128", "\"bf16\"");
-    check_grid_fields(FREE "\"alphabet\": {\"levels\": [0, 1, 2]}}", "2", "128", "\"bf16\"");
-    check_grid_fields(FREE "\"alphabet\": {\"levels\": [0, 1, 2]}, \"bits\": 2}", "2", "128", "\"bf16\"");
-    static const struct {
-        const char *given, *pointer, *first, *second;
-    } pairs[] = {
-        { "\"alphabet\": \"nf4\", \"bits\": 3}", "/bits", "bits: 3 does not go with alphabet 'nf4'", "4 bits" },
-        { "\"alphabet\": \"ternary\", \"bits\": 2}", "/bits", "alphabet 'ternary'", "1.58 bits" },
-        { "\"alphabet\": {\"levels\": [0, 1, 3]}, \"bits\": 4}", "/bits", "alphabet.levels of 3 numbers", "2 bits" },
-        { "\"alphabet\": \"mxfp4\", \"group_size\": 128}", "/group_size", "group_size: 128 does not go with",
-          "'mxfp4', which has groups of 32" },
-        { "\"alphabet\": \"mxfp4\", \"scale\": {\"type\": \"f16\"}}", "/scale/type",
-          "scale.type: 'f16' does not go with", "'mxfp4', whose scales are e8m0" },
-    };
-    for (size_t i = 0; i < QD_LENGTH(pairs); i++) {
-        char text[300];
-        snprintf(text, sizeof text, FREE "%s", pairs[i].given);
-        QD_AUTO(qd_json_fini) json_t *request = parse_text(text);
-        check_finding(request, pairs[i].pointer, pairs[i].first);
-        check_finding(request, pairs[i].pointer, pairs[i].second);
-    }
-    QD_AUTO(qd_json_fini) json_t *packed = parse_text("{\"model\": \"file:///m\", \"alphabet\": \"nf4\"}");
-    check_finding(packed, "/alphabet", "alphabet: 'nf4' does not go with format 'compressed-tensors'");
-    check_finding(packed, "/alphabet", "'safetensors'");
-    QD_AUTO(qd_json_fini) json_t *three = parse_text("{\"model\": \"file:///m\", \"alphabet\": \"ternary\"}");
-    QD_AUTO(qd_json_fini) json_t *printed = print_parsed(three); /* integers: the packed format takes them */
-    assert_non_null(printed);
-}
-
 static void what_is_no_object_is_refused(void **state)
 {
     (void)state;
@@ -725,7 +675,6 @@ int main(void)
         cmocka_unit_test(long_names_are_counted_in_characters),
         cmocka_unit_test(fields_that_disagree_are_both_named_with_what_would_work),
         cmocka_unit_test(refining_is_refused_where_nothing_could_be_refined),
-        cmocka_unit_test(an_alphabet_decides_what_it_has_only_one_of),
         cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(print_and_parse_are_a_fixpoint_on_random_requests),
         cmocka_unit_test(the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defaults),

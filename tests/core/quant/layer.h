@@ -75,7 +75,9 @@ static inline qd_grid_spec grid_spec_of(const layer_spec *spec)
                 : spec->zero == QD_ZERO_NONE   ? QD_ZERO_INTEGER
                                                : spec->zero,
         .narrow = spec->narrow,
-        .bits = alphabet->bits[1] == 0 ? alphabet->bits[0] : spec->bits == 0 ? 4 : spec->bits,
+        .bits = alphabet->bits[1] == 0 ? alphabet->bits[0]
+                : spec->bits == 0      ? 4
+                                       : spec->bits,
         .group_size = alphabet->group_size != 0 ? alphabet->group_size : spec->group_size,
         .rule = qd_scale_rule_find(spec->rule == NULL ? "minmax" : spec->rule),
         .shrink = spec->shrink == 0 ? 1.0 : spec->shrink,

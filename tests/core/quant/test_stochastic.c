@@ -98,10 +98,10 @@ static void rounding_is_unbiased_for_every_algorithm(void **state)
         double noise;
         qd_start start;
         const char *alphabet;
-    } cases[] = { { "rtn", 0.0, QD_START_PROJECTED, "int" },       { "optq", 0.0, QD_START_PROJECTED, "int" },
-                  { "gpfq", 0.0, QD_START_PROJECTED, "int" },      { "qronos", 0.2, QD_START_PROJECTED, "int" },
-                  { "qronos", 0.2, QD_START_ORIGINAL, "int" },     { "rtn", 0.0, QD_START_PROJECTED, "nf4" },
-                  { "optq", 0.0, QD_START_PROJECTED, "e2m1" },     { "qronos", 0.2, QD_START_PROJECTED, "e2m1" },
+    } cases[] = { { "rtn", 0.0, QD_START_PROJECTED, "int" },    { "optq", 0.0, QD_START_PROJECTED, "int" },
+                  { "gpfq", 0.0, QD_START_PROJECTED, "int" },   { "qronos", 0.2, QD_START_PROJECTED, "int" },
+                  { "qronos", 0.2, QD_START_ORIGINAL, "int" },  { "rtn", 0.0, QD_START_PROJECTED, "nf4" },
+                  { "optq", 0.0, QD_START_PROJECTED, "e2m1" },  { "qronos", 0.2, QD_START_PROJECTED, "e2m1" },
                   { "optq", 0.0, QD_START_PROJECTED, "levels" } };
     for (size_t k = 0; k < QD_LENGTH(cases); k++) {
         double own[33];

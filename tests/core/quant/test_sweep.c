@@ -3,7 +3,8 @@
 
 static const double two[] = { -0.75, 1 };
 /* More than kernels count one by one. */
-static const double many[] = { -9, -7, -6.5, -6, -5, -4, -3.5, -3, -2.75, -2, -1, -0.5, -0.125, 0, 0.25, 0.5, 1.5, 2, 2.25, 4, 4.5, 6, 8 };
+static const double many[] = { -9,     -7, -6.5, -6,  -5,  -4, -3.5, -3, -2.75, -2, -1, -0.5,
+                               -0.125, 0,  0.25, 0.5, 1.5, 2,  2.25, 4,  4.5,   6,  8 };
 
 static const layer_spec shapes[] = {
     { .rows = 1, .cols = 1, .seed = 1 },
