@@ -28,7 +28,7 @@ double qd_rounding_dither(uint64_t seed, size_t row, size_t column);
 /* What an algorithm reads. w: O x I in original column order. */
 typedef struct qd_layer_input {
     qd_cmatf w;
-    qd_cmatf v; /* what the first argument of QD_START_ORIGINAL leaves the other columns at (MagR's weights); no rows = w */
+    qd_cmatf v; /* what QD_START_ORIGINAL leaves the columns after the first at; no rows = w */
     const qd_grid *grid;
     const qd_factor *factor;     /* shared by all layers with this input */
     const qd_holdout *holdout;   /* NULL = none: the error is not measured on held-out inputs */
