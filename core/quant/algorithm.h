@@ -39,7 +39,7 @@ typedef struct qd_weight_target qd_weight_target; /* what is rounded instead of 
 /* What an algorithm reads. w: O x I in original column order. */
 typedef struct qd_layer_input {
     qd_cmatf w;
-    qd_cmatf v; /* what the first argument of QD_START_ORIGINAL leaves the other columns at (MagR's weights); no rows = w */
+    qd_cmatf v; /* what QD_START_ORIGINAL leaves the columns after the first at; no rows = w */
     const qd_grid *grid;
     const qd_factor *factor;        /* shared by all layers with this input */
     const qd_holdout *holdout;      /* NULL = none: the error is not measured on held-out inputs */

@@ -149,12 +149,58 @@ class Grid:
         return np.repeat(per_group, self.size, axis=1)[:, :columns]
 
 
+# ---- the basis of an input: algorithms.md 8.1, dense ----
+
+MASK = 2 ** 64 - 1
+
+
+def mix(x):
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9 & MASK
+    x = (x ^ (x >> 27)) * 0x94d049bb133111eb & MASK
+    return x ^ (x >> 31)
+
+
+def signs_of(seed, first, count):
+    """rng.h: the top bit of the key's numbers; the key is of seed, first layer with the input, and the word SIGNS."""
+    key = mix(seed + 0x9e3779b97f4a7c15 & MASK)
+    key = mix(key ^ (first + 0x9e3779b97f4a7c15 & MASK))
+    key = mix(key ^ (int.from_bytes(b"SIGNS", "big") + 0x6a09e667f3bcc909 & MASK))
+    return np.array([-1.0 if mix(key + (j + 1) * 0x9e3779b97f4a7c15 & MASK) >> 63 else 1.0 for j in range(count)])
+
+
+def hadamard(n):
+    """Sylvester, or Paley of order 12 times that."""
+    h = np.ones((1, 1))
+    if n % 3 == 0:
+        squares = {i * i % 11 for i in range(1, 11)}
+        chi = np.array([[0 if i == j else 1 if (i - j) % 11 in squares else -1 for j in range(11)] for i in range(11)])
+        h = np.eye(12) + np.block([[np.zeros((1, 1)), np.ones((1, 11))], [-np.ones((11, 1)), chi]])
+    while len(h) < n:
+        h = np.kron(h, [[1, 1], [1, -1]])
+    assert h.shape == (n, n)
+    return h / np.sqrt(n)
+
+
+def basis_of(job, record):
+    """M, or None: transforms as check_run knows them, one "hadamard" at most."""
+    if not job.get("transforms"):
+        return None
+    m = hadamard(record["shape"][1])
+    if job["transforms"] == ["hadamard"]:
+        place = record["index"] % 7  # q, k, v, o, gate, up, down
+        first = record["index"] - place + (0, 0, 0, 3, 4, 4, 6)[place]
+        m = m * signs_of(job.get("seed", 0), first, len(m))
+    return m
+
+
 class Layer:
     """What the artifact holds of one linear layer: codes, scale, zero, and the float32 weights its readers see."""
 
-    def __init__(self, record, source, packed):
+    def __init__(self, record, source, packed, basis=None):
         name = record["name"]
-        self.record, self.grid, self.w = record, Grid(record), array(source[name + ".weight"])
+        self.record, self.grid, self.w, self.basis = record, Grid(record), array(source[name + ".weight"]), basis
+        if basis is not None:
+            self.w = np.float32(self.w.astype(float) @ basis.T)
         out, width = self.w.shape
         scale, zero = self.grid.build(self.w)
         if name + ".weight_packed" in packed:
@@ -169,14 +215,22 @@ class Layer:
             bit_equal(stored_zero, zero, name + ": weight_zero_point")
         else:
             value = array(packed[name + ".weight"]).astype(float)
+            value = value if basis is None else value @ basis.T
             at = value / self.grid.wide(scale, width) + self.grid.wide(zero, width)
             self.codes = np.rint(at).astype(np.int64) if self.grid.integers else self.grid.nearest(at)
         self.scale, self.zero = (self.grid.wide(x, width).astype(float) for x in (scale, zero))
         assert self.codes.min() >= self.grid.lowest and self.codes.max() <= self.grid.highest, name + ": a code beyond the grid"
         self.q = (self.codes - self.zero) * self.scale
         self.read = (np.float32(self.codes) - np.float32(self.zero)) * np.float32(self.scale)
-        if name + ".weight" in packed:
+        if basis is not None:
+            wrong = np.abs(array(packed[name + ".weight"]) - self.back(self.read)).max() / np.abs(self.read).max()
+            assert wrong < 1e-6, "%s: weights stored are %.1e off those turned back" % (name, wrong)
+        elif name + ".weight" in packed:
             bit_equal(array(packed[name + ".weight"]), self.read, name + ": weights stored")
+
+    def back(self, x):
+        """Weights in the basis of the codes as the model computes with them."""
+        return x if self.basis is None else np.float32(x.astype(float) @ self.basis)
 
     def nearest(self, x):
         return self.grid.nearest(x / self.scale + self.zero)
@@ -425,7 +479,7 @@ def check_run(model, out, job, calibration, evaluation, result):
     decoder, packed = Decoder(model), tensors_of(out)
     bos = decoder.config["bos_token_id"]
     document = json.load(open(os.path.join(out, "certificate.json")))
-    layers = {r["name"]: Layer(r, decoder.tensors, packed) for r in document["layers"]}
+    layers = {r["name"]: Layer(r, decoder.tensors, packed, basis_of(job, r)) for r in document["layers"]}
     windows = calibration_windows(token_ids(model, calibration), bos, recipe["samples"], recipe["length"], recipe["phase"])
     equal(result["calibration"]["tokens_sha256"], hashlib.sha256(windows.astype("<u4").tobytes()).hexdigest(), "calibration ids")
     judge, sums = Judge(), np.zeros(2)
@@ -448,13 +502,15 @@ def check_run(model, out, job, calibration, evaluation, result):
         a = counted(a)
         h = a.T @ a / len(a)
         for name in names:
-            m = check_layer(judge, layers[name], h, job["regularization"]["mean_diagonal"], len(a), mismatch and pair_of(names, a),
+            basis = layers[name].basis
+            turned = h if basis is None else basis @ h @ basis.T
+            m = check_layer(judge, layers[name], turned, job["regularization"]["mean_diagonal"], len(a), mismatch and pair_of(names, a),
                             mismatch and mismatch.get("shrink") == "auto")
             seen.append(name)
             sums[:] += m.error, m.output
 
     def read(name):
-        return layers[name].read.astype(float)
+        return layers[name].back(layers[name].read).astype(float)
     if mismatch:
         decoder.walk(windows, lambda name: decoder.get(name + ".weight"), see_float)
     decoder.walk(windows, read, see)
@@ -466,7 +522,7 @@ def check_run(model, out, job, calibration, evaluation, result):
     def nearest(name):
         layer = layers[name]
         codes = np.float32(layer.nearest(layer.w.astype(float)))
-        return ((codes - np.float32(layer.zero)) * np.float32(layer.scale)).astype(float)
+        return layer.back((codes - np.float32(layer.zero)) * np.float32(layer.scale)).astype(float)
     for who, weight in [("source", lambda name: decoder.get(name + ".weight")), ("quantized", read), ("rtn", nearest)]:
         judge.near("perplexity", "perplexity", result["perplexity"][who], decoder.perplexity(ids, weight), DATA)
     judge.finish()
@@ -542,5 +598,9 @@ if __name__ == "__main__":
         claim("optq_ternary_is_packed_in_two_bits", alphabet="ternary", group_size=32),
         claim("rtn_e2m1_expects_what_the_weights_lie_in", algorithm="rtn", alphabet="e2m1", group_size=32,
               scale={"rule": "minmax", "type": "bf16"}, format="safetensors:f32"),
+        claim("optq_3_bits_in_a_hadamard_basis_with_random_signs", bits=3, group_size=0, seed=11, transforms=["hadamard"],
+              alphabet={"kind": "int", "zero": "float"}, scale={"rule": "minmax", "type": "f32"}, format="safetensors:f32"),
+        claim("rtn_2_bits_in_the_plain_hadamard_basis", algorithm="rtn", bits=2, group_size=64, format="safetensors:f32",
+              transforms=[{"kind": "hadamard", "signs": "none"}], scale={"rule": "mse", "type": "bf16"}),
         claim("rtn_with_data_has_its_own_bounds", algorithm="rtn", group_size=64, scale={"rule": "minmax", "type": "bf16"}),
     ])

@@ -54,6 +54,11 @@ QRONOS_BLOCK = {"algorithm": "qronos", "regularization": {"spectral": 1e-6}, "mi
 QRONOS_MODEL = {"algorithm": "qronos", "regularization": {"spectral": 1e-3}, "mismatch": {"scope": "model", "shrink": 1, "start": "projected"}}
 
 
+def original(method):
+    """With the start of the prototype."""
+    return dict(method, mismatch=dict(method["mismatch"], start="original"))
+
+
 def run_job(model, grid, texts, windows, phase, method=OPTQ):
     calibration, evaluation, split = texts
     job = dict(grid, model="file:///unused", effort="reference", order="norm-descending", **method,
@@ -160,11 +165,11 @@ run_claims([
     method_bars("stories260K", "w4_asym", W4_ASYM, 0, [(GPFQ_BLOCK, 5.29, 5.33), (QRONOS_BLOCK, 5.23, 5.27), (QRONOS_MODEL, 5.24, 5.28)]),
     # MagR's H is of the float model in model scope; in block scope, of the float stream that starts anew at every block
     method_bars("novella-1m", "w2_hip_magr", W2_HIP_MAGR, 200,
-                [(RTN, 169.75, 169.75), (OPTQ, 98.61, 107.35), (GPFQ_BLOCK, 94.62, 102.81), (QRONOS_BLOCK, 83.03, 89.61),
-                 (QRONOS_MODEL, 73.15, 78.36)]),
+                [(RTN, 169.75, 169.75), (OPTQ, 98.61, 107.35), (GPFQ_BLOCK, 94.62, 102.81), (original(QRONOS_BLOCK), 83.03, 89.61),
+                 (original(QRONOS_MODEL), 73.15, 78.36)]),
     method_bars("stories260K", "w2_hip_magr", W2_HIP_MAGR, 0,
-                [(RTN, 123.75, 123.75), (OPTQ, 35.67, 39.88), (GPFQ_BLOCK, 30.03, 33.45), (QRONOS_BLOCK, 19.39, 21.33),
-                 (QRONOS_MODEL, 18.62, 20.46)]),
+                [(RTN, 123.75, 123.75), (OPTQ, 35.67, 39.88), (GPFQ_BLOCK, 30.03, 33.45), (original(QRONOS_BLOCK), 19.39, 21.33),
+                 (original(QRONOS_MODEL), 18.62, 20.46)]),
     method_bars("stories260K", "w3_asym", W3_ASYM, 0, [(GPFQ_BLOCK, 8.01, 8.38), (QRONOS_BLOCK, 7.29, 7.56), (QRONOS_MODEL, 7.27, 7.54)]),
     method_bars("stories260K", "w3_g", w3_g(32), 0, [(GPFQ_BLOCK, 7.32, 7.59), (QRONOS_BLOCK, 6.77, 6.97), (QRONOS_MODEL, 6.87, 7.08)]),
 ])
