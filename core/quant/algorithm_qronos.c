@@ -7,8 +7,6 @@
 #include "quant/sweep.h"
 #include "quant/target.h"
 
-#define TOLERANCE 1e-9
-
 /* As first published, the first column is given the best first weight beside the unchanged others: w_0 + s (w K)_0 / H_00, without lambda.
  * out: target minus that. */
 static qd_code first_arguments(const qd_layer_input *input, const qd_steps *steps, const qd_weight_target *target,
@@ -50,7 +48,8 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
     QD_AUTO(qd_feedback_fini) qd_feedback feedback = { 0 };
     QD_AUTO(qd_free_pointer) void *neurons = NULL;
     qd_measure measure;
-    qd_code code = qd_feedback_init(input->factor, QD_FLOAT64, input->pool, &feedback, err);
+    qd_precision precision = steps->narrow ? QD_FLOAT32 : QD_FLOAT64;
+    qd_code code = qd_feedback_init(input->factor, precision, input->pool, &feedback, err);
     if (code == QD_OK)
         code = qd_alloc(input->w.rows, sizeof(qd_neuron), &neurons, err);
     if (code == QD_OK)
@@ -61,7 +60,7 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
         return code;
     qd_cmatd upper = qd_matd_const(input->factor->c.view);
     qd_evidence evidence = { .method = "qronos",
-                             .precision = qd_precision_name(QD_FLOAT64),
+                             .precision = qd_precision_name(precision),
                              .input = input,
                              .steps = steps,
                              .codes = out_codes,
@@ -69,19 +68,21 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
                              .bound_sq = bound_with_first(input, steps),
                              .expected_sq = qd_bound_pivots(input, steps) * qd_rounding_variance(input->rounding),
                              .heldout_expected_sq = expected_on_held(input, &measure),
-                             .tolerance = TOLERANCE,
+                             .tolerance = qd_sweep_tolerance(precision),
                              .upper = &upper,
                              .measure = &measure };
     measure.start = qd_start_name(input->use.start);
     return qd_certify(&evidence, out, err);
 }
 
-static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+static qd_code round_in(const qd_layer_input *input, qd_precision precision, uint8_t *out_codes, qd_certificate *out,
+                        qd_error *err)
 {
     QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
     QD_AUTO(qd_weight_target_fini) qd_weight_target target = { 0 };
     QD_AUTO(qd_free_pointer) double *first = NULL;
     qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
+    steps.narrow = precision == QD_FLOAT32;
     if (code == QD_OK)
         code = qd_weight_target_init(input, &steps, QD_SOLVE_LEAST_SQUARES, NULL, &target, err);
     if (code == QD_OK && input->use.start == QD_START_ORIGINAL)
@@ -91,6 +92,15 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
     steps.target = target.rows;
     steps.first = first;
     return round_target(input, &steps, &target, out_codes, out, err);
+}
+
+static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+{
+    qd_precision precision = qd_sweep_precision(input);
+    qd_code code = round_in(input, precision, out_codes, out, err);
+    if (precision == QD_FLOAT32 && (code == QD_ENUMERIC || (code == QD_OK && qd_sweep_doubtful(precision, out))))
+        code = round_in(input, QD_FLOAT64, out_codes, out, err); /* ill-conditioned: float32 was not enough */
+    return code;
 }
 
 static const qd_param params[] = { { .name = NULL } };
