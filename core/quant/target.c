@@ -8,7 +8,7 @@
 #include "linalg/gemm.h"
 #include "quant/quadratic.h"
 
-enum { PANEL = 64 };
+enum { PANEL = 128 };
 
 void qd_weight_target_fini(qd_weight_target *target)
 {
