@@ -9,14 +9,14 @@
 
 /* Large blocks ask for huge pages: a matrix of 2048 x 2048 doubles is 8192 page faults else, a third of what factoring it takes, and its
  * columns lie on as many pages. A hint: where it is refused, small pages it is. */
-enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, LARGE = 2 * HUGE_PAGE };
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
 
 qd_code qd_alloc(size_t count, size_t size, void **out, qd_error *err)
 {
     size_t bytes, padded;
     if (!qd_mul_size(count, size, &bytes) || !qd_add_size(bytes, HUGE_PAGE, &padded))
         return qd_fail(err, QD_ENOMEM, "allocation of %zu x %zu bytes overflows", count, size);
-    size_t alignment = bytes >= LARGE ? HUGE_PAGE : ALIGNMENT;
+    size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
     padded = (bytes + alignment - 1) / alignment * alignment;
     if (padded == 0)
         padded = alignment;
@@ -27,7 +27,7 @@ qd_code qd_alloc(size_t count, size_t size, void **out, qd_error *err)
     if (alignment == HUGE_PAGE)
         (void)madvise(p, padded, MADV_HUGEPAGE);
 #endif
-    memset(p, 0, padded);
+    memset(p, 0, bytes);
     *out = p;
     return QD_OK;
 }

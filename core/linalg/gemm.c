@@ -58,6 +58,13 @@ void qd_trsm_f64(qd_transpose tc, qd_cmatd c, qd_matd x)
                 c.data, leading(c.ld), x.data, leading(x.ld));
 }
 
+void qd_trsm_f32(qd_transpose tc, qd_cmatf c, qd_matf x)
+{
+    assert(c.rows == c.cols && x.cols == c.rows);
+    cblas_strsm(CblasRowMajor, CblasRight, CblasUpper, op(tc), CblasNonUnit, narrow(x.rows), narrow(x.cols), 1.0f,
+                c.data, leading(c.ld), x.data, leading(x.ld));
+}
+
 void qd_solve_upper_f64(qd_cmatd upper, qd_matd b)
 {
     assert(upper.rows == upper.cols && upper.cols == b.rows);

@@ -20,6 +20,7 @@ void qd_symv_f64(double alpha, qd_cmatd h, const double *x, double *y);
 
 /* x = x op(c)^-1 for c upper triangular with a diagonal without zeros; below the diagonal c is not read. */
 void qd_trsm_f64(qd_transpose tc, qd_cmatd c, qd_matd x);
+void qd_trsm_f32(qd_transpose tc, qd_cmatf c, qd_matf x);
 /* b = upper^-1 b; what is below the diagonal of `upper` is not read. */
 void qd_solve_upper_f64(qd_cmatd upper, qd_matd b);
 

@@ -13,8 +13,6 @@
 #include "quant/sweep.h"
 #include "quant/target.h"
 
-#define TOLERANCE 1e-9
-
 enum { PANEL = 64 };
 
 /* What GPFQ takes from H alone. */
@@ -128,7 +126,8 @@ static qd_code follow(const qd_layer_input *input, const qd_steps *steps, const 
     QD_AUTO(qd_feedback_fini) qd_feedback feedback = { 0 };
     QD_AUTO(qd_free_pointer) void *neurons = NULL;
     qd_measure measure;
-    qd_code code = qd_feedback_init_upper(qd_matd_const(g->upper.view), QD_FLOAT64, input->pool, &feedback, err);
+    qd_precision precision = steps->narrow ? QD_FLOAT32 : QD_FLOAT64;
+    qd_code code = qd_feedback_init_upper(qd_matd_const(g->upper.view), precision, input->pool, &feedback, err);
     if (code == QD_OK)
         code = qd_alloc(input->w.rows, sizeof(qd_neuron), &neurons, err);
     if (code == QD_OK)
@@ -139,7 +138,7 @@ static qd_code follow(const qd_layer_input *input, const qd_steps *steps, const 
         return code;
     qd_cmatd upper = qd_matd_const(g->upper.view);
     qd_evidence evidence = { .method = "gpfq",
-                             .precision = qd_precision_name(QD_FLOAT64),
+                             .precision = qd_precision_name(precision),
                              .input = input,
                              .steps = steps,
                              .codes = out_codes,
@@ -148,13 +147,14 @@ static qd_code follow(const qd_layer_input *input, const qd_steps *steps, const 
                              .expected_sq = expected(input, steps, g->expectation),
                              .heldout_expected_sq =
                                  g->held == NULL ? 0.0 : measure.heldout_base_sq + expected(input, steps, g->held),
-                             .tolerance = TOLERANCE,
+                             .tolerance = qd_sweep_tolerance(precision),
                              .upper = &upper,
                              .measure = &measure };
     return qd_certify(&evidence, out, err);
 }
 
-static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+static qd_code round_in(const qd_layer_input *input, qd_precision precision, uint8_t *out_codes, qd_certificate *out,
+                        qd_error *err)
 {
     QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
     QD_AUTO(qd_weight_target_fini) qd_weight_target target = { 0 };
@@ -163,6 +163,7 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
     if (code == QD_OK)
         code = greedy_init(input, &g, err);
     steps.damping = 0.0; /* GPFQ has none */
+    steps.narrow = precision == QD_FLOAT32;
     qd_cmatd upper = qd_matd_const(g.upper.view);
     if (code == QD_OK)
         code = qd_weight_target_init(input, &steps, QD_SOLVE_PATH, &upper, &target, err);
@@ -171,6 +172,15 @@ static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_c
     steps.target = target.rows;
     steps.path = g.diagonal;
     return follow(input, &steps, &target, &g, out_codes, out, err);
+}
+
+static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+{
+    qd_precision precision = qd_sweep_precision(input);
+    qd_code code = round_in(input, precision, out_codes, out, err);
+    if (precision == QD_FLOAT32 && (code == QD_ENUMERIC || (code == QD_OK && qd_sweep_doubtful(precision, out))))
+        code = round_in(input, QD_FLOAT64, out_codes, out, err); /* ill-conditioned: float32 was not enough */
+    return code;
 }
 
 /* The same drift as OPTQ's, through triu(H) and from the path. */

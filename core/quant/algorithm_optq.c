@@ -6,10 +6,6 @@
 #include "quant/refine.h"
 #include "quant/sweep.h"
 
-/* Of the identity residual: theory.md §8.2. */
-#define TOLERANCE_FLOAT64 1e-9
-#define TOLERANCE_FLOAT32 1e-4
-
 qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const qd_sweep_kernel *kernel,
                       uint8_t *out_codes, qd_certificate *out, qd_error *err)
 {
@@ -42,17 +38,15 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
                              .expected_sq = qd_expected_pivots(input, &steps, bound),
                              .heldout_expected_sq =
                                  input->holdout == NULL ? 0.0 : qd_expected_columns(input, input->holdout->column_t, 1),
-                             .tolerance = precision == QD_FLOAT64 ? TOLERANCE_FLOAT64 : TOLERANCE_FLOAT32 };
+                             .tolerance = qd_sweep_tolerance(precision) };
     return qd_refine_certify(&evidence, out, err);
 }
 
 static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
 {
-    qd_precision precision =
-        input->w.cols < QD_FLOAT32_COLUMNS || input->rounding == QD_ROUND_STOCHASTIC ? QD_FLOAT64 : QD_FLOAT32;
+    qd_precision precision = qd_sweep_precision(input);
     qd_code code = qd_optq_round(input, precision, qd_sweep_kernel_best(), out_codes, out, err);
-    bool doubtful = code == QD_OK && (out->status == QD_NUMERIC_SUSPECT || out->status == QD_VIOLATED);
-    if (precision == QD_FLOAT32 && doubtful) /* ill-conditioned: float32 was not enough */
+    if (code == QD_OK && qd_sweep_doubtful(precision, out)) /* ill-conditioned: float32 was not enough */
         code = qd_optq_round(input, QD_FLOAT64, qd_sweep_kernel_best(), out_codes, out, err);
     return code;
 }

@@ -9,8 +9,6 @@
 #include "quant/sweep.h"
 #include "quant/target.h"
 
-#define TOLERANCE 1e-9
-
 /* sum over k >= 1 of (w - v)_k H_k0. */
 static double others(const qd_layer_input *input, const qd_steps *steps, size_t row)
 {
@@ -65,7 +63,8 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
     QD_AUTO(qd_free_pointer) void *neurons = NULL;
     QD_AUTO(qd_refined_fini) qd_refined refined = { 0 };
     qd_measure measure;
-    qd_code code = qd_feedback_init(input->factor, QD_FLOAT64, input->pool, &feedback, err);
+    qd_precision precision = steps->narrow ? QD_FLOAT32 : QD_FLOAT64;
+    qd_code code = qd_feedback_init(input->factor, precision, input->pool, &feedback, err);
     if (code == QD_OK)
         code = qd_alloc(input->w.rows, sizeof(qd_neuron), &neurons, err);
     if (code == QD_OK)
@@ -80,7 +79,7 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
         return code;
     qd_cmatd upper = qd_matd_const(input->factor->c.view);
     qd_evidence evidence = { .method = "qronos",
-                             .precision = qd_precision_name(QD_FLOAT64),
+                             .precision = qd_precision_name(precision),
                              .input = input,
                              .steps = steps,
                              .codes = out_codes,
@@ -89,29 +88,39 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
                              .bound_sq = bound_with_first(input, steps),
                              .expected_sq = qd_expected_pivots(input, steps, qd_bound_pivots(input, steps)),
                              .heldout_expected_sq = expected_on_held(input, &measure),
-                             .tolerance = TOLERANCE,
+                             .tolerance = qd_sweep_tolerance(precision),
                              .upper = &upper,
                              .measure = &measure };
     measure.start = qd_start_name(input->use.start);
     return qd_refine_certify(&evidence, out, err);
 }
 
-static qd_code aim(const qd_layer_input *input, qd_weight_target *out, qd_error *err)
+static qd_code make_target(const qd_layer_input *input, qd_precision precision, qd_weight_target *out, qd_error *err)
 {
     QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
     qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
+    steps.narrow = precision == QD_FLOAT32;
     return code == QD_OK ? qd_weight_target_init(input, &steps, QD_SOLVE_LEAST_SQUARES, NULL, out, err) : code;
 }
 
-static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+static qd_code aim(const qd_layer_input *input, qd_weight_target *out, qd_error *err)
+{
+    return make_target(input, qd_sweep_precision(input), out, err);
+}
+
+/* A target that was made before the grid serves the precision it was made in. */
+static qd_code round_in(const qd_layer_input *input, qd_precision precision, uint8_t *out_codes, qd_certificate *out,
+                        qd_error *err)
 {
     QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
     QD_AUTO(qd_weight_target_fini) qd_weight_target own = { 0 };
     QD_AUTO(qd_free_pointer) double *first = NULL;
-    const qd_weight_target *target = input->target == NULL ? &own : input->target;
+    bool made = input->target != NULL && precision == qd_sweep_precision(input);
+    const qd_weight_target *target = made ? input->target : &own;
     qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
-    if (code == QD_OK && input->target == NULL)
-        code = aim(input, &own, err);
+    steps.narrow = precision == QD_FLOAT32;
+    if (code == QD_OK && target == &own)
+        code = make_target(input, precision, &own, err);
     if (code == QD_OK && input->use.start == QD_START_ORIGINAL)
         code = first_arguments(input, &steps, target, &first, err);
     if (code != QD_OK)
@@ -138,6 +147,15 @@ static qd_code raise(const qd_layer_input *input, const qd_scale_type *type, qd_
     qd_cmatd upper = qd_matd_const(input->factor->c.view);
     const qd_raise_job job = { .input = input, .steps = &steps, .upper = &upper, .type = type, .damped = true };
     return qd_raise_steps(&job, grid, out, err);
+}
+
+static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
+{
+    qd_precision precision = qd_sweep_precision(input);
+    qd_code code = round_in(input, precision, out_codes, out, err);
+    if (precision == QD_FLOAT32 && (code == QD_ENUMERIC || (code == QD_OK && qd_sweep_doubtful(precision, out))))
+        code = round_in(input, QD_FLOAT64, out_codes, out, err); /* ill-conditioned: float32 was not enough */
+    return code;
 }
 
 static const qd_param params[] = { { .name = NULL } };

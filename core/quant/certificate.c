@@ -215,7 +215,12 @@ static void fill_sums(const qd_evidence *e, qd_certificate *out)
 
 static qd_code fill_output(const qd_evidence *e, double *targets, qd_certificate *out, qd_error *err)
 {
-    qd_form_job job = { .input = e->input, .steps = e->steps, .kind = QD_ROWS_TARGET, .count = out->out };
+    qd_form_job job = { .input = e->input,
+                        .steps = e->steps,
+                        .kind = QD_ROWS_TARGET,
+                        .form = QD_FORM_DIRECT,
+                        .products = QD_PRODUCTS_FAST,
+                        .count = out->out };
     qd_code code = qd_form_run(&job, targets, err);
     if (code != QD_OK)
         return code;
@@ -330,6 +335,7 @@ static qd_code fill_heldout(const qd_evidence *e, double *forms, qd_certificate 
                         .form = QD_FORM_DIRECT,
                         .matrix = &matrix,
                         .shift = QD_SHIFT_NONE,
+                        .products = QD_PRODUCTS_FAST,
                         .codes = e->codes,
                         .count = out->out };
     if (code == QD_OK)

@@ -60,6 +60,9 @@ double qd_expected_columns(const qd_layer_input *input, const double *column, si
  * QD_FORM_DIRECT: x H_lambda x^T; with `matrix` NULL the factor's own. Rows: all when `rows` is NULL. */
 typedef enum qd_form { QD_FORM_FACTOR, QD_FORM_DIRECT } qd_form;
 typedef enum qd_shift { QD_SHIFT_LAMBDA, QD_SHIFT_NONE } qd_shift;
+/* QD_PRODUCTS_FAST: in float32 where the layer is large (O I^2 > QD_ALL_FLOAT64): of what a record describes, as H itself was summed. */
+typedef enum qd_products { QD_PRODUCTS_FLOAT64, QD_PRODUCTS_FAST } qd_products;
+#define QD_ALL_FLOAT64 2e8
 typedef struct qd_form_job {
     const qd_layer_input *input;
     const qd_steps *steps;
@@ -67,10 +70,14 @@ typedef struct qd_form_job {
     qd_form form;
     const qd_cmatd *matrix; /* replaces H (QD_FORM_DIRECT), in processing order */
     qd_shift shift;         /* what is added to its diagonal (QD_FORM_DIRECT) */
+    qd_products products;   /* QD_FORM_DIRECT */
     const uint8_t *codes;
     const uint32_t *rows;
     size_t count;
 } qd_form_job;
 qd_code qd_form_run(const qd_form_job *job, double *out, qd_error *err);
+bool qd_form_in_float32(const qd_layer_input *input, qd_products products);
+/* out = h, in float32. */
+qd_code qd_form_narrow(qd_cmatd h, qd_pool *pool, qd_matf_buf *out, qd_error *err);
 
 #endif

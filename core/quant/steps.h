@@ -15,6 +15,7 @@ typedef struct qd_steps {
     uint32_t *group;  /* step -> group of the grid */
     double *r2;       /* pivots: 1 without a factor */
     float *live;      /* factor of the weight: 0 for a dead column under QD_DEAD_ZERO, else 1 */
+    bool narrow;      /* the target, where there is one, is solved in float32 */
     double damping;   /* lambda in the energies: that of the factor, unless the algorithm has none */
     /* Borrowed from the algorithm that sets them; NULL for the others. */
     const double *target; /* O x I, in processing order: what is rounded instead of w */

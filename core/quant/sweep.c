@@ -36,6 +36,22 @@ const char *qd_precision_name(qd_precision precision)
     return precision == QD_FLOAT64 ? "float64" : "float32";
 }
 
+qd_precision qd_sweep_precision(const qd_layer_input *input)
+{
+    return input->w.cols < QD_FLOAT32_COLUMNS || input->rounding == QD_ROUND_STOCHASTIC ? QD_FLOAT64 : QD_FLOAT32;
+}
+
+bool qd_sweep_doubtful(qd_precision precision, const qd_certificate *certificate)
+{
+    return precision == QD_FLOAT32 &&
+           (certificate->status == QD_NUMERIC_SUSPECT || certificate->status == QD_VIOLATED);
+}
+
+double qd_sweep_tolerance(qd_precision precision)
+{
+    return precision == QD_FLOAT64 ? 1e-9 : 1e-4;
+}
+
 static size_t real_size(qd_precision precision)
 {
     return precision == QD_FLOAT64 ? sizeof(double) : sizeof(float);
@@ -182,17 +198,28 @@ static void load_weights(const sweep_run *r, const scratch *s, size_t start, siz
     }
 }
 
-/* The same from a target, which is in order already: sweeps in float64. */
+static void put(const sweep_run *r, void *array, size_t at, double value)
+{
+    if (r->feedback->precision == QD_FLOAT64)
+        ((double *)array)[at] = value;
+    else
+        ((float *)array)[at] = (float)value;
+}
+
+/* The same from a target, which is in order already: 8 steps (a cache line) of each row at a time. */
 static void load_target(const sweep_run *r, const scratch *s, size_t start, size_t count)
 {
+    enum { LINE = 8 };
     size_t columns = r->steps->count;
-    double *argument = s->argument, *error = s->error;
-    for (size_t t = 0; t < columns; t++)
+    for (size_t t0 = 0; t0 < columns; t0 += LINE)
         for (size_t i = 0; i < ROWS; i++)
-            argument[t * ROWS + i] = error[t * ROWS + i] =
-                i < count ? r->steps->target[(start + i) * columns + t] : 0.0;
+            for (size_t t = t0; t < qd_min_size(t0 + LINE, columns); t++) {
+                double value = i < count ? r->steps->target[(start + i) * columns + t] : 0.0;
+                put(r, s->argument, t * ROWS + i, value);
+                put(r, s->error, t * ROWS + i, value);
+            }
     for (size_t i = 0; r->steps->first != NULL && i < count; i++)
-        argument[i] -= r->steps->first[start + i];
+        put(r, s->argument, i, r->steps->target[(start + i) * columns] - r->steps->first[start + i]);
 }
 
 static void load_dither(const sweep_run *r, const scratch *s, size_t start, size_t count)
@@ -328,7 +355,7 @@ static qd_code allocate_scratch(const sweep_run *r, scratch *s, qd_error *err)
 qd_code qd_sweep_run(const qd_layer_input *input, const qd_steps *steps, const qd_feedback *feedback,
                      const qd_sweep_kernel *kernel, uint8_t *out_codes, qd_neuron *out_neurons, qd_error *err)
 {
-    assert((steps->target == NULL && input->rounding == QD_ROUND_NEAREST) || feedback->precision == QD_FLOAT64);
+    assert(input->rounding == QD_ROUND_NEAREST || feedback->precision == QD_FLOAT64);
     sweep_run run = { .input = input,
                       .steps = steps,
                       .feedback = feedback,

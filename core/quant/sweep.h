@@ -72,6 +72,13 @@ void qd_feedback_fini(qd_feedback *feedback);
 qd_code qd_sweep_run(const qd_layer_input *input, const qd_steps *steps, const qd_feedback *feedback,
                      const qd_sweep_kernel *kernel, uint8_t *out_codes, qd_neuron *out_neurons, qd_error *err);
 
+/* float32 from QD_FLOAT32_COLUMNS columns on, rounding to nearest. */
+qd_precision qd_sweep_precision(const qd_layer_input *input);
+/* Is float64 to be tried instead? Of a finished float32 attempt. */
+bool qd_sweep_doubtful(qd_precision precision, const qd_certificate *certificate);
+/* Of the identity residual: theory.md §8.2. */
+double qd_sweep_tolerance(qd_precision precision);
+
 /* optq with everything chosen by the caller; the registered algorithm takes float64 below QD_FLOAT32_COLUMNS
  * columns. */
 enum { QD_FLOAT32_COLUMNS = 2048 };

@@ -8,7 +8,7 @@
 #include "linalg/gemm.h"
 #include "quant/quadratic.h"
 
-enum { PANEL = 64 };
+enum { PANEL = 128 };
 
 void qd_weight_target_fini(qd_weight_target *target)
 {
@@ -26,6 +26,7 @@ typedef struct panels {
     const qd_cmatd *path;  /* QD_SOLVE_PATH: triu(H) */
     const qd_cmatd *cross; /* QD_SOLVE_PATH: triu(K), processing order */
     const uint8_t *codes;
+    qd_cmatf narrow[3]; /* matrices in float32 where products are: by NARROW_*; else empty */
     double *scratch;
     double *out[8]; /* O each */
 } panels;
@@ -85,6 +86,36 @@ static void scatter(qd_cmatd from, const uint32_t *column, qd_matd to)
             qd_matd_row(to, i)[column[t]] = qd_cmatd_row(from, i)[t];
 }
 
+/* Which of them: what the target is solved from (the path's triu(K) too), and what is only described. */
+enum { NARROW_CROSS, NARROW_FACTOR, NARROW_PATH, NARROW_OWN = 0, NARROW_HESSIAN };
+
+static qd_matf narrow_rows(qd_cmatd x, double *memory)
+{
+    qd_matf to = qd_matf_view((float *)(void *)memory, x.rows, x.cols);
+    for (size_t i = 0; i < x.rows; i++)
+        for (size_t j = 0; j < x.cols; j++)
+            qd_matf_row(to, i)[j] = (float)qd_cmatd_row(x, i)[j];
+    return to;
+}
+
+static void widen_rows(qd_cmatf x, qd_matd to)
+{
+    for (size_t i = 0; i < x.rows; i++)
+        for (size_t j = 0; j < x.cols; j++)
+            qd_matd_row(to, i)[j] = (double)qd_cmatf_row(x, i)[j];
+}
+
+/* Forms of rows x, which only describe: in float32 where there is such a matrix; at->z is overwritten then. */
+static void describe(const panel *at, qd_cmatf narrow, qd_cmatd wide, qd_cmatd x, double *out)
+{
+    if (narrow.rows == 0)
+        qd_quadratic_direct(wide, 0.0, x, at->product, out);
+    else
+        qd_quadratic_direct_f32(
+            narrow, 0.0, qd_matf_const(narrow_rows(x, at->z.data)),
+            qd_matf_view((float *)(void *)at->product.data, at->count, QD_QUADRATIC_BLOCK), out);
+}
+
 static void multiply(qd_cmatd x, qd_cmatd matrix, qd_matd out)
 {
     qd_gemm_f64(QD_PLAIN, QD_PLAIN, 1.0, x, matrix, 0.0, out);
@@ -95,6 +126,37 @@ static void solve(const qd_factor *factor, qd_matd x)
 {
     qd_trsm_f64(QD_TRANSPOSED, qd_matd_const(factor->c.view), x);
     qd_trsm_f64(QD_PLAIN, qd_matd_const(factor->c.view), x);
+}
+
+/* out = x matrix, in float32 where it is narrow; at->z is overwritten then. */
+static void multiply_by(const panel *at, qd_cmatf narrow, qd_cmatd wide, qd_cmatd x, qd_matd out)
+{
+    size_t features = x.cols;
+    if (narrow.rows == 0) {
+        multiply(x, wide, out);
+        return;
+    }
+    qd_matf from = narrow_rows(x, at->z.data);
+    qd_matf to = qd_matf_view((float *)(void *)at->z.data + PANEL * features, at->count, features);
+    qd_gemm_f32(QD_PLAIN, QD_PLAIN, 1.0f, qd_matf_const(from), narrow, 0.0f, to);
+    widen_rows(qd_matf_const(to), out);
+}
+
+/* The panel's target = target (C C^T)^-1, or target triu(H)^-1 on the path. */
+static void solve_panel(const panels *p, const panel *at, qd_matd target)
+{
+    qd_cmatf narrow = p->narrow[NARROW_FACTOR];
+    if (narrow.rows == 0 && p->solver == QD_SOLVE_PATH)
+        qd_trsm_f64(QD_PLAIN, *p->path, target);
+    else if (narrow.rows == 0)
+        solve(p->input->factor, target);
+    if (narrow.rows == 0)
+        return;
+    qd_matf x = narrow_rows(qd_matd_const(target), at->z.data);
+    if (p->solver == QD_SOLVE_LEAST_SQUARES)
+        qd_trsm_f32(QD_TRANSPOSED, narrow, x);
+    qd_trsm_f32(QD_PLAIN, narrow, x);
+    widen_rows(qd_matf_const(x), target);
 }
 
 static double dot(const double *x, const double *y, size_t count)
@@ -139,23 +201,22 @@ static qd_code target_task(void *ctx, size_t index, size_t worker, qd_error *err
     (void)err;
     qd_matd cross = rows_of(p->target->cross, &at, features), target = rows_of(p->target->rows, &at, features);
     load_rows(p, &at, at.x);
-    multiply(qd_matd_const(at.x), qd_matd_const(p->input->mismatch->cross.view), at.y);
+    multiply_by(&at, p->narrow[NARROW_CROSS], qd_matd_const(p->input->mismatch->cross.view), qd_matd_const(at.x), at.y);
     if (residual_of(p) != NULL)
         add_rows(residual_rows(residual_of(p)->input.view, &at), at.y);
     gather(qd_matd_const(at.y), p->steps->column, cross);
     if (p->solver == QD_SOLVE_PATH) {
         gather(qd_matd_const(at.x), p->steps->column, at.y);
-        multiply(qd_matd_const(at.y), *p->cross, target);
+        multiply_by(&at, p->narrow[NARROW_PATH], *p->cross, qd_matd_const(at.y), target);
         if (residual_of(p) != NULL) { /* the path's partial output starts at e */
             gather(residual_rows(residual_of(p)->input.view, &at), p->steps->column, at.z);
             add_rows(qd_matd_const(at.z), target);
         }
-        qd_trsm_f64(QD_PLAIN, *p->path, target);
     } else {
         for (size_t i = 0; i < at.count * features; i++)
             target.data[i] = cross.data[i];
-        solve(p->input->factor, target);
     }
+    solve_panel(p, &at, target);
     for (size_t i = 0; i < at.count; i++)
         for (size_t t = 0; t < features; t++) {
             double *value = &qd_matd_row(target, i)[t];
@@ -179,15 +240,27 @@ static qd_code make_rows(const qd_layer_input *input, const qd_steps *steps, qd_
                          qd_weight_target *target, qd_error *err)
 {
     QD_AUTO(qd_matd_buf_fini) qd_matd_buf ordered = { 0 };
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf cross32 = { 0 }, factor32 = { 0 }, path32 = { 0 };
     qd_code code = qd_alloc(input->w.rows * steps->count, sizeof(double), (void **)&target->rows, err);
     if (code == QD_OK)
         code = qd_alloc(input->w.rows * steps->count, sizeof(double), (void **)&target->cross, err);
     if (code == QD_OK && solver == QD_SOLVE_PATH)
         code = order_cross(input, steps, &ordered, err);
+    if (code == QD_OK && steps->narrow) {
+        code = qd_form_narrow(qd_matd_const(input->mismatch->cross.view), input->pool, &cross32, err);
+        if (code == QD_OK)
+            code = qd_form_narrow(path != NULL ? *path : qd_matd_const(input->factor->c.view), input->pool, &factor32,
+                                  err);
+        if (code == QD_OK && solver == QD_SOLVE_PATH)
+            code = qd_form_narrow(qd_matd_const(ordered.view), input->pool, &path32, err);
+    }
     if (code != QD_OK)
         return code;
     qd_cmatd cross = qd_matd_const(ordered.view);
     panels p = { .input = input, .steps = steps, .target = target, .solver = solver, .path = path, .cross = &cross };
+    p.narrow[NARROW_CROSS] = qd_matf_const(cross32.view);
+    p.narrow[NARROW_FACTOR] = qd_matf_const(factor32.view);
+    p.narrow[NARROW_PATH] = qd_matf_const(path32.view);
     code = over_panels(&p, target_task, err);
     for (size_t i = 0; code == QD_OK && i < input->w.rows * steps->count; i++)
         if (!isfinite(target->rows[i]))
@@ -284,11 +357,11 @@ static qd_code measure_task(void *ctx, size_t index, size_t worker, qd_error *er
     size_t features = p->steps->count;
     (void)err;
     load_rows(p, &at, at.x);
-    qd_quadratic_direct(qd_matd_const(p->input->mismatch->own.view), 0.0, qd_matd_const(at.x), at.product,
-                        p->out[MISMATCH] + at.start);
+    describe(&at, p->narrow[NARROW_OWN], qd_matd_const(p->input->mismatch->own.view), qd_matd_const(at.x),
+             p->out[MISMATCH] + at.start);
     gather(qd_matd_const(at.x), p->steps->column, at.y);
-    qd_quadratic_direct(qd_matd_const(p->input->factor->hessian.view), 0.0, qd_matd_const(at.y), at.product,
-                        p->out[OUTPUT] + at.start);
+    describe(&at, p->narrow[NARROW_HESSIAN], qd_matd_const(p->input->factor->hessian.view), qd_matd_const(at.y),
+             p->out[OUTPUT] + at.start);
     for (size_t i = 0; i < at.count; i++)
         p->out[OUTPUT][at.start + i] +=
             2.0 * dot(qd_matd_row(at.y, i), p->target->cross + (at.start + i) * features, features) +
@@ -381,11 +454,19 @@ qd_code qd_weight_target_measure(const qd_layer_input *input, const qd_steps *st
                                  const uint8_t *codes, qd_measure *out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) void *memory = NULL;
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf own = { 0 }, hessian = { 0 };
     size_t rows = input->w.rows;
     qd_code code = qd_alloc(SUMS * rows, sizeof(double), &memory, err);
+    if (code == QD_OK && qd_form_in_float32(input, QD_PRODUCTS_FAST)) {
+        code = qd_form_narrow(qd_matd_const(input->mismatch->own.view), input->pool, &own, err);
+        if (code == QD_OK)
+            code = qd_form_narrow(qd_matd_const(input->factor->hessian.view), input->pool, &hessian, err);
+    }
     if (code != QD_OK)
         return code;
     panels p = { .input = input, .steps = steps, .target = target, .codes = codes };
+    p.narrow[NARROW_OWN] = qd_matf_const(own.view);
+    p.narrow[NARROW_HESSIAN] = qd_matf_const(hessian.view);
     for (size_t i = 0; i < SUMS; i++)
         p.out[i] = (double *)memory + i * rows;
     code = over_panels(&p, measure_task, err);

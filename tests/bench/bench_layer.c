@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "base/mem.h"
@@ -104,7 +103,7 @@ static void follow(const layer *l, const qd_layer_input *input, qd_steps *steps,
                (n - k) * sizeof(double));
     qd_cmatd triangle = qd_matd_const(upper.view);
     stop_on(qd_weight_target_init(input, steps, QD_SOLVE_PATH, &triangle, &target, &err), &err);
-    stop_on(qd_feedback_init_upper(triangle, QD_FLOAT64, NULL, &feedback, &err), &err);
+    stop_on(qd_feedback_init_upper(triangle, qd_sweep_precision(input), NULL, &feedback, &err), &err);
     steps->target = target.rows;
     stop_on(qd_sweep_run(input, steps, &feedback, qd_sweep_kernel_best(), l->codes, neurons, &err), &err);
 }
@@ -113,24 +112,38 @@ static void follow(const layer *l, const qd_layer_input *input, qd_steps *steps,
 static void round_bare(const layer *l, const qd_layer_input *input)
 {
     qd_error err = { 0 };
-    qd_precision precision = l->cols < QD_FLOAT32_COLUMNS ? QD_FLOAT64 : QD_FLOAT32;
+    qd_precision precision = qd_sweep_precision(input);
     QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
     QD_AUTO(qd_weight_target_fini) qd_weight_target target = { 0 };
     QD_AUTO(qd_feedback_fini) qd_feedback feedback = { 0 };
     QD_AUTO(qd_free_pointer) void *neurons = NULL;
     stop_on(qd_steps_init(input, QD_DEAD_ZERO, &steps, &err), &err);
+    steps.narrow = precision == QD_FLOAT32;
     stop_on(qd_alloc(l->rows, sizeof(qd_neuron), &neurons, &err), &err);
     if (strcmp(l->algorithm->name, "gpfq") == 0) {
         follow(l, input, &steps, neurons);
         return;
     }
     if (l->algorithm->needs == QD_NEEDS_MISMATCH) {
-        precision = QD_FLOAT64;
         stop_on(qd_weight_target_init(input, &steps, QD_SOLVE_LEAST_SQUARES, NULL, &target, &err), &err);
         steps.target = target.rows;
     }
     stop_on(qd_feedback_init(input->factor, precision, NULL, &feedback, &err), &err);
     stop_on(qd_sweep_run(input, &steps, &feedback, qd_sweep_kernel_best(), l->codes, neurons, &err), &err);
+}
+
+/* Of this program, not of the one that started it, as getrusage() has it; 0 where the system does not tell. */
+static long peak_kib(void)
+{
+    char line[128];
+    long peak = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "VmHWM: %ld", &peak) == 1)
+            break;
+    if (file != NULL)
+        fclose(file);
+    return peak;
 }
 
 typedef enum extent { BARE, CERTIFIED } extent;
@@ -157,13 +170,11 @@ static void run(layer *l, extent wanted)
         stop_on(qd_layer_round(l->algorithm, &input, l->codes, &certificate, &err), &err);
     double end = seconds(CLOCK_PROCESS_CPUTIME_ID);
     qd_factor_destroy(factor);
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
     printf("{\"wall\": %.6f, \"cpu\": %.6f, \"scales\": %.6f, \"factor\": %.6f, \"round\": %.6f, \"precision\": \"%s\", "
            "\"status\": \"%s\", \"energy\": %.17g, \"peak_kib\": %ld}\n",
            seconds(CLOCK_MONOTONIC) - wall, end - start, scaled - start, factored - scaled, end - factored,
            certificate.precision, qd_certificate_status_name(certificate.status), certificate.energy_sq,
-           usage.ru_maxrss);
+           peak_kib());
     fflush(stdout);
 }
 
