@@ -325,8 +325,9 @@ static qd_code add_part(const pairing *p, qd_part part, size_t at_once, qd_misma
         if (count == 0)
             break;
         size_t tokens = count * counted(s);
-        qd_pairs pairs = { first_rows(p->difference, tokens), first_rows(p->input, tokens),
-                           first_rows(p->residual, p->residual.cols == 0 ? 0 : tokens) };
+        qd_pairs pairs = { first_rows(p->difference, tokens), first_rows(p->input, tokens), { 0 } };
+        if (p->residual.cols > 0)
+            pairs.residual = first_rows(p->residual, tokens);
         code = qd_pool_for(s->pool, count, pair_task, (void *)(uintptr_t)p, err);
         if (code == QD_OK)
             code = qd_mismatch_add(mismatch, part, &pairs, s->pool, err);
