@@ -21,6 +21,10 @@ static const struct source {
 } sources[] = {
     { "/", HTML, "index.html", NULL },
     { "/app.js", SCRIPT, "app.js", NULL },
+    { "/form.js", SCRIPT, "form.js", NULL },
+    { "/job.js", SCRIPT, "job.js", NULL },
+    { "/list.js", SCRIPT, "list.js", NULL },
+    { "/page.js", SCRIPT, "page.js", NULL },
     { "/style.css", STYLE, "style.css", NULL },
     { "/icon.svg", "image/svg+xml", "icon.svg", NULL },
     { "/openapi.json", "application/json", "openapi.json", NULL },

@@ -33,6 +33,10 @@ static const qd_route routes[] = {
     { QD_GET, "/schema/job.json", qd_get_document, NULL, 0, QD_INLINE, "JSON Schema of a job request" },
     { QD_GET, "/", qd_get_page, NULL, 0, QD_INLINE, "The dashboard" },
     { QD_GET, "/app.js", qd_get_document, NULL, 0, QD_INLINE, "The dashboard's script" },
+    { QD_GET, "/form.js", qd_get_document, NULL, 0, QD_INLINE, "The dashboard's script: a new job" },
+    { QD_GET, "/job.js", qd_get_document, NULL, 0, QD_INLINE, "The dashboard's script: one job" },
+    { QD_GET, "/list.js", qd_get_document, NULL, 0, QD_INLINE, "The dashboard's script: the jobs" },
+    { QD_GET, "/page.js", qd_get_document, NULL, 0, QD_INLINE, "The dashboard's script: what its parts share" },
     { QD_GET, "/style.css", qd_get_document, NULL, 0, QD_INLINE, "The dashboard's style" },
     { QD_GET, "/icon.svg", qd_get_document, NULL, 0, QD_INLINE, "The dashboard's icon" },
 };

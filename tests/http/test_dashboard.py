@@ -146,6 +146,29 @@ def the_form_submits_a_job():
     server.wait(job["id"])
 
 
+def a_field_of_several_shapes_sends_the_one_that_was_chosen():
+    if CHROMIUM is None:
+        raise Skip("chromium is not installed")
+    browser = STATE["browser"]
+    browser.open(STATE["server"].url + "/")
+    browser.wait("document.getElementById('field-regularization-shape') !== null")
+    choose = """((word) => {
+        const select = document.getElementById('field-regularization-shape');
+        select.value = [...select.options].find((option) => option.text === word).value;
+        select.dispatchEvent(new Event('input', {bubbles: true}));
+        return document.getElementById('preview').textContent;
+    })(%s)"""
+    equal(json.loads(browser.value(choose % json.dumps("auto")))["regularization"], "auto")
+    assert "regularization" not in json.loads(browser.value(choose % json.dumps("spectral"))), "nothing was filled in"
+    shown = browser.value("""(() => {
+        const input = [...document.querySelectorAll('#field-regularization-shape ~ div:not([hidden]) input')][0];
+        input.value = '0.001';
+        input.dispatchEvent(new Event('input', {bubbles: true}));
+        return document.getElementById('preview').textContent;
+    })()""")
+    equal(json.loads(shown)["regularization"], {"spectral": 0.001})
+
+
 def the_browser_has_nothing_to_complain_about():
     if CHROMIUM is None:
         raise Skip("chromium is not installed")
@@ -154,4 +177,5 @@ def the_browser_has_nothing_to_complain_about():
     equal(STATE["server"].stop(), 0)
 
 
-run_claims([the_page_lists_jobs_and_follows_one_to_its_result, the_form_submits_a_job, the_browser_has_nothing_to_complain_about])
+run_claims([the_page_lists_jobs_and_follows_one_to_its_result, the_form_submits_a_job, a_field_of_several_shapes_sends_the_one_that_was_chosen,
+            the_browser_has_nothing_to_complain_about])

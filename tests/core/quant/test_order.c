@@ -138,26 +138,31 @@ static void where_descending_loses_to_natural_auto_does_not(void **state)
     assert_true(s[2] <= s[0] * (1 + 1e-12));
 }
 
+/* Min-pivot is taken only where its sum is lower by more than a tie, 1 %. */
 static void auto_has_the_least_sum_of_squared_pivots_and_says_whose_order_it_is(void **state)
 {
     (void)state;
     static const char *const names[] = { "natural", "norm-descending", "min-pivot" };
+    size_t pivot = 0;
     for (uint64_t seed = 0; seed < 30; seed++) {
         size_t n = 1 + 3 * (size_t)seed;
-        double *h = random_hessian(n, 300 + seed), least = INFINITY;
+        double *h = random_hessian(n, 300 + seed), s[3];
         uint32_t order[100], chosen[100];
         const char *of, *own;
         order_of("auto", h, n, 0.01, chosen, &of);
         for (size_t k = 0; k < 3; k++) {
             order_of(names[k], h, n, 0.01, order, &own);
-            least = fmin(least, sum_of_pivots(h, n, 0.01, order));
+            s[k] = sum_of_pivots(h, n, 0.01, order);
             if (strcmp(of, names[k]) == 0)
                 assert_memory_equal(order, chosen, n * sizeof *order);
         }
         assert_string_not_equal(of, "auto");
-        check_close(sum_of_pivots(h, n, 0.01, chosen), least, 1e-11);
+        double simple = fmin(s[0], s[1]);
+        check_close(sum_of_pivots(h, n, 0.01, chosen), s[2] < 0.99 * simple ? s[2] : simple, 1e-11);
+        pivot += s[2] < 0.99 * simple;
         free(h);
     }
+    assert_in_range(pivot, 1, 29); /* both cases were seen */
 }
 
 /* algorithms.md §12, oracle E: det H_lambda is the product of the squared pivots in every order; only their sum moves. */

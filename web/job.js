@@ -1,0 +1,237 @@
+/* job.js: one job, live. */
+'use strict';
+
+import { list, refreshList } from './list.js';
+import { FINAL, byId, bytes, call, digits, duration, element, jobTitle, progressBar, progressText } from './page.js';
+
+const STREAM_EVENTS = ['state', 'phase', 'progress', 'layer', 'stream', 'warning', 'problem', 'result', 'message'];
+const LAYERS_SECONDS = 3;
+
+const view = { id: null, source: null, timer: 0, layersTimer: 0, last: 0, retry: 0, job: null, rows: new Map() };
+
+function statistics(pairs) {
+    return element('dl', {}, ...pairs.filter(([, value]) => value !== null).map(([name, value]) =>
+        element('div', {}, element('dt', { text: name }), element('dd', { text: value }))));
+}
+
+function showResult(result) {
+    const box = byId('job-result');
+    if (!result) {
+        box.replaceChildren();
+        return;
+    }
+    const p = result.perplexity;
+    box.replaceChildren(element('h3', { text: 'Result' }), statistics([
+        ['Perplexity, source', p ? digits(p.source, 5) : 'not evaluated'],
+        ['Perplexity, quantized', p ? digits(p.quantized, 5) : null],
+        ['Perplexity, nearest', p && typeof p.rtn === 'number' ? digits(p.rtn, 5) : null],
+        ['Bits a weight', digits(result.bits_per_weight)],
+        ['Size', bytes(result.size)],
+        ['Relative error', digits(result.relative_error, 3)],
+        ['Certified layers', String(result.certified_layers)],
+        ['Degraded layers', String(result.degraded_layers)],
+        ['Peak memory', bytes(result.peak_memory)],
+        ['Time', duration(Object.values(result.seconds || {}).reduce((a, b) => a + b, 0))],
+    ]));
+}
+
+async function showFiles(job) {
+    const box = byId('job-files');
+    if (!job.links.artifacts) {
+        box.replaceChildren();
+        return;
+    }
+    const manifest = await call('GET', job.links.artifacts.slice(1));
+    if (view.id !== job.id) return;
+    const files = manifest.files.map((file) => {
+        const path = file.path.split('/').map(encodeURIComponent).join('/');
+        return element('li', {}, element('a', { href: job.links.artifacts.slice(1) + '/' + path, title: 'SHA-256 ' + file.sha256, text: file.path }),
+            element('span', { class: 'quiet', text: bytes(file.size) }));
+    });
+    box.replaceChildren(element('h3', { text: 'Artifact' }), element('ul', { class: 'files' }, ...files));
+}
+
+function actionButton(label, act) {
+    const button = element('button', { type: 'button', text: label });
+    button.addEventListener('click', async () => {
+        button.disabled = true;
+        try {
+            await act();
+        } catch (error) {
+            byId('job-note').textContent = error.message;
+            button.disabled = false;
+        }
+    });
+    return button;
+}
+
+function showActions(job) {
+    const actions = [element('a', { href: 'jobs/' + job.id + '/log', text: 'log' })];
+    if (job.links.certificate) actions.push(element('a', { href: job.links.certificate.slice(1), text: 'certificate' }));
+    if (job.links.cancel)
+        actions.push(actionButton('Cancel', () => call('POST', 'jobs/' + job.id + '/cancel').then(loadJob)));
+    if (job.links.retry)
+        actions.push(actionButton('Retry', async () => {
+            await call('POST', 'jobs/' + job.id + '/retry');
+            await loadJob();
+            follow();
+        }));
+    if (FINAL.has(job.state))
+        actions.push(actionButton('Delete', async () => {
+            if (!confirm('Delete this job and its files?')) return;
+            await call('DELETE', 'jobs/' + job.id);
+            location.hash = '#/';
+            refreshList();
+        }));
+    byId('job-actions').replaceChildren(...actions);
+}
+
+function showProgress(state, progress) {
+    const running = !FINAL.has(state) && state !== 'queued';
+    byId('job-progress').replaceChildren(...(running ? [progressBar(progress), element('p', { class: 'quiet', text: progressText(progress) || state })] : []));
+}
+
+function showState(state) {
+    const node = byId('job-state');
+    if (node.textContent !== state) node.textContent = state;
+    node.dataset.state = state;
+}
+
+function showJob(job) {
+    view.job = job;
+    byId('job').hidden = false;
+    byId('job-title').textContent = jobTitle(job);
+    document.title = jobTitle(job) + ' – quantd';
+    showState(job.state);
+    showProgress(job.state, job.progress);
+    byId('job-problem').textContent = job.problem ? job.problem.detail || JSON.stringify(job.problem) : '';
+    byId('job-request').textContent = JSON.stringify(job.resolved || job.request, null, 2);
+    showResult(job.result);
+    showActions(job);
+}
+
+async function loadJob() {
+    const id = view.id;
+    try {
+        const job = await call('GET', 'jobs/' + id);
+        if (view.id !== id) return;
+        showJob(job);
+        await showFiles(job);
+    } catch (error) {
+        if (view.id === id) byId('job-note').textContent = error.message;
+        if (error.status === 404) unfollow();
+    }
+}
+
+function layerStatus(layer) {
+    if (layer.degraded) return [layer.degraded_reason ? 'degraded: ' + layer.degraded_reason : 'degraded', 'doubt'];
+    const status = (layer.certificate && layer.certificate.status) || layer.status || 'no certificate';
+    return [status.toLowerCase().replaceAll('_', ' '), status.startsWith('CERTIFIED') ? 'ok' : 'doubt'];
+}
+
+/* A layer made again replaces its row. */
+function showLayer(layer) {
+    const certificate = layer.certificate || {};
+    const [word, kind] = layerStatus(layer);
+    const gap = typeof certificate.gap_db === 'number' ? digits(certificate.gap_db, 3) + ' dB' : '–';
+    const row = element('tr', {}, element('td', { text: layer.name }), element('td', { text: (layer.shape || []).join(' × ') }),
+        element('td', { text: digits(layer.bits) }), element('td', { text: digits(layer.error && layer.error.calibration, 3) }),
+        element('td', { text: gap }), element('td', { class: kind, text: word }), element('td', { text: digits(layer.seconds, 2) }));
+    const old = view.rows.get(layer.name);
+    if (old) old.replaceWith(row);
+    else byId('layers').append(row);
+    view.rows.set(layer.name, row);
+}
+
+/* Events carry a layer in short; its certificate comes with the list, which is asked for now and then, and at the end. */
+async function loadLayers() {
+    const id = view.id;
+    clearTimeout(view.layersTimer);
+    view.layersTimer = 0;
+    try {
+        const found = await call('GET', 'jobs/' + id + '/layers');
+        if (view.id === id) found.data.forEach(showLayer);
+    } catch {
+        /* the next event asks again */
+    }
+}
+
+function layersSoon() {
+    if (!view.layersTimer) view.layersTimer = setTimeout(loadLayers, LAYERS_SECONDS * 1000);
+}
+
+const onEvent = {
+    state(data) {
+        showState(data.state || view.job.state);
+        loadJob();
+        refreshList();
+    },
+    phase(data) {
+        if (data.phase) showState(data.phase);
+    },
+    progress(data) {
+        showProgress(byId('job-state').dataset.state, data);
+    },
+    layer(data) {
+        if (!view.rows.has(data.name)) showLayer(data);
+        layersSoon();
+    },
+    warning(data) {
+        const text = data.detail || JSON.stringify(data);
+        byId('job-warnings').append(element('p', { class: 'doubt', text }));
+    },
+    problem: () => loadJob(),
+    result: (data) => showResult(data),
+};
+
+function unfollow() {
+    clearTimeout(view.timer);
+    if (view.source) view.source.close();
+    view.source = null;
+}
+
+/* The browser reconnects by itself, with Last-Event-ID, until a reply is no stream; then we do, from the last id we saw. */
+function follow() {
+    unfollow();
+    const source = new EventSource('jobs/' + view.id + '/events?after=' + view.last);
+    view.source = source;
+    source.addEventListener('open', () => {
+        view.retry = 0;
+        byId('job-note').textContent = '';
+    });
+    for (const type of STREAM_EVENTS)
+        source.addEventListener(type, (message) => {
+            view.last = Number(message.lastEventId) || view.last;
+            const event = JSON.parse(message.data);
+            if (onEvent[event.type]) onEvent[event.type](event.data || {});
+        });
+    source.addEventListener('end', () => {
+        unfollow();
+        loadJob();
+        loadLayers();
+        refreshList();
+    });
+    source.addEventListener('error', () => {
+        byId('job-note').textContent = 'connection lost, trying again';
+        if (source.readyState !== EventSource.CLOSED || view.source !== source) return;
+        view.retry = Math.min(view.retry + 1, 6);
+        view.timer = setTimeout(follow, 1000 * 2 ** view.retry);
+    });
+}
+
+export async function openJob(id) {
+    list.current = id;
+    unfollow();
+    clearTimeout(view.layersTimer);
+    Object.assign(view, { id, layersTimer: 0, last: 0, retry: 0, job: null, rows: new Map() });
+    for (const part of ['layers', 'job-warnings', 'job-result', 'job-files', 'job-progress', 'job-actions']) byId(part).replaceChildren();
+    byId('job-note').textContent = '';
+    byId('job').hidden = id === null;
+    document.title = 'quantd';
+    if (id === null) return;
+    byId('job').hidden = false;
+    await loadJob();
+    if (view.id !== id || view.job === null) return;
+    byId('job-title').focus({ preventScroll: window.innerWidth >= 960 });
+    follow();
+}
