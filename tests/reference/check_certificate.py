@@ -132,6 +132,7 @@ class Layer:
         self.record, self.grid, self.w = record, Grid(record), array(source[name + ".weight"])
         out, width = self.w.shape
         scale, zero = self.grid.build(self.w)
+        self.swept = [self.grid.wide(x, width).astype(float) for x in (scale, zero)]  # before anything was fitted
         if name + ".weight_packed" in packed:
             bits = record["bits"]
             codes = unpack(array(packed[name + ".weight_packed"]), width, bits)
@@ -140,6 +141,10 @@ class Layer:
             stored_zero = np.zeros(stored.shape, np.float32)
             if self.grid.zero_kind == "integer":
                 stored_zero = unpack(array(packed[name + ".weight_zero_point"]).T, out, bits).T.astype(np.float32)
+            fitted = record["certificate"].get("scales_fitted", 0)
+            if fitted:
+                equal(int(((stored != scale) | (stored_zero != zero)).sum()), fitted, name + ": groups that were fitted")
+                scale, zero = stored, stored_zero
             bit_equal(stored, scale, name + ": weight_scale")
             bit_equal(stored_zero, zero, name + ": weight_zero_point")
         else:
@@ -256,7 +261,7 @@ class Measured:
         w = layer.w.astype(float)[:, p] * (live[p] if optq else 1)
         self.scale, self.zero = layer.scale[:, p], layer.zero[:, p]
         q, codes = layer.q[:, p], layer.codes[:, p]
-        self.q, self.residual = q, w - q
+        self.target, (self.swept_scale, self.swept_zero) = w, (x[:, p] for x in layer.swept)
         self.low, self.high = layer.grid.low, layer.grid.high
         error = w - q
         self.weight_error = (error ** 2).sum()
@@ -273,7 +278,7 @@ class Measured:
         tie = np.abs(at - np.floor(at) - 0.5) < 1e-3
         self.misrounded = int(((codes != wanted) & ~tie).sum())
         if optq:
-            self.bound = ((self.scale * HALF_STEP) ** 2 * self.r2).sum()
+            self.bound = ((self.swept_scale * HALF_STEP) ** 2 * self.r2).sum()
             self.overload, self.expected = (reach ** 2 * self.r2).sum(), self.bound / 3
         else:
             size = np.abs(damped)
@@ -285,13 +290,12 @@ class Measured:
 
 
     def swept_again(self):
-        """Energy of OPTQ by its definition, on the artifact's grid."""
-        w = self.q + self.residual
-        v, error = w.copy(), np.zeros_like(w)
-        for t in range(w.shape[1]):
-            v[:, t] += error[:, :t] @ self.c[:t, t] / self.c[t, t]
-            code = np.clip(to_code(v[:, t] / self.scale[:, t] + self.zero[:, t]), self.low, self.high)
-            error[:, t] = w[:, t] - (code - self.zero[:, t]) * self.scale[:, t]
+        """Energy of OPTQ by its definition, on the grid that the rule chose."""
+        error = np.zeros_like(self.target)
+        for t in range(error.shape[1]):
+            v = self.target[:, t] + error[:, :t] @ self.c[:t, t] / self.c[t, t]
+            scale, zero = self.swept_scale[:, t], self.swept_zero[:, t]
+            error[:, t] = self.target[:, t] - (np.clip(to_code(v / scale + zero), self.low, self.high) - zero) * scale
         return ((error @ self.c) ** 2).sum()
 
 
@@ -299,12 +303,11 @@ def optq_in_float32(certificate):
     return certificate["method"] == "optq" and certificate["N"] >= 2048
 
 
-def check_refined(judge, name, c, m, fitted):
-    """What the sweep saw is gone with its codes, but on the same grid it can be made again; ties may fall otherwise, so only nearly."""
+def check_refined(judge, name, c, m):
+    """What the sweep saw is gone with its codes, but it can be made again; ties may fall otherwise, so only nearly."""
     chain = [c["energy_sq"], c["searched_sq"], c["swept_sq"], c["overload_bound_sq"] * (1 + 1e-9)]
     judge.same(name, "energies that rise from the sweep on", chain, sorted(chain))
-    if not fitted:
-        judge.near(name, "swept_sq", c["swept_sq"], m.swept_again(), 0.01)
+    judge.near(name, "swept_sq", c["swept_sq"], m.swept_again(), 0.01)
 
 
 def check_clips(judge, name, c, m, h):
@@ -327,7 +330,7 @@ def check_layer(judge, layer, h, lambda_rel, tokens):
                         ("precision", "float32" if optq_in_float32(c) else "float64")]:
         judge.same(name, field, c[field], want)
     judge.same(name, "shape", record["shape"], [out, n])
-    refined, fitted = "swept_sq" in c, c.get("scales_fitted", 0) > 0
+    refined = "swept_sq" in c
     if not refined:
         judge.same(name, "codes that are not nearest", m.misrounded, 0)
     judge.near(name, "gram_scale", c["gram_scale"], 1 / tokens if h is not None else 1, 1e-15)
@@ -339,13 +342,10 @@ def check_layer(judge, layer, h, lambda_rel, tokens):
             ("S", m.r2.sum(), pivots), ("r2_max", m.r2.max(), one), ("r2_min", m.r2.min(), one), ("am_gm", am_gm, pivots),
             ("gap_db", gap_db(n, am_gm), pivots), ("trace_ratio", m.r2.sum() / m.trace, pivots), ("energy_sq", m.energy, pivots),
             ("output_sq", m.output, data), ("weight_error_sq", m.weight_error, EXACT),
-            ("ratio", np.sqrt(m.energy / c["bound_sq"]), pivots)]:
+            ("bound_sq", m.bound, pivots), ("expected_sq", m.expected, pivots), ("ratio", np.sqrt(m.energy / m.bound), pivots)]:
         judge.near(name, field, c[field], want, tolerance)
-    if not fitted:  # else they are of a grid that the artifact does not have
-        judge.near(name, "bound_sq", c["bound_sq"], m.bound, pivots)
-        judge.near(name, "expected_sq", c["expected_sq"], m.expected, pivots)
     if refined:
-        check_refined(judge, name, c, m, fitted)
+        check_refined(judge, name, c, m)
     else:
         judge.near(name, "overload_bound_sq", c["overload_bound_sq"], m.overload, pivots)
     judge.near(name, "error_sq", c["error_sq"], m.error, pivots, size=1e-6 * m.energy)
