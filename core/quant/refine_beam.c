@@ -105,11 +105,12 @@ static void children(const beam *b, const place *at, double product, double cost
         next->cost = near->cost; /* ties by grid.h, whatever the last bit says */
 }
 
-static void copy_node(const beam *b, size_t from, size_t to)
+/* Of the block: d and codes of the columns before `at`, products of those after it. */
+static void copy_node(const beam *b, size_t from, size_t to, size_t at)
 {
-    memcpy(b->product + to * BLOCK, b->product + from * BLOCK, BLOCK * sizeof *b->product);
-    memcpy(b->error + to * BLOCK, b->error + from * BLOCK, BLOCK * sizeof *b->error);
-    memcpy(b->block_codes + to * BLOCK, b->block_codes + from * BLOCK, BLOCK);
+    memcpy(b->product + to * BLOCK + at, b->product + from * BLOCK + at, (BLOCK - at) * sizeof *b->product);
+    memcpy(b->error + to * BLOCK, b->error + from * BLOCK, at * sizeof *b->error);
+    memcpy(b->block_codes + to * BLOCK, b->block_codes + from * BLOCK, at);
     b->root[to] = b->root[from];
 }
 
@@ -130,9 +131,9 @@ static size_t dearest(const child *children, size_t count)
 }
 
 /* near: a child a slot. The cheapest second children come in: into free slots, then in place of dearer ones; of equals the earlier stays. */
-static size_t select_nodes(const beam *b, size_t base, size_t alive, child *near, child *next)
+static size_t select_nodes(const beam *b, size_t k, size_t at, child *near, child *next)
 {
-    size_t parents = alive;
+    size_t base = k * b->width, alive = b->alive[k], parents = alive;
     for (;;) {
         size_t from = cheapest(next, parents), to = alive;
         if (next[from].cost == INFINITY)
@@ -144,7 +145,7 @@ static size_t select_nodes(const beam *b, size_t base, size_t alive, child *near
             if (!(next[from].cost < near[to].cost))
                 return alive;
         }
-        copy_node(b, base + from, base + to);
+        copy_node(b, base + from, base + to, at);
         near[to] = next[from];
         next[from].cost = INFINITY;
         if (to < parents)
@@ -161,7 +162,7 @@ static void expand(beam *b, size_t k, size_t start, size_t at, size_t length)
     for (size_t m = 0; m < b->alive[k]; m++)
         children(b, &here, b->product[(base + m) * BLOCK + at], b->cost[base + m], &near[m], &next[m]);
     if (b->width > 1)
-        b->alive[k] = select_nodes(b, base, b->alive[k], near, next);
+        b->alive[k] = select_nodes(b, k, at, near, next);
     const double *c = qd_matd_row(b->rows->input->factor->c.view, start + at) + start;
     for (size_t m = 0; m < b->alive[k]; m++) {
         size_t slot = base + m, spot = slot * BLOCK + at;

@@ -1,8 +1,7 @@
 /* test_refine.c: beam search, coordinate descent and fitted scales against plain twins of themselves; what is claimed of all three. */
-#include "pair.h"
+#include "problem.h"
 
 #include "base/pool.h"
-#include "quant/aim.h"
 #include "quant/refine.h"
 
 /* A layer refined: its codes on `grid`. */
@@ -31,73 +30,6 @@ static result refine_with(const pair *p, const char *algorithm, qd_refine refine
     check_ok(qd_alloc(p->layer.rows, p->layer.cols, (void **)&r.codes, &err));
     check_ok(qd_layer_round(qd_algorithm_find(algorithm), &input, r.codes, &r.certificate, &err));
     return r;
-}
-
-/* (target - q) H_lambda (target - q)^T of one row, its target from the normal equations; codes in original order. */
-typedef struct problem {
-    const pair *pair;
-    moments m;
-    double *target; /* rows x n, processing order */
-} problem;
-
-static problem problem_of(const pair *p, const char *algorithm)
-{
-    const layer *l = &p->layer;
-    bool both = strcmp(algorithm, "qronos") == 0;
-    problem o = { p, moments_of(p, both ? p->use.share : 0.0, l->factor->lambda),
-                  calloc(l->rows * l->cols, sizeof(double)) };
-    for (size_t i = 0; i < l->rows; i++) {
-        double *target = o.target + i * l->cols;
-        for (size_t t = 0; t < l->cols; t++)
-            for (size_t k = 0; k < l->cols; k++)
-                target[t] +=
-                    oracle_weight(l, i, k) * o.m.h[k * l->cols + t] +
-                    weight_at(p, i, l->factor->permutation[k]) * (o.m.g[k * l->cols + t] - o.m.h[k * l->cols + t]);
-        solve_tail(&o.m, 0, target);
-    }
-    return o;
-}
-
-static void problem_free(problem *o)
-{
-    moments_free(&o->m);
-    free(o->target);
-}
-
-static double value_on(const qd_grid *grid, size_t row, size_t column, uint8_t code)
-{
-    size_t g = column / grid->group_size;
-    return (qd_grid_level(grid, code) - (double)qd_matf_row(grid->zero.view, row)[g]) *
-           (double)qd_matf_row(grid->scale.view, row)[g];
-}
-
-static void errors_of(const problem *o, const qd_grid *grid, const uint8_t *codes, size_t row, double *d)
-{
-    size_t n = o->m.n;
-    for (size_t t = 0; t < n; t++) {
-        size_t column = o->pair->layer.factor->permutation[t];
-        d[t] = o->target[row * n + t] - value_on(grid, row, column, codes[row * n + column]);
-    }
-}
-
-static double energy_of(const problem *o, const qd_grid *grid, const uint8_t *codes, size_t row)
-{
-    size_t n = o->m.n;
-    double *d = calloc(n, sizeof *d), sum = 0.0;
-    errors_of(o, grid, codes, row, d);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < n; j++)
-            sum += d[i] * o->m.h[i * n + j] * d[j];
-    free(d);
-    return sum;
-}
-
-static double energy_of_all(const problem *o, const qd_grid *grid, const uint8_t *codes)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < o->pair->layer.rows; i++)
-        sum += energy_of(o, grid, codes, i);
-    return sum;
 }
 
 static const char *const algorithms[] = { "optq", "qronos" };
@@ -503,56 +435,6 @@ static void dead_columns_stay_zero(void **state)
     pair_free(&p);
 }
 
-/* hessian-mse sees the target: the grid of a layer is that of the target's own matrix, and the target is what the algorithm makes by itself. */
-static void the_target_comes_before_the_grid(void **state)
-{
-    (void)state;
-    qd_error err = { 0 };
-    layer_spec spec = {
-        .rows = 11, .cols = 30, .bits = 3, .rule = "hessian-mse", .order = "norm-descending", .seed = 95
-    };
-    pair p = pair_make(spec, 0.5);
-    problem o = problem_of(&p, "qronos");
-    qd_grid_spec grid = grid_spec_of(&spec);
-    QD_AUTO(qd_matf_buf_fini) qd_matf_buf target = { 0 };
-    double diagonal[30];
-    check_ok(qd_matf_buf_init(&target, 11, 30, &err));
-    for (size_t t = 0; t < 30; t++) {
-        size_t column = p.layer.factor->permutation[t];
-        diagonal[column] = qd_matd_row(p.mismatch.hessian.view, column)[column];
-        for (size_t i = 0; i < 11; i++)
-            qd_matf_row(target.view, i)[column] = (float)o.target[i * 30 + t];
-    }
-    qd_layer_input input = layer_input(&p.layer);
-    input.mismatch = &p.mismatch;
-    input.use = p.use;
-    for (size_t k = 0; k < 2; k++) { /* the rule that weighs by H, and one that does not */
-        QD_AUTO(qd_grid_fini) qd_grid want = { 0 }, got = { 0 };
-        qd_weight_target *aim = NULL;
-        grid.rule = qd_scale_rule_find(k == 0 ? "hessian-mse" : "mse");
-        check_ok(qd_aim_create(qd_algorithm_find("qronos"), &input, &aim, &err));
-        input.target = aim;
-        check_ok(qd_aim_grid(&input, &grid, qd_matf_const(p.layer.w.view), diagonal, &got, &err));
-        check_ok(
-            qd_grid_build(&grid, qd_matf_const(k == 0 ? target.view : p.layer.w.view), diagonal, NULL, &want, &err));
-        for (size_t i = 0; i < 11; i++)
-            check_close((double)got.scale.view.data[i], (double)want.scale.view.data[i], 1e-6);
-        uint8_t shown[11 * 30], own[11 * 30];
-        qd_certificate c;
-        input.grid = &got;
-        check_ok(qd_layer_round(qd_algorithm_find("qronos"), &input, shown, &c, &err));
-        input.target = NULL;
-        check_ok(qd_layer_round(qd_algorithm_find("qronos"), &input, own, &c, &err));
-        assert_memory_equal(shown, own, sizeof own);
-        qd_aim_destroy(aim);
-    }
-    qd_weight_target *none = NULL;
-    check_ok(qd_aim_create(qd_algorithm_find("optq"), &input, &none, &err));
-    assert_null(none);
-    problem_free(&o);
-    pair_free(&p);
-}
-
 /* algorithms.md §12: what each is worth beside Qronos, in the mean over layers, at 2 and 3 bits: refit > descent > sweep, and the beam > descent. */
 static void the_oracle_table_ranks_as_published(void **state)
 {
@@ -599,7 +481,6 @@ int main(void)
         cmocka_unit_test(no_neighbouring_scale_or_zero_is_better),
         cmocka_unit_test(threads_change_no_byte),
         cmocka_unit_test(dead_columns_stay_zero),
-        cmocka_unit_test(the_target_comes_before_the_grid),
         cmocka_unit_test(the_oracle_table_ranks_as_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
