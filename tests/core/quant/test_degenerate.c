@@ -1,6 +1,8 @@
 /* test_degenerate.c: inputs and weights at the edge of what there is: a defined result for every algorithm, rounding, order and regularizer. */
 #include "layer.h"
 
+#include "quant/guarantee.h"
+
 enum { ROWS = 5, COLUMNS = 12, TOKENS = 40, HELD = 8 };
 
 typedef struct edge {
@@ -293,6 +295,62 @@ static void every_edge_is_rounded_and_certified_or_refused(void **state)
     }
 }
 
+/* Steps with a guarantee, or why there are none. */
+static void certify_one(const edge *e, const statistics *s, const qd_factor *factor, const qd_algorithm *algorithm,
+                        const qd_grid_spec *spec, size_t *out_certified)
+{
+    qd_error err = { 0 };
+    uint8_t codes[ROWS * COLUMNS];
+    qd_certificate certificate = { 0 };
+    qd_growth growth = { 0 };
+    QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
+    check_ok(qd_grid_build(spec, qd_matf_const(s->w.view), NULL, NULL, &grid, &err));
+    const qd_layer_input input = { .w = qd_matf_const(s->w.view),
+                                   .grid = &grid,
+                                   .factor = factor,
+                                   .mismatch = &s->mismatch,
+                                   .use = { QD_SHRINK_FIXED, 1.0, QD_START_PROJECTED },
+                                   .tokens = e->tokens,
+                                   .rounding = QD_ROUND_STOCHASTIC };
+    qd_code code = qd_layer_guarantee(algorithm, &input, spec->scale_type, &grid, &growth, &err);
+    if (code != QD_OK) {
+        if (code != QD_EINVAL || strstr(err.text, QD_GUARANTEE_INFEASIBLE) == NULL)
+            fail_msg("%s: %s: %s", e->name, algorithm->name, err.text);
+        return;
+    }
+    check_ok(qd_layer_round(algorithm, &input, codes, &certificate, &err));
+    check_record(e, &input, codes, &certificate);
+    assert_int_equal(certificate.clip_count, 0);
+    if (certificate.chance.guarantee != QD_GUARANTEED)
+        fail_msg("%s: %s: %s, ratio %.17g", e->name, algorithm->name, qd_guarantee_name(certificate.chance.guarantee),
+                 certificate.chance.step_ratio);
+    (*out_certified)++;
+}
+
+static void every_edge_has_its_guarantee_or_none_for_a_reason(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < QD_LENGTH(edges); k++) {
+        qd_error err = { 0 };
+        qd_factor *factor = NULL;
+        statistics s = { 0 };
+        size_t certified = 0;
+        if (gather(&edges[k], &s, &err) == QD_OK) {
+            check_ok(qd_factor_create(qd_matd_const(s.mismatch.hessian.view), qd_order_find("norm-descending"),
+                                      qd_regularizer_find("mean_diagonal"), 0.1, NULL, &factor, &err));
+            for (size_t a = 0; qd_algorithm_at(a) != NULL; a++)
+                for (size_t alphabet = 0; qd_alphabet_at(alphabet) != NULL; alphabet++) {
+                    layer_spec spec = { .bits = 8, .alphabet = qd_alphabet_at(alphabet)->name, .group_size = 5 };
+                    qd_grid_spec grid_spec = grid_spec_of(&spec);
+                    certify_one(&edges[k], &s, factor, qd_algorithm_at(a), &grid_spec, &certified);
+                }
+            assert_true(certified > 0); /* RTN has no drift */
+        }
+        qd_factor_destroy(factor);
+        statistics_free(&s);
+    }
+}
+
 static void inputs_that_are_not_finite_are_refused_by_the_statistics(void **state)
 {
     (void)state;
@@ -314,6 +372,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_edge_is_rounded_and_certified_or_refused),
+        cmocka_unit_test(every_edge_has_its_guarantee_or_none_for_a_reason),
         cmocka_unit_test(inputs_that_are_not_finite_are_refused_by_the_statistics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
