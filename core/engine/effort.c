@@ -37,7 +37,23 @@ static bool can_refine(const qd_recipe *recipe)
     return recipe->rounding == QD_ROUND_NEAREST;
 }
 
-/* Scopes before what depends on them. */
+static bool cannot_refine(const qd_recipe *recipe)
+{
+    return !can_refine(recipe);
+}
+
+/* Scales are fitted in the rounds of descent. */
+static bool can_fit(const qd_recipe *recipe)
+{
+    return can_refine(recipe) && recipe->refine.rounds > 0;
+}
+
+static bool cannot_fit(const qd_recipe *recipe)
+{
+    return !can_fit(recipe);
+}
+
+/* Scopes and rounds before what depends on them. */
 static const qd_setting reference[] = {
     { "scale/rule", "\"mse\"", NULL },
     { "order", "\"norm-descending\"", NULL },
@@ -55,6 +71,13 @@ static const qd_setting reference[] = {
     { NULL, NULL, NULL },
 };
 
+/* What takes the place of refinements that do not go with the job. */
+#define NOT_REFINED \
+    { "refine/beam", "1", cannot_refine }, { "refine/coordinate_descent", "0", cannot_refine }, \
+    { \
+        "refine/refit_scales", "false", cannot_fit \
+    }
+
 static const qd_setting fast[] = {
     { "scale/rule", "\"hessian-mse\"", NULL },
     { "order", "\"norm-descending\"", NULL },
@@ -67,7 +90,8 @@ static const qd_setting fast[] = {
     { "calibration/first_position", "\"left-out\"", NULL },
     { "refine/beam", "1", can_refine },
     { "refine/coordinate_descent", "1", can_refine },
-    { "refine/refit_scales", "true", can_refine },
+    { "refine/refit_scales", "true", can_fit },
+    NOT_REFINED,
     { NULL, NULL, NULL },
 };
 
@@ -86,7 +110,8 @@ static const qd_setting balanced[] = {
     { "calibration/samples", "128", NULL },
     { "refine/beam", "8", can_refine },
     { "refine/coordinate_descent", "4", can_refine },
-    { "refine/refit_scales", "true", can_refine },
+    { "refine/refit_scales", "true", can_fit },
+    NOT_REFINED,
     { NULL, NULL, NULL },
 };
 
@@ -95,7 +120,8 @@ static const qd_setting best[] = {
     { "calibration/samples", "256", NULL },
     { "refine/beam", "32", can_refine },
     { "refine/coordinate_descent", "8", can_refine },
-    { "refine/refit_scales", "true", can_refine },
+    { "refine/refit_scales", "true", can_fit },
+    NOT_REFINED,
     { NULL, NULL, NULL },
 };
 

@@ -26,13 +26,17 @@ static const qd_param params[] = {
     { .name = NULL },
 };
 
-static double largest_entry(qd_cmatd h)
+static qd_code largest_entry(qd_cmatd h, double *out, qd_error *err)
 {
-    double largest = 0.0;
+    *out = 0.0;
     for (size_t i = 0; i < h.rows; i++)
-        for (size_t j = 0; j < h.cols; j++)
-            largest = fmax(largest, fabs(qd_cmatd_row(h, i)[j]));
-    return largest;
+        for (size_t j = 0; j < h.cols; j++) {
+            double size = fabs(qd_cmatd_row(h, i)[j]);
+            if (!isfinite(size))
+                return qd_fail(err, QD_ENUMERIC, "largest eigenvalue: entry (%zu, %zu) is not finite", i, j);
+            *out = fmax(*out, size);
+        }
+    return QD_OK;
 }
 
 /* ---- Lanczos: the extreme eigenvalues of H on the space of v, H v, H^2 v, ... ---- */
@@ -113,9 +117,11 @@ static double radius(const krylov *k)
 qd_code qd_spectral_norm(qd_cmatd h, double *out_norm, qd_error *err)
 {
     krylov k = { .steps = 0 };
-    double largest = largest_entry(h), norm = 0.0;
+    double largest, norm = 0.0;
     size_t most = qd_min_size(MOST_STEPS, h.rows);
-    qd_code code = qd_matd_buf_init(&k.basis, most + 1, h.rows, err);
+    qd_code code = largest_entry(h, &largest, err);
+    if (code == QD_OK)
+        code = qd_matd_buf_init(&k.basis, most + 1, h.rows, err);
     if (code != QD_OK)
         return code;
     uint64_t key = qd_rng_key(START, 0, 0);

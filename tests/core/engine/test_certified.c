@@ -39,8 +39,8 @@ static void every_layer_has_the_guarantee_and_clips_nothing(void **state)
     static const char *const requests[] = {
         CERTIFIED ",\"bits\":8,\"group_size\":32",
         CERTIFIED ",\"bits\":4,\"algorithm\":\"rtn\",\"alphabet\":\"int-asymmetric\"",
-        CERTIFIED ",\"bits\":4,\"algorithm\":\"qronos\",\"regularization\":{\"mean_diagonal\":0.3},\"alphabet\":\"int-"
-                  "asymmetric\"",
+        CERTIFIED ",\"bits\":4,\"algorithm\":\"qronos\",\"mismatch\":{\"start\":\"projected\"},"
+                  "\"regularization\":{\"mean_diagonal\":0.3},\"alphabet\":\"int-asymmetric\"",
         CERTIFIED ",\"bits\":8,\"algorithm\":\"gpfq\",\"scale\":{\"type\":\"f16\"},\"format\":\"safetensors:f32\"",
         CERTIFIED
         ",\"bits\":6,\"alphabet\":{\"kind\":\"int\",\"zero\":\"float\"},\"scale\":{\"type\":\"f32\"},\"group_size\":48,"

