@@ -67,16 +67,14 @@ static qd_code round_rows(void *ctx, size_t index, size_t worker, qd_error *err)
     return QD_OK;
 }
 
-/* out = |H| (processing order), folded = its sums over pairs of groups, lambda included. */
-static void fold(const qd_factor *factor, const qd_steps *steps, qd_matd out, qd_matd folded)
+/* folded = sums of |H| over pairs of groups, lambda included. */
+static void fold(const qd_factor *factor, const qd_steps *steps, qd_matd folded)
 {
     for (size_t i = 0; i < steps->count; i++) {
         const double *h = qd_matd_row(factor->hessian.view, i);
-        double *to = qd_matd_row(out, i), *sum = qd_matd_row(folded, steps->group[i]);
-        for (size_t j = 0; j < steps->count; j++) {
-            to[j] = fabs(h[j]);
-            sum[steps->group[j]] += to[j];
-        }
+        double *sum = qd_matd_row(folded, steps->group[i]);
+        for (size_t j = 0; j < steps->count; j++)
+            sum[steps->group[j]] += fabs(h[j]);
         sum[steps->group[i]] += factor->lambda;
     }
 }
@@ -107,10 +105,22 @@ static qd_code bound_rows(const qd_layer_input *input, qd_cmatd folded, qd_neuro
     return QD_OK;
 }
 
-/* Clipped neurons: d is the reach of each weight. */
-static qd_code overload_rows(const qd_layer_input *input, const qd_steps *steps, const qd_cmatd *absolute,
-                             const uint8_t *codes, qd_neuron *neurons, qd_error *err)
+/* out = |H| in processing order; without a factor H is the identity, and nothing reads it. */
+static qd_code make_absolute(const qd_factor *factor, qd_matd_buf *out, qd_error *err)
 {
+    qd_matd h = factor == NULL ? (qd_matd){ 0 } : factor->hessian.view;
+    qd_code code = qd_matd_buf_init(out, h.rows, h.cols, err);
+    for (size_t i = 0; code == QD_OK && i < h.rows; i++)
+        for (size_t j = 0; j < h.cols; j++)
+            qd_matd_row(out->view, i)[j] = fabs(qd_matd_row(h, i)[j]);
+    return code;
+}
+
+/* Clipped neurons: d is the reach of each weight. */
+static qd_code overload_rows(const qd_layer_input *input, const qd_steps *steps, const uint8_t *codes,
+                             qd_neuron *neurons, qd_error *err)
+{
+    QD_AUTO(qd_matd_buf_fini) qd_matd_buf absolute = { 0 };
     QD_AUTO(qd_free_pointer) void *rows_memory = NULL;
     QD_AUTO(qd_free_pointer) void *forms_memory = NULL;
     qd_code code = qd_alloc(input->w.rows, sizeof(uint32_t), &rows_memory, err);
@@ -124,11 +134,17 @@ static qd_code overload_rows(const qd_layer_input *input, const qd_steps *steps,
     for (size_t i = 0; i < input->w.rows; i++)
         if (neurons[i].clips > 0)
             rows[count++] = (uint32_t)i;
+    if (count == 0)
+        return QD_OK;
+    code = make_absolute(input->factor, &absolute, err);
+    if (code != QD_OK)
+        return code;
+    qd_cmatd matrix = qd_matd_const(absolute.view);
     qd_form_job job = { .input = input,
                         .steps = steps,
                         .kind = QD_ROWS_REACH,
                         .form = QD_FORM_DIRECT,
-                        .matrix = absolute,
+                        .matrix = &matrix,
                         .codes = codes,
                         .rows = rows,
                         .count = count };
@@ -155,16 +171,12 @@ static double expected(const qd_layer_input *input, const qd_steps *steps)
 static qd_code bounds(const qd_layer_input *input, const qd_steps *steps, const uint8_t *codes, qd_neuron *neurons,
                       double *out_bound, qd_error *err)
 {
-    QD_AUTO(qd_matd_buf_fini) qd_matd_buf absolute = { 0 };
     QD_AUTO(qd_matd_buf_fini) qd_matd_buf folded = { 0 };
-    size_t side = input->factor == NULL ? 0 : steps->count; /* without a factor H is the identity */
-    qd_code code = qd_matd_buf_init(&absolute, side, side, err);
-    if (code == QD_OK)
-        code = qd_matd_buf_init(&folded, input->grid->groups, input->grid->groups, err);
+    qd_code code = qd_matd_buf_init(&folded, input->grid->groups, input->grid->groups, err);
     if (code != QD_OK)
         return code;
     if (input->factor != NULL)
-        fold(input->factor, steps, absolute.view, folded.view);
+        fold(input->factor, steps, folded.view);
     for (size_t t = 0; input->factor == NULL && t < steps->count; t++)
         qd_matd_row(folded.view, steps->group[t])[steps->group[t]] += 1.0;
     code = bound_rows(input, qd_matd_const(folded.view), neurons, err);
@@ -173,8 +185,7 @@ static qd_code bounds(const qd_layer_input *input, const qd_steps *steps, const 
     *out_bound = 0.0;
     for (size_t i = 0; i < input->w.rows; i++)
         *out_bound += neurons[i].overload;
-    qd_cmatd matrix = qd_matd_const(absolute.view);
-    return overload_rows(input, steps, &matrix, codes, neurons, err);
+    return overload_rows(input, steps, codes, neurons, err);
 }
 
 static qd_code energies(const qd_layer_input *input, const qd_steps *steps, const uint8_t *codes, qd_neuron *neurons,
