@@ -114,6 +114,8 @@ qd_code qd_layer_guarantee(const qd_algorithm *algorithm, const qd_layer_input *
     assert(input->grid == grid);
     if (input->rounding != QD_ROUND_STOCHASTIC)
         return qd_fail(err, QD_EINVAL, "no guarantee for rounding '%s'", qd_rounding_name(input->rounding));
+    if (grid->levels.count > 0)
+        return qd_fail(err, QD_EINVAL, "no guarantee for an alphabet of unequal steps");
     qd_code code = check_shapes(algorithm, input, err);
     if (code == QD_OK)
         code = check_values(input, err);

@@ -574,7 +574,8 @@ def run_job(fields, model):
                                "--evaluation-text", HELD_OUT, "--progress-fd", str(sink.fileno())],
                               pass_fds=[sink.fileno()], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
-    return out, job, json.loads(open(os.path.join(folder, "events")).readlines()[-1])
+    events = map(json.loads, open(os.path.join(folder, "events")))
+    return out, job, next(event for event in events if event["event"] == "result")  # a heartbeat may come after it
 
 
 def wide_model():

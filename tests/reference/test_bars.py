@@ -76,7 +76,8 @@ def run_job(model, grid, texts, windows, phase, method=OPTQ):
                               pass_fds=[sink.fileno()], stderr=subprocess.PIPE)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     lines = [json.loads(line) for line in open(events)]
-    return lines[-1], [line for line in lines if line["event"] == "layer"]
+    result = next(line for line in lines if line["event"] == "result")  # a heartbeat may come after it
+    return result, [line for line in lines if line["event"] == "layer"]
 
 
 def near(got, want, share, what):

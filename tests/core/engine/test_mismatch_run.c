@@ -233,7 +233,7 @@ static void without_a_text_they_are_refused(void **state)
         job.calibration = "";
         check_fails(run_job(&job, &err), QD_EINVAL);
         check_contains(err.text, "calibration.source");
-        check_contains(err.text, "algorithm 'rtn' needs none");
+        check_contains(err.text, "algorithm 'rtn' without transforms needs none");
         finish(&job);
     }
 }
