@@ -50,9 +50,9 @@ qd_code qd_steps_init(const qd_layer_input *input, qd_dead dead, qd_steps *out, 
 }
 
 /* Inlined with a kind known in each loop of qd_steps_rows: one test a row instead of four a value. */
-__attribute__((always_inline)) static inline double
-value_of(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,
-                       size_t row, size_t t)
+__attribute__((always_inline)) static inline double value_of(const qd_layer_input *input, const qd_steps *steps,
+                                                             qd_rows_kind kind, const uint8_t *codes, size_t row,
+                                                             size_t t)
 {
     const qd_grid *grid = input->grid;
     size_t column = steps->column[t], group = steps->group[t];
@@ -69,10 +69,10 @@ value_of(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, 
     return scale * fmax(qd_rounding_reach(input->rounding), fmax(code - grid->high, grid->low - code));
 }
 
-#define FILL(kind)                                                                                                     \
-    case kind:                                                                                                         \
-        for (size_t t = 0; t < steps->count; t++)                                                                      \
-            to[t] = value_of(input, steps, kind, codes, rows[i], t);                                                   \
+#define FILL(kind) \
+    case kind: \
+        for (size_t t = 0; t < steps->count; t++) \
+            to[t] = value_of(input, steps, kind, codes, rows[i], t); \
         break
 
 void qd_steps_rows(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,
