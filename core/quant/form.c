@@ -84,9 +84,9 @@ static qd_code run_panel(void *ctx, size_t index, size_t worker, qd_error *err)
         if (r->narrow.rows == 0)
             qd_quadratic_direct(matrix_of(job), shift, qd_matd_const(x), product, r->out + start);
         else
-            qd_quadratic_direct_f32(
-                r->narrow, shift, qd_matf_const(narrow_in_place(x)),
-                qd_matf_view((float *)(void *)product.data, count, QD_QUADRATIC_BLOCK), r->out + start);
+            qd_quadratic_direct_f32(r->narrow, shift, qd_matf_const(narrow_in_place(x)),
+                                    qd_matf_view((float *)(void *)product.data, count, QD_QUADRATIC_BLOCK),
+                                    r->out + start);
     }
     return QD_OK;
 }
@@ -110,7 +110,6 @@ qd_code qd_form_run(const qd_form_job *job, double *out, qd_error *err)
     uint32_t *rows = all;
     for (size_t i = 0; job->rows == NULL && i < job->count; i++)
         rows[i] = (uint32_t)i;
-    run r = { job, job->rows == NULL ? rows : job->rows, scratch,
-              qd_matf_const(narrow.view), out };
+    run r = { job, job->rows == NULL ? rows : job->rows, scratch, qd_matf_const(narrow.view), out };
     return qd_pool_for(job->input->pool, (job->count - 1) / PANEL + 1, run_panel, &r, err);
 }

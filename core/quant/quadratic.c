@@ -54,8 +54,8 @@ void qd_quadratic_direct_f32(qd_cmatf h, double shift, qd_cmatf x, qd_matf scrat
         qd_gemm_f32(QD_PLAIN, QD_PLAIN, 1.0f, qd_cmatf_block(x, 0, j, x.rows, cols),
                     qd_cmatf_block(h, j, j, cols, cols), 0.0f, product);
         if (j > 0)
-            qd_gemm_f32(QD_PLAIN, QD_PLAIN, 2.0f, qd_cmatf_block(x, 0, 0, x.rows, j),
-                        qd_cmatf_block(h, 0, j, j, cols), 1.0f, product);
+            qd_gemm_f32(QD_PLAIN, QD_PLAIN, 2.0f, qd_cmatf_block(x, 0, 0, x.rows, j), qd_cmatf_block(h, 0, j, j, cols),
+                        1.0f, product);
         for (size_t i = 0; i < x.rows; i++) {
             const float *row = qd_cmatf_row(x, i) + j;
             for (size_t k = 0; k < cols; k++)

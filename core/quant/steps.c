@@ -56,9 +56,9 @@ double qd_steps_expected(const qd_layer_input *input, const qd_steps *steps, siz
 }
 
 /* Inlined with a kind known in each loop of qd_steps_rows: one test a row instead of four a value. */
-__attribute__((always_inline)) static inline double
-value_of(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,
-                       size_t row, size_t t)
+__attribute__((always_inline)) static inline double value_of(const qd_layer_input *input, const qd_steps *steps,
+                                                             qd_rows_kind kind, const uint8_t *codes, size_t row,
+                                                             size_t t)
 {
     const qd_grid *grid = input->grid;
     size_t column = steps->column[t], group = steps->group[t];
@@ -75,10 +75,10 @@ value_of(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, 
     return scale * fmax(reach, fmax(at - qd_grid_highest(grid), qd_grid_lowest(grid) - at));
 }
 
-#define FILL(kind)                                                                                                     \
-    case kind:                                                                                                         \
-        for (size_t t = 0; t < steps->count; t++)                                                                      \
-            to[t] = value_of(input, steps, kind, codes, rows[i], t);                                                   \
+#define FILL(kind) \
+    case kind: \
+        for (size_t t = 0; t < steps->count; t++) \
+            to[t] = value_of(input, steps, kind, codes, rows[i], t); \
         break
 
 void qd_steps_rows(const qd_layer_input *input, const qd_steps *steps, qd_rows_kind kind, const uint8_t *codes,

@@ -43,8 +43,7 @@ qd_precision qd_sweep_precision(const qd_layer_input *input)
 
 bool qd_sweep_doubtful(qd_precision precision, const qd_certificate *certificate)
 {
-    return precision == QD_FLOAT32 &&
-           (certificate->status == QD_NUMERIC_SUSPECT || certificate->status == QD_VIOLATED);
+    return precision == QD_FLOAT32 && (certificate->status == QD_NUMERIC_SUSPECT || certificate->status == QD_VIOLATED);
 }
 
 double qd_sweep_tolerance(qd_precision precision)

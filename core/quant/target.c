@@ -111,9 +111,8 @@ static void describe(const panel *at, qd_cmatf narrow, qd_cmatd wide, qd_cmatd x
     if (narrow.rows == 0)
         qd_quadratic_direct(wide, 0.0, x, at->product, out);
     else
-        qd_quadratic_direct_f32(
-            narrow, 0.0, qd_matf_const(narrow_rows(x, at->z.data)),
-            qd_matf_view((float *)(void *)at->product.data, at->count, QD_QUADRATIC_BLOCK), out);
+        qd_quadratic_direct_f32(narrow, 0.0, qd_matf_const(narrow_rows(x, at->z.data)),
+                                qd_matf_view((float *)(void *)at->product.data, at->count, QD_QUADRATIC_BLOCK), out);
 }
 
 static void multiply(qd_cmatd x, qd_cmatd matrix, qd_matd out)

@@ -170,11 +170,11 @@ static void run(layer *l, extent wanted)
         stop_on(qd_layer_round(l->algorithm, &input, l->codes, &certificate, &err), &err);
     double end = seconds(CLOCK_PROCESS_CPUTIME_ID);
     qd_factor_destroy(factor);
-    printf("{\"wall\": %.6f, \"cpu\": %.6f, \"scales\": %.6f, \"factor\": %.6f, \"round\": %.6f, \"precision\": \"%s\", "
-           "\"status\": \"%s\", \"energy\": %.17g, \"peak_kib\": %ld}\n",
-           seconds(CLOCK_MONOTONIC) - wall, end - start, scaled - start, factored - scaled, end - factored,
-           certificate.precision, qd_certificate_status_name(certificate.status), certificate.energy_sq,
-           peak_kib());
+    printf(
+        "{\"wall\": %.6f, \"cpu\": %.6f, \"scales\": %.6f, \"factor\": %.6f, \"round\": %.6f, \"precision\": \"%s\", "
+        "\"status\": \"%s\", \"energy\": %.17g, \"peak_kib\": %ld}\n",
+        seconds(CLOCK_MONOTONIC) - wall, end - start, scaled - start, factored - scaled, end - factored,
+        certificate.precision, qd_certificate_status_name(certificate.status), certificate.energy_sq, peak_kib());
     fflush(stdout);
 }
 
