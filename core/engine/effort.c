@@ -53,6 +53,17 @@ static bool cannot_fit(const qd_recipe *recipe)
     return !can_fit(recipe);
 }
 
+/* Scales that follow a target have no use for what MagR makes of the weights. */
+static bool has_shaped_scales(const qd_recipe *recipe)
+{
+    return recipe->algorithm->aim != NULL && qd_transforms_shaping(&recipe->transforms) != NULL;
+}
+
+static bool has_free_scales(const qd_recipe *recipe)
+{
+    return !has_shaped_scales(recipe);
+}
+
 /* Scopes and rounds before what depends on them. */
 static const qd_setting reference[] = {
     { "scale/rule", "\"mse\"", NULL },
@@ -79,7 +90,8 @@ static const qd_setting reference[] = {
     }
 
 static const qd_setting fast[] = {
-    { "scale/rule", "\"hessian-mse\"", NULL },
+    { "scale/rule", "\"hessian-mse\"", has_free_scales },
+    { "scale/rule", "\"mse\"", has_shaped_scales },
     { "order", "\"norm-descending\"", NULL },
     { "regularization", "\"auto\"", NULL },
     { "mismatch/scope", "\"block\"", NULL },
@@ -97,7 +109,8 @@ static const qd_setting fast[] = {
 
 /* norm-descending, not auto: three factors for one, and nothing gained (novella-1m, 3 bits a row: 38.73 and 38.72). */
 static const qd_setting balanced[] = {
-    { "scale/rule", "\"hessian-mse\"", NULL },
+    { "scale/rule", "\"hessian-mse\"", has_free_scales },
+    { "scale/rule", "\"mse\"", has_shaped_scales },
     { "order", "\"norm-descending\"", NULL },
     { "regularization", "\"auto\"", NULL },
     { "mismatch/scope", "\"model\"", NULL },
@@ -115,7 +128,8 @@ static const qd_setting balanced[] = {
 };
 
 static const qd_setting best[] = {
-    { "scale/rule", "\"hessian-mse\"", NULL },
+    { "scale/rule", "\"hessian-mse\"", has_free_scales },
+    { "scale/rule", "\"mse\"", has_shaped_scales },
     { "order", "\"norm-descending\"", NULL },
     { "regularization", "\"auto\"", NULL },
     { "mismatch/scope", "\"model\"", NULL },

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "quant/aim.h"
 
 enum { SHOWN = 40 };
 
@@ -202,14 +203,27 @@ void qd_transforms_read(const json_t *value, const char *at, qd_transforms *out,
     }
 }
 
+/* Scales of a target do not see what a transform made of the weights, and nothing else would but the original start. */
+static bool is_idle(const qd_recipe *recipe, const qd_transform *row)
+{
+    return row->shape != NULL && recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule) &&
+           recipe->mismatch.start == QD_START_PROJECTED;
+}
+
 void qd_transforms_check(const qd_recipe *recipe, qd_issues *issues)
 {
     const qd_transforms *list_of = &recipe->transforms;
     for (size_t i = 0; i < list_of->count; i++) {
         char where[64];
+        snprintf(where, sizeof where, "/transforms/%zu", i);
+        if (is_idle(recipe, list_of->items[i].row))
+            complain(issues, where,
+                     "transforms[%zu]: '%s' does nothing beside scale.rule '%s', which '%s' applies to its target; "
+                     "'minmax' and 'mse' go by the weights that '%s' makes",
+                     i, list_of->items[i].row->name, recipe->grid.rule->name, recipe->algorithm->name,
+                     list_of->items[i].row->name);
         if (list_of->items[i].row->turn == NULL || recipe->format->off_grid)
             continue;
-        snprintf(where, sizeof where, "/transforms/%zu", i);
         complain(
             issues, where,
             "transforms[%zu]: '%s' does not go with format '%s', which stores codes of the weights themselves; use "
