@@ -15,7 +15,7 @@ static const void *member(const qd_recipe *recipe, const qd_field *field)
 
 static json_t *print_number(double value)
 {
-    bool whole = value == (double)(json_int_t)value;
+    bool whole = value > -0x1p53 && value < 0x1p53 && value == (double)(json_int_t)value;
     return whole ? json_integer((json_int_t)value) : json_real(value);
 }
 
