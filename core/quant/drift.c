@@ -64,7 +64,7 @@ qd_code qd_drift_equal(qd_cmatd upper, double deviation, qd_pool *pool, double *
     return QD_OK;
 }
 
-double qd_drift_room(int32_t low, int32_t high, qd_zero_kind zero)
+double qd_drift_room(double low, double high, qd_zero_kind zero)
 {
     return zero == QD_ZERO_NONE ? fmin(high, -low) : floor((high - low) / 2.0);
 }

@@ -19,8 +19,8 @@ qd_code qd_drift_squares(qd_cmatd upper, const uint32_t *group, qd_pool *pool, q
 double qd_drift_deviation(size_t features, size_t neurons);
 /* Largest kappa where all steps are equal. */
 qd_code qd_drift_equal(qd_cmatd upper, double deviation, qd_pool *pool, double *out, qd_error *err);
-/* K: codes on either side of zero that every grid of this range has, wherever its zero is put best. */
-double qd_drift_room(int32_t low, int32_t high, qd_zero_kind zero);
+/* K: steps on either side of zero that a grid of this range, in steps, has when its zero is put best. */
+double qd_drift_room(double low, double high, qd_zero_kind zero);
 /* Least b with 2^(b-1) - 1 > kappa. */
 unsigned qd_drift_bits(double kappa);
 

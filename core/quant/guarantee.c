@@ -41,6 +41,27 @@ static float round_up(const qd_scale_type *type, double value)
     return fmaxf(type->round(float_of(high)), type->smallest);
 }
 
+/* ---- the range of codes, as levels ---- */
+
+static double lowest(const qd_grid *grid)
+{
+    return qd_grid_level(grid, 0);
+}
+
+static double highest(const qd_grid *grid)
+{
+    return qd_grid_level(grid, (uint8_t)(grid->high - grid->low));
+}
+
+/* Largest distance of neighbours, in scales: an error's interval is at most as long. */
+static double widest(const qd_grid *grid)
+{
+    double most = 0.0;
+    for (int32_t code = 0; code < grid->high - grid->low; code++)
+        most = fmax(most, qd_grid_level(grid, (uint8_t)(code + 1)) - qd_grid_level(grid, (uint8_t)code));
+    return most;
+}
+
 /* ---- one group of one row ---- */
 
 /* The steps of processing order that a group owns. */
@@ -74,13 +95,13 @@ static double need_of_side(const claims *c, double room, side which)
 
 static double need(const claims *c, const qd_grid *grid, double zero)
 {
-    return fmax(need_of_side(c, grid->high - zero, ABOVE), need_of_side(c, zero - grid->low, BELOW));
+    return fmax(need_of_side(c, highest(grid) - zero, ABOVE), need_of_side(c, zero - lowest(grid), BELOW));
 }
 
 /* More is needed above as the zero rises, and less below: the least is where they meet. */
 static bool rises_past(const claims *c, const qd_grid *grid, double zero)
 {
-    return need_of_side(c, grid->high - zero, ABOVE) >= need_of_side(c, zero - grid->low, BELOW);
+    return need_of_side(c, highest(grid) - zero, ABOVE) >= need_of_side(c, zero - lowest(grid), BELOW);
 }
 
 static float best_integer(const claims *c, const qd_grid *grid)
@@ -99,7 +120,7 @@ static float best_integer(const claims *c, const qd_grid *grid)
 
 static float best_real(const claims *c, const qd_grid *grid)
 {
-    double low = grid->low, high = grid->high;
+    double low = lowest(grid), high = highest(grid);
     for (int halving = 0; halving < 40; halving++) {
         double middle = low + (high - low) / 2;
         if (rises_past(c, grid, middle))
@@ -131,7 +152,7 @@ static float best_zero(const claims *c, const qd_grid *grid)
 typedef struct raising {
     const qd_raise_job *job;
     qd_grid *grid;
-    qd_matd_buf squares;     /* G x I, times the deviation */
+    qd_matd_buf squares;     /* G x I, in scales and times the deviation */
     double *largest, *total; /* of each row: growth */
     uint8_t *last;           /* of each row: outcome */
 } raising;
@@ -250,9 +271,9 @@ static qd_code prepare(raising *r, qd_error *err)
         code = qd_alloc(rows, sizeof *r->last, (void **)&r->last, err);
     if (code == QD_OK && r->job->upper != NULL)
         code = qd_drift_squares(*r->job->upper, r->job->steps->group, input->pool, r->squares.view, err);
-    double deviation = qd_drift_deviation(n, rows);
+    double most = widest(r->grid), factor = qd_drift_deviation(n, rows) * most * most;
     for (size_t i = 0; code == QD_OK && i < r->grid->groups * n; i++)
-        r->squares.view.data[i] *= deviation;
+        r->squares.view.data[i] *= factor;
     return code;
 }
 
@@ -286,7 +307,7 @@ static qd_code find_damping(const qd_raise_job *job, double deviation, double ro
 static qd_code refuse(const qd_raise_job *job, const qd_grid *grid, qd_error *err)
 {
     double deviation = qd_drift_deviation(job->input->w.cols, job->input->w.rows), kappa = 0.0, damping = 0.0;
-    double room = qd_drift_room(grid->low, grid->high, grid->zero_kind);
+    double step = widest(grid), room = qd_drift_room(lowest(grid) / step, highest(grid) / step, grid->zero_kind);
     char more[80] = "";
     qd_code code = job->upper == NULL ? QD_OK : qd_drift_equal(*job->upper, deviation, job->input->pool, &kappa, err);
     if (code == QD_OK && job->damped)
