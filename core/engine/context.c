@@ -124,13 +124,12 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
 {
     const qd_recipe *r = c->recipe;
     if (c->paths->calibration_text == NULL)
-        return qd_recipe_calibrated(r) == NULL
-                   ? QD_OK
-                   : qd_fail(
-                         err, QD_EINVAL,
-                         "calibration.source: '%s' needs a calibration text, and neither job nor operator names one; algorithm "
-                         "'rtn' without transforms needs none",
-                         qd_recipe_calibrated(r));
+        return qd_recipe_calibrated(r) == NULL ? QD_OK
+                                               : qd_fail(err, QD_EINVAL,
+                                                         "calibration.source: '%s' needs a calibration text, and "
+                                                         "neither job nor operator names one; algorithm "
+                                                         "'rtn' without transforms needs none",
+                                                         qd_recipe_calibrated(r));
     QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
     qd_window_request request = { .count = r->calibration_samples,
                                   .sampling = r->calibration_sampling,

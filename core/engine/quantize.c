@@ -13,7 +13,7 @@ typedef struct blockwise {
     qd_context *context;
     qd_streams *streams; /* NULL = data-free */
     qd_block *float_block, *block;
-    size_t first, end; /* linear indices of the block's layers */
+    size_t first, end;     /* linear indices of the block's layers */
     const qd_guard *guard; /* of the group under way; NULL = none is asked */
     qd_meter *meter;
 } blockwise;

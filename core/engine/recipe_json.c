@@ -1,5 +1,4 @@
 /* recipe_json.c: JSON -> recipe, by the field table. Every finding is kept, with a JSON Pointer and a sentence. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +7,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/effort.h"
-#include "engine/recipe_fields.h"
+#include "engine/recipe_checks.h"
+#include "engine/recipe_issues.h"
 #include "engine/recipe_transforms.h"
 
 typedef struct parser {
@@ -18,82 +18,10 @@ typedef struct parser {
     qd_error *err;
 } parser;
 
-/* Cuts an incomplete UTF-8 sequence off the end: what is cut by a buffer stays a text. */
-static void trim(char *text)
-{
-    size_t length = strlen(text), at = length;
-    while (at > 0 && length - at < 4 && ((unsigned char)text[at - 1] & 0xC0) == 0x80)
-        at--;
-    if (at == 0 || (unsigned char)text[at - 1] < 0xC0)
-        return;
-    unsigned char lead = (unsigned char)text[at - 1];
-    size_t wanted = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-    if (length - (at - 1) < wanted)
-        text[at - 1] = '\0';
-}
-
-/* Of C0, DEL, or C1 (two bytes in UTF-8). */
-static bool is_control(const char *text)
-{
-    const unsigned char *at = (const unsigned char *)text;
-    return at[0] < 0x20 || at[0] == 0x7F || (at[0] == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0);
-}
-
-/* A request's text as a message shows it: at most 60 bytes, control characters as '?'. */
-typedef struct shown {
-    char text[64];
-} shown;
-static shown show(const char *text)
-{
-    shown out;
-    snprintf(out.text, sizeof out.text, "%.60s", text);
-    trim(out.text);
-    for (char *at = out.text; *at != '\0'; at++) /* as qd_fail shows it */
-        if (is_control(at)) {
-            if ((unsigned char)*at == 0xC2)
-                *at++ = '?';
-            *at = '?';
-        }
-    return out;
-}
-
-/* A dotted name for sentences: "calibration/samples" -> "calibration.samples". */
-typedef struct label {
-    char text[2 * QD_WORD];
-} label;
-static label label_of(const char *path)
-{
-    label out;
-    snprintf(out.text, sizeof out.text, "%s", path);
-    for (char *at = out.text; *at != '\0'; at++)
-        if (*at == '/')
-            *at = '.';
-    trim(out.text);
-    return out;
-}
-
-static void complain(parser *p, const char *pointer, const char *format, ...) QD_PRINTF(3, 4);
-static void complain(parser *p, const char *pointer, const char *format, ...)
-{
-    if (p->issues->count == QD_ISSUES_MAX)
-        return;
-    qd_issue *issue = &p->issues->items[p->issues->count++];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(issue->detail, sizeof issue->detail, format, args);
-    va_end(args);
-    snprintf(issue->pointer, sizeof issue->pointer, "%s", pointer);
-    trim(issue->detail);
-    trim(issue->pointer);
-}
-
 /* parent + "/" + key, with ~ and / of the key escaped (RFC 6901). */
-typedef struct pointer {
-    char text[160];
-} pointer;
-static pointer pointer_to(const char *parent, const char *key)
+static qd_pointer pointer_to(const char *parent, const char *key)
 {
-    pointer out;
+    qd_pointer out;
     size_t used = qd_min_size((size_t)snprintf(out.text, sizeof out.text, "%s/", parent), sizeof out.text - 1);
     for (; *key != '\0' && used + 3 < sizeof out.text; key++) {
         if (*key == '~' || *key == '/') {
@@ -113,7 +41,8 @@ static void *member(const parser *p, const qd_field *field)
 
 static void complain_type(parser *p, const qd_field *field, const json_t *value, const char *at, const char *wanted)
 {
-    complain(p, at, "%s: %s is wanted, found %s", label_of(field->path).text, wanted, qd_json_type_name(value));
+    qd_complain(p->issues, at, "%s: %s is wanted, found %s", qd_label_of(field->path).text, wanted,
+                qd_json_type_name(value));
 }
 
 /* Code points; (size_t)-1 when there is a control character, which no label, name or URL needs. */
@@ -121,7 +50,7 @@ static size_t characters(const char *text)
 {
     size_t count = 0;
     for (; *text != '\0'; text++) {
-        if (is_control(text))
+        if (qd_is_control(text))
             return (size_t)-1;
         count += ((unsigned char)*text & 0xC0) != 0x80;
     }
@@ -131,15 +60,15 @@ static size_t characters(const char *text)
 static bool check_text(parser *p, const qd_field *field, const char *text, const char *at)
 {
     size_t count = characters(text);
-    label name = label_of(field->path);
+    qd_label name = qd_label_of(field->path);
     if (count == (size_t)-1)
-        complain(p, at, "%s: '%s' has a control character", name.text, show(text).text);
+        qd_complain(p->issues, at, "%s: '%s' has a control character", name.text, qd_show(text).text);
     else if ((double)count > field->max)
-        complain(p, at, "%s: %zu characters; at most %.0f are allowed", name.text, count, field->max);
+        qd_complain(p->issues, at, "%s: %zu characters; at most %.0f are allowed", name.text, count, field->max);
     else if ((double)count < field->min)
-        complain(p, at, "%s: an empty text; at least %.0f character is wanted", name.text, field->min);
+        qd_complain(p->issues, at, "%s: an empty text; at least %.0f character is wanted", name.text, field->min);
     else if (field->type == QD_FIELD_URL && strstr(text, "://") == NULL)
-        complain(p, at, "%s: '%s' is no URL (scheme://...)", name.text, show(text).text);
+        qd_complain(p->issues, at, "%s: '%s' is no URL (scheme://...)", name.text, qd_show(text).text);
     else
         return true;
     return false;
@@ -166,11 +95,12 @@ static void complain_range(parser *p, const qd_field *field, double given, const
 {
     bool open = (field->traits & (QD_FIELD_ABOVE | QD_FIELD_BELOW)) != 0;
     if (open)
-        complain(p, at, "%s: %.17g is not in %c%g, %g%c", label_of(field->path).text, given,
-                 field->traits & QD_FIELD_ABOVE ? '(' : '[', field->min, field->max,
-                 field->traits & QD_FIELD_BELOW ? ')' : ']');
+        qd_complain(p->issues, at, "%s: %.17g is not in %c%g, %g%c", qd_label_of(field->path).text, given,
+                    field->traits & QD_FIELD_ABOVE ? '(' : '[', field->min, field->max,
+                    field->traits & QD_FIELD_BELOW ? ')' : ']');
     else
-        complain(p, at, "%s: %.17g is not in %.17g..%.17g", label_of(field->path).text, given, field->min, field->max);
+        qd_complain(p->issues, at, "%s: %.17g is not in %.17g..%.17g", qd_label_of(field->path).text, given, field->min,
+                    field->max);
 }
 
 static bool in_range(const qd_field *field, double given)
@@ -229,27 +159,30 @@ static void take_choice(parser *p, const qd_field *field, const json_t *value, c
     if (field->choice->take(p->recipe, json_string_value(value)))
         return;
     list_words(field->choice, words, sizeof words);
-    complain(p, at, "%s: '%s' is not in %s", label_of(field->path).text, show(json_string_value(value)).text, words);
+    qd_complain(p->issues, at, "%s: '%s' is not in %s", qd_label_of(field->path).text,
+                qd_show(json_string_value(value)).text, words);
 }
 
 enum { MAP_MEMBERS = 64 };
 
 static void check_map_member(parser *p, const qd_field *field, const char *key, const json_t *value, const char *at)
 {
-    pointer where = pointer_to(at, key);
-    label name = label_of(field->path);
+    qd_pointer where = pointer_to(at, key);
+    qd_label name = qd_label_of(field->path);
     size_t length = characters(key);
     if (length == 0 || length > 200)
-        complain(p, where.text, "%s: a key of 1 to 200 characters is wanted, found '%s'", name.text, show(key).text);
+        qd_complain(p->issues, where.text, "%s: a key of 1 to 200 characters is wanted, found '%s'", name.text,
+                    qd_show(key).text);
     else if (!json_is_string(value))
-        complain(p, where.text, "%s: '%s': a string is wanted, found %s", name.text, show(key).text,
-                 qd_json_type_name(value));
+        qd_complain(p->issues, where.text, "%s: '%s': a string is wanted, found %s", name.text, qd_show(key).text,
+                    qd_json_type_name(value));
     else if (field->type == QD_FIELD_DIGESTS && !qd_hex_ok(json_string_value(value), 64, QD_HEX_EITHER))
-        complain(p, where.text, "%s: '%s': '%s' is not 64 hexadecimal digits", name.text, show(key).text,
-                 show(json_string_value(value)).text);
+        qd_complain(p->issues, where.text, "%s: '%s': '%s' is not 64 hexadecimal digits", name.text, qd_show(key).text,
+                    qd_show(json_string_value(value)).text);
     else if (field->type == QD_FIELD_LABELS && !((double)characters(json_string_value(value)) <= field->max))
-        complain(p, where.text, "%s: '%s': a text of at most %.0f characters is wanted, without control characters",
-                 name.text, show(key).text, field->max);
+        qd_complain(p->issues, where.text,
+                    "%s: '%s': a text of at most %.0f characters is wanted, without control characters", name.text,
+                    qd_show(key).text, field->max);
 }
 
 static void take_map(parser *p, const qd_field *field, const json_t *value, const char *at)
@@ -262,8 +195,8 @@ static void take_map(parser *p, const qd_field *field, const json_t *value, cons
     }
     size_t before = p->issues->count;
     if (json_object_size(value) > MAP_MEMBERS)
-        complain(p, at, "%s: %zu members; at most %d are allowed", label_of(field->path).text, json_object_size(value),
-                 MAP_MEMBERS);
+        qd_complain(p->issues, at, "%s: %zu members; at most %d are allowed", qd_label_of(field->path).text,
+                    json_object_size(value), MAP_MEMBERS);
     json_object_foreach((json_t *)(uintptr_t)value, key, item)
     {
         check_map_member(p, field, key, item, at);
@@ -290,16 +223,17 @@ static void list_rules(qd_damping_value value, char *out, size_t size)
 static void take_rule(parser *p, const char *key, const json_t *value, const char *at)
 {
     const qd_regularizer *rule = qd_regularizer_find(key);
-    pointer where = pointer_to(at, key);
+    qd_pointer where = pointer_to(at, key);
     char known[200];
     if (rule == NULL || rule->value != QD_VALUE_GIVEN) {
         list_rules(QD_VALUE_GIVEN, known, sizeof known);
-        complain(p, where.text, "regularization: '%s' is not in %s", show(key).text, known);
+        qd_complain(p->issues, where.text, "regularization: '%s' is not in %s", qd_show(key).text, known);
     } else if (!json_is_number(value))
-        complain(p, where.text, "regularization.%s: a number is wanted, found %s", key, qd_json_type_name(value));
+        qd_complain(p->issues, where.text, "regularization.%s: a number is wanted, found %s", key,
+                    qd_json_type_name(value));
     else if (!(json_number_value(value) >= rule->params[0].min && json_number_value(value) <= rule->params[0].max))
-        complain(p, where.text, "regularization.%s: %.17g is not in %g..%g", key, json_number_value(value),
-                 rule->params[0].min, rule->params[0].max);
+        qd_complain(p->issues, where.text, "regularization.%s: %.17g is not in %g..%g", key, json_number_value(value),
+                    rule->params[0].min, rule->params[0].max);
     else {
         p->recipe->regularizer = rule;
         p->recipe->regularization = json_number_value(value);
@@ -313,8 +247,8 @@ static void take_rule_name(parser *p, const char *name, const char *at)
     char known[200];
     if (rule == NULL || rule->value == QD_VALUE_GIVEN) {
         list_rules(QD_VALUE_HELD_OUT, known, sizeof known);
-        complain(p, at, "regularization: '%s' is not in %s, or an object as {\"%s\": %g}", show(name).text, known,
-                 qd_regularizer_at(0)->name, qd_regularizer_at(0)->params[0].def);
+        qd_complain(p->issues, at, "regularization: '%s' is not in %s, or an object as {\"%s\": %g}",
+                    qd_show(name).text, known, qd_regularizer_at(0)->name, qd_regularizer_at(0)->params[0].def);
         return;
     }
     p->recipe->regularizer = rule;
@@ -328,8 +262,9 @@ static void take_regularization(parser *p, const qd_field *field, const json_t *
     if (json_is_string(value))
         take_rule_name(p, json_string_value(value), at);
     else if (!json_is_object(value) || json_object_size(value) != 1)
-        complain(p, at, "%s: \"auto\" or an object of one rule and its value is wanted, found %s%s", field->path,
-                 qd_json_type_name(value), json_is_object(value) ? " with another number of members" : "");
+        qd_complain(p->issues, at, "%s: \"auto\" or an object of one rule and its value is wanted, found %s%s",
+                    field->path, qd_json_type_name(value),
+                    json_is_object(value) ? " with another number of members" : "");
     else
         json_object_foreach((json_t *)(uintptr_t)value, key, item)
         {
@@ -343,8 +278,8 @@ static void take_shrink(parser *p, const qd_field *field, const json_t *value, c
     if (json_is_string(value) && strcmp(json_string_value(value), "auto") == 0)
         use->shrink = QD_SHRINK_AUTO;
     else if (json_is_string(value))
-        complain(p, at, "%s: '%s' is not in auto, or a number in %g..%g", label_of(field->path).text,
-                 show(json_string_value(value)).text, field->min, field->max);
+        qd_complain(p->issues, at, "%s: '%s' is not in auto, or a number in %g..%g", qd_label_of(field->path).text,
+                    qd_show(json_string_value(value)).text, field->min, field->max);
     else if (!json_is_number(value))
         complain_type(p, field, value, at, "\"auto\" or a number");
     else if (!in_range(field, json_number_value(value)))
@@ -359,7 +294,7 @@ static void take_levels(parser *p, const qd_field *field, const json_t *value, c
 {
     double values[QD_LEVELS_MAX];
     size_t count = json_array_size(value);
-    label name = label_of(field->path);
+    qd_label name = qd_label_of(field->path);
     qd_error why = { 0 };
     if (!json_is_array(value)) {
         complain_type(p, field, value, at, "an array of numbers");
@@ -368,13 +303,14 @@ static void take_levels(parser *p, const qd_field *field, const json_t *value, c
     for (size_t k = 0; k < count && k < QD_LEVELS_MAX; k++) {
         const json_t *item = json_array_get(value, k);
         if (!json_is_number(item)) {
-            complain(p, at, "%s: level %zu: a number is wanted, found %s", name.text, k, qd_json_type_name(item));
+            qd_complain(p->issues, at, "%s: level %zu: a number is wanted, found %s", name.text, k,
+                        qd_json_type_name(item));
             return;
         }
         values[k] = json_number_value(item);
     }
     if (qd_levels_init(values, count, member(p, field), &why) != QD_OK)
-        complain(p, at, "%s: %s", name.text, why.text);
+        qd_complain(p->issues, at, "%s: %s", name.text, why.text);
 }
 
 static void parse_members(parser *p, const json_t *object, const char *parent, const char *at);
@@ -451,8 +387,8 @@ static void complain_unknown(parser *p, const char *parent, const char *key, con
         if (qd_field_is_member(qd_field_at(i), parent))
             used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used == 0 ? "" : ", ",
                                      qd_field_key(qd_field_at(i)));
-    complain(p, at, "%s%s%s: no such field; known are %s", label_of(parent).text, parent[0] == '\0' ? "" : ".",
-             show(key).text, known);
+    qd_complain(p->issues, at, "%s%s%s: no such field; known are %s", qd_label_of(parent).text,
+                parent[0] == '\0' ? "" : ".", qd_show(key).text, known);
 }
 
 static void parse_members(parser *p, const json_t *object, const char *parent, const char *at)
@@ -462,7 +398,7 @@ static void parse_members(parser *p, const json_t *object, const char *parent, c
     json_object_foreach((json_t *)(uintptr_t)object, key, value)
     {
         const qd_field *field = qd_field_find(parent, key);
-        pointer where = pointer_to(at, key);
+        qd_pointer where = pointer_to(at, key);
         if (field == NULL)
             complain_unknown(p, parent, key, where.text);
         else
@@ -473,62 +409,8 @@ static void parse_members(parser *p, const json_t *object, const char *parent, c
         if (!(field->traits & QD_FIELD_REQUIRED) || !qd_field_is_member(field, parent) ||
             json_object_get(object, qd_field_key(field)) != NULL)
             continue;
-        complain(p, pointer_to(at, qd_field_key(field)).text, "%s: is missing; %s", label_of(field->path).text,
-                 field->help);
-    }
-}
-
-/* true when no finding is at or below one of these members: what depends on them may be judged. */
-static bool are_sound(const parser *p, const char *const *members)
-{
-    for (size_t i = 0; i < p->issues->count; i++)
-        for (size_t m = 0; members[m] != NULL; m++) {
-            size_t length = strlen(members[m]);
-            const char *found = p->issues->items[i].pointer;
-            if (strncmp(found, members[m], length) == 0 && (found[length] == '\0' || found[length] == '/'))
-                return false;
-        }
-    return true;
-}
-
-/* The sentence of a check begins with the field it is about: "scale.type: ..." -> "/scale/type". */
-static pointer pointer_of_sentence(const char *sentence)
-{
-    pointer out = { "/format" };
-    size_t length = strcspn(sentence, ":");
-    if (sentence[length] == ':' && length > 0 && length + 2 < sizeof out.text &&
-        strspn(sentence, "abcdefghijklmnopqrstuvwxyz0123456789_.") == length) {
-        snprintf(out.text, sizeof out.text, "/%.*s", (int)length, sentence);
-        for (char *at = out.text; *at != '\0'; at++)
-            if (*at == '.')
-                *at = '/';
-    }
-    return out;
-}
-
-static void check_grid(parser *p)
-{
-    static const char *const needed[] = { "/bits", "/alphabet", "/group_size", "/scale", NULL };
-    qd_error why = { 0 };
-    if (are_sound(p, needed) && qd_grid_spec_check(&p->recipe->grid, &why) != QD_OK)
-        complain(p, pointer_of_sentence(why.text).text, "%s", why.text);
-}
-
-/* Fields that mean nothing beside the others: the algorithm or alphabet that makes them so is named too. */
-static void check_applies(parser *p, const json_t *request)
-{
-    static const char *const needed[] = { "/algorithm", "/alphabet", NULL };
-    for (size_t i = 0; qd_field_at(i) != NULL && are_sound(p, needed); i++) {
-        const qd_field *field = qd_field_at(i);
-        pointer where;
-        const json_t *given = qd_field_value(field, request);
-        if (field->applies == NULL || field->applies(p->recipe) || given == NULL || json_object_size(given) > 0)
-            continue;
-        snprintf(where.text, sizeof where.text, "/%s", field->path);
-        bool about_alphabet = strncmp(field->wanted, "alphabet", strlen("alphabet")) == 0;
-        complain(p, where.text, "%s: means nothing for %s '%s'; it wants %s", label_of(field->path).text,
-                 about_alphabet ? "alphabet" : "algorithm",
-                 about_alphabet ? p->recipe->grid.alphabet->name : p->recipe->algorithm->name, field->wanted);
+        qd_complain(p->issues, pointer_to(at, qd_field_key(field)).text, "%s: is missing; %s",
+                    qd_label_of(field->path).text, field->help);
     }
 }
 
@@ -548,89 +430,6 @@ static void take_effort(parser *p, const json_t *request)
     }
 }
 
-/* Another stream's error can only be repaired where the float model has its own. */
-static void check_residual(parser *p)
-{
-    static const char *const needed[] = { "/algorithm", "/mismatch", NULL };
-    const qd_recipe *r = p->recipe;
-    if (r->algorithm->needs == QD_NEEDS_MISMATCH && r->residual && r->scope != QD_SCOPE_MODEL && are_sound(p, needed))
-        complain(p, "/mismatch/residual",
-                 "mismatch.residual: true does not go with mismatch.scope '%s'; scope '%s' does, or residual false",
-                 qd_scope_name(r->scope), qd_scope_name(QD_SCOPE_MODEL));
-}
-
-/* The split-sample rule needs a sequence to fit on and one to judge by. */
-static void check_shrink(parser *p)
-{
-    static const char *const needed[] = { "/algorithm", "/mismatch", "/calibration", NULL };
-    const qd_recipe *r = p->recipe;
-    if (r->algorithm->needs == QD_NEEDS_MISMATCH && r->mismatch.shrink == QD_SHRINK_AUTO &&
-        r->calibration_samples < 2 && are_sound(p, needed))
-        complain(
-            p, "/mismatch/shrink",
-            "mismatch.shrink: 'auto' does not go with calibration.samples of %zu; 2 samples do, or a number in 0..1",
-            r->calibration_samples);
-}
-
-/* Only nearest rounding has an error that refining could lower; scales are fitted in a round. */
-static void check_refine(parser *p)
-{
-    static const char *const needed[] = { "/algorithm", "/rounding", "/refine", NULL };
-    const qd_recipe *r = p->recipe;
-    bool asked = r->refine.beam > 1 || r->refine.rounds > 0 || r->refine.refit;
-    if (!r->algorithm->refines || !asked || !are_sound(p, needed))
-        return;
-    if (r->rounding != QD_ROUND_NEAREST)
-        complain(p, "/refine", "refine: does not go with rounding '%s', which it would undo; 'nearest' does",
-                 qd_rounding_name(r->rounding));
-    else if (r->refine.refit && r->refine.rounds == 0)
-        complain(p, "/refine/refit_scales",
-                 "refine.refit_scales: true does nothing with refine.coordinate_descent of 0; 1 round does, or more");
-}
-
-static void check_transforms(parser *p)
-{
-    static const char *const needed[] = { "/transforms", "/format", NULL };
-    if (are_sound(p, needed))
-        qd_transforms_check(p->recipe, p->issues);
-}
-
-/* The guarantee is about draws that are unbiased, and errors that start from the target. */
-static void check_certified(parser *p)
-{
-    static const char *const needed[] = { "/rounding", "/algorithm", "/alphabet", "/mismatch", "/certified", NULL };
-    const qd_recipe *r = p->recipe;
-    if (!r->certified || !are_sound(p, needed))
-        return;
-    if (r->rounding != QD_ROUND_STOCHASTIC)
-        complain(p, "/certified", "certified: true does not go with rounding '%s'; rounding '%s' does",
-                 qd_rounding_name(r->rounding), qd_rounding_name(QD_ROUND_STOCHASTIC));
-    if (r->grid.alphabet->codes != QD_CODES_INTEGER)
-        complain(p, "/certified",
-                 "certified: true does not go with alphabet '%s'; the guarantee is about equal steps: int and int-asymmetric have those",
-                 r->grid.alphabet->name);
-    if (r->algorithm->starts && r->mismatch.start != QD_START_PROJECTED)
-        complain(p, "/certified", "certified: true does not go with mismatch.start '%s'; mismatch.start '%s' does",
-                 qd_start_name(r->mismatch.start), qd_start_name(QD_START_PROJECTED));
-}
-
-static void check_together(parser *p, const json_t *request)
-{
-    static const char *const grid[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
-    qd_recipe *r = p->recipe;
-    qd_recipe_settle(r, request);
-    check_applies(p, request);
-    check_grid(p);
-    check_shrink(p);
-    check_residual(p);
-    check_refine(p);
-    check_transforms(p);
-    check_certified(p);
-    qd_error why = { 0 };
-    if (are_sound(p, grid) && r->format->check(&r->grid, r->format_variant, &why) != QD_OK)
-        complain(p, pointer_of_sentence(why.text).text, "%s", why.text);
-}
-
 qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issues, qd_error *err)
 {
     qd_issues own = { 0 };
@@ -642,9 +441,10 @@ qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issue
     if (json_is_object(request)) {
         parse_members(&p, request, "", "");
         take_effort(&p, request);
-        check_together(&p, request);
+        qd_recipe_settle(p.recipe, request);
+        qd_recipe_check(p.recipe, request, p.issues);
     } else
-        complain(&p, "", "a job is an object, found %s", qd_json_type_name(request));
+        qd_complain(p.issues, "", "a job is an object, found %s", qd_json_type_name(request));
     code = p.code;
     if (code == QD_OK && p.issues->count > 0)
         code = qd_fail(err, QD_EINVAL, "%s", p.issues->items[0].detail);

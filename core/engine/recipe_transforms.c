@@ -2,40 +2,12 @@
 #include "engine/recipe_transforms.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "engine/recipe_issues.h"
 #include "quant/aim.h"
-
-enum { SHOWN = 40 };
-
-/* A request's text as a message shows it: at most 40 bytes, those that are not printable ASCII as '?'. */
-typedef struct shown {
-    char text[SHOWN + 1];
-} shown;
-static shown show(const char *text)
-{
-    shown out;
-    snprintf(out.text, sizeof out.text, "%s", text);
-    for (char *at = out.text; *at != '\0'; at++)
-        *at = *at < 0x20 || *at > 0x7E ? '?' : *at;
-    return out;
-}
-
-static void complain(qd_issues *issues, const char *at, const char *format, ...) QD_PRINTF(3, 4);
-static void complain(qd_issues *issues, const char *at, const char *format, ...)
-{
-    va_list args;
-    if (issues->count == QD_ISSUES_MAX)
-        return;
-    qd_issue *issue = &issues->items[issues->count++];
-    va_start(args, format);
-    vsnprintf(issue->detail, sizeof issue->detail, format, args);
-    va_end(args);
-    snprintf(issue->pointer, sizeof issue->pointer, "%s", at);
-}
 
 /* Names of a table, as "a, b". */
 typedef const char *name_at(const void *table, size_t index);
@@ -77,7 +49,7 @@ static void take_choice(const taking *t, const json_t *value, double *out)
     char words[200];
     const char *word = json_string_value(value);
     if (word == NULL) {
-        complain(t->issues, t->at, "%s: a string is wanted, found %s", t->label, qd_json_type_name(value));
+        qd_complain(t->issues, t->at, "%s: a string is wanted, found %s", t->label, qd_json_type_name(value));
         return;
     }
     for (size_t i = 0; t->param->choices[i] != NULL; i++)
@@ -86,7 +58,7 @@ static void take_choice(const taking *t, const json_t *value, double *out)
             return;
         }
     list(choice_name, t->param->choices, words, sizeof words);
-    complain(t->issues, t->at, "%s: '%s' is not in %s", t->label, show(word).text, words);
+    qd_complain(t->issues, t->at, "%s: '%s' is not in %s", t->label, qd_show(word).text, words);
 }
 
 static void take_number(const taking *t, const json_t *value, double *out)
@@ -94,10 +66,10 @@ static void take_number(const taking *t, const json_t *value, double *out)
     bool whole = t->param->type == QD_PARAM_INTEGER;
     double given = json_number_value(value);
     if (whole ? !json_is_integer(value) : !json_is_number(value))
-        complain(t->issues, t->at, "%s: %s is wanted, found %s", t->label, whole ? "an integer" : "a number",
-                 qd_json_type_name(value));
+        qd_complain(t->issues, t->at, "%s: %s is wanted, found %s", t->label, whole ? "an integer" : "a number",
+                    qd_json_type_name(value));
     else if (!(given >= t->param->min && given <= t->param->max))
-        complain(t->issues, t->at, "%s: %.17g is not in %g..%g", t->label, given, t->param->min, t->param->max);
+        qd_complain(t->issues, t->at, "%s: %.17g is not in %g..%g", t->label, given, t->param->min, t->param->max);
     else
         *out = given;
 }
@@ -112,7 +84,7 @@ static void take_param(const taking *t, const json_t *value, double *out)
         if (json_is_boolean(value))
             *out = json_is_true(value);
         else
-            complain(t->issues, t->at, "%s: true or false is wanted, found %s", t->label, qd_json_type_name(value));
+            qd_complain(t->issues, t->at, "%s: true or false is wanted, found %s", t->label, qd_json_type_name(value));
         return;
     case QD_PARAM_REAL:
     case QD_PARAM_INTEGER:
@@ -124,7 +96,7 @@ static void take_param(const taking *t, const json_t *value, double *out)
 static void take_member(const char *key, const json_t *value, size_t index, const char *at, qd_transform_use *use,
                         qd_issues *issues)
 {
-    char label[2 * SHOWN], where[160], known[200];
+    char label[sizeof((qd_shown *)0)->text + 40], where[160], known[200];
     const qd_param *params = use->row->params;
     size_t i = 0;
     if (strcmp(key, "kind") == 0)
@@ -133,10 +105,10 @@ static void take_member(const char *key, const json_t *value, size_t index, cons
         i++;
     snprintf(where, sizeof where, "%.80s%s%.40s", at, params[i].name == NULL ? "" : "/",
              params[i].name == NULL ? "" : params[i].name);
-    snprintf(label, sizeof label, "transforms[%zu].%s", index, show(key).text);
+    snprintf(label, sizeof label, "transforms[%zu].%s", index, qd_show(key).text);
     if (params[i].name == NULL) {
         list(param_name, params, known, sizeof known);
-        complain(issues, where, "%s: no such field of '%s'; known are kind, %s", label, use->row->name, known);
+        qd_complain(issues, where, "%s: no such field of '%s'; known are kind, %s", label, use->row->name, known);
         return;
     }
     const taking t = { &params[i], label, where, issues };
@@ -156,10 +128,11 @@ static bool take_kind(const json_t *value, size_t index, const char *at, qd_tran
         return true;
     }
     if (json_is_string(kind))
-        complain(issues, where, "transforms[%zu]: '%s' is not in %s", index, show(json_string_value(kind)).text, known);
+        qd_complain(issues, where, "transforms[%zu]: '%s' is not in %s", index, qd_show(json_string_value(kind)).text,
+                    known);
     else
-        complain(issues, where, "transforms[%zu]: a name, or an object with its kind (%s), is wanted, found %s", index,
-                 known, kind == NULL ? "an object without kind" : qd_json_type_name(kind));
+        qd_complain(issues, where, "transforms[%zu]: a name, or an object with its kind (%s), is wanted, found %s",
+                    index, known, kind == NULL ? "an object without kind" : qd_json_type_name(kind));
     return false;
 }
 
@@ -176,8 +149,8 @@ static void take_item(const json_t *value, size_t index, const char *at, qd_tran
     }
     for (size_t i = 0; i < out->count; i++)
         if (out->items[i].row == use.row) {
-            complain(issues, at, "transforms[%zu]: '%s' is in the list already; each is done at most once", index,
-                     use.row->name);
+            qd_complain(issues, at, "transforms[%zu]: '%s' is in the list already; each is done at most once", index,
+                        use.row->name);
             return;
         }
     if (out->count < QD_TRANSFORMS_MAX)
@@ -188,12 +161,12 @@ void qd_transforms_read(const json_t *value, const char *at, qd_transforms *out,
 {
     *out = (qd_transforms){ 0 };
     if (!json_is_array(value)) {
-        complain(issues, at, "transforms: a list of transforms is wanted, found %s", qd_json_type_name(value));
+        qd_complain(issues, at, "transforms: a list of transforms is wanted, found %s", qd_json_type_name(value));
         return;
     }
     if (json_array_size(value) > QD_TRANSFORMS_MAX) {
-        complain(issues, at, "transforms: %zu of them; at most %d are allowed", json_array_size(value),
-                 QD_TRANSFORMS_MAX);
+        qd_complain(issues, at, "transforms: %zu of them; at most %d are allowed", json_array_size(value),
+                    QD_TRANSFORMS_MAX);
         return;
     }
     for (size_t i = 0; i < json_array_size(value); i++) {
@@ -217,14 +190,14 @@ void qd_transforms_check(const qd_recipe *recipe, qd_issues *issues)
         char where[64];
         snprintf(where, sizeof where, "/transforms/%zu", i);
         if (is_idle(recipe, list_of->items[i].row))
-            complain(issues, where,
-                     "transforms[%zu]: '%s' does nothing beside scale.rule '%s', which '%s' applies to its target; "
-                     "'minmax' and 'mse' go by the weights that '%s' makes",
-                     i, list_of->items[i].row->name, recipe->grid.rule->name, recipe->algorithm->name,
-                     list_of->items[i].row->name);
+            qd_complain(issues, where,
+                        "transforms[%zu]: '%s' does nothing beside scale.rule '%s', which '%s' applies to its target; "
+                        "'minmax' and 'mse' go by the weights that '%s' makes",
+                        i, list_of->items[i].row->name, recipe->grid.rule->name, recipe->algorithm->name,
+                        list_of->items[i].row->name);
         if (list_of->items[i].row->turn == NULL || recipe->format->off_grid)
             continue;
-        complain(
+        qd_complain(
             issues, where,
             "transforms[%zu]: '%s' does not go with format '%s', which stores codes of the weights themselves; use "
             "format 'safetensors' (dequantized, turned back), or leave '%s' out",

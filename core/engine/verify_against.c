@@ -138,7 +138,6 @@ static void fit_scale(qd_cmatf q, size_t row, size_t group, qd_slack s, qd_grid 
                 return;
 }
 
-
 /* A layer beside its source, both in the basis of the codes. */
 typedef struct comparison {
     const qd_recipe *recipe;
@@ -152,7 +151,8 @@ typedef struct comparison {
 /* Were the scales chosen from the source's weights, or do they depend on data: on a target, on codes, on weights that a transform shaped? */
 static bool is_fitted(const qd_recipe *recipe)
 {
-    return recipe->certified || recipe->refine.refit || (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule)) ||
+    return recipe->certified || recipe->refine.refit ||
+           (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule)) ||
            qd_transforms_shaping(&recipe->transforms) != NULL;
 }
 

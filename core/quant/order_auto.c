@@ -99,7 +99,8 @@ static const qd_param params[] = { { .name = NULL } };
 
 const qd_order qd_order_auto = {
     .name = "auto",
-    .summary = "of natural, norm-descending and min-pivot the one with the least sum of squared pivots; min-pivot by at least 1 %",
+    .summary = "of natural, norm-descending and min-pivot the one with the least sum of squared pivots; min-pivot by "
+               "at least 1 %",
     .params = params,
     .permute = permute,
     .permute_guarded = permute_guarded,

@@ -377,6 +377,15 @@ class Measured:
             self.overload = np.where(clipped, np.einsum("ij,jk,ik->i", reach, size, reach, optimize=True), forms).sum()
             self.expected = (likely ** 2 / 12 * np.diag(damped)).sum()
 
+    def swept_again(self):
+        """Energy of OPTQ by its definition, on the grid that the rule chose."""
+        error = np.zeros_like(self.target)
+        for t in range(error.shape[1]):
+            v = self.target[:, t] + error[:, :t] @ self.c[:t, t] / self.c[t, t]
+            scale, zero = self.swept_scale[:, t], self.swept_zero[:, t]
+            error[:, t] = self.target[:, t] - (np.clip(to_code(v / scale + zero), self.low, self.high) - zero) * scale
+        return ((error @ self.c) ** 2).sum()
+
 
 class Pair:
     """A group's input in both streams, and for one layer what Qronos makes of it: targets from the moments, errors from the tokens."""
@@ -429,16 +438,6 @@ def check_pair(judge, name, c, pair, m, automatic):
     if pair.e is not None:
         judge.near(name, "residual_sq", c["residual_sq"], pair.residual, APART)
         judge.near(name, "residual_cross", c["residual_cross"], pair.both, APART, size=pair.residual + pair.error)
-
-
-    def swept_again(self):
-        """Energy of OPTQ by its definition, on the grid that the rule chose."""
-        error = np.zeros_like(self.target)
-        for t in range(error.shape[1]):
-            v = self.target[:, t] + error[:, :t] @ self.c[:t, t] / self.c[t, t]
-            scale, zero = self.swept_scale[:, t], self.swept_zero[:, t]
-            error[:, t] = self.target[:, t] - (np.clip(to_code(v / scale + zero), self.low, self.high) - zero) * scale
-        return ((error @ self.c) ** 2).sum()
 
 
 def optq_in_float32(certificate):

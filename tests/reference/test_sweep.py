@@ -45,6 +45,9 @@ def decades(r, low, high):
 def draw_alphabet(r, catalog):
     row = r.choice(catalog["alphabets"])
     alphabet, bits = {"kind": row["name"]}, r.choice(row["bits"]) if row.get("bits") else None
+    if row["name"] == "levels":
+        alphabet["levels"] = sorted(r.sample(range(-40, 41), r.randint(2, 20)))
+        bits = None  # follows from how many
     for param in row["params"]:
         if r.random() < 0.6:
             continue  # its default

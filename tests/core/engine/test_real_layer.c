@@ -97,8 +97,7 @@ static real_layer load_layer(void)
     check_ok(qd_model_open(model_path, &model, &err));
     sample_ids(model_path, text, &windows);
     check_ok(qd_streams_init(model, &windows, make_folder(folder, sizeof folder), pool, NULL,
-                             (qd_streams_way){ .scope = QD_SCOPE_MODEL }, &streams,
-                             &err));
+                             (qd_streams_way){ .scope = QD_SCOPE_MODEL }, &streams, &err));
     reach_second_block(model, &streams, &exact, &rounded);
     qd_matf w = qd_block_weight(exact, K_PROJ), x = streams.input[QD_STREAM_QUANTIZED];
     copy_matrix(qd_matf_const(w), &l.w);

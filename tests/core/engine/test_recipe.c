@@ -1,73 +1,9 @@
 /* test_recipe.c: every field of a job: its default, values that are taken, values that are refused and in which
  * words. */
-#include "check.h"
+#include "recipe.h"
 
-#include "base/json.h"
 #include "base/rng.h"
 #include "engine/effort.h"
-#include "engine/recipe_fields.h"
-
-static json_t *parse_text(const char *text)
-{
-    json_error_t why;
-    json_t *value = json_loads(text, JSON_DECODE_ANY, &why);
-    if (value == NULL)
-        fail_msg("%s: %s", text, why.text);
-    return value;
-}
-
-/* {"model":"file:///m"} with one field set; dequantized format, which holds every grid. */
-static json_t *request_with(const char *path, const char *value)
-{
-    json_t *request = parse_text("{\"model\": {\"url\": \"file:///m\"}, \"format\": \"safetensors\"}");
-    const char *slash = strchr(path, '/');
-    if (strcmp(path, "certified") == 0)
-        json_object_set_new(request, "rounding", json_string("stochastic"));
-    if (strncmp(path, "refine", 6) == 0) /* what a preset sets beside it does not matter */
-        json_object_set_new(request, "effort", json_string("reference"));
-    if (slash == NULL) {
-        json_object_set_new(request, path, parse_text(value));
-        return request;
-    }
-    char parent[QD_WORD];
-    snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
-    if (json_object_get(request, parent) == NULL)
-        json_object_set_new(request, parent, json_object());
-    json_object_set_new(json_object_get(request, parent), slash + 1, parse_text(value));
-    return request;
-}
-
-static json_t *value_at(json_t *object, const char *path)
-{
-    const char *slash = strchr(path, '/');
-    if (slash == NULL)
-        return json_object_get(object, path);
-    char parent[QD_WORD];
-    snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
-    return json_object_get(json_object_get(object, parent), slash + 1);
-}
-
-static json_t *print_parsed(const json_t *request)
-{
-    qd_error err = { 0 };
-    qd_recipe *recipe = NULL;
-    check_ok(qd_recipe_parse(request, &recipe, NULL, &err));
-    json_t *out = qd_recipe_print(recipe);
-    qd_recipe_destroy(recipe);
-    assert_non_null(out);
-    return out;
-}
-
-static void check_equal_json(const json_t *got, const json_t *want, const char *what)
-{
-    if (json_equal(got, want))
-        return;
-    char *a = got == NULL ? NULL : json_dumps(got, JSON_ENCODE_ANY), *b = json_dumps(want, JSON_ENCODE_ANY);
-    print_error("%s: got %s, want %s\n", what, a == NULL ? "nothing" : a, b);
-    free(a);
-    free(b);
-    fail();
-}
 
 static void a_request_with_only_a_model_gets_the_defaults_of_the_contract(void **state)
 {
@@ -78,9 +14,11 @@ static void a_request_with_only_a_model_gets_the_defaults_of_the_contract(void *
     json_t *want = parse_text(
         "{\"name\": null, \"tags\": {},"
         " \"model\": {\"url\": \"https://example.org/m/\", \"revision\": \"main\", \"sha256\": null},"
-        " \"algorithm\": \"qronos\", \"effort\": \"balanced\", \"rounding\": \"nearest\", \"seed\": 0, \"certified\": false, \"bits\": 4,"
+        " \"algorithm\": \"qronos\", \"effort\": \"balanced\", \"rounding\": \"nearest\", \"seed\": 0, \"certified\": "
+        "false, \"bits\": 4,"
         " \"alphabet\": {\"kind\": \"int\", \"zero\": \"none\", \"narrow\": false}, \"group_size\": 128,"
-        " \"scale\": {\"rule\": \"hessian-mse\", \"shrink\": 1, \"type\": \"bf16\"}, \"transforms\": [], \"order\": \"norm-descending\","
+        " \"scale\": {\"rule\": \"hessian-mse\", \"shrink\": 1, \"type\": \"bf16\"}, \"transforms\": [], \"order\": "
+        "\"norm-descending\","
         " \"regularization\": \"auto\","
         " \"mismatch\": {\"scope\": \"model\", \"shrink\": \"auto\", \"start\": \"projected\", \"residual\": true},"
         " \"refine\": {\"beam\": 8, \"coordinate_descent\": 4, \"refit_scales\": true},"
@@ -357,18 +295,6 @@ static const struct {
     { "format", "[\"safetensors\"]", "/format", "a string is wanted, found an array" },
 };
 
-static void check_finding(const json_t *request, const char *pointer, const char *part)
-{
-    qd_error err = { 0 };
-    qd_recipe *recipe = NULL;
-    qd_issues issues;
-    check_fails(qd_recipe_parse(request, &recipe, &issues, &err), QD_EINVAL);
-    assert_int_equal(issues.count, 1);
-    assert_string_equal(issues.items[0].pointer, pointer);
-    check_contains(issues.items[0].detail, part);
-    assert_string_equal(err.text, issues.items[0].detail);
-}
-
 static void every_bad_value_is_refused_with_its_pointer_and_what_is_allowed(void **state)
 {
     (void)state;
@@ -396,8 +322,8 @@ static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **stat
 static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const later[] = { "activations", "kv_cache", "targets", "overrides",
-                                         "gate",      "limits",      "webhook",  "publish", "bitz" };
+    static const char *const later[] = { "activations", "kv_cache", "targets", "overrides", "gate",
+                                         "limits",      "webhook",  "publish", "bitz" };
     for (size_t i = 0; i < QD_LENGTH(later); i++) {
         char pointer[64], part[64];
         QD_AUTO(qd_json_fini) json_t *request = request_with(later[i], "null");
@@ -468,50 +394,6 @@ static void long_names_are_counted_in_characters(void **state)
     check_finding(over, "/name", "name: 201 characters; at most 200");
 }
 
-static void fields_that_disagree_are_both_named_with_what_would_work(void **state)
-{
-    (void)state;
-    QD_AUTO(qd_json_fini) json_t *three = parse_text("{\"model\": \"file:///m\", \"bits\": 3}");
-    check_finding(three, "/bits", "format");
-    check_finding(three, "/bits", "safetensors");
-    QD_AUTO(qd_json_fini)
-    json_t *zero = parse_text("{\"model\": \"file:///m\", \"alphabet\": {\"kind\": \"int\", \"zero\": \"float\"}}");
-    qd_error err = { 0 };
-    qd_recipe *recipe = NULL;
-    qd_issues issues;
-    check_fails(qd_recipe_parse(zero, &recipe, &issues, &err), QD_EINVAL);
-    check_contains(err.text, "zero");
-    check_contains(err.text, "safetensors");
-    QD_AUTO(qd_json_fini) json_t *nearest = parse_text("{\"model\": \"file:///m\", \"certified\": true}");
-    check_finding(nearest, "/certified",
-                  "certified: true does not go with rounding 'nearest'; rounding 'stochastic' does");
-    QD_AUTO(qd_json_fini)
-    json_t *original = parse_text("{\"model\": \"file:///m\", \"certified\": true, \"rounding\": \"stochastic\","
-                                  " \"algorithm\": \"qronos\", \"mismatch\": {\"start\": \"original\"}}");
-    check_finding(original, "/certified", "mismatch.start 'original'; mismatch.start 'projected' does");
-}
-
-static void refining_is_refused_where_nothing_could_be_refined(void **state)
-{
-    (void)state;
-    static const char *const algorithms[] = { "rtn", "gpfq" };
-    for (size_t i = 0; i < QD_LENGTH(algorithms); i++) {
-        QD_AUTO(qd_json_fini)
-        json_t *request = parse_text("{\"model\": \"file:///m\", \"refine\": {\"beam\": 8}}");
-        json_object_set_new(request, "algorithm", json_string(algorithms[i]));
-        check_finding(request, "/refine/beam", "refine.beam: means nothing for algorithm");
-        check_finding(request, "/refine/beam", algorithms[i]);
-        check_finding(request, "/refine/beam", "it wants algorithm optq or qronos");
-    }
-    QD_AUTO(qd_json_fini)
-    json_t *random = parse_text("{\"model\": \"file:///m\", \"algorithm\": \"qronos\", \"rounding\": \"stochastic\","
-                                " \"refine\": {\"coordinate_descent\": 1}}");
-    check_finding(random, "/refine",
-                  "refine: does not go with rounding 'stochastic', which it would undo; 'nearest' does");
-    json_object_set_new(random, "refine", parse_text("{\"beam\": 1, \"coordinate_descent\": 0}"));
-    json_decref(print_parsed(random)); /* nothing is asked for */
-}
-
 static void what_is_no_object_is_refused(void **state)
 {
     (void)state;
@@ -529,10 +411,9 @@ static void print_and_parse_are_a_fixpoint_on_random_requests(void **state)
         for (uint64_t k = 0; k < 8; k++) {
             size_t i = (size_t)qd_rng_below(round, k, QD_LENGTH(good));
             if (strncmp(good[i].path, "format", 6) == 0 || strncmp(good[i].path, "mismatch", 8) == 0 ||
-                strncmp(good[i].path, "refine", 6) == 0 || strcmp(good[i].path, "calibration/samples") == 0 ||
-                strcmp(good[i].path, "alphabet") == 0 ||
-                strcmp(good[i].path, "alphabet/levels") == 0 ||
-                strcmp(good[i].path, "certified") == 0)
+                strncmp(good[i].path, "refine", 6) == 0 || strcmp(good[i].path, "transforms") == 0 ||
+                strcmp(good[i].path, "calibration/samples") == 0 || strcmp(good[i].path, "alphabet") == 0 ||
+                strcmp(good[i].path, "alphabet/levels") == 0 || strcmp(good[i].path, "certified") == 0)
                 continue; /* combinations that disagree have their own test */
             QD_AUTO(qd_json_fini) json_t *one = request_with(good[i].path, good[i].given);
             json_object_del(one, "format");
@@ -596,8 +477,8 @@ static void the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defa
             assert_null(fallback);
             assert_string_equal(json_string_value(json_object_get(node, "x-default-by")), "effort");
         } else if (field->type != QD_FIELD_OBJECT && strcmp(field->path, "alphabet/zero") != 0 &&
-                   strcmp(field->path, "alphabet/levels") != 0 &&
-            strcmp(field->path, "model/url") != 0 && strcmp(field->path, "model/token") != 0)
+                   strcmp(field->path, "alphabet/levels") != 0 && strcmp(field->path, "model/url") != 0 &&
+                   strcmp(field->path, "model/token") != 0)
             check_equal_json(fallback, value_at(defaults, field->path), field->path);
     }
 }
@@ -675,8 +556,6 @@ int main(void)
         cmocka_unit_test(all_findings_are_collected_and_the_first_is_the_error),
         cmocka_unit_test(more_findings_than_fit_and_endless_keys_do_no_harm),
         cmocka_unit_test(long_names_are_counted_in_characters),
-        cmocka_unit_test(fields_that_disagree_are_both_named_with_what_would_work),
-        cmocka_unit_test(refining_is_refused_where_nothing_could_be_refined),
         cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(print_and_parse_are_a_fixpoint_on_random_requests),
         cmocka_unit_test(the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defaults),

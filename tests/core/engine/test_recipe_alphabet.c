@@ -1,36 +1,5 @@
 /* test_recipe_alphabet.c: what an alphabet decides of the fields around it, and what does not go with it. */
-#include "base/json.h"
-#include "check.h"
-#include "engine/recipe.h"
-
-static json_t *parse_text(const char *text)
-{
-    json_t *out = json_loads(text, JSON_DECODE_ANY, NULL);
-    assert_non_null(out);
-    return out;
-}
-
-static json_t *print_parsed(const json_t *request)
-{
-    qd_error err = { 0 };
-    qd_recipe *recipe = NULL;
-    check_ok(qd_recipe_parse(request, &recipe, NULL, &err));
-    json_t *out = qd_recipe_print(recipe);
-    qd_recipe_destroy(recipe);
-    assert_non_null(out);
-    return out;
-}
-
-static void check_finding(const json_t *request, const char *pointer, const char *part)
-{
-    qd_error err = { 0 };
-    qd_recipe *recipe = NULL;
-    qd_issues issues;
-    check_fails(qd_recipe_parse(request, &recipe, &issues, &err), QD_EINVAL);
-    assert_int_equal(issues.count, 1);
-    assert_string_equal(issues.items[0].pointer, pointer);
-    check_contains(issues.items[0].detail, part);
-}
+#include "recipe.h"
 
 /* The grid fields of a printed request. */
 static void check_grid_fields(const char *request_text, const char *bits, const char *group_size, const char *type)
