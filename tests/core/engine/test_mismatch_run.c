@@ -9,8 +9,8 @@ static const char *const kinds[] = {
     "\"algorithm\":\"qronos\",\"effort\":\"balanced\",\"calibration\":{\"samples\":5,\"length\":64}",
     "\"algorithm\":\"gpfq\",\"rounding\":\"stochastic\",\"mismatch\":{\"scope\":\"block\",\"shrink\":0.5}",
     "\"algorithm\":\"gpfq\",\"mismatch\":{\"scope\":\"model\",\"shrink\":0.8,\"residual\":true}",
-    "\"algorithm\":\"qronos\",\"bits\":3,\"format\":\"safetensors\","
-    "\"refine\":{\"beam\":3,\"coordinate_descent\":2,\"refit_scales\":true}",
+    ("\"algorithm\":\"qronos\",\"bits\":3,\"format\":\"safetensors\","
+     "\"refine\":{\"beam\":3,\"coordinate_descent\":2,\"refit_scales\":true}"),
 };
 enum { BALANCED = 1, STOCHASTIC = 2, GREEDY = 3 };
 
