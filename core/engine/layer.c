@@ -13,6 +13,7 @@
 void qd_shared_fini(qd_shared *shared)
 {
     qd_input_basis_fini(&shared->input);
+    qd_group_guard_fini(&shared->guard);
     qd_factor_destroy(shared->factor);
     qd_mismatch_fini(&shared->mismatch);
     free(shared->diagonal);
