@@ -120,6 +120,18 @@ static qd_code open_tokenizer(qd_context *c, qd_error *err)
     return QD_OK;
 }
 
+/* Tokens that come twice count twice, and what is held out was seen: damping and shrinkage found by it are too bold. A few are chance. */
+static void warn_of_overlap(const qd_context *c, size_t lead)
+{
+    const qd_windows *w = &c->calibration;
+    size_t total = w->count * (w->length - lead);
+    if (10 * w->tokens_used < 9 * total)
+        qd_emit_warning(c->sink,
+                        "calibration: %zu samples of %zu tokens overlap: the text has %zu tokens, of which they see "
+                        "%zu; samples that are held out are not independent of the others",
+                        w->count, w->length, w->tokens_available, w->tokens_used);
+}
+
 static qd_code sample_calibration(qd_context *c, qd_error *err)
 {
     const qd_recipe *r = c->recipe;
@@ -144,6 +156,7 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
         code = qd_windows_sample(&ids, &request, &c->calibration, err);
     if (code != QD_OK)
         return qd_within(err, code, "calibration");
+    warn_of_overlap(c, request.bos >= 0 ? 1 : 0);
     code = qd_sha256(c->calibration.ids, c->calibration.count * c->calibration.length * sizeof *c->calibration.ids,
                      c->calibration_digest, err);
     return code == QD_OK ? qd_sha256_file(c->paths->calibration_text, c->text_digest, err) : code;

@@ -1,4 +1,4 @@
-/* evaluate.c: the evaluating phase: perplexity of source, quantized model, and the baseline at the same grid. */
+/* evaluate.c: the evaluating phase: perplexity of source, quantized model, and the baseline. */
 #include "engine/context.h"
 
 #include <math.h>
@@ -28,37 +28,64 @@ static void nearest_codes(const qd_grid *grid, qd_cmatf w, uint8_t *codes)
             codes[o * w.cols + i] = (uint8_t)(qd_grid_nearest(grid, o, i, (double)qd_cmatf_row(w, o)[i]) - grid->low);
 }
 
-/* The source's weights rounded to nearest on the very grid that was decided, in its basis, and stored as the artifact's are. */
+/* Rounding to nearest on scales that were moved to a target or to other codes would be nobody's: there the rule chooses scales for it, from the
+ * weights alone. w: in the basis of the codes. out: `decided`, or `own`. */
+static qd_code baseline_grid(const qd_recipe *recipe, qd_cmatf w, const qd_grid *decided, qd_grid *own,
+                             const qd_grid **out, qd_error *err)
+{
+    *out = decided;
+    if (!qd_recipe_moves_scales(recipe))
+        return QD_OK;
+    qd_code code = qd_grid_build(&recipe->grid, w, NULL, NULL, own, err);
+    if (code == QD_OK)
+        *out = own;
+    return code == QD_ENUMERIC ? QD_OK : code; /* too large for the scale type: no reason to lose the job */
+}
+
+/* The source's weights, in w, rounded to nearest in the basis of the codes, and stored as the artifact's are. */
+static qd_code nearest_in_basis(const qd_finished *finished, size_t index, const qd_hadamard *basis,
+                                const qd_grid *decided, qd_matf w, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) uint8_t *codes = NULL;
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf turned = { 0 };
+    QD_AUTO(qd_grid_fini) qd_grid own = { 0 };
+    const qd_grid *grid = NULL;
+    const qd_context *c = finished->context;
+    const qd_recipe *recipe = c->recipe;
+    qd_code code = qd_alloc(w.rows * w.cols, 1, (void **)&codes, err);
+    if (code == QD_OK && basis != NULL)
+        code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w), w, NULL, err);
+    if (code == QD_OK)
+        code = baseline_grid(recipe, qd_matf_const(w), decided, &own, &grid, err);
+    if (code == QD_OK)
+        nearest_codes(grid, qd_matf_const(w), codes);
+    if (code == QD_OK && basis != NULL)
+        code = qd_matf_buf_init(&turned, w.rows, w.cols, err);
+    if (code == QD_OK && basis != NULL)
+        code = qd_layer_weights(recipe, c->model, index, grid, codes, NULL, turned.view, err);
+    if (code != QD_OK)
+        return code;
+    const qd_rounded nearest = { .grid = grid, .codes = codes, .turned = qd_matf_const(turned.view) };
+    recipe->format->expected_weight(&nearest, recipe->format_variant, w);
+    return QD_OK;
+}
+
+/* The baseline. */
 static qd_code nearest_weight(void *ctx, size_t index, const qd_linear *linear, qd_matf w, qd_error *err)
 {
     qd_rounded rounded;
     qd_hadamard *basis = NULL;
-    QD_AUTO(qd_free_pointer) uint8_t *codes = NULL;
-    QD_AUTO(qd_matf_buf_fini) qd_matf_buf turned = { 0 };
     const qd_finished *finished = ctx;
     const qd_context *c = finished->context;
-    const qd_recipe *recipe = c->recipe;
     qd_code code = qd_finished_layer(ctx, index, &rounded, err);
     if (code == QD_OK)
         code = qd_tensor_to_floats(linear->weight, w.data, err);
     if (code == QD_OK)
-        code = qd_alloc(w.rows * w.cols, 1, (void **)&codes, err);
+        code = qd_basis_create(c->recipe, c->model, index, &basis, err);
     if (code == QD_OK)
-        code = qd_basis_create(recipe, c->model, index, &basis, err);
-    if (code == QD_OK && basis != NULL)
-        code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w), w, NULL, err);
-    if (code == QD_OK)
-        nearest_codes(rounded.grid, qd_matf_const(w), codes);
-    if (code == QD_OK && basis != NULL)
-        code = qd_matf_buf_init(&turned, w.rows, w.cols, err);
-    if (code == QD_OK && basis != NULL)
-        code = qd_layer_weights(recipe, c->model, index, rounded.grid, codes, NULL, turned.view, err);
+        code = nearest_in_basis(finished, index, basis, rounded.grid, w, err);
     qd_hadamard_destroy(basis);
-    if (code != QD_OK)
-        return code;
-    const qd_rounded nearest = { .grid = rounded.grid, .codes = codes, .turned = qd_matf_const(turned.view) };
-    recipe->format->expected_weight(&nearest, recipe->format_variant, w);
-    return QD_OK;
+    return code;
 }
 
 /* One of the models that are measured; progress runs on over all of them. */

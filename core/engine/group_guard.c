@@ -25,32 +25,49 @@ static void add_reach(qd_cmatf w, double *reach)
             reach[j] = fmax(reach[j], fabs((double)qd_cmatf_row(w, i)[j]));
 }
 
-qd_code qd_group_guard_init(const qd_context *c, qd_block *block, size_t first, size_t group, qd_group_guard *out,
-                            qd_error *err)
+/* Of the layers of the group; out_most: neurons of the largest. */
+static qd_code reach_of_group(const qd_context *c, qd_block *block, size_t first, size_t group,
+                              const qd_input_basis *input, double *reach, size_t *out_most, qd_error *err)
 {
-    const qd_recipe *r = c->recipe;
-    size_t count = qd_model_linear_count(c->model), most = 0;
-    if (!r->certified || r->algorithm->drift == QD_DRIFT_NONE)
-        return QD_OK;
-    qd_code code = qd_alloc(qd_block_group_width(block, group), sizeof *out->reach, (void **)&out->reach, err);
-    if (code != QD_OK)
-        return code;
-    for (size_t at = first, last = 0; at < count; at++) {
+    size_t count = qd_model_linear_count(c->model);
+    qd_code code = QD_OK;
+    *out_most = 0;
+    for (size_t at = first, last = 0; code == QD_OK && at < count; at++) {
         size_t own = qd_model_linear_at(c->model, at)->group;
         if (own < last || own > group) /* the next block, or past the group */
             break;
         last = own;
         if (own < group)
             continue;
+        QD_AUTO(qd_transformed_fini) qd_transformed t = { 0 };
         qd_cmatf w = qd_matf_const(qd_block_weight(block, at - first));
-        most = qd_max_size(most, w.rows);
-        add_reach(w, out->reach);
+        code = qd_transform_layer(c->recipe, input, w, c->pool, &t, err);
+        *out_most = qd_max_size(*out_most, w.rows);
+        if (code == QD_OK)
+            add_reach(t.rounded, reach);
+    }
+    return code;
+}
+
+qd_code qd_group_guard_init(const qd_context *c, qd_block *block, size_t first, size_t group,
+                            const qd_input_basis *input, qd_group_guard *out, qd_error *err)
+{
+    const qd_recipe *r = c->recipe;
+    size_t most = 0, width = qd_block_group_width(block, group);
+    if (!r->certified || r->algorithm->drift == QD_DRIFT_NONE)
+        return QD_OK;
+    qd_code code = qd_alloc(width, sizeof *out->reach, (void **)&out->reach, err);
+    if (code == QD_OK)
+        code = reach_of_group(c, block, first, group, input, out->reach, &most, err);
+    if (code != QD_OK) {
+        qd_group_guard_fini(out);
+        return code;
     }
     int32_t low, high;
     qd_grid_range(&r->grid, &low, &high);
     out->guard = (qd_guard){ .drift = r->algorithm->drift,
                              .room = qd_drift_room(low, high, r->grid.zero),
-                             .deviation = qd_drift_deviation(qd_block_group_width(block, group), most),
+                             .deviation = qd_drift_deviation(width, most),
                              .reach = out->reach };
     return QD_OK;
 }

@@ -13,6 +13,7 @@
 void qd_shared_fini(qd_shared *shared)
 {
     qd_input_basis_fini(&shared->input);
+    qd_group_guard_fini(&shared->guard);
     qd_factor_destroy(shared->factor);
     qd_mismatch_fini(&shared->mismatch);
     free(shared->diagonal);
@@ -52,6 +53,18 @@ static const qd_algorithm *nearest(void)
     return qd_algorithm_find("rtn");
 }
 
+/* What is rounded to nearest wants scales of its weights, not of a target that nothing aims at any more. */
+static qd_code forget_target(attempt *a, qd_error *err)
+{
+    const qd_recipe *r = a->context->recipe;
+    a->input.factor = NULL;
+    if (a->input.target == NULL || !qd_aim_guides(r->grid.rule))
+        return QD_OK;
+    a->input.target = NULL;
+    qd_grid_fini(&a->out->grid);
+    return qd_aim_grid(&a->input, &r->grid, a->input.v, NULL, &a->out->grid, err);
+}
+
 /* The bottom of the ladder: nearest, without data. */
 static qd_code degrade(attempt *a, const char *why, qd_error *err)
 {
@@ -61,11 +74,11 @@ static qd_code degrade(attempt *a, const char *why, qd_error *err)
     if (a->context->recipe->certified)
         return qd_fail(err, QD_ENUMERIC, "%.500s (certified is true: a layer rounded to nearest has no guarantee)",
                        a->reason);
-    a->input.factor = NULL;
     a->input.holdout = NULL;
     a->input.tokens = 0;
     a->input.rounding = QD_ROUND_NEAREST;
-    return qd_layer_round(nearest(), &a->input, a->out->codes, &a->certificate, err);
+    qd_code code = forget_target(a, err);
+    return code != QD_OK ? code : qd_layer_round(nearest(), &a->input, a->out->codes, &a->certificate, err);
 }
 
 /* why: what make_grid found, or nothing. */

@@ -5,11 +5,13 @@
 #define QD_ENGINE_LAYER_H
 
 #include "engine/context.h"
+#include "engine/group_guard.h"
 #include "engine/transformed.h"
 
 /* What layers with the same input share. Zero-initialized = no data: rounded to nearest, uncertified. */
 typedef struct qd_shared {
     qd_input_basis input;                     /* what follows is in its basis */
+    qd_group_guard guard;                     /* what order and damping are asked for, if anything */
     qd_factor *factor;                        /* NULL = no data, or degraded */
     qd_mismatch mismatch;                     /* of both streams, for algorithms that want it */
     double *diagonal;                         /* diag(H) in original order, or NULL */

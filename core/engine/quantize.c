@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "engine/context.h"
-#include "engine/group_guard.h"
 #include "engine/layer.h"
 #include "quant/turned.h"
 
@@ -13,8 +12,7 @@ typedef struct blockwise {
     qd_context *context;
     qd_streams *streams; /* NULL = data-free */
     qd_block *float_block, *block;
-    size_t first, end;     /* linear indices of the block's layers */
-    const qd_guard *guard; /* of the group under way; NULL = none is asked */
+    size_t first, end; /* linear indices of the block's layers */
     qd_meter *meter;
 } blockwise;
 
@@ -76,9 +74,10 @@ static qd_code group_search(const blockwise *b, size_t group, qd_gram *gram, qd_
     qd_gram *const all[] = { gram, &fit, &held };
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(all); i++)
         code = finish(b, shared, all[i], err);
-    return code == QD_OK ? qd_holdout_search(qd_matd_const(fit.sum.view), &held, b->context->recipe->order, b->guard,
-                                             b->context->pool, &shared->holdout, err)
-                         : code;
+    return code == QD_OK
+               ? qd_holdout_search(qd_matd_const(fit.sum.view), &held, b->context->recipe->order,
+                                   qd_group_guard_borrow(&shared->guard), b->context->pool, &shared->holdout, err)
+               : code;
 }
 
 static bool shapes(const blockwise *b)
@@ -102,6 +101,12 @@ static qd_code float_reference(const blockwise *b, size_t group, qd_shared *shar
     return qd_input_basis_settle(b->context->recipe, &shared->input, b->context->pool, err);
 }
 
+/* After what transforms want to know. */
+static qd_code ask_guard(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
+{
+    return qd_group_guard_init(b->context, b->float_block, b->first, group, &shared->input, &shared->guard, err);
+}
+
 /* What a group's layers share: the second moments of their input and the factor made from them. */
 static qd_code hessian_statistics(const blockwise *b, size_t group, qd_shared *shared, qd_error *err)
 {
@@ -110,18 +115,21 @@ static qd_code hessian_statistics(const blockwise *b, size_t group, qd_shared *s
     bool search = holds_out(b->context);
     qd_code code = shapes(b) ? float_reference(b, group, shared, err) : QD_OK;
     if (code == QD_OK)
+        code = ask_guard(b, group, shared, err);
+    if (code == QD_OK)
         code = search ? group_search(b, group, &gram, shared, err) : group_hessian(b, group, shared, &gram, err);
     if (code == QD_OK)
         code = qd_factor_create_guarded(qd_matd_const(gram.sum.view), r->order, r->regularizer,
-                                        search ? shared->holdout.value : r->regularization, b->guard, b->context->pool,
-                                        &shared->factor, err);
+                                        search ? shared->holdout.value : r->regularization,
+                                        qd_group_guard_borrow(&shared->guard), b->context->pool, &shared->factor, err);
     shared->tokens = gram.tokens;
     return code;
 }
 
 /* The parts of the split-sample rule are those of the hold-out. */
-static qd_code mismatch_search(const blockwise *b, const qd_mismatch *mismatch, qd_holdout *holdout, qd_error *err)
+static qd_code mismatch_search(const blockwise *b, qd_shared *shared, qd_error *err)
 {
+    const qd_mismatch *mismatch = &shared->mismatch;
     QD_AUTO(qd_gram_fini) qd_gram held = { 0 };
     qd_cmatd fit = qd_matd_const(mismatch->part[QD_PART_FIT].hessian.sum.view);
     qd_code code = qd_gram_init(&held, fit.rows, err);
@@ -130,7 +138,8 @@ static qd_code mismatch_search(const blockwise *b, const qd_mismatch *mismatch, 
     const qd_gram *judge = &mismatch->part[QD_PART_JUDGE].hessian;
     memcpy(held.sum.view.data, judge->sum.view.data, fit.rows * fit.rows * sizeof(double));
     held.tokens = judge->tokens;
-    return qd_holdout_search(fit, &held, b->context->recipe->order, b->guard, b->context->pool, holdout, err);
+    return qd_holdout_search(fit, &held, b->context->recipe->order, qd_group_guard_borrow(&shared->guard),
+                             b->context->pool, &shared->holdout, err);
 }
 
 /* O of the group's layer, where it is to repair the error of the residual stream it writes to; else 0. Of several layers that write at once each
@@ -188,12 +197,14 @@ static qd_code mismatch_statistics(const blockwise *b, size_t group, qd_shared *
     qd_mismatch *mismatch = &shared->mismatch;
     bool search = holds_out(b->context);
     qd_code code = mismatch_moments(b, group, shared, err);
+    if (code == QD_OK)
+        code = ask_guard(b, group, shared, err);
     if (code == QD_OK && search)
-        code = mismatch_search(b, mismatch, &shared->holdout, err);
+        code = mismatch_search(b, shared, err);
     double damping = search ? shared->holdout.value : r->regularization;
     if (code == QD_OK)
         code = qd_factor_create_guarded(qd_matd_const(mismatch->hessian.view), r->order, r->regularizer, damping,
-                                        b->guard, pool, &shared->factor, err);
+                                        qd_group_guard_borrow(&shared->guard), pool, &shared->factor, err);
     if (code == QD_OK && r->mismatch.shrink == QD_SHRINK_AUTO)
         code = qd_mismatch_split(mismatch, r->order, r->regularizer, damping, pool, err);
     shared->tokens = mismatch->tokens;
@@ -286,12 +297,8 @@ static qd_code resume_layer(blockwise *b, size_t index, qd_error *err)
 static qd_code make_layers(blockwise *b, size_t group, size_t first, size_t end, qd_error *err)
 {
     QD_AUTO(qd_shared_fini) qd_shared shared = { 0 };
-    QD_AUTO(qd_group_guard_fini) qd_group_guard guard = { 0 };
     double started = qd_clock_seconds();
     qd_code code = qd_basis_create(b->context->recipe, b->context->model, first, &shared.input.basis, err);
-    if (code == QD_OK)
-        code = qd_group_guard_init(b->context, b->float_block, b->first, group, &guard, err);
-    b->guard = qd_group_guard_borrow(&guard);
     if (code == QD_OK)
         code = group_statistics(b, group, &shared, err);
     if (code == QD_OK)

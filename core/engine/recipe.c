@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "engine/recipe_fields.h"
+#include "quant/aim.h"
 
 static_assert(sizeof(size_t) == sizeof(uint64_t), "QD_FIELD_COUNT serves both");
 
@@ -87,6 +88,12 @@ const char *qd_recipe_calibrated(const qd_recipe *recipe)
     if (recipe->algorithm->needs != QD_NEEDS_NOTHING)
         return recipe->algorithm->name;
     return shaping == NULL ? NULL : shaping->row->name;
+}
+
+bool qd_recipe_moves_scales(const qd_recipe *recipe)
+{
+    return recipe->certified || recipe->refine.refit ||
+           (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule));
 }
 
 /* What an alphabet has only one of, it decides. */

@@ -62,6 +62,8 @@ void qd_recipe_destroy(qd_recipe *recipe); /* NULL is fine */
 
 /* What cannot do without a calibration text: the algorithm, or a transform; NULL = nothing. */
 const char *qd_recipe_calibrated(const qd_recipe *recipe);
+/* Are scales what the rule chooses from weights alone, or moved from there: to a target, to the codes, up to a guarantee? */
+bool qd_recipe_moves_scales(const qd_recipe *recipe);
 
 /* One finding of the parser: a JSON Pointer and a sentence "bits: 17 is not in 2, 3, 4, 5, 6, 8". */
 typedef struct qd_issue {

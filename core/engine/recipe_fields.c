@@ -325,7 +325,9 @@ static const qd_field table[] = {
     { "evaluation/bos", QD_FIELD_CHOICE, 0, .def_text = "every-window", .choice = &bos_choice,
       .help = "how BOS enters the windows" },
     { "evaluation/baseline", QD_FIELD_CHOICE, QD_FIELD_NULLABLE, .def_text = "rtn", .choice = &baseline_choice,
-      .help = "what is measured beside the result on the same grid; null = nothing" },
+      .help = "what is measured beside the result: nearest on the same grid, or where that was moved to a target, to "
+              "the codes or "
+              "up to a guarantee, on the one that the scale rule chooses from the weights alone; null = nothing" },
     { "format", QD_FIELD_CHOICE, 0, .def_text = "compressed-tensors", .choice = &format_choice,
       .help = "container of the artifact" },
 };

@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "engine/transformed.h"
 #include "engine/verify.h"
-#include "quant/aim.h"
 
 static qd_code check_source_file(const char *dir, const json_t *file, qd_findings *findings, qd_error *err)
 {
@@ -103,23 +102,31 @@ static void find_scale(const qd_grid_spec *spec, qd_cmatf w, qd_cmatf q, size_t 
     *at_zero = zero;
 }
 
-/* Scale and zero that put two values on two codes: false where no grid has such. */
-static bool lay_grid(qd_grid *grid, size_t row, size_t group, const double value[2], const int code[2])
+/* Every grid of the job's kind that a group with these ends can lie on, by index; false past the last. Without a zero the end of largest
+ * magnitude is a level times the scale. With one it is a number of steps from 0, whose code leaves room for both ends. A float zero puts the
+ * lower end on the first code: only how many steps lie between the ends matters. */
+static bool lay_grid(const double ends[2], int index, size_t row, size_t group, qd_grid *grid)
 {
-    double low = qd_grid_level(grid, (uint8_t)code[0]), high = qd_grid_level(grid, (uint8_t)code[1]);
-    double scale = (value[1] - value[0]) / (high - low), zero = low - value[0] / scale;
-    if (grid->zero_kind == QD_ZERO_NONE)
-        zero = 0;
-    else if (grid->zero_kind == QD_ZERO_INTEGER)
-        zero = rint(zero);
-    qd_matf_row(grid->scale.view, row)[group] = (float)scale;
-    qd_matf_row(grid->zero.view, row)[group] = (float)zero;
-    return scale > 0 && isfinite((float)scale) && isfinite((float)zero);
+    int steps = grid->high - grid->low;
+    double far = fabs(ends[0]) > fabs(ends[1]) ? ends[0] : ends[1], scale = 1, zero = 0;
+    if (index > (grid->zero_kind == QD_ZERO_INTEGER ? 2 * steps : steps))
+        return false;
+    if (grid->zero_kind == QD_ZERO_FLOAT) {
+        scale = ends[1] > ends[0] ? (ends[1] - ends[0]) / fmax(1, steps - index) : 1;
+        zero = grid->low - ends[0] / scale;
+    } else if (far != 0)
+        scale = far / (grid->zero_kind == QD_ZERO_NONE ? qd_grid_level(grid, (uint8_t)index) : steps - index);
+    if (grid->zero_kind == QD_ZERO_INTEGER)
+        zero = grid->low - rint(fmin(0, ends[0] / scale));
+    bool fits = scale > 0 && isfinite((float)scale) && isfinite((float)zero) &&
+                (grid->zero_kind == QD_ZERO_FLOAT || zero <= grid->high);
+    qd_matf_row(grid->scale.view, row)[group] = fits ? (float)scale : 1;
+    qd_matf_row(grid->zero.view, row)[group] = fits ? (float)zero : 0;
+    return true;
 }
 
 /* Scales fitted to the codes, or chosen on a target, do not follow from the source: the group's values must lie on some grid of the kind that
- * the job asked for. The least and the greatest lie on two of the codes: every pair is tried. Of equal values one lies on a code and 0 on
- * another, or both on the same. */
+ * the job asked for. */
 static void fit_scale(qd_cmatf q, size_t row, size_t group, qd_slack s, qd_grid *grid)
 {
     size_t start = group * grid->group_size, end = qd_min_size(start + grid->group_size, q.cols);
@@ -129,13 +136,9 @@ static void fit_scale(qd_cmatf q, size_t row, size_t group, qd_slack s, qd_grid 
         ends[0] = fmin(ends[0], (double)values[j]);
         ends[1] = fmax(ends[1], (double)values[j]);
     }
-    if (ends[0] == ends[1])
-        ends[ends[0] > 0 ? 0 : 1] = ends[0] == 0 ? 1 : 0;
-    for (int a = 0; a <= grid->high - grid->low; a++)
-        for (int b = a + 1; b <= grid->high - grid->low; b++)
-            if (lay_grid(grid, row, group, ends, (const int[2]){ a, b }) &&
-                count_strangers(grid, q, row, group, 1, s) == 0)
-                return;
+    for (int i = 0; lay_grid(ends, i, row, group, grid); i++)
+        if (count_strangers(grid, q, row, group, 1, s) == 0)
+            return;
 }
 
 /* A layer beside its source, both in the basis of the codes. */
@@ -151,9 +154,7 @@ typedef struct comparison {
 /* Were the scales chosen from the source's weights, or do they depend on data: on a target, on codes, on weights that a transform shaped? */
 static bool is_fitted(const qd_recipe *recipe)
 {
-    return recipe->certified || recipe->refine.refit ||
-           (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule)) ||
-           qd_transforms_shaping(&recipe->transforms) != NULL;
+    return qd_recipe_moves_scales(recipe) || qd_transforms_shaping(&recipe->transforms) != NULL;
 }
 
 /* A fitted grid is laid through stored weights: their own slack comes twice. */

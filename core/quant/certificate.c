@@ -263,6 +263,20 @@ static double swept_residual(const qd_evidence *e, const double *targets, double
     return scale > 0.0 ? difference / scale : 0.0;
 }
 
+/* What the target leaves and what rounding adds against the whole: theory.md T9, where the target is the best there is; on a path the whole is at most
+ * that (triangle inequality). */
+static double parts_residual(const qd_evidence *e, const qd_certificate *out, double floor)
+{
+    double parts = out->base_sq + out->energy_sq, whole = fmax(parts, floor * out->output_sq);
+    double off = fabs(out->total_sq - parts);
+    if (e->steps->path != NULL) {
+        parts = sqrt(out->base_sq) + sqrt(out->energy_sq);
+        whole = fmax(parts, sqrt(floor * out->output_sq));
+        off = fmax(0.0, sqrt(fmax(0.0, out->total_sq)) - parts);
+    }
+    return whole > 0.0 ? off / whole : 0.0;
+}
+
 /* Compares the loop's energies with quadratic forms of w - q, over all neurons or fixed ones. */
 static qd_code fill_residual(const qd_evidence *e, const double *targets, qd_certificate *out, qd_error *err)
 {
@@ -301,11 +315,8 @@ static qd_code fill_residual(const qd_evidence *e, const double *targets, qd_cer
     out->identity_residual = scale > 0.0 ? difference / scale : 0.0;
     if (out->refined)
         out->identity_residual = fmax(out->identity_residual, swept_residual(e, targets, floor));
-    if (e->measure != NULL && e->steps->path == NULL) { /* theory.md T9: the target is the best there is */
-        double parts = out->base_sq + out->energy_sq, whole = fmax(parts, floor * out->output_sq);
-        if (whole > 0.0)
-            out->identity_residual = fmax(out->identity_residual, fabs(out->total_sq - parts) / whole);
-    }
+    if (e->measure != NULL)
+        out->identity_residual = fmax(out->identity_residual, parts_residual(e, out, floor));
     return QD_OK;
 }
 

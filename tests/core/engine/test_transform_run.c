@@ -2,6 +2,7 @@
  * model computes, and refusals. */
 #include "job.h"
 
+#include "engine/group_guard.h"
 #include "engine/transformed.h"
 
 #define REST "\"calibration\":{\"samples\":5,\"length\":64},\"evaluation\":{\"length\":64,\"windows\":1}"
@@ -150,10 +151,13 @@ static void the_baseline_is_rounded_in_the_same_basis(void **state)
         "\"algorithm\":\"rtn\",\"transforms\":[\"hadamard\"],\"format\":\"safetensors:f32\",\"bits\":3,\"seed\":"
         "5," ROWS,
         "\"algorithm\":\"rtn\",\"format\":\"safetensors:f32\",\"bits\":3,\"seed\":5," ROWS,
+        /* scales that were fitted to other codes are not RTN's */
+        "\"algorithm\":\"optq\",\"transforms\":[\"hadamard\"],\"format\":\"safetensors:f32\",\"bits\":3,\"seed\":"
+        "5,\"refine\":{\"coordinate_descent\":1,\"refit_scales\":true}," ROWS,
     };
-    static const char *const members[] = { "rtn", "quantized", "quantized" };
-    double got[3];
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const members[] = { "rtn", "quantized", "quantized", "rtn" };
+    double got[4];
+    for (size_t i = 0; i < 4; i++) {
         char folder[200];
         qd_error err = { 0 };
         small_run job = job_of(requests[i], folder, sizeof folder);
@@ -163,6 +167,44 @@ static void the_baseline_is_rounded_in_the_same_basis(void **state)
     }
     assert_true(got[0] == got[1]);
     assert_true(got[0] != got[2]);
+    assert_true(got[0] == got[3]);
+}
+
+/* Two ways to the same numbers: largest |w| of q, k and v, turned by itself. */
+static void a_guard_sees_weights_in_the_basis_of_the_codes(void **state)
+{
+    (void)state;
+    char path[4096];
+    qd_error err = { 0 };
+    qd_context c = { 0 };
+    qd_block *block = NULL;
+    qd_input_basis input = { 0 };
+    qd_group_guard guard = { 0 };
+    SOURCE_PATH(path, "tests/models/novella-1m");
+    check_ok(qd_model_open(path, &c.model, &err));
+    qd_recipe *recipe = recipe_of("\"certified\":true,\"rounding\":\"stochastic\",\"algorithm\":\"optq\","
+                                  "\"transforms\":[\"hadamard\"],\"format\":\"safetensors\"");
+    c.recipe = recipe;
+    check_ok(qd_block_load(c.model, 0, NULL, &block, &err));
+    check_ok(qd_basis_create(recipe, c.model, 0, &input.basis, &err));
+    check_ok(qd_group_guard_init(&c, block, 0, 0, &input, &guard, &err));
+    size_t width = qd_block_group_width(block, 0);
+    double *largest = calloc(width, sizeof *largest);
+    for (size_t i = 0; i < 3; i++) {
+        qd_matf w = qd_block_weight(block, i);
+        check_ok(qd_hadamard_weights(input.basis, QD_TURN, qd_matf_const(w), w, NULL, &err));
+        for (size_t row = 0; row < w.rows; row++)
+            for (size_t j = 0; j < width; j++)
+                largest[j] = fmax(largest[j], fabs((double)qd_matf_row(w, row)[j]));
+    }
+    for (size_t j = 0; j < width; j++)
+        assert_true(qd_group_guard_borrow(&guard)->reach[j] == largest[j]);
+    free(largest);
+    qd_group_guard_fini(&guard);
+    qd_input_basis_fini(&input);
+    qd_block_destroy(block);
+    qd_recipe_destroy(recipe);
+    qd_model_destroy(c.model);
 }
 
 static void layers_with_the_same_input_share_its_basis(void **state)
@@ -282,6 +324,7 @@ int main(void)
         cmocka_unit_test(every_layer_is_certified_and_the_artifact_verified),
         cmocka_unit_test(eight_bits_in_another_basis_are_the_model),
         cmocka_unit_test(the_baseline_is_rounded_in_the_same_basis),
+        cmocka_unit_test(a_guard_sees_weights_in_the_basis_of_the_codes),
         cmocka_unit_test(layers_with_the_same_input_share_its_basis),
         cmocka_unit_test(a_changed_weight_is_found_in_the_basis_of_the_codes),
         cmocka_unit_test(a_transform_that_needs_a_text_says_so),

@@ -162,6 +162,10 @@ static void every_container_and_grid_passes(void **state)
         QUICK "," FITTED
               ",\"format\":\"safetensors:bf16\",\"bits\":3,\"alphabet\":{\"kind\":\"int\",\"zero\":\"float\"}",
         QUICK "," FITTED ",\"format\":\"safetensors\",\"bits\":2,\"group_size\":16",
+        /* groups of one value, and no level is 0 */
+        QUICK "," FITTED ",\"format\":\"safetensors:f32\",\"alphabet\":{\"levels\":[-1,1]},\"group_size\":4",
+        QUICK "," FITTED ",\"format\":\"safetensors:f16\",\"alphabet\":\"int-asymmetric\",\"bits\":8,\"group_size\":16",
+        QUICK "," FITTED ",\"format\":\"safetensors:bf16\",\"alphabet\":\"mxfp4\"",
     };
     for (size_t i = 0; i < QD_LENGTH(requests); i++) {
         char folder[200], out[300];
