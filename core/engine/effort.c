@@ -31,6 +31,17 @@ static bool has_none(const qd_recipe *recipe)
     return !has_a_published_damping(recipe);
 }
 
+/* The guarantee is about errors that start from the target. */
+static bool promises(const qd_recipe *recipe)
+{
+    return recipe->certified;
+}
+
+static bool promises_nothing(const qd_recipe *recipe)
+{
+    return !promises(recipe);
+}
+
 /* Stochastic rounding would be undone. */
 static bool can_refine(const qd_recipe *recipe)
 {
@@ -72,7 +83,8 @@ static const qd_setting reference[] = {
     { "regularization", "{\"mean_diagonal\": 0.01}", has_none },
     { "mismatch/scope", "\"block\"", NULL },
     { "mismatch/shrink", "1", NULL },
-    { "mismatch/start", "\"original\"", NULL },
+    { "mismatch/start", "\"original\"", promises_nothing },
+    { "mismatch/start", "\"projected\"", promises },
     { "mismatch/residual", "false", NULL },
     { "calibration/samples", "128", NULL },
     { "calibration/first_position", "\"counted\"", NULL },
