@@ -21,8 +21,8 @@ qd_code qd_levels_init(const double *values, size_t count, qd_levels *out, qd_er
         double gap = value - made.value[k - 1];
         if (!(gap > 0.0))
             return qd_fail(err, QD_EINVAL,
-                           "level %zu, %.12g, does not lie above %.12g before it (in float32); they ascend, each once", k,
-                           values[k], values[k - 1]);
+                           "level %zu, %.12g, does not lie above %.12g before it (in float32); they ascend, each once",
+                           k, values[k], values[k - 1]);
         made.widest = fmax(made.widest, gap);
         made.narrowest = fmin(made.narrowest, gap);
     }
