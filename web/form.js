@@ -121,27 +121,33 @@ function shapeTitle(shape) {
     return shape.properties ? (shape.required || Object.keys(shape.properties)).join(', ').replaceAll('_', ' ') : 'a ' + typesOf(shape)[0];
 }
 
-/* One of several shapes: a choice, and the fields of the shape that is chosen; the others are hidden, and so not read. A constant needs no field. */
+/* One of several shapes: a choice, and the fields of the shape that is chosen; the others are hidden, and so not read. A constant needs no field.
+ * Where one must be chosen, it is the first until another is. */
 function drawShapes(name, node, shapes, pointer, required) {
     const id = 'field' + pointer.replaceAll('/', '-') + '-shape';
-    const select = element('select', { id }, element('option', { value: '', text: defaultText(node) ? 'default: ' + defaultText(node) : 'default' }));
+    const select = element('select', { id });
+    if (!required) select.append(element('option', { value: '', text: defaultText(node) ? 'default: ' + defaultText(node) : 'default' }));
     const parts = shapes.map((shape, index) => {
         select.append(element('option', { value: String(index), text: shapeTitle(shape) }));
         if (shape.const !== undefined) return element('div', { hidden: '' });
         const drawn = shape.properties ? drawObject(shape, pointer) : [drawField(name, shape, pointer, false)];
         return element('div', { hidden: '' }, ...drawn);
     });
-    select.addEventListener('input', () => {
+    const hint = element('p', { class: 'hint', id: id + '-hint' });
+    const show = () => {
         parts.forEach((part, index) => (part.hidden = select.value !== String(index)));
+        hint.textContent = (shapes[select.value] && shapes[select.value].description) || node.description || '';
+    };
+    select.addEventListener('input', () => {
+        show();
         preview();
     });
+    show();
     const error = element('p', { class: 'error', id: id + '-error' });
-    select.setAttribute('aria-describedby', error.id);
+    select.setAttribute('aria-describedby', hint.id + ' ' + error.id);
     const constant = () => (select.value === '' ? undefined : shapes[Number(select.value)].const);
     form.fields.push({ pointer, control: select, error, read: () => (select.closest('[hidden]') ? undefined : constant()) });
-    const label = name.replaceAll('_', ' ') + (required ? ' (required)' : '');
-    return element('div', { class: 'field' }, element('label', { for: id, text: label }), select, element('p', { class: 'hint', text: node.description || '' }),
-        error, ...parts);
+    return element('div', { class: 'field' }, element('label', { for: id, text: name.replaceAll('_', ' ') }), select, hint, error, ...parts);
 }
 
 /* The shapes of a list's items: one for every word, and the objects, whose constant member names them. */
@@ -156,8 +162,9 @@ function drawList(name, schema, pointer) {
     form.lists.add(pointer);
     add.addEventListener('click', () => {
         const at = items.children.length;
-        items.append(drawShapes(String(at + 1), schema.items, itemShapes(schema.items), pointer + '/' + at, false));
+        items.append(drawShapes(String(at + 1), schema.items, itemShapes(schema.items), pointer + '/' + at, true));
         remove.hidden = false;
+        preview();
     });
     remove.addEventListener('click', () => {
         const gone = items.lastElementChild;
@@ -227,7 +234,6 @@ function readForm() {
         const value = field.read();
         if (value !== undefined) place(request, field.pointer, value);
     }
-    for (const pointer of form.lists) if (Array.isArray(request[pointer.slice(1)])) request[pointer.slice(1)] = request[pointer.slice(1)].filter((item) => item !== undefined);
     return request;
 }
 
@@ -237,12 +243,22 @@ function preview() {
     byId('preview').textContent = JSON.stringify(request, null, 2);
 }
 
-/* Findings go to their field, or to the nearest one above; the rest stays in the note. */
+/* The field that a finding is shown at: its own, else the nearest one above, else the first one in it. Hidden shapes and constants show nothing. */
+function fieldFor(pointer) {
+    const seen = form.fields.filter((f) => f.error.isConnected && !f.error.closest('[hidden]'));
+    for (let at = pointer; at !== ''; at = at.slice(0, at.lastIndexOf('/'))) {
+        const found = seen.find((f) => f.pointer === at);
+        if (found) return found;
+    }
+    return pointer === '' ? undefined : seen.find((f) => f.pointer.startsWith(pointer + '/'));
+}
+
+/* Findings go to their fields; the rest stays in the note. */
 function showErrors(problem) {
     const left = [];
     let first = null;
     for (const finding of problem.errors) {
-        const field = form.fields.find((f) => f.pointer === finding.pointer || f.pointer.startsWith(finding.pointer + '/'));
+        const field = fieldFor(finding.pointer);
         if (!field) {
             left.push(finding.detail);
             continue;

@@ -315,12 +315,9 @@ static void take_levels(parser *p, const qd_field *field, const json_t *value, c
 
 static void parse_members(parser *p, const json_t *object, const char *parent, const char *at);
 
-static void parse_null(parser *p, const qd_field *field, const json_t *value, const char *at)
+/* Of a field that may be null. */
+static void parse_null(parser *p, const qd_field *field)
 {
-    if (!(field->traits & QD_FIELD_NULLABLE)) {
-        complain_type(p, field, value, at, field->type == QD_FIELD_OBJECT ? "an object" : "a value");
-        return;
-    }
     if (field->type == QD_FIELD_CHOICE)
         field->choice->take(p->recipe, NULL);
     else if (field->type == QD_FIELD_COUNT)
@@ -330,8 +327,8 @@ static void parse_null(parser *p, const qd_field *field, const json_t *value, co
 
 static void parse_value(parser *p, const qd_field *field, const json_t *value, const char *at)
 {
-    if (json_is_null(value)) {
-        parse_null(p, field, value, at);
+    if (json_is_null(value) && field->traits & QD_FIELD_NULLABLE) {
+        parse_null(p, field);
         return;
     }
     switch (field->type) {

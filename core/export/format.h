@@ -30,7 +30,7 @@ typedef struct qd_format {
     const char *name; /* "compressed-tensors", "safetensors", ...; a variant follows a colon: "safetensors:bf16" */
     const char *summary;
     const char *const *variants; /* NULL-terminated words after the colon, first = default; NULL = none */
-    /* Which grids it holds; for /catalog and messages: "2, 4 or 8 bits; zero none or integer". */
+    /* Which grids it holds; for /catalog and messages: "integers of 1.58, 2, 4 or 8 bits; zero none or integer". */
     const char *constraints;
     bool off_grid; /* holds any weights, not only levels of a grid: layers that were turned back */
     /* Before any work (POST time). QD_EINVAL says which two fields disagree and what would work. */

@@ -1,4 +1,4 @@
-/* format_compressed_tensors.c: compressed-tensors `pack-quantized`, 2, 4 or 8 bits: what it holds and its config.json.
+/* format_compressed_tensors.c: compressed-tensors `pack-quantized`, codes of 2, 4 or 8 bits: what it holds and its config.json.
  * Layout: compressed_tensors.h; source: formats.md §4.1-4.4. */
 #include <string.h>
 
@@ -16,10 +16,11 @@ static qd_code check(const qd_grid_spec *spec, size_t variant, qd_error *err)
             "'int' or 'int-asymmetric', or format 'safetensors' (dequantized)",
             spec->alphabet->name);
     if (bits != 2 && bits != 4 && bits != 8)
-        return qd_fail(err, QD_EINVAL,
-                       "bits: %g does not go with format 'compressed-tensors', which holds 2, 4 or 8 bits; use one of "
-                       "these, or format 'safetensors' (dequantized)",
-                       spec->bits);
+        return qd_fail(
+            err, QD_EINVAL,
+            "bits: %g does not go with format 'compressed-tensors', which holds 1.58, 2, 4 or 8 bits; use one "
+            "of these, or format 'safetensors' (dequantized)",
+            spec->bits);
     if (spec->zero == QD_ZERO_FLOAT)
         return qd_fail(err, QD_EINVAL,
                        "alphabet: zero 'float' does not go with format 'compressed-tensors', whose zero points are "
@@ -173,7 +174,8 @@ static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w
 const qd_format qd_format_compressed_tensors = {
     .name = "compressed-tensors",
     .summary = "compressed-tensors pack-quantized: loads in vLLM and transformers",
-    .constraints = "2, 4 or 8 bits; zero none or integer; group_size divides every row; scale.type is the model's",
+    .constraints = "integers of 1.58, 2, 4 or 8 bits; zero none or integer; group_size divides every row; scale.type "
+                   "is the model's",
     .check = check,
     .check_layer = check_layer,
     .write = qd_packed_write,

@@ -21,11 +21,16 @@ qd_code qd_levels_init(const double *values, size_t count, qd_levels *out, qd_er
         double gap = value - made.value[k - 1];
         if (!(gap > 0.0))
             return qd_fail(err, QD_EINVAL,
-                           "level %zu, %g, does not lie above %g before it (in float32); they ascend, each once", k,
-                           values[k], values[k - 1]);
+                           "level %zu, %.12g, does not lie above %.12g before it (in float32); they ascend, each once",
+                           k, values[k], values[k - 1]);
         made.widest = fmax(made.widest, gap);
         made.narrowest = fmin(made.narrowest, gap);
     }
+    if (made.top < QD_LEVELS_TOP_MIN || made.top > QD_LEVELS_TOP_MAX)
+        return qd_fail(err, QD_EINVAL,
+                       "the largest of them in size is %g; 2^-100 to 2^100 (%.2g to %.2g) are allowed, so that scales "
+                       "can be stored",
+                       made.top, QD_LEVELS_TOP_MIN, QD_LEVELS_TOP_MAX);
     *out = made;
     return QD_OK;
 }

@@ -11,6 +11,10 @@
 
 enum { QD_LEVELS_MIN = 2, QD_LEVELS_MAX = 256 };
 
+/* The largest magnitude lies between them: scales, which bring weights to it, are then far from the ends of what they are stored as. */
+#define QD_LEVELS_TOP_MIN 0x1p-100
+#define QD_LEVELS_TOP_MAX 0x1p100
+
 /* Ascending, distinct float32 values, so that readers who multiply in float32 see the same. The code of a level is its index. */
 typedef struct qd_levels {
     size_t count;  /* 0 = none: the codes are integers */

@@ -153,6 +153,13 @@ static void settings_that_do_not_go_with_the_job_are_dropped(void **state)
     QD_AUTO(qd_json_fini) json_t *plain = print_parsed(rtn);
     assert_null(json_object_get(plain, "mismatch"));
     assert_string_equal(json_string_value(value_at(plain, "calibration/first_position")), "left-out");
+    QD_AUTO(qd_json_fini)
+    json_t *promise = job_of(qd_effort_find("reference"), qd_algorithm_find("qronos"), "stochastic");
+    QD_AUTO(qd_json_fini) json_t *published = print_parsed(promise);
+    assert_string_equal(json_string_value(value_at(published, "mismatch/start")), "original");
+    json_object_set_new(promise, "certified", json_true()); /* wants errors that start from the target */
+    QD_AUTO(qd_json_fini) json_t *promised = print_parsed(promise);
+    assert_string_equal(json_string_value(value_at(promised, "mismatch/start")), "projected");
 }
 
 static void the_published_algorithm_is_undisturbed(void **state)

@@ -65,10 +65,16 @@ static void bad_sets_are_refused_with_the_reason(void **state)
         size_t count;
         const char *part;
     } bad[] = {
-        { { 1 }, 1, "1 levels; 2 to 256" },        { { 1, 1 }, 2, "level 1, 1, does not lie above 1" },
-        { { 2, 1 }, 2, "does not lie above 2" },   { { -0.0, 0.0 }, 2, "does not lie above" },
-        { { 1, 1.00000001 }, 2, "in float32" },    { { 0, INFINITY }, 2, "level 1, inf, does not fit float32" },
-        { { NAN, 0 }, 2, "does not fit float32" }, { { 0, 1e39 }, 2, "does not fit float32" },
+        { { 1 }, 1, "1 levels; 2 to 256" },
+        { { 1, 1 }, 2, "level 1, 1, does not lie above 1" },
+        { { 2, 1 }, 2, "does not lie above 2" },
+        { { -0.0, 0.0 }, 2, "does not lie above" },
+        { { 1, 1.00000001 }, 2, "in float32" },
+        { { 0, INFINITY }, 2, "level 1, inf, does not fit float32" },
+        { { NAN, 0 }, 2, "does not fit float32" },
+        { { 0, 1e39 }, 2, "does not fit float32" },
+        { { -3e38, 0, 1 }, 3, "in size is 3e+38; 2^-100 to 2^100" },
+        { { 0, 1e-44 }, 2, "2^-100 to 2^100" },
     };
     qd_levels out = { .count = 77 };
     for (size_t i = 0; i < QD_LENGTH(bad); i++) {
