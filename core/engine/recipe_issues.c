@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 /* Cuts an incomplete UTF-8 sequence off the end: what is cut by a buffer stays a text. */
 static void trim(char *text)
 {
@@ -47,6 +49,21 @@ qd_label qd_label_of(const char *path)
         if (*at == '/')
             *at = '.';
     trim(out.text);
+    return out;
+}
+
+qd_pointer qd_pointer_to(const char *parent, const char *key)
+{
+    qd_pointer out;
+    size_t used = qd_min_size((size_t)snprintf(out.text, sizeof out.text, "%s/", parent), sizeof out.text - 1);
+    for (; *key != '\0' && used + 3 < sizeof out.text; key++) {
+        if (*key == '~' || *key == '/') {
+            out.text[used++] = '~';
+            out.text[used++] = *key == '~' ? '0' : '1';
+        } else
+            out.text[used++] = *key;
+    }
+    out.text[used] = '\0';
     return out;
 }
 

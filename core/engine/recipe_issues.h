@@ -23,6 +23,8 @@ qd_label qd_label_of(const char *path);
 typedef struct qd_pointer {
     char text[160];
 } qd_pointer;
+/* parent + "/" + key, with ~ and / of the key escaped (RFC 6901). */
+qd_pointer qd_pointer_to(const char *parent, const char *key);
 
 /* Adds one; those beyond QD_ISSUES_MAX are dropped. */
 void qd_complain(qd_issues *issues, const char *pointer, const char *format, ...) QD_PRINTF(3, 4);

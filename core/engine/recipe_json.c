@@ -18,22 +18,6 @@ typedef struct parser {
     qd_error *err;
 } parser;
 
-/* parent + "/" + key, with ~ and / of the key escaped (RFC 6901). */
-static qd_pointer pointer_to(const char *parent, const char *key)
-{
-    qd_pointer out;
-    size_t used = qd_min_size((size_t)snprintf(out.text, sizeof out.text, "%s/", parent), sizeof out.text - 1);
-    for (; *key != '\0' && used + 3 < sizeof out.text; key++) {
-        if (*key == '~' || *key == '/') {
-            out.text[used++] = '~';
-            out.text[used++] = *key == '~' ? '0' : '1';
-        } else
-            out.text[used++] = *key;
-    }
-    out.text[used] = '\0';
-    return out;
-}
-
 static void *member(const parser *p, const qd_field *field)
 {
     return (char *)p->recipe + field->offset;
@@ -167,7 +151,7 @@ enum { MAP_MEMBERS = 64 };
 
 static void check_map_member(parser *p, const qd_field *field, const char *key, const json_t *value, const char *at)
 {
-    qd_pointer where = pointer_to(at, key);
+    qd_pointer where = qd_pointer_to(at, key);
     qd_label name = qd_label_of(field->path);
     size_t length = characters(key);
     if (length == 0 || length > 200)
@@ -223,7 +207,7 @@ static void list_rules(qd_damping_value value, char *out, size_t size)
 static void take_rule(parser *p, const char *key, const json_t *value, const char *at)
 {
     const qd_regularizer *rule = qd_regularizer_find(key);
-    qd_pointer where = pointer_to(at, key);
+    qd_pointer where = qd_pointer_to(at, key);
     char known[200];
     if (rule == NULL || rule->value != QD_VALUE_GIVEN) {
         list_rules(QD_VALUE_GIVEN, known, sizeof known);
@@ -395,7 +379,7 @@ static void parse_members(parser *p, const json_t *object, const char *parent, c
     json_object_foreach((json_t *)(uintptr_t)object, key, value)
     {
         const qd_field *field = qd_field_find(parent, key);
-        qd_pointer where = pointer_to(at, key);
+        qd_pointer where = qd_pointer_to(at, key);
         if (field == NULL)
             complain_unknown(p, parent, key, where.text);
         else
@@ -406,7 +390,7 @@ static void parse_members(parser *p, const json_t *object, const char *parent, c
         if (!(field->traits & QD_FIELD_REQUIRED) || !qd_field_is_member(field, parent) ||
             json_object_get(object, qd_field_key(field)) != NULL)
             continue;
-        qd_complain(p->issues, pointer_to(at, qd_field_key(field)).text, "%s: is missing; %s",
+        qd_complain(p->issues, qd_pointer_to(at, qd_field_key(field)).text, "%s: is missing; %s",
                     qd_label_of(field->path).text, field->help);
     }
 }

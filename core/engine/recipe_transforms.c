@@ -96,22 +96,21 @@ static void take_param(const taking *t, const json_t *value, double *out)
 static void take_member(const char *key, const json_t *value, size_t index, const char *at, qd_transform_use *use,
                         qd_issues *issues)
 {
-    char label[sizeof((qd_shown *)0)->text + 40], where[160], known[200];
+    char label[sizeof((qd_shown *)0)->text + 40], known[200];
+    qd_pointer where = qd_pointer_to(at, key);
     const qd_param *params = use->row->params;
     size_t i = 0;
     if (strcmp(key, "kind") == 0)
         return;
     while (params[i].name != NULL && strcmp(params[i].name, key) != 0)
         i++;
-    snprintf(where, sizeof where, "%.80s%s%.40s", at, params[i].name == NULL ? "" : "/",
-             params[i].name == NULL ? "" : params[i].name);
     snprintf(label, sizeof label, "transforms[%zu].%s", index, qd_show(key).text);
     if (params[i].name == NULL) {
         list(param_name, params, known, sizeof known);
-        qd_complain(issues, where, "%s: no such field of '%s'; known are kind, %s", label, use->row->name, known);
+        qd_complain(issues, where.text, "%s: no such field of '%s'; known are kind, %s", label, use->row->name, known);
         return;
     }
-    const taking t = { &params[i], label, where, issues };
+    const taking t = { &params[i], label, where.text, issues };
     take_param(&t, value, &use->values[i]);
 }
 

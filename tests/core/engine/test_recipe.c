@@ -240,7 +240,7 @@ static const struct {
       "transforms[0].target: 'v' is not in reference, weights" },
     { "transforms", "[{\"kind\": \"magr\", \"normalization\": 1}]", "/transforms/0/normalization",
       "a string is wanted, found an integer" },
-    { "transforms", "[{\"kind\": \"hadamard\", \"alpha\": 1}]", "/transforms/0",
+    { "transforms", "[{\"kind\": \"hadamard\", \"alpha\": 1}]", "/transforms/0/alpha",
       "transforms[0].alpha: no such field of 'hadamard'; known are kind, signs" },
     { "transforms", "[{\"kind\": \"hadamard\", \"signs\": \"some\"}]", "/transforms/0/signs",
       "'some' is not in random, none" },
