@@ -162,6 +162,9 @@ static void every_container_and_grid_passes(void **state)
         QUICK "," FITTED
               ",\"format\":\"safetensors:bf16\",\"bits\":3,\"alphabet\":{\"kind\":\"int\",\"zero\":\"float\"}",
         QUICK "," FITTED ",\"format\":\"safetensors\",\"bits\":2,\"group_size\":16",
+        /* one token: H has rank 1, and what the path's target leaves is mostly rounding */
+        "\"calibration\":{\"samples\":1,\"length\":2},\"algorithm\":\"gpfq\",\"bits\":3,\"group_size\":32,"
+        "\"transforms\":[{\"kind\":\"hadamard\",\"signs\":\"none\"}],\"format\":\"safetensors:f32\"",
         /* groups of one value, and no level is 0 */
         QUICK "," FITTED ",\"format\":\"safetensors:f32\",\"alphabet\":{\"levels\":[-1,1]},\"group_size\":4",
         QUICK "," FITTED ",\"format\":\"safetensors:f16\",\"alphabet\":\"int-asymmetric\",\"bits\":8,\"group_size\":16",
