@@ -66,8 +66,16 @@ def until(found, seconds=20, what=""):
     raise AssertionError("waited in vain for " + what)
 
 
+def is_run(pid):
+    """Between fork and exec a child still has its server's command line, and none of a run's manners."""
+    try:
+        return open("/proc/%d/cmdline" % pid, "rb").read().split(b"\0")[1:2] == [b"run"]
+    except OSError:
+        return False
+
+
 def child_of(a_server):
-    return until(lambda: list(children_of(a_server.process.pid)), what="a run")[0]
+    return until(lambda: [pid for pid in children_of(a_server.process.pid) if is_run(pid)], what="a run")[0]
 
 
 def has_ended(pid):
