@@ -94,68 +94,49 @@ static const qd_setting reference[] = {
     { NULL, NULL, NULL },
 };
 
-/* What takes the place of refinements that do not go with the job. */
-#define NOT_REFINED \
-    { "refine/beam", "1", cannot_refine }, { "refine/coordinate_descent", "0", cannot_refine }, \
+/* What every preset but `reference` does. norm-descending, not auto: three factors for one, and nothing gained (as below, not refined: 38.73
+ * and 38.72). */
+#define ADAPTED \
+    { "scale/rule", "\"hessian-mse\"", has_free_scales }, { "scale/rule", "\"mse\"", has_shaped_scales }, \
+        { "order", "\"norm-descending\"", NULL }, { "regularization", "\"auto\"", NULL }, \
+        { "mismatch/start", "\"projected\"", NULL }, \
+    { \
+        "calibration/first_position", "\"left-out\"", NULL \
+    }
+
+/* As far as held-out sequences confirm it. */
+#define BESIDE_THE_MODEL \
+    { "mismatch/scope", "\"model\"", NULL }, { "mismatch/shrink", "\"auto\"", can_split }, \
+        { "mismatch/shrink", "1", cannot_split }, \
+    { \
+        "mismatch/residual", "true", follows_the_model \
+    }
+
+/* And what takes the place of refinements that do not go with the job. */
+#define REFINED(beam, rounds) \
+    { "refine/beam", beam, can_refine }, { "refine/coordinate_descent", rounds, can_refine }, \
+        { "refine/refit_scales", "true", can_fit }, { "refine/beam", "1", cannot_refine }, \
+        { "refine/coordinate_descent", "0", cannot_refine }, \
     { \
         "refine/refit_scales", "false", cannot_fit \
     }
 
 static const qd_setting fast[] = {
-    { "scale/rule", "\"hessian-mse\"", has_free_scales },
-    { "scale/rule", "\"mse\"", has_shaped_scales },
-    { "order", "\"norm-descending\"", NULL },
-    { "regularization", "\"auto\"", NULL },
+    ADAPTED,
     { "mismatch/scope", "\"block\"", NULL },
     { "mismatch/shrink", "1", NULL },
-    { "mismatch/start", "\"projected\"", NULL },
     { "mismatch/residual", "false", NULL },
     { "calibration/samples", "128", NULL },
-    { "calibration/first_position", "\"left-out\"", NULL },
-    { "refine/beam", "1", can_refine },
-    { "refine/coordinate_descent", "1", can_refine },
-    { "refine/refit_scales", "true", can_fit },
-    NOT_REFINED,
+    REFINED("1", "1"),
     { NULL, NULL, NULL },
 };
 
-/* norm-descending, not auto: three factors for one, and nothing gained (as below, not refined: 38.73 and 38.72). */
 static const qd_setting balanced[] = {
-    { "scale/rule", "\"hessian-mse\"", has_free_scales },
-    { "scale/rule", "\"mse\"", has_shaped_scales },
-    { "order", "\"norm-descending\"", NULL },
-    { "regularization", "\"auto\"", NULL },
-    { "mismatch/scope", "\"model\"", NULL },
-    { "mismatch/shrink", "\"auto\"", can_split },
-    { "mismatch/shrink", "1", cannot_split },
-    { "mismatch/start", "\"projected\"", NULL },
-    { "mismatch/residual", "true", follows_the_model },
-    { "calibration/samples", "128", NULL },
-    { "calibration/first_position", "\"left-out\"", NULL },
-    { "refine/beam", "8", can_refine },
-    { "refine/coordinate_descent", "4", can_refine },
-    { "refine/refit_scales", "true", can_fit },
-    NOT_REFINED,
-    { NULL, NULL, NULL },
+    ADAPTED, { "calibration/samples", "128", NULL }, BESIDE_THE_MODEL, REFINED("8", "4"), { NULL, NULL, NULL },
 };
 
 static const qd_setting best[] = {
-    { "scale/rule", "\"hessian-mse\"", has_free_scales },
-    { "scale/rule", "\"mse\"", has_shaped_scales },
-    { "order", "\"norm-descending\"", NULL },
-    { "regularization", "\"auto\"", NULL },
-    { "mismatch/scope", "\"model\"", NULL },
-    { "mismatch/shrink", "\"auto\"", can_split },
-    { "mismatch/shrink", "1", cannot_split },
-    { "mismatch/start", "\"projected\"", NULL },
-    { "mismatch/residual", "true", follows_the_model },
-    { "calibration/samples", "256", NULL },
-    { "calibration/first_position", "\"left-out\"", NULL },
-    { "refine/beam", "32", can_refine },
-    { "refine/coordinate_descent", "8", can_refine },
-    { "refine/refit_scales", "true", can_fit },
-    NOT_REFINED,
-    { NULL, NULL, NULL },
+    ADAPTED, { "calibration/samples", "256", NULL }, BESIDE_THE_MODEL, REFINED("32", "8"), { NULL, NULL, NULL },
 };
 
 /* Measured on novella-1m: Qronos, 3 bits a row with a float zero, 64 x 512 calibration tokens (best: 128), 200 windows, two calibration phases;

@@ -153,34 +153,38 @@ static qd_code follow(const qd_layer_input *input, const qd_steps *steps, const 
     return qd_certify(&evidence, out, err);
 }
 
+/* The path without rounding, in order; steps->damping is none of GPFQ's. */
+static qd_code find_path(const qd_layer_input *input, qd_precision precision, qd_steps *steps, greedy *g,
+                         qd_weight_target *target, qd_error *err)
+{
+    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, steps, err);
+    if (code == QD_OK)
+        code = greedy_init(input, g, err);
+    steps->damping = 0.0;
+    steps->narrow = precision == QD_FLOAT32;
+    qd_cmatd upper = qd_matd_const(g->upper.view);
+    if (code == QD_OK)
+        code = qd_weight_target_init(input, steps, QD_SOLVE_PATH, &upper, target, err);
+    steps->target = target->rows;
+    return code;
+}
+
 static qd_code round_in(const qd_layer_input *input, qd_precision precision, uint8_t *out_codes, qd_certificate *out,
                         qd_error *err)
 {
     QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
     QD_AUTO(qd_weight_target_fini) qd_weight_target target = { 0 };
     QD_AUTO(greedy_fini) greedy g = { 0 };
-    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
-    if (code == QD_OK)
-        code = greedy_init(input, &g, err);
-    steps.damping = 0.0; /* GPFQ has none */
-    steps.narrow = precision == QD_FLOAT32;
-    qd_cmatd upper = qd_matd_const(g.upper.view);
-    if (code == QD_OK)
-        code = qd_weight_target_init(input, &steps, QD_SOLVE_PATH, &upper, &target, err);
+    qd_code code = find_path(input, precision, &steps, &g, &target, err);
     if (code != QD_OK)
         return code;
-    steps.target = target.rows;
     steps.path = g.diagonal;
     return follow(input, &steps, &target, &g, out_codes, out, err);
 }
 
 static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
 {
-    qd_precision precision = qd_sweep_precision(input);
-    qd_code code = round_in(input, precision, out_codes, out, err);
-    if (precision == QD_FLOAT32 && (code == QD_ENUMERIC || (code == QD_OK && qd_sweep_doubtful(precision, out))))
-        code = round_in(input, QD_FLOAT64, out_codes, out, err); /* ill-conditioned: float32 was not enough */
-    return code;
+    return qd_sweep_settle(input, round_in, out_codes, out, err);
 }
 
 /* The same drift as OPTQ's, through triu(H) and from the path. */
@@ -190,15 +194,10 @@ static qd_code raise(const qd_layer_input *input, const qd_scale_type *type, qd_
     QD_AUTO(qd_steps_fini) qd_steps steps = { 0 };
     QD_AUTO(qd_weight_target_fini) qd_weight_target target = { 0 };
     QD_AUTO(greedy_fini) greedy g = { 0 };
-    qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
-    if (code == QD_OK)
-        code = greedy_init(input, &g, err);
-    qd_cmatd upper = qd_matd_const(g.upper.view);
-    if (code == QD_OK)
-        code = qd_weight_target_init(input, &steps, QD_SOLVE_PATH, &upper, &target, err);
+    qd_code code = find_path(input, QD_FLOAT64, &steps, &g, &target, err);
     if (code != QD_OK)
         return code;
-    steps.target = target.rows;
+    qd_cmatd upper = qd_matd_const(g.upper.view);
     const qd_raise_job job = { .input = input, .steps = &steps, .upper = &upper, .type = type };
     return qd_raise_steps(&job, grid, out, err);
 }

@@ -42,13 +42,15 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
     return qd_refine_certify(&evidence, out, err);
 }
 
+static qd_code round_in(const qd_layer_input *input, qd_precision precision, uint8_t *out_codes, qd_certificate *out,
+                        qd_error *err)
+{
+    return qd_optq_round(input, precision, qd_sweep_kernel_best(), out_codes, out, err);
+}
+
 static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
 {
-    qd_precision precision = qd_sweep_precision(input);
-    qd_code code = qd_optq_round(input, precision, qd_sweep_kernel_best(), out_codes, out, err);
-    if (code == QD_OK && qd_sweep_doubtful(precision, out)) /* ill-conditioned: float32 was not enough */
-        code = qd_optq_round(input, QD_FLOAT64, qd_sweep_kernel_best(), out_codes, out, err);
-    return code;
+    return qd_sweep_settle(input, round_in, out_codes, out, err);
 }
 
 static qd_code raise(const qd_layer_input *input, const qd_scale_type *type, qd_grid *grid, qd_growth *out,

@@ -105,10 +105,12 @@ static qd_code make_target(const qd_layer_input *input, qd_precision precision, 
 
 static qd_code aim(const qd_layer_input *input, qd_weight_target *out, qd_error *err)
 {
-    return make_target(input, qd_sweep_precision(input), out, err);
+    qd_precision precision = qd_sweep_precision(input);
+    qd_code code = make_target(input, precision, out, err);
+    return code == QD_ENUMERIC && precision == QD_FLOAT32 ? make_target(input, QD_FLOAT64, out, err) : code;
 }
 
-/* A target that was made before the grid serves the precision it was made in. */
+/* A target that was made before the grid serves the first attempt; one in float64 after that makes its own. */
 static qd_code round_in(const qd_layer_input *input, qd_precision precision, uint8_t *out_codes, qd_certificate *out,
                         qd_error *err)
 {
@@ -151,11 +153,7 @@ static qd_code raise(const qd_layer_input *input, const qd_scale_type *type, qd_
 
 static qd_code round_layer(const qd_layer_input *input, uint8_t *out_codes, qd_certificate *out, qd_error *err)
 {
-    qd_precision precision = qd_sweep_precision(input);
-    qd_code code = round_in(input, precision, out_codes, out, err);
-    if (precision == QD_FLOAT32 && (code == QD_ENUMERIC || (code == QD_OK && qd_sweep_doubtful(precision, out))))
-        code = round_in(input, QD_FLOAT64, out_codes, out, err); /* ill-conditioned: float32 was not enough */
-    return code;
+    return qd_sweep_settle(input, round_in, out_codes, out, err);
 }
 
 static const qd_param params[] = { { .name = NULL } };

@@ -41,9 +41,19 @@ qd_precision qd_sweep_precision(const qd_layer_input *input)
     return input->w.cols < QD_FLOAT32_COLUMNS || input->rounding == QD_ROUND_STOCHASTIC ? QD_FLOAT64 : QD_FLOAT32;
 }
 
-bool qd_sweep_doubtful(qd_precision precision, const qd_certificate *certificate)
+static bool is_doubtful(const qd_certificate *certificate)
 {
-    return precision == QD_FLOAT32 && (certificate->status == QD_NUMERIC_SUSPECT || certificate->status == QD_VIOLATED);
+    return certificate->status == QD_NUMERIC_SUSPECT || certificate->status == QD_VIOLATED;
+}
+
+qd_code qd_sweep_settle(const qd_layer_input *input, qd_sweep_attempt *attempt, uint8_t *out_codes, qd_certificate *out,
+                        qd_error *err)
+{
+    qd_precision precision = qd_sweep_precision(input);
+    qd_code code = attempt(input, precision, out_codes, out, err);
+    if (precision == QD_FLOAT32 && (code == QD_ENUMERIC || (code == QD_OK && is_doubtful(out))))
+        code = attempt(input, QD_FLOAT64, out_codes, out, err);
+    return code;
 }
 
 double qd_sweep_tolerance(qd_precision precision)

@@ -74,8 +74,12 @@ qd_code qd_sweep_run(const qd_layer_input *input, const qd_steps *steps, const q
 
 /* float32 from QD_FLOAT32_COLUMNS columns on, rounding to nearest. */
 qd_precision qd_sweep_precision(const qd_layer_input *input);
-/* Is float64 to be tried instead? Of a finished float32 attempt. */
-bool qd_sweep_doubtful(qd_precision precision, const qd_certificate *certificate);
+/* Rounds a layer in one precision. */
+typedef qd_code qd_sweep_attempt(const qd_layer_input *input, qd_precision precision, uint8_t *out_codes,
+                                 qd_certificate *out, qd_error *err);
+/* In the layer's precision; in float64 again where float32 was not enough: not finite, or doubted by its certificate. */
+qd_code qd_sweep_settle(const qd_layer_input *input, qd_sweep_attempt *attempt, uint8_t *out_codes, qd_certificate *out,
+                        qd_error *err);
 /* Of the identity residual: theory.md §8.2. */
 double qd_sweep_tolerance(qd_precision precision);
 

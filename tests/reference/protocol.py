@@ -129,7 +129,8 @@ def run_job(model, made, phase=0.0, baseline="rtn", out=None, threads=0):
     seconds = time.monotonic() - started
     lines = [json.loads(line) for line in open(events)]
     shutil.rmtree(os.path.join(folder, "out"), ignore_errors=True)
-    return lines[-1], [line for line in lines if line["event"] == "layer"], seconds
+    result = [line for line in lines if line["event"] == "result"][0]  # a heartbeat may follow it
+    return result, [line for line in lines if line["event"] == "layer"], seconds
 
 
 # ---- what the prototype reached: (model, setting): {method: (reference, parity, noise)}; for RTN without MagR, which is two-sided, the reference ----

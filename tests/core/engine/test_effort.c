@@ -1,28 +1,7 @@
 /* test_effort.c: every preset against every algorithm: what it fills in, what it leaves to the job, and that the result says itself again. */
-#include "check.h"
+#include "recipe.h"
 
-#include "base/json.h"
 #include "engine/effort.h"
-#include "engine/recipe_fields.h"
-
-static json_t *parse_text(const char *text)
-{
-    json_error_t why;
-    json_t *value = json_loads(text, JSON_DECODE_ANY, &why);
-    if (value == NULL)
-        fail_msg("%s: %s", text, why.text);
-    return value;
-}
-
-static json_t *print_parsed(const json_t *request)
-{
-    qd_error err = { 0 };
-    qd_recipe *recipe = NULL;
-    check_ok(qd_recipe_parse(request, &recipe, NULL, &err));
-    json_t *out = qd_recipe_print(recipe);
-    qd_recipe_destroy(recipe);
-    return out;
-}
 
 static json_t *job_of(const qd_effort *effort, const qd_algorithm *algorithm, const char *rounding)
 {
@@ -35,13 +14,6 @@ static void split_path(const char *path, char *parent, char *key)
     const char *slash = strchr(path, '/');
     snprintf(parent, QD_WORD, "%.*s", slash == NULL ? 0 : (int)(slash - path), path);
     snprintf(key, QD_WORD, "%s", slash == NULL ? path : slash + 1);
-}
-
-static json_t *value_at(json_t *job, const char *path)
-{
-    char parent[QD_WORD], key[QD_WORD];
-    split_path(path, parent, key);
-    return json_object_get(parent[0] == '\0' ? job : json_object_get(job, parent), key);
 }
 
 static void set_value(json_t *job, const char *path, json_t *value)

@@ -1,6 +1,7 @@
 /* test_mismatch_run.c: whole runs of the algorithms that know both streams, and of stochastic rounding: same bytes whatever happens, every
  * layer certified, scopes that mean what they say. */
 #include "job.h"
+#include "recipe.h"
 
 #include "engine/verify.h"
 
@@ -235,35 +236,6 @@ static void without_a_text_they_are_refused(void **state)
         check_contains(err.text, "algorithm 'rtn' without transforms needs none");
         finish(&job);
     }
-}
-
-static json_t *parse_text(const char *text)
-{
-    qd_error err = { 0 };
-    json_t *out = NULL;
-    check_ok(qd_json_parse_object(text, strlen(text), 16, &out, &err));
-    return out;
-}
-
-static void check_finding(const json_t *request, const char *pointer, const char *part)
-{
-    qd_error err = { 0 };
-    qd_recipe *recipe = NULL;
-    qd_issues issues;
-    check_fails(qd_recipe_parse(request, &recipe, &issues, &err), QD_EINVAL);
-    assert_int_equal(issues.count, 1);
-    assert_string_equal(issues.items[0].pointer, pointer);
-    check_contains(issues.items[0].detail, part);
-}
-
-static json_t *print_parsed(const json_t *request)
-{
-    qd_error err = { 0 };
-    qd_recipe *recipe = NULL;
-    check_ok(qd_recipe_parse(request, &recipe, NULL, &err));
-    json_t *out = qd_recipe_print(recipe);
-    qd_recipe_destroy(recipe);
-    return out;
 }
 
 /* Both by name: the field, and the algorithm or number that it does not go with. */
