@@ -26,16 +26,26 @@ typedef struct qd_rounded_source {
     void *ctx;
 } qd_rounded_source;
 
+/* A field of a job that a format decides where the job does not name it: path and JSON text, as "bits", "4". */
+typedef struct qd_format_field {
+    const char *path, *value;
+} qd_format_field;
+
 typedef struct qd_format {
     const char *name; /* "compressed-tensors", "safetensors", ...; a variant follows a colon: "safetensors:bf16" */
     const char *summary;
     const char *const *variants; /* NULL-terminated words after the colon, first = default; NULL = none */
     /* Which grids it holds; for /catalog and messages: "integers of 1.58, 2, 4 or 8 bits; zero none or integer". */
     const char *constraints;
+    /* The fields of a variant whose container has a grid of its own; ends with a NULL path. NULL = none. */
+    const qd_format_field *(*implied)(size_t variant);
     bool off_grid; /* holds any weights, not only levels of a grid: layers that were turned back */
     /* Before any work (POST time). QD_EINVAL says which two fields disagree and what would work. */
     qd_code (*check)(const qd_grid_spec *spec, size_t variant, qd_error *err);
-    /* When the model is known. dtype is the model's. */
+    /* The grid of one layer: spec itself, or where the container does not fit its rows, the one it falls back to there. NULL = always spec. */
+    qd_code (*layer_spec)(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, qd_grid_spec *out,
+                          qd_error *err);
+    /* When the model is known. spec is the layer's (layer_spec), dtype the model's. */
     qd_code (*check_layer)(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype,
                            qd_error *err);
     /* Writes weight files and config.json into dir (exists, empty). Side files are copied by the caller. */
@@ -46,6 +56,11 @@ typedef struct qd_format {
     qd_code (*recognize)(const json_t *config, const json_t *manifest, size_t *out_variant, qd_error *err);
     /* The weight of a linear as a client of this format computes it, in float32, from the files alone. */
     qd_code (*read_weight)(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err);
+    /* The grid of the whole folder, as far as its files tell it, and codes and grid of a layer as stored (`grid` and *out_codes, O x I as in
+     * qd_rounded, are new): what qd_convert makes another container of. NULL where a container holds weights only. */
+    qd_code (*read_spec)(const qd_model *packed, qd_grid_spec *out, qd_error *err);
+    qd_code (*read_rounded)(const qd_model *packed, const qd_linear *linear, qd_grid *grid, uint8_t **out_codes,
+                            qd_error *err);
     /* What `read_weight` must give for a decided layer (exact for packed codes; rounded to the variant's type
      * otherwise). */
     void (*expected_weight)(const qd_rounded *rounded, size_t variant, qd_matf w);

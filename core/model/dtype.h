@@ -8,8 +8,9 @@
 
 typedef struct qd_dtype {
     const char *name; /* as in safetensors: "BF16" */
-    size_t bits;      /* a multiple of 8 in files we read */
-    /* count values at `from` (any alignment) -> floats; NULL where we do not widen. */
+    size_t bits;      /* a multiple of 8 in files we read; 0 where elements are stored in blocks */
+    size_t block, block_bytes; /* elements stored together along a row, and their bytes: 0, 0 = one by one, bits / 8 each */
+    /* count values at `from` (any alignment; whole blocks) -> floats; NULL where we do not widen. */
     void (*to_floats)(const void *from, size_t count, float *out);
     /* Rounds to nearest even; NULL where we do not write. */
     void (*from_floats)(const float *from, size_t count, void *out);

@@ -14,6 +14,9 @@ void qd_grid_fini(qd_grid *grid)
 {
     qd_matf_buf_fini(&grid->scale);
     qd_matf_buf_fini(&grid->zero);
+    qd_matf_buf_fini(&grid->offset);
+    qd_matf_buf_fini(&grid->unit);
+    qd_matf_buf_fini(&grid->offset_unit);
     *grid = (qd_grid){ 0 };
 }
 
@@ -170,10 +173,12 @@ void qd_grid_dequantize(const qd_grid *grid, const uint8_t *codes, qd_matf out)
     assert(out.rows == grid->scale.view.rows && (out.cols - 1) / grid->group_size + 1 == grid->groups);
     for (size_t i = 0; i < out.rows; i++) {
         const float *scale = qd_matf_row(grid->scale.view, i), *zero = qd_matf_row(grid->zero.view, i);
+        const float *offset = grid->offset.view.rows == 0 ? NULL : qd_matf_row(grid->offset.view, i);
         float *to = qd_matf_row(out, i);
         for (size_t j = 0; j < out.cols; j++) {
             size_t g = j / grid->group_size;
-            to[j] = ((float)qd_grid_level(grid, codes[i * out.cols + j]) - zero[g]) * scale[g];
+            float level = (float)qd_grid_level(grid, codes[i * out.cols + j]);
+            to[j] = offset == NULL ? (level - zero[g]) * scale[g] : level * scale[g] - offset[g];
         }
     }
 }

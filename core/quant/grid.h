@@ -30,6 +30,11 @@ typedef struct qd_scale_type {
     const char *dtype; /* safetensors name of the smallest type our containers hold it in: "F32" */
     float smallest;    /* smallest scale used; one that would round to 0 becomes this */
     const char *summary;
+    /* What containers with grids of their own add (formats.md §6.5); all 0 for the others. */
+    bool mirrored;        /* the stored scale has a sign: integer zeros are 2^(b-1) or, mirrored, 2^(b-1) - 1, codes unsigned */
+    bool offset;          /* a float zero is stored as an offset: value = level * scale - offset */
+    size_t per_block;     /* groups that share a unit: scale = unit * 1..scale_high, offset = offset_unit * 0..offset_high; 0 = free */
+    int scale_high, offset_high;
 } qd_scale_type;
 const qd_scale_type *qd_scale_type_at(size_t index);
 const qd_scale_type *qd_scale_type_find(const char *name);
@@ -80,6 +85,9 @@ typedef struct qd_grid {
     size_t groups;     /* G = ceil(I / group_size) */
     qd_zero_kind zero_kind;
     qd_matf_buf scale, zero; /* O x G each; zero is 0 for QD_ZERO_NONE, integral for QD_ZERO_INTEGER */
+    /* Of scale types that have them, else no rows. With offsets, O x G, values are level * scale - offset in float32, and zero = offset / scale
+     * as nearly as float32 holds it. Units, O x B, B = ceil(G / per_block): scale / unit and offset / offset_unit are whole, exactly. */
+    qd_matf_buf offset, unit, offset_unit;
 } qd_grid;
 void qd_grid_fini(qd_grid *grid);
 

@@ -60,10 +60,31 @@ static float fit_e8m0(double reach, double top)
 }
 
 static const qd_scale_type table[] = {
-    { "f32", round_f32, fit_f32, 0, "F32", 0x1p-126f, "IEEE binary32, 24 significant bits" },
-    { "bf16", round_bf16, fit_bf16, 0, "BF16", 0x1p-126f, "bfloat16: range of f32, 8 significant bits" },
-    { "f16", round_f16, fit_f16, 0, "F16", 0x1p-24f, "IEEE binary16, 11 significant bits, at most 65504" },
-    { "e8m0", round_e8m0, fit_e8m0, 1, "BF16", 0x1p-127f, "powers of two, 2^-127 to 2^127: one byte" },
+    { .name = "f32",
+      .round = round_f32,
+      .fit = fit_f32,
+      .dtype = "F32",
+      .smallest = 0x1p-126f,
+      .summary = "IEEE binary32, 24 significant bits" },
+    { .name = "bf16",
+      .round = round_bf16,
+      .fit = fit_bf16,
+      .dtype = "BF16",
+      .smallest = 0x1p-126f,
+      .summary = "bfloat16: range of f32, 8 significant bits" },
+    { .name = "f16",
+      .round = round_f16,
+      .fit = fit_f16,
+      .dtype = "F16",
+      .smallest = 0x1p-24f,
+      .summary = "IEEE binary16, 11 significant bits, at most 65504" },
+    { .name = "e8m0",
+      .round = round_e8m0,
+      .fit = fit_e8m0,
+      .wider = 1,
+      .dtype = "BF16",
+      .smallest = 0x1p-127f,
+      .summary = "powers of two, 2^-127 to 2^127: one byte" },
 };
 
 const qd_scale_type *qd_scale_type_at(size_t index)
