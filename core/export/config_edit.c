@@ -5,14 +5,16 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "model/model.h"
+#include "model/folder.h"
 
 qd_code qd_config_json_read(const char *dir, json_t **out, qd_error *err)
 {
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "config.json");
-    if (path == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
-    return qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err);
+    qd_folder *folder = NULL;
+    qd_code code = qd_folder_open(dir, &folder, err);
+    if (code == QD_OK)
+        code = qd_folder_config(folder, out, err);
+    qd_folder_destroy(folder);
+    return code;
 }
 
 qd_code qd_config_json_edit(const char *source_dir, const json_t *changes, const char *dir, qd_error *err)
