@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "model/folder.h"
 
 static qd_code read_tokenizer(const qd_folder *folder, qd_tokenizer **out, qd_error *err)
@@ -44,4 +45,62 @@ qd_code qd_source_tokenizer(const char *path, qd_tokenizer **out, qd_error *err)
     else
         qd_tokenizer_destroy(tokenizer);
     return code;
+}
+
+typedef struct type_count {
+    const qd_dtype *type;
+    size_t tensors;
+    uint64_t elements;
+} type_count;
+
+/* Types of all tensors, one entry each, in order of their names. */
+static size_t count_types(const qd_model *model, type_count *counts, size_t capacity)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < qd_model_tensor_count(model); i++) {
+        const qd_tensor *tensor = qd_model_tensor_at(model, i);
+        size_t at = 0;
+        while (at < used && strcmp(counts[at].type->name, tensor->dtype->name) < 0)
+            at++;
+        if (at == used || counts[at].type != tensor->dtype) {
+            if (used == capacity)
+                continue; /* more types than formats have: counted no further */
+            memmove(&counts[at + 1], &counts[at], (used++ - at) * sizeof *counts);
+            counts[at] = (type_count){ .type = tensor->dtype };
+        }
+        counts[at].tensors++;
+        counts[at].elements += tensor->elements;
+    }
+    return used;
+}
+
+/* Blocks of integers, or floating point of 8 bits and fewer. */
+static bool is_quantized(const qd_dtype *type)
+{
+    return type->block != 0 || strncmp(type->name, "F8_", 3) == 0 || strncmp(type->name, "F4", 2) == 0;
+}
+
+qd_code qd_source_quantized(const qd_model *model, json_t **out, qd_error *err)
+{
+    enum { TYPES = 48 };
+    type_count counts[TYPES + 1];
+    const type_count *most = NULL;
+    size_t used = count_types(model, counts, TYPES);
+    *out = NULL;
+    for (size_t i = 0; i < used; i++)
+        if (is_quantized(counts[i].type) && (most == NULL || counts[i].elements > most->elements))
+            most = &counts[i];
+    if (most == NULL)
+        return QD_OK;
+    QD_AUTO(qd_json_fini) json_t *tensors = json_object();
+    for (size_t i = 0; i < used; i++)
+        json_object_set_new(tensors, counts[i].type->name, json_integer((json_int_t)counts[i].tensors));
+    *out = json_pack("{s:s+, s:O}", "quantized", most->type->block != 0 ? "GGUF " : "", most->type->name, "tensors",
+                     tensors);
+    return *out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+}
+
+const char *qd_source_quantized_name(const json_t *quantized)
+{
+    return json_string_value(json_object_get(quantized, "quantized"));
 }
