@@ -41,10 +41,10 @@ void qd_json_text_add(qd_str *out, const char *text, size_t length)
         if (c >= 0x20 && c != '"' && c != '\\')
             continue;
         qd_str_add_bytes(out, text + from, i - from);
-        if (c < 0x20)
-            qd_str_addf(out, "\\u%04x", c);
+        if (c >= 0x20 || c == '\n')
+            qd_str_addf(out, "\\%c", c == '\n' ? 'n' : c);
         else
-            qd_str_addf(out, "\\%c", c);
+            qd_str_addf(out, "\\u%04x", c);
         from = i + 1;
     }
     qd_str_add_bytes(out, text + from, length - from);
