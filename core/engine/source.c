@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/mem.h"
 #include "model/folder.h"
 
 static qd_code read_tokenizer(const qd_folder *folder, qd_tokenizer **out, qd_error *err)
@@ -50,7 +49,6 @@ qd_code qd_source_tokenizer(const char *path, qd_tokenizer **out, qd_error *err)
 typedef struct type_count {
     const qd_dtype *type;
     size_t tensors;
-    uint64_t elements;
 } type_count;
 
 /* Types of all tensors, one entry each, in order of their names. */
@@ -69,34 +67,23 @@ static size_t count_types(const qd_model *model, type_count *counts, size_t capa
             counts[at] = (type_count){ .type = tensor->dtype };
         }
         counts[at].tensors++;
-        counts[at].elements += tensor->elements;
     }
     return used;
-}
-
-/* Blocks of integers, or floating point of 8 bits and fewer. */
-static bool is_quantized(const qd_dtype *type)
-{
-    return type->block != 0 || strncmp(type->name, "F8_", 3) == 0 || strncmp(type->name, "F4", 2) == 0;
 }
 
 qd_code qd_source_quantized(const qd_model *model, json_t **out, qd_error *err)
 {
     enum { TYPES = 48 };
-    type_count counts[TYPES + 1];
-    const type_count *most = NULL;
-    size_t used = count_types(model, counts, TYPES);
+    type_count counts[TYPES];
+    const char *words = qd_model_quantized_source(model);
     *out = NULL;
-    for (size_t i = 0; i < used; i++)
-        if (is_quantized(counts[i].type) && (most == NULL || counts[i].elements > most->elements))
-            most = &counts[i];
-    if (most == NULL)
+    if (words == NULL)
         return QD_OK;
+    size_t used = count_types(model, counts, TYPES);
     QD_AUTO(qd_json_fini) json_t *tensors = json_object();
     for (size_t i = 0; i < used; i++)
         json_object_set_new(tensors, counts[i].type->name, json_integer((json_int_t)counts[i].tensors));
-    *out = json_pack("{s:s+, s:O}", "quantized", most->type->block != 0 ? "GGUF " : "", most->type->name, "tensors",
-                     tensors);
+    *out = json_pack("{s:s, s:O}", "quantized", words, "tensors", tensors);
     return *out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
 }
 

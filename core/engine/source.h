@@ -13,8 +13,9 @@
  * made (model/folder.h). */
 qd_code qd_source_tokenizer(const char *path, qd_tokenizer **out, qd_error *err);
 
-/* How a source is quantized already: {"quantized":"GGUF Q4_1","tensors":{"F32":61,"Q4_1":211}}, with the type of most
- * weights first and all types counted; a source in plain floating point gives *out NULL. New reference. */
+/* How a source is quantized already: {"quantized":"GGUF Q4_1","tensors":{"F32":61,"Q4_1":210,"Q8_0":1}}, the words being
+ * qd_model_quantized_source's and all stored types counted; a source in plain floating point gives *out NULL. New
+ * reference. */
 qd_code qd_source_quantized(const qd_model *model, json_t **out, qd_error *err);
 const char *qd_source_quantized_name(const json_t *quantized); /* "GGUF Q4_1"; NULL for NULL */
 

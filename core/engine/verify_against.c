@@ -16,10 +16,9 @@ static qd_code digest_of(const qd_folder *folder, const char *name, char *out_he
 {
     QD_AUTO(qd_free_pointer) char *path = NULL;
     QD_AUTO(qd_str_fini) qd_str text = { 0 };
-    const char *gguf = qd_folder_borrow_gguf_path(folder);
-    if (gguf != NULL && qd_glob_match("*.gguf", name))
-        return qd_sha256_file(gguf, out_hex, err);
-    qd_code code = qd_folder_locate(folder, name, &path, err);
+    const qd_gguf_set *gguf = qd_folder_gguf(folder);
+    bool whole = gguf != NULL && gguf->count == 1 && qd_glob_match("*.gguf", name);
+    qd_code code = qd_folder_locate(folder, whole ? gguf->names[0] : name, &path, err);
     if (code == QD_OK && path != NULL)
         return qd_sha256_file(path, out_hex, err);
     if (code == QD_OK)

@@ -115,7 +115,7 @@ qd_code qd_artifact_check(const char *dir, const qd_model *source_model, const q
                           qd_error *err)
 {
     qd_artifact *artifact = NULL;
-    const char *source_dir = qd_model_borrow_dir(source_model);
+    const char *source_dir = qd_model_borrow_path(source_model);
     qd_code code = qd_artifact_check_files(dir, NULL, err);
     if (code == QD_OK)
         code = qd_side_files_compare(source_dir, dir, err);

@@ -107,7 +107,7 @@ static qd_code read_parts(packed_layer *p, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
     size_t in = p->linear->in;
-    qd_code code = qd_config_json_read(qd_model_borrow_dir(p->model), &config, err);
+    qd_code code = qd_config_json_read(qd_model_borrow_path(p->model), &config, err);
     if (code == QD_OK)
         code = qd_packed_scheme_read(config, &p->scheme, err);
     if (code != QD_OK)

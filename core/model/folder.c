@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
@@ -20,16 +19,15 @@ enum { MOST_MADE = 8 };
 struct qd_folder {
     char *path;
     char *dir; /* NULL: path is the GGUF itself */
-    qd_gguf *gguf;
-    char *gguf_path, *gguf_name;
+    qd_gguf_set gguf;          /* of count 0 where the weights are none */
     const char *made[MOST_MADE]; /* rows of the table that apply, by name */
     size_t made_count;
 };
 
-static qd_code write_config(const qd_gguf *file, qd_str *out, qd_error *err)
+static qd_code write_config(const qd_folder *folder, qd_str *out, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
-    qd_code code = qd_gguf_config(file, &config, err);
+    qd_code code = qd_gguf_path_config(&folder->gguf, folder->path, &config, err);
     if (code != QD_OK)
         return code;
     QD_AUTO(qd_free_pointer) char *text = json_dumps(config, JSON_INDENT(2));
@@ -40,12 +38,12 @@ static qd_code write_config(const qd_gguf *file, qd_str *out, qd_error *err)
     return qd_str_check(out, err);
 }
 
-/* What can be made, by name; `needs` is the key without which it is not. */
+/* What can be made, by name; `needs` is the key without which it is not; write NULL: config.json. */
 static const struct {
     const char *name, *needs;
     qd_code (*write)(const qd_gguf *file, qd_str *out, qd_error *err);
 } table[] = {
-    { "config.json", "general.architecture", write_config },
+    { config_name, "general.architecture", NULL },
     { "generation_config.json", "tokenizer.ggml.tokens", qd_gguf_generation_config_json },
     { "tokenizer.json", "tokenizer.ggml.tokens", qd_gguf_tokenizer_json },
     { "tokenizer_config.json", "tokenizer.ggml.tokens", qd_gguf_tokenizer_config_json },
@@ -55,68 +53,10 @@ void qd_folder_destroy(qd_folder *folder)
 {
     if (folder == NULL)
         return;
-    qd_gguf_destroy(folder->gguf);
-    free(folder->gguf_path);
-    free(folder->gguf_name);
+    qd_gguf_set_fini(&folder->gguf);
     free(folder->dir);
     free(folder->path);
     free(folder);
-}
-
-static bool ends_in_gguf(const char *name)
-{
-    size_t length = strlen(name);
-    return length > 5 && strcasecmp(name + length - 5, ".gguf") == 0;
-}
-
-static bool is_safetensors(const char *name)
-{
-    return strcmp(name, "model.safetensors") == 0 || strcmp(name, "model.safetensors.index.json") == 0;
-}
-
-static qd_code several(char *const *names, size_t count, qd_error *err)
-{
-    QD_AUTO(qd_str_fini) qd_str list = { 0 };
-    size_t found = 0;
-    for (size_t i = 0; i < count; i++)
-        if (ends_in_gguf(names[i]))
-            qd_str_addf(&list, "%s%.80s", found++ == 0 ? "" : ", ", names[i]);
-    return qd_fail(err, QD_EFORMAT, "it holds %zu .gguf files and no model.safetensors (%s): name one of them", found,
-                   qd_str_borrow(&list));
-}
-
-/* The only .gguf of a folder without safetensors, if so it is. */
-static qd_code find_gguf(qd_folder *folder, qd_error *err)
-{
-    char **names = NULL;
-    size_t count = 0, found = 0;
-    bool safetensors = false;
-    const char *name = NULL;
-    qd_code code = qd_dir_list(folder->dir, &names, &count, err);
-    for (size_t i = 0; code == QD_OK && i < count; i++) {
-        safetensors = safetensors || is_safetensors(names[i]);
-        if (!ends_in_gguf(names[i]))
-            continue;
-        name = names[i];
-        found++;
-    }
-    if (code == QD_OK && !safetensors && found > 1)
-        code = several(names, count, err);
-    if (code == QD_OK && !safetensors && found == 1)
-        code = qd_dup(name, &folder->gguf_name, err);
-    if (folder->gguf_name != NULL)
-        code = qd_folder_file(folder->dir, name, &folder->gguf_path, err);
-    qd_names_free(names, count);
-    return code;
-}
-
-static qd_code take_file(qd_folder *folder, qd_error *err)
-{
-    const char *slash = strrchr(folder->path, '/');
-    if (!ends_in_gguf(folder->path))
-        return qd_fail(err, QD_EINVAL, "it is a file: a model is a folder, or one .gguf file");
-    qd_code code = qd_dup(folder->path, &folder->gguf_path, err);
-    return code == QD_OK ? qd_dup(slash == NULL ? folder->path : slash + 1, &folder->gguf_name, err) : code;
 }
 
 static bool has_real(const qd_folder *folder, const char *name)
@@ -125,32 +65,13 @@ static bool has_real(const qd_folder *folder, const char *name)
     return path != NULL && qd_path_exists(path);
 }
 
-/* A configuration that says nothing of an architecture accompanies many a GGUF. */
-static qd_code is_stub(const qd_folder *folder, bool *out, qd_error *err)
+/* config.json is always made, over the members of a real one: what accompanies a GGUF is often a mere stub. */
+static void choose_made(qd_folder *folder)
 {
-    QD_AUTO(qd_free_pointer) char *path = NULL;
-    QD_AUTO(qd_json_fini) json_t *config = NULL;
-    qd_code code = qd_folder_file(folder->dir, config_name, &path, err);
-    if (code == QD_OK)
-        code = qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, &config, err);
-    *out = !json_is_array(json_object_get(config, "architectures"));
-    return code;
-}
-
-static qd_code choose_made(qd_folder *folder, qd_error *err)
-{
-    qd_code code = QD_OK;
-    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(table); i++) {
-        bool made = qd_gguf_key(folder->gguf, table[i].needs) != NULL;
-        if (made && has_real(folder, table[i].name)) {
-            made = false;
-            if (strcmp(table[i].name, config_name) == 0)
-                code = is_stub(folder, &made, err);
-        }
-        if (code == QD_OK && made)
+    for (size_t i = 0; i < QD_LENGTH(table); i++)
+        if (qd_gguf_key(folder->gguf.files[0], table[i].needs) != NULL &&
+            (table[i].write == NULL || !has_real(folder, table[i].name)))
             folder->made[folder->made_count++] = table[i].name;
-    }
-    return code;
 }
 
 static qd_code open_folder(qd_folder *folder, qd_error *err)
@@ -158,12 +79,14 @@ static qd_code open_folder(qd_folder *folder, qd_error *err)
     struct stat info;
     if (stat(folder->path, &info) != 0)
         return qd_fail_errno(err, "stat");
-    qd_code code = S_ISDIR(info.st_mode) ? qd_dup(folder->path, &folder->dir, err) : take_file(folder, err);
-    if (code == QD_OK && folder->dir != NULL)
-        code = find_gguf(folder, err);
-    if (code == QD_OK && folder->gguf_path != NULL)
-        code = qd_gguf_open(folder->gguf_path, &folder->gguf, err);
-    return code == QD_OK && folder->gguf != NULL ? choose_made(folder, err) : code;
+    if (!S_ISDIR(info.st_mode) && !qd_gguf_is_path(folder->path))
+        return qd_fail(err, QD_EINVAL, "it is a file: a model is a folder, or one .gguf file");
+    qd_code code = S_ISDIR(info.st_mode) ? qd_dup(folder->path, &folder->dir, err) : QD_OK;
+    if (code == QD_OK && qd_shards_are_gguf(folder->path))
+        code = qd_gguf_set_open(folder->path, &folder->gguf, err);
+    if (code == QD_OK && folder->gguf.count > 0)
+        choose_made(folder);
+    return code;
 }
 
 qd_code qd_folder_open(const char *path, qd_folder **out, qd_error *err)
@@ -192,19 +115,9 @@ const char *qd_folder_borrow_dir(const qd_folder *folder)
     return folder->dir;
 }
 
-const qd_gguf *qd_folder_gguf(const qd_folder *folder)
+const qd_gguf_set *qd_folder_gguf(const qd_folder *folder)
 {
-    return folder->gguf;
-}
-
-const char *qd_folder_borrow_gguf_path(const qd_folder *folder)
-{
-    return folder->gguf_path;
-}
-
-const char *qd_folder_borrow_gguf_name(const qd_folder *folder)
-{
-    return folder->gguf_name;
+    return folder->gguf.count == 0 ? NULL : &folder->gguf;
 }
 
 const char *qd_folder_made_at(const qd_folder *folder, size_t index)
@@ -226,10 +139,11 @@ static qd_code make(const qd_folder *folder, const char *name, size_t limit, qd_
     qd_str_clear(out);
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(table); i++)
         if (strcmp(table[i].name, name) == 0)
-            code = table[i].write(folder->gguf, out, err);
+            code = table[i].write == NULL ? write_config(folder, out, err)
+                                          : table[i].write(folder->gguf.files[0], out, err);
     if (code == QD_OK && out->length > limit)
         code = qd_fail(err, QD_ETOOBIG, "%zu bytes; the limit is %zu", out->length, limit);
-    return code == QD_OK ? QD_OK : qd_within(err, code, "'%s': its %s", folder->gguf_path, name);
+    return code == QD_OK ? QD_OK : qd_within(err, code, "'%s': its %s", folder->gguf.names[0], name);
 }
 
 qd_code qd_folder_read(const qd_folder *folder, const char *name, size_t limit, qd_str *out, qd_error *err)
@@ -249,17 +163,28 @@ qd_code qd_folder_read_optional(const qd_folder *folder, const char *name, size_
     return *out_found ? qd_folder_read(folder, name, limit, out, err) : QD_OK;
 }
 
+/* A lone GGUF has itself, and the other files of its set. */
+static qd_code locate_in_set(const qd_folder *folder, const char *name, char **out_path, qd_error *err)
+{
+    for (size_t i = 0; i < folder->gguf.count; i++)
+        if (strcmp(name, folder->gguf.names[i]) == 0) {
+            *out_path = qd_path_join(folder->gguf.dir, name);
+            return *out_path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+        }
+    return qd_fail(err, QD_ENOTFOUND, "'%s' has no '%s'", folder->path, name);
+}
+
 qd_code qd_folder_locate(const qd_folder *folder, const char *name, char **out_path, qd_error *err)
 {
-    QD_AUTO(qd_free_pointer) char *path = folder->dir == NULL ? NULL : qd_path_join(folder->dir, name);
-    if (folder->dir != NULL && path == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
     *out_path = NULL;
     if (qd_folder_makes(folder, name))
         return QD_OK;
-    if (folder->dir == NULL && strcmp(name, folder->gguf_name) == 0)
-        return qd_dup(folder->gguf_path, out_path, err);
-    if (path == NULL || !qd_path_exists(path))
+    if (folder->dir == NULL)
+        return locate_in_set(folder, name, out_path, err);
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(folder->dir, name);
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    if (!qd_path_exists(path))
         return qd_fail(err, QD_ENOTFOUND, "'%s' has no '%s'", folder->path, name);
     *out_path = path;
     path = NULL;

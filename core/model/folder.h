@@ -15,11 +15,11 @@
 
 #include "base/error.h"
 #include "base/str.h"
-#include "model/gguf.h"
+#include "model/gguf_set.h"
 
 typedef struct qd_folder qd_folder;
 
-/* A folder: its weights are safetensors, or else its only .gguf file; with several of those QD_EFORMAT names them. A
+/* A folder: its weights are safetensors, or else its GGUF set (model/gguf_set.h); files that are none are QD_EFORMAT. A
  * folder without weights opens too. A file: a GGUF. */
 qd_code qd_folder_open(const char *path, qd_folder **out, qd_error *err);
 void qd_folder_destroy(qd_folder *folder); /* NULL is fine */
@@ -28,13 +28,11 @@ void qd_folder_destroy(qd_folder *folder); /* NULL is fine */
 const char *qd_folder_borrow_path(const qd_folder *folder);
 /* The folder of real files; NULL for a lone .gguf. */
 const char *qd_folder_borrow_dir(const qd_folder *folder);
-/* The weights as GGUF: the parsed file, its path and its bare name; NULL when they are not. */
-const qd_gguf *qd_folder_gguf(const qd_folder *folder);
-const char *qd_folder_borrow_gguf_path(const qd_folder *folder);
-const char *qd_folder_borrow_gguf_name(const qd_folder *folder);
+/* The weights as GGUF; NULL when they are not. */
+const qd_gguf_set *qd_folder_gguf(const qd_folder *folder);
 
-/* Files that are made, in order of their names: NULL past the end. config.json is one unless the folder has one that
- * names its architectures: what accompanies a GGUF elsewhere is often a mere stub. */
+/* Files that are made, in order of their names: NULL past the end. config.json always is, over the members of a real one
+ * (model/gguf_config.h); the others where there is no real one. */
 const char *qd_folder_made_at(const qd_folder *folder, size_t index);
 bool qd_folder_makes(const qd_folder *folder, const char *name);
 

@@ -7,6 +7,8 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "model/model.h"
+#include "model/shards.h"
 
 enum { KEY_BYTES = 128 };
 
@@ -245,4 +247,20 @@ qd_code qd_gguf_config_merge(const json_t *beside, json_t *made, json_t **out, q
     }
     *out = json_incref(merged);
     return QD_OK;
+}
+
+static qd_code read_beside(const char *dir, json_t **out, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *path = NULL;
+    qd_code code = qd_folder_file(dir, "config.json", &path, err);
+    return code == QD_OK ? qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err) : code;
+}
+
+qd_code qd_gguf_path_config(const qd_gguf_set *set, const char *path, json_t **out, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *made = NULL, *beside = NULL;
+    qd_code code = qd_gguf_is_path(path) ? QD_ENOTFOUND : read_beside(path, &beside, err);
+    if (code == QD_OK || code == QD_ENOTFOUND)
+        code = qd_gguf_set_config(set, &made, err);
+    return code == QD_OK ? qd_gguf_config_merge(beside, made, out, err) : code;
 }

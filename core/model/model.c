@@ -14,7 +14,7 @@
 enum { NAME_BYTES = 512, MAX_BLOCKS = 100000 };
 
 struct qd_model {
-    char *dir;
+    char *path, *dir;
     json_t *config_json;
     qd_shards shards;
     const qd_arch *arch;
@@ -36,6 +36,7 @@ void qd_model_destroy(qd_model *model)
     free(model->linears);
     qd_shards_fini(&model->shards);
     json_decref(model->config_json);
+    free(model->path);
     free(model->dir);
     free(model);
 }
@@ -234,16 +235,6 @@ static qd_code read_file(const char *dir, json_t **out, qd_error *err)
     return code == QD_OK ? qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err) : code;
 }
 
-/* What the metadata says, over a config.json that lies in the folder. */
-static qd_code make_config(qd_model *model, const char *path, qd_error *err)
-{
-    QD_AUTO(qd_json_fini) json_t *made = NULL, *beside = NULL;
-    qd_code code = qd_gguf_is_path(path) ? QD_ENOTFOUND : read_file(path, &beside, err);
-    if (code == QD_OK || code == QD_ENOTFOUND)
-        code = qd_gguf_set_config(&model->shards.gguf, &made, err);
-    return code == QD_OK ? qd_gguf_config_merge(beside, made, &model->config_json, err) : code;
-}
-
 /* Weights whose bytes need scales get them. */
 static qd_code attach_scales(qd_model *model, packing how, qd_error *err)
 {
@@ -259,7 +250,7 @@ static qd_code open_gguf(qd_model *model, const char *path, qd_error *err)
     if (code == QD_OK)
         code = qd_dup(model->shards.gguf.dir, &model->dir, err);
     if (code == QD_OK)
-        code = make_config(model, path, err);
+        code = qd_gguf_path_config(&model->shards.gguf, path, &model->config_json, err);
     return code == QD_OK ? read_config(model, err) : code;
 }
 
@@ -279,7 +270,9 @@ static qd_code open_safetensors(qd_model *model, const char *dir, packing how, q
 
 static qd_code open_model(const char *path, packing how, qd_model *model, qd_error *err)
 {
-    qd_code code = qd_shards_are_gguf(path) ? open_gguf(model, path, err) : open_safetensors(model, path, how, err);
+    qd_code code = qd_dup(path, &model->path, err);
+    if (code == QD_OK)
+        code = qd_shards_are_gguf(path) ? open_gguf(model, path, err) : open_safetensors(model, path, how, err);
     if (code == QD_OK)
         code = read_ends(model, err);
     if (code == QD_OK)
@@ -320,6 +313,11 @@ qd_code qd_model_open_packed(const char *dir, qd_model **out, qd_error *err)
 const qd_model_config *qd_model_borrow_config(const qd_model *model)
 {
     return &model->config;
+}
+
+const char *qd_model_borrow_path(const qd_model *model)
+{
+    return model->path;
 }
 
 const char *qd_model_borrow_dir(const qd_model *model)
