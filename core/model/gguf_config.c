@@ -225,24 +225,3 @@ qd_code qd_gguf_config(const qd_gguf *file, json_t **out, qd_error *err)
     const qd_gguf_set set = { NULL, files, names, 1 };
     return qd_gguf_set_config(&set, out, err);
 }
-
-qd_code qd_gguf_config_merge(const json_t *beside, json_t *made, json_t **out, qd_error *err)
-{
-    QD_AUTO(qd_json_fini) json_t *merged = beside == NULL ? json_object() : json_deep_copy(beside);
-    if (merged == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
-    const char *theirs = json_string_value(json_array_get(json_object_get(beside, "architectures"), 0));
-    const char *ours = json_string_value(json_array_get(json_object_get(made, "architectures"), 0));
-    const qd_gguf_arch *arch = theirs == NULL ? NULL : qd_gguf_arch_of_class(theirs);
-    bool keep = arch != NULL && arch == qd_gguf_arch_of_class(ours);
-    const char *key;
-    json_t *value;
-    json_object_foreach(made, key, value)
-    {
-        bool names_class = strcmp(key, "architectures") == 0 || strcmp(key, "model_type") == 0;
-        if (!(keep && names_class && json_object_get(merged, key) != NULL) && json_object_set(merged, key, value) != 0)
-            return qd_fail(err, QD_ENOMEM, "out of memory");
-    }
-    *out = json_incref(merged);
-    return QD_OK;
-}

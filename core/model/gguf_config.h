@@ -12,10 +12,6 @@
 qd_code qd_gguf_set_config(const qd_gguf_set *set, json_t **out, qd_error *err);
 /* The same of one file. */
 qd_code qd_gguf_config(const qd_gguf *file, json_t **out, qd_error *err);
-/* `made` over the members of a config.json that lay beside the file (NULL = none): what the file says of itself wins,
- * but for the class, where the file's architecture has several. */
-qd_code qd_gguf_config_merge(const json_t *beside, json_t *made, json_t **out, qd_error *err);
-
 /* The members for rotary positions: private to core/model (gguf_rope.c). `dimensions` is r. */
 qd_code qd_gguf_rope(const qd_gguf_set *set, const char *arch, size_t dimensions, json_t *config, qd_error *err);
 /* A float32 as the shortest decimal that gives it again. */

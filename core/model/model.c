@@ -234,14 +234,18 @@ static qd_code read_file(const char *dir, json_t **out, qd_error *err)
     return code == QD_OK ? qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err) : code;
 }
 
-/* What the metadata says, over a config.json that lies in the folder. */
-static qd_code make_config(qd_model *model, const char *path, qd_error *err)
+/* What the metadata says, unless the folder has a config.json of its own that names its class: what lies beside a GGUF
+ * file is often a mere stub. */
+static qd_code make_config(qd_model *model, const char *path, packing how, qd_error *err)
 {
-    QD_AUTO(qd_json_fini) json_t *made = NULL, *beside = NULL;
+    QD_AUTO(qd_json_fini) json_t *beside = NULL;
     qd_code code = qd_gguf_is_path(path) ? QD_ENOTFOUND : read_file(path, &beside, err);
-    if (code == QD_OK || code == QD_ENOTFOUND)
-        code = qd_gguf_set_config(&model->shards.gguf, &made, err);
-    return code == QD_OK ? qd_gguf_config_merge(beside, made, &model->config_json, err) : code;
+    if (code != QD_OK && code != QD_ENOTFOUND)
+        return code;
+    if (json_array_size(json_object_get(beside, "architectures")) == 0)
+        return qd_gguf_set_config(&model->shards.gguf, &model->config_json, err);
+    model->config_json = json_incref(beside);
+    return check_plain(model, how, err);
 }
 
 /* Weights whose bytes need scales get them. */
@@ -253,13 +257,13 @@ static qd_code attach_scales(qd_model *model, packing how, qd_error *err)
     return qd_float_scales_attach(quantization, &model->shards, model->quantized, sizeof model->quantized, err);
 }
 
-static qd_code open_gguf(qd_model *model, const char *path, qd_error *err)
+static qd_code open_gguf(qd_model *model, const char *path, packing how, qd_error *err)
 {
     qd_code code = qd_shards_open(path, &model->shards, err);
     if (code == QD_OK)
         code = qd_dup(model->shards.gguf.dir, &model->dir, err);
     if (code == QD_OK)
-        code = make_config(model, path, err);
+        code = make_config(model, path, how, err);
     return code == QD_OK ? read_config(model, err) : code;
 }
 
@@ -279,7 +283,8 @@ static qd_code open_safetensors(qd_model *model, const char *dir, packing how, q
 
 static qd_code open_model(const char *path, packing how, qd_model *model, qd_error *err)
 {
-    qd_code code = qd_shards_are_gguf(path) ? open_gguf(model, path, err) : open_safetensors(model, path, how, err);
+    qd_code code =
+        qd_shards_are_gguf(path) ? open_gguf(model, path, how, err) : open_safetensors(model, path, how, err);
     if (code == QD_OK)
         code = read_ends(model, err);
     if (code == QD_OK)
