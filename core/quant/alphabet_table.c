@@ -65,6 +65,15 @@ static const qd_levels nf4 = {
                1 },
 };
 
+/* llama.cpp's 4-bit levels, as its files decode: no 0 among them. */
+static const qd_levels iq4_nl = {
+    .count = 16,
+    .widest = 113 - 89,
+    .narrowest = 1 - -10,
+    .top = 127,
+    .value = { -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113 },
+};
+
 static const qd_alphabet table[] = {
     { .name = "int",
       .summary = "signed integers -2^(b-1)..2^(b-1)-1 times a scale; at 1.58 bits -1, 0, 1, as ternary",
@@ -104,6 +113,15 @@ static const qd_alphabet table[] = {
       .params = no_params,
       .codes = QD_CODES_LEVELS,
       .levels = &nf4 },
+    { .name = "iq4_nl",
+      .summary = "llama.cpp's 16 levels from -127 to 113, denser around 0, in groups of 32 with f16 scales (IQ4_NL)",
+      .zero = QD_ZERO_NONE,
+      .bits = four_bits,
+      .params = no_params,
+      .codes = QD_CODES_LEVELS,
+      .levels = &iq4_nl,
+      .group_size = 32,
+      .scale_type = "f16" },
     { .name = "levels",
       .summary = "the job's own levels, 2 to 256 ascending numbers, times a scale; the width follows from how many",
       .zero = QD_ZERO_NONE,
