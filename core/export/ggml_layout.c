@@ -222,6 +222,15 @@ static void get_units(const unsigned char *units, qd_ggml_block *block)
 
 enum { Q2_UNITS = 80, Q3_UNIT = 108, Q6_UNIT = 208 };
 
+/* Multiples from -n to n - 1: a scale of n units is one of -n of the negative unit. */
+static float signed_unit(const qd_ggml_layout *l, const qd_ggml_block *block, int high)
+{
+    float largest = 0.0f;
+    for (size_t j = 0; j < l->block / l->span; j++)
+        largest = fmaxf(largest, block->scale[j]);
+    return largest > (float)high * block->unit ? -block->unit : block->unit;
+}
+
 static qd_code put_nibble_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes, qd_error *err)
 {
     int scale[QD_GGML_SPANS_MAX], offset[QD_GGML_SPANS_MAX];
@@ -245,13 +254,14 @@ static qd_code put_centred_scales(const qd_ggml_layout *l, const qd_ggml_block *
 {
     int scale[QD_GGML_SPANS_MAX];
     unsigned char *to = bytes + l->scale_at;
-    qd_code code = multiples(block->scale, l->block / l->span, block->unit, -32, 31, "scale", scale, err);
+    float unit = signed_unit(l, block, 31);
+    qd_code code = multiples(block->scale, l->block / l->span, unit, -32, 31, "scale", scale, err);
     for (size_t j = 0; code == QD_OK && j < l->block / l->span; j++) {
         unsigned stored = (unsigned)(scale[j] + 32);
         to[j % 8] = (unsigned char)(to[j % 8] | (stored & 15) << 4 * (j / 8));
         to[8 + j % 4] = (unsigned char)(to[8 + j % 4] | (stored >> 4) << 2 * (j / 4));
     }
-    return code == QD_OK ? put_half(block->unit, "scale unit", bytes + Q3_UNIT, err) : code;
+    return code == QD_OK ? put_half(unit, "scale unit", bytes + Q3_UNIT, err) : code;
 }
 
 static void get_centred_scales(const qd_ggml_layout *l, const unsigned char *bytes, qd_ggml_block *block)
@@ -293,10 +303,11 @@ static void get_paired_scales(const qd_ggml_layout *l, const unsigned char *byte
 static qd_code put_signed_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes, qd_error *err)
 {
     int scale[QD_GGML_SPANS_MAX];
-    qd_code code = multiples(block->scale, l->block / l->span, block->unit, -128, 127, "scale", scale, err);
+    float unit = signed_unit(l, block, 127);
+    qd_code code = multiples(block->scale, l->block / l->span, unit, -128, 127, "scale", scale, err);
     for (size_t j = 0; code == QD_OK && j < l->block / l->span; j++)
         bytes[l->scale_at + j] = (unsigned char)(scale[j] & 0xff);
-    return code == QD_OK ? put_half(block->unit, "scale unit", bytes + Q6_UNIT, err) : code;
+    return code == QD_OK ? put_half(unit, "scale unit", bytes + Q6_UNIT, err) : code;
 }
 
 static void get_signed_scales(const qd_ggml_layout *l, const unsigned char *bytes, qd_ggml_block *block)

@@ -195,6 +195,8 @@ static void any_blocks_read_as_a_grid_decode_to_its_weights(void **state)
             size_t cols = 2 * e->layout->block;
             for (size_t i = 0; i < sizeof bytes; i++) /* many zeros: scales of 0 are what strangers have */
                 bytes[i] = seed % 3 == 0 && i % 7 < 5 ? 0 : (unsigned char)qd_rng_bits(qd_rng_key(seed, v, 5), i);
+            for (size_t i = 0; e->layout == &qd_ggml_layout_tq2_0 && seed % 2 == 0 && i < sizeof bytes; i++)
+                bytes[i] = i % e->layout->bytes < 64 ? bytes[i] & 0x55 : bytes[i]; /* 3 is no trit */
             check_ok(qd_ggml_grid_init(e, 1, cols, &grid, &err));
             qd_code code = qd_ggml_decode_row(e, bytes, 1.0f, &grid, 0, codes, cols, &err);
             if (code != QD_OK) {
