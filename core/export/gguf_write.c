@@ -1,7 +1,7 @@
 /* gguf_write.c: see gguf_write.h. */
 #include "export/gguf_write.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
