@@ -334,6 +334,8 @@ const qd_ggml_layout qd_ggml_layout_mxfp4 = { .block = 32, .bytes = 17, .span = 
                                        .put_scales = put_power, .get_scales = get_power };
 const qd_ggml_layout qd_ggml_layout_nvfp4 = { .block = 64, .bytes = 36, .span = 16, .fields = { { 4, 0, 4, at_sixteens } },
                                        .put_scales = put_small, .get_scales = get_small };
+const qd_ggml_layout qd_ggml_layout_q1_0 = { .block = 128, .bytes = 18, .span = 128, .fields = { { 1, 0, 2, at_bit } },
+                                             .put_scales = put_scale, .get_scales = get_scale };
 const qd_ggml_layout qd_ggml_layout_q2_0 = { .block = 64, .bytes = 18, .span = 64, .fields = { { 2, 0, 2, at_pair } },
                                       .put_scales = put_scale, .get_scales = get_scale };
 const qd_ggml_layout qd_ggml_layout_q2_k = { .block = 256, .bytes = 84, .span = 16, .fields = { { 2, 0, 16, at_planes } },
