@@ -40,6 +40,10 @@ typedef struct qd_format {
     /* The fields of a variant whose container has a grid of its own; ends with a NULL path. NULL = none. */
     const qd_format_field *(*implied)(size_t variant);
     bool off_grid; /* holds any weights, not only levels of a grid: layers that were turned back */
+    /* Tensors of a packed layer, after "LINEAR.", the codes first; NULL-terminated. NULL = nothing but its weight. */
+    const char *const *parts;
+    /* What readers of such an artifact need besides a loader of the format, as a sentence for the model card; NULL = nothing. */
+    const char *(*note)(const qd_grid_spec *spec, size_t variant);
     /* Before any work (POST time). QD_EINVAL says which two fields disagree and what would work. */
     qd_code (*check)(const qd_grid_spec *spec, size_t variant, qd_error *err);
     /* The grid of one layer: spec itself, or where the container does not fit its rows, the one it falls back to there. NULL = always spec. */
@@ -66,6 +70,8 @@ typedef struct qd_format {
     void (*expected_weight)(const qd_rounded *rounded, size_t variant, qd_matf w);
 } qd_format;
 const qd_format *qd_format_at(size_t index);
+/* The first variant whose check passes; 0 where none does: its check then says why. What a name without a variant means. */
+size_t qd_format_choose(const qd_format *format, const qd_grid_spec *spec);
 /* "safetensors:bf16" -> row and variant index; NULL for an unknown name or variant. */
 const qd_format *qd_format_find(const char *name, size_t *out_variant);
 
