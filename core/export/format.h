@@ -72,6 +72,17 @@ typedef struct qd_format {
 const qd_format *qd_format_at(size_t index);
 /* The first variant whose check passes; 0 where none does: its check then says why. What a name without a variant means. */
 size_t qd_format_choose(const qd_format *format, const qd_grid_spec *spec);
+/* A container of an artifact: a row and one of its variants. */
+typedef struct qd_format_choice {
+    const qd_format *format;
+    size_t variant;
+    bool open; /* the job names no variant: the first that holds its grid, qd_format_choose */
+} qd_format_choice;
+enum { QD_FORMAT_NAME = 64 };
+/* "safetensors:bf16", "compressed-tensors": whole, whichever variant a job may leave out. */
+void qd_format_print(const qd_format *format, size_t variant, char out[QD_FORMAT_NAME]);
+/* The same as the name of a folder: "gguf-q4_k". */
+void qd_format_folder(const qd_format *format, size_t variant, char out[QD_FORMAT_NAME]);
 /* "safetensors:bf16" -> row and variant index; NULL for an unknown name or variant. */
 const qd_format *qd_format_find(const char *name, size_t *out_variant);
 
