@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "engine/transformed.h"
 #include "engine/verify.h"
+#include "export/artifact.h"
 #include "model/folder.h"
 
 /* Digest of a source's file, real or made; a GGUF is known by what it holds, not by its name. */
@@ -58,9 +59,10 @@ static qd_code check_source(const char *dir, const json_t *recipe, qd_findings *
     return code;
 }
 
-/* The tensors that nobody quantizes are the source's, bit for bit. */
+/* The tensors that nobody quantizes are the source's. */
 static void check_others(const qd_model *artifact, const qd_model *source, qd_findings *findings)
 {
+    qd_error why = { 0 };
     for (size_t i = 0; i < qd_model_tensor_count(source); i++) {
         const qd_tensor *wanted = qd_model_tensor_at(source, i);
         const qd_tensor *found = qd_model_tensor(artifact, wanted->name);
@@ -71,8 +73,8 @@ static void check_others(const qd_model *artifact, const qd_model *source, qd_fi
             continue;
         if (found == NULL)
             qd_findings_add(findings, wanted->name, "this tensor of the source is missing");
-        else if (found->bytes != wanted->bytes || memcmp(found->data, wanted->data, wanted->bytes) != 0)
-            qd_findings_add(findings, wanted->name, "this tensor is not the source's");
+        else if (qd_artifact_check_kept(found, wanted, &why) != QD_OK)
+            qd_findings_add(findings, wanted->name, "%s", why.text);
     }
 }
 

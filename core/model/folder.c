@@ -27,7 +27,7 @@ struct qd_folder {
 static qd_code write_config(const qd_folder *folder, qd_str *out, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
-    qd_code code = qd_gguf_path_config(&folder->gguf, folder->path, &config, err);
+    qd_code code = qd_gguf_set_config(&folder->gguf, &config, err);
     if (code != QD_OK)
         return code;
     QD_AUTO(qd_free_pointer) char *text = json_dumps(config, JSON_INDENT(2));
@@ -65,13 +65,16 @@ static bool has_real(const qd_folder *folder, const char *name)
     return path != NULL && qd_path_exists(path);
 }
 
-/* config.json is always made, over the members of a real one: what accompanies a GGUF is often a mere stub. */
-static void choose_made(qd_folder *folder)
+static qd_code choose_made(qd_folder *folder, qd_error *err)
 {
-    for (size_t i = 0; i < QD_LENGTH(table); i++)
-        if (qd_gguf_key(folder->gguf.files[0], table[i].needs) != NULL &&
-            (table[i].write == NULL || !has_real(folder, table[i].name)))
+    QD_AUTO(qd_json_fini) json_t *config = NULL;
+    qd_code code = qd_gguf_config_beside(folder->path, &config, err);
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(table); i++) {
+        bool real = table[i].write == NULL ? config != NULL : has_real(folder, table[i].name);
+        if (!real && qd_gguf_key(folder->gguf.files[0], table[i].needs) != NULL)
             folder->made[folder->made_count++] = table[i].name;
+    }
+    return code;
 }
 
 static qd_code open_folder(qd_folder *folder, qd_error *err)
@@ -84,9 +87,7 @@ static qd_code open_folder(qd_folder *folder, qd_error *err)
     qd_code code = S_ISDIR(info.st_mode) ? qd_dup(folder->path, &folder->dir, err) : QD_OK;
     if (code == QD_OK && qd_shards_are_gguf(folder->path))
         code = qd_gguf_set_open(folder->path, &folder->gguf, err);
-    if (code == QD_OK && folder->gguf.count > 0)
-        choose_made(folder);
-    return code;
+    return code == QD_OK && folder->gguf.count > 0 ? choose_made(folder, err) : code;
 }
 
 qd_code qd_folder_open(const char *path, qd_folder **out, qd_error *err)

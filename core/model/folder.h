@@ -31,8 +31,8 @@ const char *qd_folder_borrow_dir(const qd_folder *folder);
 /* The weights as GGUF; NULL when they are not. */
 const qd_gguf_set *qd_folder_gguf(const qd_folder *folder);
 
-/* Files that are made, in order of their names: NULL past the end. config.json always is, over the members of a real one
- * (model/gguf_config.h); the others where there is no real one. */
+/* Files that are made, in order of their names: NULL past the end. Those that the folder has not; and a config.json that
+ * does not name its class (model/gguf_config.h). */
 const char *qd_folder_made_at(const qd_folder *folder, size_t index);
 bool qd_folder_makes(const qd_folder *folder, const char *name);
 

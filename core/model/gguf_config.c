@@ -228,39 +228,19 @@ qd_code qd_gguf_config(const qd_gguf *file, json_t **out, qd_error *err)
     return qd_gguf_set_config(&set, out, err);
 }
 
-qd_code qd_gguf_config_merge(const json_t *beside, json_t *made, json_t **out, qd_error *err)
+qd_code qd_gguf_config_beside(const char *path, json_t **out, qd_error *err)
 {
-    QD_AUTO(qd_json_fini) json_t *merged = beside == NULL ? json_object() : json_deep_copy(beside);
-    if (merged == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
-    const char *theirs = json_string_value(json_array_get(json_object_get(beside, "architectures"), 0));
-    const char *ours = json_string_value(json_array_get(json_object_get(made, "architectures"), 0));
-    const qd_gguf_arch *arch = theirs == NULL ? NULL : qd_gguf_arch_of_class(theirs);
-    bool keep = arch != NULL && arch == qd_gguf_arch_of_class(ours);
-    const char *key;
-    json_t *value;
-    json_object_foreach(made, key, value)
-    {
-        bool names_class = strcmp(key, "architectures") == 0 || strcmp(key, "model_type") == 0;
-        if (!(keep && names_class && json_object_get(merged, key) != NULL) && json_object_set(merged, key, value) != 0)
-            return qd_fail(err, QD_ENOMEM, "out of memory");
-    }
-    *out = json_incref(merged);
-    return QD_OK;
-}
-
-static qd_code read_beside(const char *dir, json_t **out, qd_error *err)
-{
-    QD_AUTO(qd_free_pointer) char *path = NULL;
-    qd_code code = qd_folder_file(dir, "config.json", &path, err);
-    return code == QD_OK ? qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err) : code;
-}
-
-qd_code qd_gguf_path_config(const qd_gguf_set *set, const char *path, json_t **out, qd_error *err)
-{
-    QD_AUTO(qd_json_fini) json_t *made = NULL, *beside = NULL;
-    qd_code code = qd_gguf_is_path(path) ? QD_ENOTFOUND : read_beside(path, &beside, err);
-    if (code == QD_OK || code == QD_ENOTFOUND)
-        code = qd_gguf_set_config(set, &made, err);
-    return code == QD_OK ? qd_gguf_config_merge(beside, made, out, err) : code;
+    QD_AUTO(qd_free_pointer) char *file = NULL;
+    QD_AUTO(qd_json_fini) json_t *beside = NULL;
+    *out = NULL;
+    if (qd_gguf_is_path(path))
+        return QD_OK;
+    qd_code code = qd_folder_file(path, "config.json", &file, err);
+    if (code == QD_ENOTFOUND)
+        return QD_OK;
+    if (code == QD_OK)
+        code = qd_json_read_object(file, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, &beside, err);
+    if (code == QD_OK && json_array_size(json_object_get(beside, "architectures")) > 0)
+        *out = json_incref(beside);
+    return code;
 }

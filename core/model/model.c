@@ -129,6 +129,13 @@ const qd_tensor *qd_model_block_tensor(const qd_model *model, size_t block, cons
     return qd_shards_find(&model->shards, full);
 }
 
+/* Is there a weight to be read as numbers? Packed folders may keep codes under its name. */
+static bool is_weight(const qd_model *model, const char *name)
+{
+    const qd_tensor *t = qd_shards_find(&model->shards, name);
+    return t != NULL && strcmp(t->dtype->name, "I8") != 0;
+}
+
 static qd_code read_linear(qd_model *model, size_t block, qd_slot slot, packing how, qd_error *err)
 {
     qd_linear *linear = &model->linears[block * QD_SLOTS + slot];
@@ -142,7 +149,7 @@ static qd_code read_linear(qd_model *model, size_t block, qd_slot slot, packing 
     char *copy = NULL;
     qd_code code = qd_dup(name, &copy, err);
     linear->name = copy;
-    if (code == QD_OK && (how == STORED || qd_shards_find(&model->shards, weight) != NULL))
+    if (code == QD_OK && (how == STORED || is_weight(model, weight)))
         code = need_tensor(model, weight, linear->out, linear->in, &linear->weight, err);
     bool biased = slot <= QD_SLOT_O ? model->decoder.attention_bias : model->decoder.mlp_bias;
     if (code == QD_OK && biased)
@@ -235,6 +242,15 @@ static qd_code read_file(const char *dir, json_t **out, qd_error *err)
     return code == QD_OK ? qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err) : code;
 }
 
+/* What the metadata says, unless the folder has a config.json of its own. */
+static qd_code make_config(qd_model *model, const char *path, packing how, qd_error *err)
+{
+    qd_code code = qd_gguf_config_beside(path, &model->config_json, err);
+    if (code == QD_OK && model->config_json == NULL)
+        return qd_gguf_set_config(&model->shards.gguf, &model->config_json, err);
+    return code == QD_OK ? check_plain(model, how, err) : code;
+}
+
 /* Weights whose bytes need scales get them. */
 static qd_code attach_scales(qd_model *model, packing how, qd_error *err)
 {
@@ -244,13 +260,13 @@ static qd_code attach_scales(qd_model *model, packing how, qd_error *err)
     return qd_float_scales_attach(quantization, &model->shards, model->quantized, sizeof model->quantized, err);
 }
 
-static qd_code open_gguf(qd_model *model, const char *path, qd_error *err)
+static qd_code open_gguf(qd_model *model, const char *path, packing how, qd_error *err)
 {
     qd_code code = qd_shards_open(path, &model->shards, err);
     if (code == QD_OK)
         code = qd_dup(model->shards.gguf.dir, &model->dir, err);
     if (code == QD_OK)
-        code = qd_gguf_path_config(&model->shards.gguf, path, &model->config_json, err);
+        code = make_config(model, path, how, err);
     return code == QD_OK ? read_config(model, err) : code;
 }
 
@@ -272,7 +288,7 @@ static qd_code open_model(const char *path, packing how, qd_model *model, qd_err
 {
     qd_code code = qd_dup(path, &model->path, err);
     if (code == QD_OK)
-        code = qd_shards_are_gguf(path) ? open_gguf(model, path, err) : open_safetensors(model, path, how, err);
+        code = qd_shards_are_gguf(path) ? open_gguf(model, path, how, err) : open_safetensors(model, path, how, err);
     if (code == QD_OK)
         code = read_ends(model, err);
     if (code == QD_OK)

@@ -42,8 +42,8 @@ typedef struct qd_linear {
  * lists the supported ones; a missing key or tensor is named. A folder whose config.json has a quantization_config is
  * refused here (open it with export/artifact.h), but for 8-bit floats with scales, which are numbers all the same.
  *
- * A GGUF model has the names, shapes and order of rows of safetensors; its config.json is made from its metadata, over
- * the members of one that lies beside it. */
+ * A GGUF model has the names, shapes and order of rows of safetensors; its config.json is made from its metadata,
+ * unless one lies in the folder that names its architectures. */
 qd_code qd_model_open(const char *path, qd_model **out, qd_error *err);
 /* As qd_model_open for a folder whose linear weights are absent (a packed artifact): qd_linear.weight is NULL there and
  * shapes come from the config. */
