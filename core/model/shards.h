@@ -1,5 +1,5 @@
 /* shards.h: the weight files of a folder as one set of named tensors.
- * Room: core/model, private to it. May use: base, jansson.
+ * Room: core/model, private to it (but for qd_folder_file). May use: base, jansson.
  * Threads: read-only after open.
  * Source: formats.md §1.4. */
 #ifndef QD_MODEL_SHARDS_H
