@@ -9,19 +9,27 @@
  * tokenizer of 262,144 pieces and 514,906 merges of two strings each, is estimated at 230 MB. */
 enum { TREE_LIMIT = 256 << 20, OBJECT_BYTES = 224, ARRAY_BYTES = 128, VALUE_BYTES = 100 };
 
+/* text[at] is behind a quotation mark: where its string ends (at the closing mark), or `length`. */
+static size_t string_end(const char *text, size_t length, size_t at)
+{
+    for (const char *quote; at < length && (quote = memchr(text + at, '"', length - at)) != NULL; at++) {
+        size_t end = (size_t)(quote - text), escapes = 0;
+        while (escapes < end - at && text[end - 1 - escapes] == '\\')
+            escapes++;
+        if (escapes % 2 == 0)
+            return end;
+        at = end;
+    }
+    return length;
+}
+
 bool qd_json_depth_ok(const char *text, size_t length, size_t max_depth)
 {
     size_t depth = 0;
-    bool in_string = false;
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"')
-            in_string = true;
+        if (c == '"')
+            i = string_end(text, length, i + 1);
         else if (c == '{' || c == '[') {
             if (++depth > max_depth)
                 return false;
@@ -35,14 +43,10 @@ bool qd_json_depth_ok(const char *text, size_t length, size_t max_depth)
 static size_t tree_bytes(const char *text, size_t length)
 {
     size_t bytes = length;
-    bool in_string = false;
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
-        if (in_string) {
-            i += c == '\\';
-            in_string = c != '"';
-        } else if (c == '"')
-            in_string = true;
+        if (c == '"')
+            i = string_end(text, length, i + 1);
         else
             bytes += c == '{' ? OBJECT_BYTES : c == '[' ? ARRAY_BYTES : c == ',' ? VALUE_BYTES : 0;
     }
@@ -55,8 +59,8 @@ qd_code qd_json_parse_object(const char *text, size_t length, size_t max_depth, 
     if (!qd_json_depth_ok(text, length, max_depth))
         return qd_fail(err, QD_EFORMAT, "JSON: nested deeper than %zu levels", max_depth);
     if (length > TREE_LIMIT / (OBJECT_BYTES + 1) && tree_bytes(text, length) > TREE_LIMIT)
-        return qd_fail(err, QD_ETOOBIG, "JSON: %zu bytes of so many values that they would take more than %d MiB", length,
-                       TREE_LIMIT >> 20);
+        return qd_fail(err, QD_ETOOBIG, "JSON: %zu bytes of so many values that they would take more than %d MiB",
+                       length, TREE_LIMIT >> 20);
     json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
     if (value == NULL)
         return qd_fail(err, QD_EFORMAT, "JSON: line %d, column %d: %s", why.line, why.column, why.text);
