@@ -218,26 +218,37 @@ static void tokenize(const char *model_path)
     finish(stdout);
 }
 
+static float *decoded(const struct ggml_tensor *tensor)
+{
+    int64_t elements = ggml_nelements(tensor);
+    float *values = allocate((size_t)elements * 4);
+    if (tensor->type == GGML_TYPE_F32)
+        memcpy(values, tensor->data, (size_t)elements * 4);
+    else
+        ggml_get_type_traits(tensor->type)->to_float(tensor->data, values, elements);
+    return values;
+}
+
 static void decode_file(const char *from, const char *to)
 {
     struct ggml_context *tensors = NULL;
-    struct gguf_context *file =
+    struct gguf_context *in =
         gguf_init_from_file(from, (struct gguf_init_params){ .no_alloc = false, .ctx = &tensors });
-    if (!file)
+    if (!in)
         die("%s: llama.cpp does not open it", from);
-    for (int64_t i = 0; i < gguf_get_n_tensors(file); i++) {
-        const char *name = gguf_get_tensor_name(file, i);
+    size_t room = (size_t)(gguf_get_n_tensors(in) + 1) * ggml_tensor_overhead();
+    struct ggml_context *made = ggml_init((struct ggml_init_params){ .mem_size = room, .no_alloc = true });
+    struct gguf_context *out = gguf_init_empty();
+    gguf_set_kv(out, in);
+    for (int64_t i = 0; i < gguf_get_n_tensors(in); i++) {
+        const char *name = gguf_get_tensor_name(in, i);
         const struct ggml_tensor *tensor = ggml_get_tensor(tensors, name);
-        int64_t elements = ggml_nelements(tensor);
-        float *values = allocate((size_t)elements * 4); // the file borrows them until it is written
-        if (tensor->type == GGML_TYPE_F32)
-            memcpy(values, tensor->data, (size_t)elements * 4);
-        else
-            ggml_get_type_traits(tensor->type)->to_float(tensor->data, values, elements);
-        gguf_set_tensor_type(file, name, GGML_TYPE_F32);
-        gguf_set_tensor_data(file, name, values);
+        struct ggml_tensor *wide = ggml_new_tensor(made, GGML_TYPE_F32, ggml_n_dims(tensor), tensor->ne);
+        ggml_set_name(wide, name);
+        gguf_add_tensor(out, wide);
+        gguf_set_tensor_data(out, name, decoded(tensor)); // borrowed until the file is written
     }
-    if (!gguf_write_to_file(file, to, false))
+    if (!gguf_write_to_file(out, to, false))
         die("%s: cannot be written", to);
 }
 
