@@ -53,6 +53,10 @@ static qd_code set_default(qd_recipe *recipe, const qd_field *field, qd_error *e
         recipe->regularizer = qd_regularizer_at(0);
         recipe->regularization = recipe->regularizer->params[0].def;
         return QD_OK;
+    case QD_FIELD_FORMATS:
+        recipe->format_count = 1;
+        recipe->formats[0].format = qd_format_find(field->def_text, &recipe->formats[0].variant);
+        return QD_OK;
     case QD_FIELD_LEVELS: /* none */
     case QD_FIELD_OBJECT:
     case QD_FIELD_LABELS:

@@ -14,6 +14,8 @@
 
 typedef enum qd_on_degraded { QD_DEGRADED_WARN, QD_DEGRADED_FAIL } qd_on_degraded;
 
+enum { QD_FORMATS_MAX = 8 };
+
 typedef struct qd_effort qd_effort; /* engine/effort.h: a row of the registry of presets */
 
 typedef struct qd_recipe {
@@ -55,8 +57,8 @@ typedef struct qd_recipe {
     qd_bos_policy evaluation_bos; /* every-window */
     const qd_algorithm *baseline; /* rtn, or NULL when "baseline": null */
     /* artifact */
-    const qd_format *format; /* compressed-tensors */
-    size_t format_variant;
+    qd_format_choice formats[QD_FORMATS_MAX]; /* compressed-tensors; each once, in the order of the job */
+    size_t format_count;                      /* 1..QD_FORMATS_MAX */
 } qd_recipe;
 void qd_recipe_destroy(qd_recipe *recipe); /* NULL is fine */
 

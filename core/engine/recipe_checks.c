@@ -129,8 +129,9 @@ static void check_format(const pairing *p)
     static const char *const needed[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
     const qd_recipe *r = p->recipe;
     qd_error why = { 0 };
-    if (qd_issues_spare(p->issues, needed) && r->format->check(&r->grid, r->format_variant, &why) != QD_OK)
-        qd_complain(p->issues, pointer_of_sentence(why.text).text, "%s", why.text);
+    for (size_t i = 0; qd_issues_spare(p->issues, needed) && i < r->format_count; i++)
+        if (r->formats[i].format->check(&r->grid, r->formats[i].variant, &why) != QD_OK)
+            qd_complain(p->issues, pointer_of_sentence(why.text).text, "%s", why.text);
 }
 
 void qd_recipe_check(const qd_recipe *recipe, const json_t *request, qd_issues *issues)

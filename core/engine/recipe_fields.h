@@ -21,6 +21,7 @@ typedef enum qd_field_type {
     QD_FIELD_REGULARIZATION, /* "auto" or {row of the registry: value} */
     QD_FIELD_SHRINK,         /* qd_mismatch_use: "auto" or a number in min..max */
     QD_FIELD_TRANSFORMS,     /* qd_transforms: list of rows, by name or with parameters */
+    QD_FIELD_FORMATS,        /* qd_recipe.formats: a name, or a list of names */
     QD_FIELD_LEVELS,         /* qd_levels: an array of min..max ascending numbers */
 } qd_field_type;
 

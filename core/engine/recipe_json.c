@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "engine/effort.h"
 #include "engine/recipe_checks.h"
+#include "engine/recipe_formats.h"
 #include "engine/recipe_issues.h"
 #include "engine/recipe_transforms.h"
 
@@ -353,6 +354,9 @@ static void parse_value(parser *p, const qd_field *field, const json_t *value, c
         return;
     case QD_FIELD_REGULARIZATION:
         take_regularization(p, field, value, at);
+        return;
+    case QD_FIELD_FORMATS:
+        qd_formats_read(value, at, p->recipe, p->issues);
         return;
     case QD_FIELD_TRANSFORMS:
         qd_transforms_read(value, at, member(p, field), p->issues);

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "engine/effort.h"
 #include "engine/recipe_fields.h"
+#include "engine/recipe_formats.h"
 #include "engine/recipe_transforms.h"
 
 static const void *member(const qd_recipe *recipe, const qd_field *field)
@@ -92,6 +93,8 @@ static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
         return print_shrink(at);
     case QD_FIELD_TRANSFORMS:
         return qd_transforms_print(at);
+    case QD_FIELD_FORMATS:
+        return qd_formats_print(recipe);
     case QD_FIELD_LEVELS:
         return print_levels(at);
     case QD_FIELD_REGULARIZATION:
@@ -223,6 +226,8 @@ static json_t *describe_type(const qd_field *field)
         return describe_regularization();
     case QD_FIELD_TRANSFORMS:
         return qd_transforms_describe();
+    case QD_FIELD_FORMATS:
+        return qd_formats_describe();
     }
     return NULL;
 }

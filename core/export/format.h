@@ -66,6 +66,16 @@ typedef struct qd_format {
     void (*expected_weight)(const qd_rounded *rounded, size_t variant, qd_matf w);
 } qd_format;
 const qd_format *qd_format_at(size_t index);
+/* A container of an artifact: a row and one of its variants. */
+typedef struct qd_format_choice {
+    const qd_format *format;
+    size_t variant;
+} qd_format_choice;
+enum { QD_FORMAT_NAME = 64 };
+/* "safetensors:bf16", "compressed-tensors": whole, whichever variant a job may leave out. */
+void qd_format_print(const qd_format *format, size_t variant, char out[QD_FORMAT_NAME]);
+/* The same as the name of a folder: "gguf-q4_k". */
+void qd_format_folder(const qd_format *format, size_t variant, char out[QD_FORMAT_NAME]);
 /* "safetensors:bf16" -> row and variant index; NULL for an unknown name or variant. */
 const qd_format *qd_format_find(const char *name, size_t *out_variant);
 

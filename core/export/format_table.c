@@ -1,4 +1,5 @@
 /* format_table.c: the list of artifact formats. */
+#include <stdio.h>
 #include <string.h>
 
 #include "export/format.h"
@@ -37,6 +38,20 @@ const qd_format *qd_format_find(const char *name, size_t *out_variant)
         return table[i];
     }
     return NULL;
+}
+
+void qd_format_print(const qd_format *format, size_t variant, char out[QD_FORMAT_NAME])
+{
+    bool varied = format->variants != NULL;
+    snprintf(out, QD_FORMAT_NAME, "%s%s%s", format->name, varied ? ":" : "", varied ? format->variants[variant] : "");
+}
+
+void qd_format_folder(const qd_format *format, size_t variant, char out[QD_FORMAT_NAME])
+{
+    qd_format_print(format, variant, out);
+    for (char *at = out; *at != '\0'; at++)
+        if (*at == ':')
+            *at = '-';
 }
 
 void qd_rounded_weights(const qd_rounded *rounded, qd_matf out)

@@ -145,6 +145,8 @@ static const struct {
     { "format", "\"safetensors\"", NULL },
     { "format", "\"safetensors:bf16\"", NULL },
     { "format", "\"safetensors:f16\"", NULL },
+    { "format", "[\"safetensors:bf16\"]", "\"safetensors:bf16\"" },
+    { "format", "[\"safetensors:bf16\", \"compressed-tensors\", \"safetensors\"]", NULL },
 };
 
 static void every_good_value_is_taken_and_printed(void **state)
@@ -292,7 +294,13 @@ static const struct {
     { "evaluation/baseline", "\"optq\"", "/evaluation/baseline", "'optq' is not in rtn" },
     { "format", "\"zip\"", "/format", "format: 'zip' is not in compressed-tensors, safetensors" },
     { "format", "\"compressed-tensors:x\"", "/format", "is not in" },
-    { "format", "[\"safetensors\"]", "/format", "a string is wanted, found an array" },
+    { "format", "\"safetensors:f8\"", "/format", "'safetensors:f8' is not in safetensors:f32, safetensors:bf16" },
+    { "format", "4", "/format", "a string or a list of strings is wanted, found an integer" },
+    { "format", "[]", "/format", "a list of 0; 1 to 8 formats are wanted" },
+    { "format", "[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]", "/format", "a list of 9; 1 to 8" },
+    { "format", "[\"safetensors\", \"zip\"]", "/format/1", "format[1]: 'zip' is not in compressed-tensors, safe" },
+    { "format", "[\"safetensors\", 4]", "/format/1", "format[1]: a string is wanted, found an integer" },
+    { "format", "[\"safetensors\", \"safetensors:f32\"]", "/format/1", "is in the list already" },
 };
 
 static void every_bad_value_is_refused_with_its_pointer_and_what_is_allowed(void **state)
