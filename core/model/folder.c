@@ -154,7 +154,7 @@ qd_code qd_folder_read(const qd_folder *folder, const char *name, size_t limit, 
     if (folder->dir == NULL)
         return qd_fail(err, QD_ENOTFOUND, "'%s' says nothing that a %s can be made of", folder->path, name);
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(folder->dir, name);
-    return path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_file_read(path, limit, out, err);
+    return path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_file_read_regular(path, limit, out, err);
 }
 
 qd_code qd_folder_read_optional(const qd_folder *folder, const char *name, size_t limit, qd_str *out, bool *out_found,

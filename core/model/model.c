@@ -85,7 +85,7 @@ static qd_code find_arch(const json_t *config, const qd_arch **out, const char *
     for (size_t i = 0; qd_arch_at(i) != NULL; i++)
         for (size_t k = 0; qd_arch_at(i)->classes[k] != NULL; k++)
             qd_str_addf(&known, "%s%s", known.length == 0 ? "" : ", ", qd_arch_at(i)->classes[k]);
-    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%s' is not supported; supported are %s", name,
+    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%.100s' is not supported; supported are %s", name,
                    qd_str_borrow(&known));
 }
 
@@ -181,8 +181,9 @@ static qd_code read_ends(qd_model *model, qd_error *err)
     size_t v = model->config.vocabulary, d = model->config.hidden;
     bool tied = false;
     qd_code code = qd_json_bool(model->config_json, "tie_word_embeddings", false, &tied, err);
-    if (code == QD_OK)
-        code = need_tensor(model, ops->embedding, v, d, &model->embedding, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "config.json");
+    code = need_tensor(model, ops->embedding, v, d, &model->embedding, err);
     if (code == QD_OK)
         code = need_tensor(model, ops->final_norm, 0, d, &model->final_norm, err);
     if (code != QD_OK)

@@ -145,14 +145,14 @@ qd_code qd_tokenizer_open(const char *model_dir, qd_tokenizer **out, qd_error *e
     qd_tokenizer *t = NULL;
     if (path == NULL || config_path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory opening a tokenizer");
-    qd_code code = qd_file_read(path, QD_TOKENIZER_LIMIT, &text, err);
+    qd_code code = qd_file_read_regular(path, QD_TOKENIZER_LIMIT, &text, err);
     if (code != QD_OK)
         return code;
     code = qd_tokenizer_parse(qd_str_borrow(&text), text.length, &t, err);
     if (code != QD_OK)
         return qd_within(err, code, "'%s'", path);
     if (qd_path_exists(config_path)) {
-        code = qd_file_read(config_path, QD_TOKENIZER_CONFIG_LIMIT, &text, err);
+        code = qd_file_read_regular(config_path, QD_TOKENIZER_CONFIG_LIMIT, &text, err);
         if (code == QD_OK && (code = qd_tokenizer_configure(t, qd_str_borrow(&text), text.length, err)) != QD_OK)
             qd_within(err, code, "'%s'", config_path);
     }
