@@ -74,8 +74,7 @@ static qd_code add_cuts(const qd_gguf_vocabulary *v, size_t id, cuts *out, qd_er
                        piece->length, LONGEST_PIECE);
     for (size_t left = 1; left < piece->length; left++) {
         bool inside = ((unsigned char)piece->text[left] & 0xc0) == 0x80;
-        if (inside || !is_plain(v, piece->text, left) ||
-            !is_plain(v, piece->text + left, piece->length - left))
+        if (inside || !is_plain(v, piece->text, left) || !is_plain(v, piece->text + left, piece->length - left))
             continue;
         qd_code code = qd_grow((void **)&out->items, &out->capacity, out->count + 1, sizeof *out->items, err);
         if (code != QD_OK)

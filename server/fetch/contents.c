@@ -261,8 +261,7 @@ static qd_code obtain_gguf(qd_fetch_run *run, const qd_supply *supply, const cha
                            qd_items *items, qd_error *err)
 {
     size_t first = items->count;
-    qd_code code =
-        want(supply, sha256, items, gguf_name, remote, QD_NEED_ALWAYS, run->fetcher->max_file_bytes, err);
+    qd_code code = want(supply, sha256, items, gguf_name, remote, QD_NEED_ALWAYS, run->fetcher->max_file_bytes, err);
     return code == QD_OK ? supply->obtain(supply->ctx, run, items, first, err) : code;
 }
 
