@@ -18,10 +18,10 @@ function describeChoice(pointer, choice) {
     return row ? [row.summary, row.constraints].filter(Boolean).join('; holds ') : '';
 }
 
-/* Without what only abbreviates another shape: a bare text where an object says the same and more. */
+/* Without what only abbreviates another shape: a bare text where an object or a list says the same and more. */
 function shapesOf(schema) {
     if (!schema.oneOf) return [schema];
-    const rich = schema.oneOf.some((shape) => shape.type === 'object');
+    const rich = schema.oneOf.some((shape) => shape.type === 'object' || shape.type === 'array');
     return schema.oneOf.filter((shape) => !rich || (shape.const !== undefined ? true : shape.type !== 'string'));
 }
 
@@ -136,7 +136,9 @@ function drawShapes(name, node, shapes, pointer, required) {
     const hint = element('p', { class: 'hint', id: id + '-hint' });
     const show = () => {
         parts.forEach((part, index) => (part.hidden = select.value !== String(index)));
-        hint.textContent = (shapes[select.value] && shapes[select.value].description) || node.description || '';
+        const shape = shapes[select.value] || {};
+        const said = shape.const === undefined ? '' : describeChoice(pointer.replace(/\/\d+$/, ''), shape.const);
+        hint.textContent = shape.description || said || node.description || '';
     };
     select.addEventListener('input', () => {
         show();
@@ -173,7 +175,7 @@ function drawList(name, schema, pointer) {
         remove.hidden = items.children.length === 0;
         preview();
     });
-    return element('fieldset', {}, element('legend', { text: title }), element('p', { class: 'hint', text: schema.description || '' }), items,
+    return element('fieldset', {}, element('legend', { text: title }), element('p', { class: 'hint', text: [schema.description, schema.default !== undefined && 'default: ' + defaultText(schema)].filter(Boolean).join(' · ') }), items,
         element('div', { class: 'bar' }, add, remove));
 }
 
@@ -189,7 +191,7 @@ function drawNode(name, node, pointer, required) {
     const shapes = shapesOf(node);
     if (shapes.length > 1) return drawShapes(name, node, shapes, pointer, required);
     const schema = shapes[0];
-    if (typesOf(schema).includes('array') && (schema.items.oneOf || schema.items.enum)) return drawList(name, schema, pointer);
+    if (typesOf(schema).includes('array') && (schema.items.oneOf || schema.items.enum)) return drawList(name, { ...schema, description: node.description, default: node.default }, pointer);
     if (!schema.properties) return drawField(name, schema, pointer, required);
     const title = name.replaceAll('_', ' ');
     const summary = element('summary', { text: title + (schema.description || node.description ? ' – ' + (node.description || schema.description) : '') });

@@ -166,7 +166,8 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
  * of them are seen; effort: what it filled in counts). */
 static void keep_what_matters(json_t *recipe)
 {
-    static const char *const others[] = { "name", "tags", "model", "evaluation", "format", "calibration", "effort" };
+    static const char *const others[] = { "name", "tags", "model", "evaluation", "gate",
+                                          "format", "calibration", "effort" };
     for (size_t i = 0; i < QD_LENGTH(others); i++)
         json_object_del(recipe, others[i]);
 }
@@ -203,9 +204,11 @@ static qd_code check_format(const qd_context *c, qd_error *err)
 {
     qd_code code = qd_artifact_check_source(c->model, err);
     const char *dtype = qd_model_borrow_config(c->model)->dtype;
-    for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(c->model); i++) {
-        const qd_linear *linear = qd_model_linear_at(c->model, i);
-        code = c->recipe->format->check_layer(&c->recipe->grid, c->recipe->format_variant, linear, dtype, err);
+    size_t layers = qd_model_linear_count(c->model);
+    for (size_t i = 0; code == QD_OK && i < layers * c->recipe->format_count; i++) {
+        const qd_format_choice *choice = &c->recipe->formats[i / layers];
+        code = choice->format->check_layer(&c->recipe->grid, choice->variant, qd_model_linear_at(c->model, i % layers),
+                                           dtype, err);
     }
     return code;
 }

@@ -16,7 +16,7 @@ static qd_code quantized_weight(void *ctx, size_t index, const qd_linear *linear
     (void)linear;
     qd_code code = qd_finished_layer(ctx, index, &rounded, err);
     if (code == QD_OK)
-        recipe->format->expected_weight(&rounded, recipe->format_variant, w);
+        recipe->formats[0].format->expected_weight(&rounded, recipe->formats[0].variant, w);
     return code;
 }
 
@@ -66,7 +66,7 @@ static qd_code nearest_in_basis(const qd_finished *finished, size_t index, const
     if (code != QD_OK)
         return code;
     const qd_rounded nearest = { .grid = grid, .codes = codes, .turned = qd_matf_const(turned.view) };
-    recipe->format->expected_weight(&nearest, recipe->format_variant, w);
+    recipe->formats[0].format->expected_weight(&nearest, recipe->formats[0].variant, w);
     return QD_OK;
 }
 
@@ -134,7 +134,7 @@ qd_code qd_evaluation_cut(qd_context *c, qd_error *err)
 {
     const qd_recipe *r = c->recipe;
     if (c->paths->evaluation_text == NULL)
-        return QD_OK;
+        return qd_recipe_gated(r) ? qd_recipe_gate_refuse(r, err) : QD_OK;
     QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
     size_t length = 0;
     qd_code code = qd_context_length(c, "evaluation", r->evaluation_length, &length, err);

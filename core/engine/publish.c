@@ -140,7 +140,8 @@ qd_code qd_phase_export(qd_context *c, const json_t *perplexity, json_t **out_ma
     if (code == QD_OK)
         code = begin(c, err);
     if (code == QD_OK)
-        code = qd_artifact_write(r->format, r->format_variant, c->model, &r->grid, &source, c->paths->out_dir, err);
+        code = qd_artifact_write(r->formats[0].format, r->formats[0].variant, c->model, &r->grid, &source,
+                                 c->paths->out_dir, err);
     if (code == QD_OK)
         code = write_records(c, err);
     if (code == QD_OK)
@@ -166,7 +167,7 @@ qd_code qd_phase_verify(qd_context *c, qd_error *err)
     qd_emit_phase(c->sink, "verifying");
     qd_meter_start(&meter, c->sink, "verifying", "layers", qd_model_linear_count(c->model));
     const qd_progress progress = { .step = step, .ctx = &meter };
-    qd_code code = qd_artifact_check(c->paths->out_dir, c->model, c->recipe->format, c->recipe->format_variant, &source,
-                                     &progress, c->cancel, err);
+    qd_code code = qd_artifact_check(c->paths->out_dir, c->model, c->recipe->formats[0].format,
+                                     c->recipe->formats[0].variant, &source, &progress, c->cancel, err);
     return code == QD_OK || code == QD_ECANCELLED ? code : qd_within(err, code, "verifying");
 }

@@ -14,6 +14,8 @@
 
 typedef enum qd_on_degraded { QD_DEGRADED_WARN, QD_DEGRADED_FAIL } qd_on_degraded;
 
+enum { QD_FORMATS_MAX = 8 };
+
 typedef struct qd_effort qd_effort; /* engine/effort.h: a row of the registry of presets */
 
 typedef struct qd_recipe {
@@ -54,18 +56,25 @@ typedef struct qd_recipe {
     qd_split evaluation_split;
     qd_bos_policy evaluation_bos; /* every-window */
     const qd_algorithm *baseline; /* rtn, or NULL when "baseline": null */
+    /* what an artifact must hold to be published; below 0 = nothing is asked */
+    double gate_ratio; /* perplexity of the artifact over the source's, at most */
+    double gate_kl;    /* mean KL(source || artifact), nats a token, at most */
     /* artifact */
-    const qd_format *format; /* compressed-tensors */
-    size_t format_variant;
+    qd_format_choice formats[QD_FORMATS_MAX]; /* compressed-tensors; each once, in the order of the job */
+    size_t format_count;                      /* 1..QD_FORMATS_MAX */
 } qd_recipe;
 void qd_recipe_destroy(qd_recipe *recipe); /* NULL is fine */
 
 /* What cannot do without a calibration text: the algorithm, or a transform; NULL = nothing. */
 const char *qd_recipe_calibrated(const qd_recipe *recipe);
+/* Does the job ask for what only an evaluation text can tell? */
+bool qd_recipe_gated(const qd_recipe *recipe);
+/* The finding for such a job where there is none. */
+qd_code qd_recipe_gate_refuse(const qd_recipe *recipe, qd_error *err);
 /* Are scales what the rule chooses from weights alone, or moved from there: to a target, to the codes, up to a guarantee? */
 bool qd_recipe_moves_scales(const qd_recipe *recipe);
 
-/* One finding of the parser: a JSON Pointer and a sentence "bits: 17 is not in 2, 3, 4, 5, 6, 8". */
+/* One finding of the parser: a JSON Pointer and a sentence "bits: 17 is not in 2, 3, 4, 5, 6, 7, 8". */
 typedef struct qd_issue {
     char pointer[160];
     char detail[400];

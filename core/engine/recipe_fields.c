@@ -137,42 +137,6 @@ static bool baseline_give(const qd_recipe *recipe, char *out)
     return recipe->baseline != NULL && word(recipe->baseline->name, out);
 }
 
-/* Every format, followed by its variants: "safetensors", "safetensors:f32", ... */
-static bool format_name(size_t index, char out[QD_WORD])
-{
-    size_t seen = 0;
-    for (size_t i = 0; qd_format_at(i) != NULL; i++) {
-        const qd_format *format = qd_format_at(i);
-        if (seen++ == index)
-            return word(format->name, out);
-        for (size_t v = 0; format->variants != NULL && format->variants[v] != NULL; v++)
-            if (seen++ == index) {
-                snprintf(out, QD_WORD, "%s:%s", format->name, format->variants[v]);
-                return true;
-            }
-    }
-    return false;
-}
-
-static bool format_take(qd_recipe *recipe, const char *name)
-{
-    size_t variant = 0;
-    const qd_format *format = qd_format_find(name, &variant);
-    if (format == NULL)
-        return false;
-    recipe->format = format;
-    recipe->format_variant = variant;
-    return true;
-}
-
-static bool format_give(const qd_recipe *recipe, char *out)
-{
-    if (recipe->format_variant == 0)
-        return word(recipe->format->name, out);
-    snprintf(out, QD_WORD, "%s:%s", recipe->format->name, recipe->format->variants[recipe->format_variant]);
-    return true;
-}
-
 static bool knows_mismatch(const qd_recipe *recipe)
 {
     return recipe->algorithm->needs == QD_NEEDS_MISMATCH;
@@ -214,7 +178,6 @@ static bool has_own_levels(const qd_recipe *recipe)
 
 static const qd_choice algorithm_choice = { algorithm_name, algorithm_take, algorithm_give };
 static const qd_choice baseline_choice = { baseline_name, baseline_take, baseline_give };
-static const qd_choice format_choice = { format_name, format_take, format_give };
 
 enum { URL_CHARACTERS = 2000 };
 #define REFINING "algorithm optq or qronos"
@@ -329,8 +292,14 @@ static const qd_field table[] = {
       .help = "what is measured beside the result: nearest on the same grid, or where that was moved to a target, to "
               "the codes or "
               "up to a guarantee, on the one that the scale rule chooses from the weights alone; null = nothing" },
-    { "format", QD_FIELD_CHOICE, 0, .def_text = "compressed-tensors", .choice = &format_choice,
-      .help = "container of the artifact" },
+    { "gate", QD_FIELD_OBJECT, 0,
+      .help = "what the artifact, opened again, must hold to be published; outside it is quarantined" },
+    { "gate/perplexity_ratio", QD_FIELD_REAL, QD_FIELD_NULLABLE, AT(gate_ratio), .max = 1e6, .def = -1,
+      .help = "perplexity of the artifact over the source's, at most; null = not asked" },
+    { "gate/kl", QD_FIELD_REAL, QD_FIELD_NULLABLE, AT(gate_kl), .max = 1e6, .def = -1, .unit = "nats a token",
+      .help = "mean KL(source || artifact), at most; null = not asked" },
+    { "format", QD_FIELD_FORMATS, 0, .def_text = "compressed-tensors",
+      .help = "container of the artifact, or a list of containers: one run, the same codes in each" },
 };
 
 const qd_field *qd_field_at(size_t index)

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "engine/effort.h"
 #include "engine/recipe_checks.h"
+#include "engine/recipe_formats.h"
 #include "engine/recipe_issues.h"
 #include "engine/recipe_transforms.h"
 
@@ -306,6 +307,8 @@ static void parse_null(parser *p, const qd_field *field)
         field->choice->take(p->recipe, NULL);
     else if (field->type == QD_FIELD_COUNT)
         *(uint64_t *)member(p, field) = 0;
+    else if (field->type == QD_FIELD_REAL)
+        *(double *)member(p, field) = -1;
     /* texts and maps that may be null are null already */
 }
 
@@ -353,6 +356,9 @@ static void parse_value(parser *p, const qd_field *field, const json_t *value, c
         return;
     case QD_FIELD_REGULARIZATION:
         take_regularization(p, field, value, at);
+        return;
+    case QD_FIELD_FORMATS:
+        qd_formats_read(value, at, p->recipe, p->issues);
         return;
     case QD_FIELD_TRANSFORMS:
         qd_transforms_read(value, at, member(p, field), p->issues);
@@ -423,6 +429,7 @@ qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issue
         parse_members(&p, request, "", "");
         take_effort(&p, request);
         qd_recipe_settle(p.recipe, request);
+        qd_formats_settle(p.recipe);
         qd_recipe_check(p.recipe, request, p.issues);
     } else
         qd_complain(p.issues, "", "a job is an object, found %s", qd_json_type_name(request));

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "engine/effort.h"
 #include "engine/recipe_fields.h"
+#include "engine/recipe_formats.h"
 #include "engine/recipe_transforms.h"
 
 static const void *member(const qd_recipe *recipe, const qd_field *field)
@@ -27,6 +28,11 @@ static json_t *print_text(const char *text)
 static json_t *print_count(const qd_field *field, uint64_t value)
 {
     return value == 0 && (field->traits & QD_FIELD_NULLABLE) ? json_null() : json_integer((json_int_t)value);
+}
+
+static json_t *print_real(const qd_field *field, double value)
+{
+    return value < 0 && (field->traits & QD_FIELD_NULLABLE) ? json_null() : print_number(value);
 }
 
 static json_t *print_choice(const qd_recipe *recipe, const qd_field *field)
@@ -80,7 +86,7 @@ static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
         return print_count(field, *(const uint64_t *)at);
     case QD_FIELD_REAL:
     case QD_FIELD_WIDTH:
-        return print_number(*(const double *)at);
+        return print_real(field, *(const double *)at);
     case QD_FIELD_BOOLEAN:
         return json_boolean(*(const bool *)at);
     case QD_FIELD_CHOICE:
@@ -92,6 +98,8 @@ static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
         return print_shrink(at);
     case QD_FIELD_TRANSFORMS:
         return qd_transforms_print(at);
+    case QD_FIELD_FORMATS:
+        return qd_formats_print(recipe);
     case QD_FIELD_LEVELS:
         return print_levels(at);
     case QD_FIELD_REGULARIZATION:
@@ -223,6 +231,8 @@ static json_t *describe_type(const qd_field *field)
         return describe_regularization();
     case QD_FIELD_TRANSFORMS:
         return qd_transforms_describe();
+    case QD_FIELD_FORMATS:
+        return qd_formats_describe();
     }
     return NULL;
 }

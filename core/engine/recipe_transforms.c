@@ -182,6 +182,15 @@ static bool is_idle(const qd_recipe *recipe, const qd_transform *row)
            recipe->mismatch.start == QD_START_PROJECTED;
 }
 
+/* The first format that holds levels of a grid only; NULL = none does. */
+static const qd_format *on_grid(const qd_recipe *recipe)
+{
+    for (size_t i = 0; i < recipe->format_count; i++)
+        if (!recipe->formats[i].format->off_grid)
+            return recipe->formats[i].format;
+    return NULL;
+}
+
 void qd_transforms_check(const qd_recipe *recipe, qd_issues *issues)
 {
     const qd_transforms *list_of = &recipe->transforms;
@@ -194,13 +203,13 @@ void qd_transforms_check(const qd_recipe *recipe, qd_issues *issues)
                         "'minmax' and 'mse' go by the weights that '%s' makes",
                         i, list_of->items[i].row->name, recipe->grid.rule->name, recipe->algorithm->name,
                         list_of->items[i].row->name);
-        if (list_of->items[i].row->turn == NULL || recipe->format->off_grid)
-            continue;
-        qd_complain(
-            issues, where,
-            "transforms[%zu]: '%s' does not go with format '%s', which stores codes of the weights themselves; use "
-            "format 'safetensors' (dequantized, turned back), or leave '%s' out",
-            i, list_of->items[i].row->name, recipe->format->name, list_of->items[i].row->name);
+        const qd_format *packed = list_of->items[i].row->turn == NULL ? NULL : on_grid(recipe);
+        if (packed != NULL)
+            qd_complain(
+                issues, where,
+                "transforms[%zu]: '%s' does not go with format '%s', which stores codes of the weights themselves; "
+                "use format 'safetensors' (dequantized, turned back), or leave '%s' out",
+                i, list_of->items[i].row->name, packed->name, list_of->items[i].row->name);
     }
 }
 

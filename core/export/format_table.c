@@ -1,11 +1,13 @@
 /* format_table.c: the list of artifact formats. */
+#include <stdio.h>
 #include <string.h>
 
 #include "export/format.h"
 
-extern const qd_format qd_format_compressed_tensors, qd_format_safetensors;
+extern const qd_format qd_format_compressed_tensors, qd_format_gptq, qd_format_awq, qd_format_safetensors;
 
-static const qd_format *const table[] = { &qd_format_compressed_tensors, &qd_format_safetensors };
+static const qd_format *const table[] = { &qd_format_compressed_tensors, &qd_format_gptq, &qd_format_awq,
+                                          &qd_format_safetensors };
 
 const qd_format *qd_format_at(size_t index)
 {
@@ -37,6 +39,28 @@ const qd_format *qd_format_find(const char *name, size_t *out_variant)
         return table[i];
     }
     return NULL;
+}
+
+size_t qd_format_choose(const qd_format *format, const qd_grid_spec *spec)
+{
+    for (size_t v = 0; format->variants != NULL && format->variants[v] != NULL; v++)
+        if (format->check(spec, v, NULL) == QD_OK)
+            return v;
+    return 0;
+}
+
+void qd_format_print(const qd_format *format, size_t variant, char out[QD_FORMAT_NAME])
+{
+    bool varied = format->variants != NULL;
+    snprintf(out, QD_FORMAT_NAME, "%s%s%s", format->name, varied ? ":" : "", varied ? format->variants[variant] : "");
+}
+
+void qd_format_folder(const qd_format *format, size_t variant, char out[QD_FORMAT_NAME])
+{
+    qd_format_print(format, variant, out);
+    for (char *at = out; *at != '\0'; at++)
+        if (*at == ':')
+            *at = '-';
 }
 
 void qd_rounded_weights(const qd_rounded *rounded, qd_matf out)

@@ -84,7 +84,7 @@ static qd_code find_arch(const json_t *config, const qd_arch **out, const char *
     for (size_t i = 0; qd_arch_at(i) != NULL; i++)
         for (size_t k = 0; qd_arch_at(i)->classes[k] != NULL; k++)
             qd_str_addf(&known, "%s%s", known.length == 0 ? "" : ", ", qd_arch_at(i)->classes[k]);
-    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%s' is not supported; supported are %s", name,
+    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%.100s' is not supported; supported are %s", name,
                    qd_str_borrow(&known));
 }
 
@@ -128,6 +128,13 @@ const qd_tensor *qd_model_block_tensor(const qd_model *model, size_t block, cons
     return qd_shards_find(&model->shards, full);
 }
 
+/* Is there a weight to be read as numbers? Packed folders may keep codes under its name. */
+static bool is_weight(const qd_model *model, const char *name)
+{
+    const qd_tensor *t = qd_shards_find(&model->shards, name);
+    return t != NULL && strcmp(t->dtype->name, "I8") != 0;
+}
+
 static qd_code read_linear(qd_model *model, size_t block, qd_slot slot, packing how, qd_error *err)
 {
     qd_linear *linear = &model->linears[block * QD_SLOTS + slot];
@@ -141,7 +148,7 @@ static qd_code read_linear(qd_model *model, size_t block, qd_slot slot, packing 
     char *copy = NULL;
     qd_code code = qd_dup(name, &copy, err);
     linear->name = copy;
-    if (code == QD_OK && (how == STORED || qd_shards_find(&model->shards, weight) != NULL))
+    if (code == QD_OK && (how == STORED || is_weight(model, weight)))
         code = need_tensor(model, weight, linear->out, linear->in, &linear->weight, err);
     bool biased = slot <= QD_SLOT_O ? model->decoder.attention_bias : model->decoder.mlp_bias;
     if (code == QD_OK && biased)
@@ -173,8 +180,9 @@ static qd_code read_ends(qd_model *model, qd_error *err)
     size_t v = model->config.vocabulary, d = model->config.hidden;
     bool tied = false;
     qd_code code = qd_json_bool(model->config_json, "tie_word_embeddings", false, &tied, err);
-    if (code == QD_OK)
-        code = need_tensor(model, ops->embedding, v, d, &model->embedding, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "config.json");
+    code = need_tensor(model, ops->embedding, v, d, &model->embedding, err);
     if (code == QD_OK)
         code = need_tensor(model, ops->final_norm, 0, d, &model->final_norm, err);
     if (code != QD_OK)

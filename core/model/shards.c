@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "model/gguf_source.h"
 
-enum { INDEX_LIMIT = 64 << 20, INDEX_DEPTH = 4, SHARD_LIMIT = 10000, WARNING_LIMIT = 16 };
+enum { INDEX_LIMIT = 32 << 20, INDEX_DEPTH = 4, SHARD_LIMIT = 10000, WARNING_LIMIT = 16 };
 static const char single_name[] = "model.safetensors";
 static const char index_name[] = "model.safetensors.index.json";
 
@@ -227,7 +227,7 @@ static qd_code check_shard_name(const char *tensor, const char *name, qd_error *
     if (strchr(name, '/') != NULL || strchr(name, '\\') != NULL || name[0] == '.' || length < 13 || length > 255 ||
         strcmp(name + length - 12, ".safetensors") != 0)
         return qd_fail(err, QD_EFORMAT,
-                       "%s: tensor '%s' is said to be in '%s'; a bare name ending in .safetensors is wanted",
+                       "%s: tensor '%.200s' is said to be in '%.200s'; a bare name ending in .safetensors is wanted",
                        index_name, tensor, name);
     return QD_OK;
 }

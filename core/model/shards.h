@@ -1,5 +1,5 @@
 /* shards.h: the weight files of a folder as one set of named tensors.
- * Room: core/model, private to it. May use: base, linalg, jansson.
+ * Room: core/model, private to it (but for qd_folder_file). May use: base, linalg, jansson.
  * Threads: read-only after open.
  * Source: formats.md §1.4, §6.1. */
 #ifndef QD_MODEL_SHARDS_H

@@ -235,13 +235,15 @@ def a_form_filled_in_everywhere_is_a_job_that_is_accepted():
     # The browser logs any answer of 422; this one was asked for.
     browser.complaints = [entry for entry in browser.complaints if "422" not in str(entry.get("text", "") if isinstance(entry, dict) else "")]
 
-    browser.value(FILL % json.dumps([["/format", "safetensors"]]))
+    press(browser, "format", "Add")
+    browser.value(FILL % json.dumps([["/format/0", "safetensors"]]))
     before = len(server.json("GET", "/jobs")["data"])
     browser.value(submit)
     browser.wait("location.hash.startsWith('#/jobs/')")
     job = server.json("GET", "/jobs/" + browser.value("location.hash.slice(7)"))
     equal(len(server.json("GET", "/jobs")["data"]), before + 1)
-    equal(job["request"], dict(want, format="safetensors"))
+    equal(job["request"], dict(want, format=["safetensors"]))
+    equal(job["resolved"]["format"], "safetensors")
     equal([one["kind"] for one in job["resolved"]["transforms"]], ["magr", "hadamard"])
     equal(server.wait(job["id"])["state"], "succeeded")
 

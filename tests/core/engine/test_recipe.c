@@ -27,6 +27,7 @@ static void a_request_with_only_a_model_gets_the_defaults_of_the_contract(void *
         "  \"sampling\": \"even\", \"phase\": 0, \"first_position\": \"left-out\"},"
         " \"evaluation\": {\"text\": null, \"length\": null, \"windows\": null, \"split\": \"whole\","
         "  \"bos\": \"every-window\", \"baseline\": \"rtn\"},"
+        " \"gate\": {\"perplexity_ratio\": null, \"kl\": null},"
         " \"format\": \"compressed-tensors\"}");
     check_equal_json(got, want, "defaults");
 }
@@ -141,10 +142,18 @@ static const struct {
     { "evaluation/bos", "\"inserted\"", NULL },
     { "evaluation/baseline", "null", NULL },
     { "evaluation/baseline", "\"rtn\"", NULL },
+    { "gate", "{\"kl\": 1}", "{\"perplexity_ratio\": null, \"kl\": 1}" },
+    { "gate/perplexity_ratio", "1.05", NULL },
+    { "gate/perplexity_ratio", "0", NULL },
+    { "gate/perplexity_ratio", "null", NULL },
+    { "gate/kl", "0.02", NULL },
+    { "gate/kl", "null", NULL },
     { "format", "\"compressed-tensors\"", NULL },
     { "format", "\"safetensors\"", NULL },
     { "format", "\"safetensors:bf16\"", NULL },
     { "format", "\"safetensors:f16\"", NULL },
+    { "format", "[\"safetensors:bf16\"]", "\"safetensors:bf16\"" },
+    { "format", "[\"safetensors:bf16\", \"compressed-tensors\", \"safetensors\"]", NULL },
 };
 
 static void every_good_value_is_taken_and_printed(void **state)
@@ -192,12 +201,12 @@ static const struct {
     { "certified", "1", "/certified", "certified: true or false is wanted, found an integer" },
     { "seed", "-1", "/seed", "seed: -1 is not in 0..9007199254740991" },
     { "seed", "1.5", "/seed", "an integer is wanted, found a number" },
-    { "bits", "17", "/bits", "bits: 17 is not in 1.58, 2, 3, 4, 5, 6, 8" },
-    { "bits", "1.585", "/bits", "is not in 1.58, 2, 3, 4, 5, 6, 8" },
+    { "bits", "17", "/bits", "bits: 17 is not in 1.58, 2, 3, 4, 5, 6, 7, 8" },
+    { "bits", "1.585", "/bits", "is not in 1.58, 2, 3, 4, 5, 6, 7, 8" },
     { "bits", "\"4\"", "/bits", "bits: a number is wanted, found a string" },
     { "bits", "null", "/bits", "bits: a number is wanted, found null" },
     { "alphabet", "\"nf8\"", "/alphabet",
-      "alphabet.kind: 'nf8' is not in int, int-asymmetric, ternary, e2m1, mxfp4, nf4, levels" },
+      "alphabet.kind: 'nf8' is not in int, int-asymmetric, ternary, e2m1, mxfp4, nvfp4, iq4_nl, binary, nf4, levels" },
     { "alphabet", "\"levels\"", "/alphabet/levels", "alphabet.levels: is missing; alphabet 'levels' wants 2 to 256" },
     { "alphabet", "{\"kind\": \"nf4\", \"zero\": \"float\"}", "/alphabet/zero",
       "alphabet.zero: means nothing for alphabet 'nf4'; it wants alphabet int or int-asymmetric" },
@@ -290,9 +299,20 @@ static const struct {
     { "evaluation/split", "0", "/evaluation/split", "a string is wanted" },
     { "evaluation/bos", "true", "/evaluation/bos", "a string is wanted, found a boolean" },
     { "evaluation/baseline", "\"optq\"", "/evaluation/baseline", "'optq' is not in rtn" },
+    { "gate", "1.05", "/gate", "an object is wanted, found a number" },
+    { "gate", "{\"ratio\": 1}", "/gate/ratio", "no such field; known are perplexity_ratio, kl" },
+    { "gate/perplexity_ratio", "-0.5", "/gate/perplexity_ratio", "is not in 0..1000000" },
+    { "gate/perplexity_ratio", "\"1\"", "/gate/perplexity_ratio", "a number is wanted, found a string" },
+    { "gate/kl", "-1", "/gate/kl", "is not in 0..1000000" },
     { "format", "\"zip\"", "/format", "format: 'zip' is not in compressed-tensors, safetensors" },
     { "format", "\"compressed-tensors:x\"", "/format", "is not in" },
-    { "format", "[\"safetensors\"]", "/format", "a string is wanted, found an array" },
+    { "format", "\"safetensors:f8\"", "/format", "'safetensors:f8' is not in safetensors:f32, safetensors:bf16" },
+    { "format", "4", "/format", "a string or a list of strings is wanted, found an integer" },
+    { "format", "[]", "/format", "a list of 0; 1 to 8 formats are wanted" },
+    { "format", "[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]", "/format", "a list of 9; 1 to 8" },
+    { "format", "[\"safetensors\", \"zip\"]", "/format/1", "format[1]: 'zip' is not in compressed-tensors, safe" },
+    { "format", "[\"safetensors\", 4]", "/format/1", "format[1]: a string is wanted, found an integer" },
+    { "format", "[\"safetensors\", \"safetensors:f32\"]", "/format/1", "is in the list already" },
 };
 
 static void every_bad_value_is_refused_with_its_pointer_and_what_is_allowed(void **state)
@@ -322,7 +342,7 @@ static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **stat
 static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const later[] = { "activations", "kv_cache", "targets", "overrides", "gate",
+    static const char *const later[] = { "activations", "kv_cache", "targets", "overrides",
                                          "limits",      "webhook",  "publish", "bitz" };
     for (size_t i = 0; i < QD_LENGTH(later); i++) {
         char pointer[64], part[64];

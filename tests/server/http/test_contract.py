@@ -44,7 +44,7 @@ def first_misfit(value, schema, where):
     schema = resolve(schema)
     known = {"type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "properties",
              "required", "additionalProperties", "items", "anyOf", "oneOf", "description", "default", "format", "title", "$schema", "writeOnly", "x-unit", "x-applies-to",
-             "x-default-by"}
+             "x-default-by", "minItems", "maxItems"}
     assert set(schema) <= known, set(schema) - known
     if "type" in schema and not any(type_fits(value, t) for t in ([schema["type"]] if isinstance(schema["type"], str) else schema["type"])):
         return "%s: %r is no %s" % (where, value, schema["type"])
