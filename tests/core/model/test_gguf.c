@@ -359,7 +359,7 @@ static void values_are_read_by_their_type(void **state)
     qd_error err = { 0 };
     make_rich(&g);
     check_ok(parse(&g, 0, &bytes, &file, &err));
-    size_t size = 0, count = 0;
+    size_t size = 0;
     double real = 0;
     bool truth = false;
     const char *text = NULL;
@@ -394,6 +394,22 @@ static void values_are_read_by_their_type(void **state)
     check_fails(qd_gguf_text(file, "words", NULL, &text, &err), QD_EFORMAT);
     check_contains(err.text, "a string is wanted, found an array of string");
     check_fails(qd_gguf_size(file, "numbers", 0, &size, &err), QD_EFORMAT);
+    qd_gguf_destroy(file);
+    free(bytes);
+}
+
+static void arrays_are_read_and_what_is_absent_is_the_fallback(void **state)
+{
+    (void)state;
+    gguf_file g = { 0 };
+    unsigned char *bytes = NULL;
+    qd_gguf *file = NULL;
+    qd_error err = { 0 };
+    size_t size = 0, count = 0;
+    double real = 0;
+    const char *text = NULL;
+    make_rich(&g);
+    check_ok(parse(&g, 0, &bytes, &file, &err));
     check_ok(qd_gguf_size(file, "absent", 17, &size, &err));
     check_ok(qd_gguf_real(file, "absent", 0.5, &real, &err));
     check_ok(qd_gguf_text(file, "absent", "fallback", &text, &err));
@@ -491,6 +507,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hostile_files_are_refused),
         cmocka_unit_test(values_are_read_by_their_type),
+        cmocka_unit_test(arrays_are_read_and_what_is_absent_is_the_fallback),
         cmocka_unit_test(sound_files_are_read),
         cmocka_unit_test(no_cut_is_read_beyond),
     };
