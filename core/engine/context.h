@@ -25,6 +25,7 @@ typedef struct qd_context {
     char calibration_digest[QD_DIGEST_HEX], text_digest[QD_DIGEST_HEX]; /* token ids; the text file. "" = none */
     char (*keys)[QD_DIGEST_HEX];                                        /* checkpoint key of each layer */
     json_t *model_files; /* [{"name","size","sha256"}]: config.json and the weights */
+    json_t *quantized;   /* how the source is quantized already (source.h); NULL = it is not */
     size_t finished;     /* leading layers whose checkpoint holds */
     qd_summary summary;
     size_t resumed;

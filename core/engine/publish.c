@@ -94,7 +94,11 @@ static qd_code recipe_document(const qd_context *c, json_t **out, qd_error *err)
     *out =
         json_pack("{s:o, s:{s:s, s:O}, s:o}", "recipe", portable_recipe(c), "source", "architecture",
                   qd_model_borrow_config(c->model)->architecture, "files", c->model_files, "calibration", calibration);
-    return *out == NULL ? qd_fail(err, QD_EINTERNAL, "the recipe could not be described") : QD_OK;
+    if (*out == NULL)
+        return qd_fail(err, QD_EINTERNAL, "the recipe could not be described");
+    if (c->quantized != NULL)
+        json_object_update(json_object_get(*out, "source"), c->quantized);
+    return QD_OK;
 }
 
 /* Takes the document. */

@@ -9,9 +9,27 @@
 #include "base/mem.h"
 #include "engine/transformed.h"
 #include "engine/verify.h"
+#include "export/artifact.h"
+#include "model/folder.h"
 
-static qd_code check_source_file(const char *dir, const json_t *file, qd_findings *findings, qd_error *err)
+/* Digest of a source's file, real or made; a GGUF is known by what it holds, not by its name. */
+static qd_code digest_of(const qd_folder *folder, const char *name, char *out_hex, qd_error *err)
 {
+    QD_AUTO(qd_free_pointer) char *path = NULL;
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    const qd_gguf_set *gguf = qd_folder_gguf(folder);
+    bool whole = gguf != NULL && gguf->count == 1 && qd_glob_match("*.gguf", name);
+    qd_code code = qd_folder_locate(folder, whole ? gguf->names[0] : name, &path, err);
+    if (code == QD_OK && path != NULL)
+        return qd_sha256_file(path, out_hex, err);
+    if (code == QD_OK)
+        code = qd_folder_read(folder, name, SIZE_MAX, &text, err);
+    return code == QD_OK ? qd_sha256(qd_str_borrow(&text), text.length, out_hex, err) : code;
+}
+
+static qd_code check_source_file(const qd_folder *folder, const json_t *file, qd_findings *findings, qd_error *err)
+{
+    const char *dir = qd_folder_borrow_path(folder);
     char hex[QD_DIGEST_HEX];
     const char *name = json_string_value(json_object_get(file, "name")),
                *wanted = json_string_value(json_object_get(file, "sha256"));
@@ -19,8 +37,7 @@ static qd_code check_source_file(const char *dir, const json_t *file, qd_finding
         qd_findings_add(findings, "recipe.json", "a source file without a bare name or without a digest");
         return QD_OK;
     }
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
-    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_sha256_file(path, hex, err);
+    qd_code code = digest_of(folder, name, hex, err);
     if (code == QD_ENOTFOUND)
         qd_findings_add(findings, name, "the artifact was made from it, '%s' has none", dir);
     else if (code == QD_OK && strcmp(hex, wanted) != 0)
@@ -32,17 +49,20 @@ static qd_code check_source_file(const char *dir, const json_t *file, qd_finding
 static qd_code check_source(const char *dir, const json_t *recipe, qd_findings *findings, qd_error *err)
 {
     const json_t *files = json_object_get(json_object_get(recipe, "source"), "files");
-    qd_code code = QD_OK;
+    qd_folder *folder = NULL;
+    qd_code code = qd_folder_open(dir, &folder, err);
     if (json_array_size(files) == 0)
         qd_findings_add(findings, "recipe.json", "no source files are listed");
     for (size_t i = 0; code == QD_OK && i < json_array_size(files); i++)
-        code = check_source_file(dir, json_array_get(files, i), findings, err);
+        code = check_source_file(folder, json_array_get(files, i), findings, err);
+    qd_folder_destroy(folder);
     return code;
 }
 
-/* The tensors that nobody quantizes are the source's, bit for bit. */
+/* The tensors that nobody quantizes are the source's. */
 static void check_others(const qd_model *artifact, const qd_model *source, qd_findings *findings)
 {
+    qd_error why = { 0 };
     for (size_t i = 0; i < qd_model_tensor_count(source); i++) {
         const qd_tensor *wanted = qd_model_tensor_at(source, i);
         const qd_tensor *found = qd_model_tensor(artifact, wanted->name);
@@ -53,8 +73,8 @@ static void check_others(const qd_model *artifact, const qd_model *source, qd_fi
             continue;
         if (found == NULL)
             qd_findings_add(findings, wanted->name, "this tensor of the source is missing");
-        else if (found->bytes != wanted->bytes || memcmp(found->data, wanted->data, wanted->bytes) != 0)
-            qd_findings_add(findings, wanted->name, "this tensor is not the source's");
+        else if (qd_artifact_check_kept(found, wanted, &why) != QD_OK)
+            qd_findings_add(findings, wanted->name, "%s", why.text);
     }
 }
 

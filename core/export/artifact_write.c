@@ -8,7 +8,7 @@ qd_code qd_artifact_check_source(const qd_model *model, qd_error *err)
 {
     char **names = NULL;
     size_t count = 0;
-    qd_code code = qd_side_files_list(qd_model_borrow_dir(model), &names, &count, err);
+    qd_code code = qd_side_files_list(qd_model_borrow_path(model), &names, &count, err);
     qd_names_free(names, count);
     return code;
 }
@@ -21,7 +21,7 @@ qd_code qd_artifact_write(const qd_format *format, size_t variant, const qd_mode
     for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(model); i++)
         code = format->check_layer(spec, variant, qd_model_linear_at(model, i), dtype, err);
     if (code == QD_OK)
-        code = qd_side_files_copy(qd_model_borrow_dir(model), dir, err);
+        code = qd_side_files_copy(qd_model_borrow_path(model), dir, err);
     if (code == QD_OK)
         code = format->write(model, spec, variant, source, dir, err);
     return code == QD_OK ? qd_dir_sync(dir, err) : code;

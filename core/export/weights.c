@@ -46,7 +46,7 @@ static qd_code write_tensor(const walk *w, const qd_tensor *tensor, qd_error *er
     return code == QD_OK ? QD_OK : qd_within(err, code, "layer '%s'", linear->name);
 }
 
-/* The tensors of one file, in order of their names. */
+/* Tensors of one file of the source, by name. */
 static qd_code write_file(const walk *w, size_t file, qd_error *err)
 {
     qd_code code = QD_OK;
