@@ -199,7 +199,7 @@ static const struct {
     { "bits", "\"4\"", "/bits", "bits: a number is wanted, found a string" },
     { "bits", "null", "/bits", "bits: a number is wanted, found null" },
     { "alphabet", "\"nf8\"", "/alphabet",
-      "alphabet.kind: 'nf8' is not in int, int-asymmetric, ternary, e2m1, mxfp4, nf4, levels" },
+      "alphabet.kind: 'nf8' is not in int, int-asymmetric, ternary, e2m1, mxfp4, nvfp4, iq4_nl, binary, nf4, levels" },
     { "alphabet", "\"levels\"", "/alphabet/levels", "alphabet.levels: is missing; alphabet 'levels' wants 2 to 256" },
     { "alphabet", "{\"kind\": \"nf4\", \"zero\": \"float\"}", "/alphabet/zero",
       "alphabet.zero: means nothing for alphabet 'nf4'; it wants alphabet int or int-asymmetric" },
