@@ -56,6 +56,7 @@ static qd_code set_default(qd_recipe *recipe, const qd_field *field, qd_error *e
     case QD_FIELD_FORMATS:
         recipe->format_count = 1;
         recipe->formats[0].format = qd_format_find(field->def_text, &recipe->formats[0].variant);
+        recipe->formats[0].open = true;
         return QD_OK;
     case QD_FIELD_LEVELS: /* none */
     case QD_FIELD_OBJECT:
@@ -92,6 +93,19 @@ const char *qd_recipe_calibrated(const qd_recipe *recipe)
     if (recipe->algorithm->needs != QD_NEEDS_NOTHING)
         return recipe->algorithm->name;
     return shaping == NULL ? NULL : shaping->row->name;
+}
+
+bool qd_recipe_gated(const qd_recipe *recipe)
+{
+    return recipe->gate_ratio >= 0 || recipe->gate_kl >= 0;
+}
+
+qd_code qd_recipe_gate_refuse(const qd_recipe *recipe, qd_error *err)
+{
+    return qd_fail(err, QD_EINVAL,
+                   "gate.%s: it is measured on an evaluation text, and neither job nor operator names one; name one in "
+                   "evaluation.text, or leave the gate out",
+                   recipe->gate_ratio >= 0 ? "perplexity_ratio" : "kl");
 }
 
 bool qd_recipe_moves_scales(const qd_recipe *recipe)

@@ -307,6 +307,8 @@ static void parse_null(parser *p, const qd_field *field)
         field->choice->take(p->recipe, NULL);
     else if (field->type == QD_FIELD_COUNT)
         *(uint64_t *)member(p, field) = 0;
+    else if (field->type == QD_FIELD_REAL)
+        *(double *)member(p, field) = -1;
     /* texts and maps that may be null are null already */
 }
 
@@ -459,6 +461,7 @@ qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issue
         take_implied(&p, request, implied);
         take_effort(&p, request, implied);
         qd_recipe_settle(p.recipe, request, implied);
+        qd_formats_settle(p.recipe);
         qd_recipe_check(p.recipe, request, p.issues);
     } else
         qd_complain(p.issues, "", "a job is an object, found %s", qd_json_type_name(request));
