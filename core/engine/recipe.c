@@ -56,6 +56,7 @@ static qd_code set_default(qd_recipe *recipe, const qd_field *field, qd_error *e
     case QD_FIELD_FORMATS:
         recipe->format_count = 1;
         recipe->formats[0].format = qd_format_find(field->def_text, &recipe->formats[0].variant);
+        recipe->formats[0].open = true;
         return QD_OK;
     case QD_FIELD_LEVELS: /* none */
     case QD_FIELD_OBJECT:

@@ -67,7 +67,7 @@ const char *qd_recipe_calibrated(const qd_recipe *recipe);
 /* Are scales what the rule chooses from weights alone, or moved from there: to a target, to the codes, up to a guarantee? */
 bool qd_recipe_moves_scales(const qd_recipe *recipe);
 
-/* One finding of the parser: a JSON Pointer and a sentence "bits: 17 is not in 2, 3, 4, 5, 6, 8". */
+/* One finding of the parser: a JSON Pointer and a sentence "bits: 17 is not in 2, 3, 4, 5, 6, 7, 8". */
 typedef struct qd_issue {
     char pointer[160];
     char detail[400];

@@ -136,6 +136,11 @@ static void check_format(const pairing *p)
     const qd_recipe *r = p->recipe;
     qd_error why = { 0 };
     for (size_t i = 0; qd_issues_spare(p->issues, needed) && i < r->format_count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (r->formats[k].format == r->formats[i].format && r->formats[k].variant == r->formats[i].variant)
+                qd_complain(p->issues, "/format", "format: '%s' without a variant is, for this grid, one that the list has too",
+                            r->formats[i].format->name);
+    for (size_t i = 0; qd_issues_spare(p->issues, needed) && i < r->format_count; i++)
         if (r->formats[i].format->check(&r->grid, r->formats[i].variant, &why) != QD_OK)
             qd_complain(p->issues, pointer_of_sentence(why.text).text, "%s", why.text);
 }

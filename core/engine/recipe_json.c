@@ -427,6 +427,7 @@ qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issue
         parse_members(&p, request, "", "");
         take_effort(&p, request);
         qd_recipe_settle(p.recipe, request);
+        qd_formats_settle(p.recipe);
         qd_recipe_check(p.recipe, request, p.issues);
     } else
         qd_complain(p.issues, "", "a job is an object, found %s", qd_json_type_name(request));

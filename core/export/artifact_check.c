@@ -62,17 +62,23 @@ static qd_code compare_tensor(const comparison *c, const qd_tensor *wanted, qd_e
     return qd_tensor_check_finite(found, err);
 }
 
-/* A tensor that the source has not must be part of a quantized layer. */
+static bool is_part(const qd_format *format, const char *part)
+{
+    for (size_t k = 0; format->parts != NULL && format->parts[k] != NULL; k++)
+        if (strcmp(format->parts[k], part) == 0)
+            return true;
+    return strcmp(part, "weight") == 0;
+}
+
+/* A tensor that is not copied from the source must be part of a quantized layer, as the format has them. */
 static qd_code check_known(const comparison *c, const qd_tensor *tensor, qd_error *err)
 {
-    if (qd_model_tensor(c->source, tensor->name) != NULL)
+    size_t ignored;
+    const qd_linear *linear = qd_weights_linear(c->source, tensor, &ignored);
+    if (linear == NULL && qd_model_tensor(c->source, tensor->name) != NULL)
         return QD_OK;
-    for (size_t i = 0; i < qd_model_linear_count(c->source); i++) {
-        const char *name = qd_model_linear_at(c->source, i)->name;
-        size_t length = strlen(name);
-        if (strncmp(tensor->name, name, length) == 0 && strncmp(tensor->name + length, ".weight_", 8) == 0)
-            return QD_OK;
-    }
+    if (linear != NULL && is_part(c->format, tensor->name + strlen(linear->name) + 1))
+        return QD_OK;
     return qd_fail(err, QD_EFORMAT, "tensor '%s' is neither the source's nor a quantized layer's", tensor->name);
 }
 

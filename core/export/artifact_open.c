@@ -33,7 +33,7 @@ static qd_code read_overlay(void *ctx, size_t linear_index, const qd_linear *lin
 static qd_code recognize(const char *dir, qd_artifact *artifact, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL, *manifest = NULL;
-    qd_code code = qd_config_json_read(dir, &config, err);
+    qd_code code = qd_config_json_read_quantized(dir, &config, err);
     if (code == QD_OK)
         code = qd_manifest_peek(dir, &manifest, err);
     if (code != QD_OK)

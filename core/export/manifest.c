@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "export/artifact.h"
 #include "export/side_files.h"
+#include "export/weights.h"
 
 enum { MANIFEST_LIMIT = 64 << 20, MANIFEST_DEPTH = 32 };
 static const char manifest_name[] = "manifest.json";
@@ -68,21 +69,23 @@ static qd_code describe_files(const char *dir, json_t *files, qd_error *err)
     return code;
 }
 
-/* Stored bits of all quantized layers (codes, scales, zeros) over the number of their weights. weight_shape only
- * repeats the config. */
+/* Integers of rank 1 (a shape, the trivial groups of features) only repeat the config. */
+static bool only_repeats(const qd_tensor *tensor)
+{
+    return tensor->rank == 1 && tensor->dtype->name[0] == 'I';
+}
+
+/* Stored bits of all quantized layers (codes, scales, zeros) over the number of their weights. */
 static double bits_per_weight(const qd_model *model)
 {
-    static const char *const parts[] = { "weight", "weight_packed", "weight_scale", "weight_zero_point" };
     double bits = 0.0, weights = 0.0;
-    for (size_t i = 0; i < qd_model_linear_count(model); i++) {
-        const qd_linear *linear = qd_model_linear_at(model, i);
-        weights += (double)linear->out * (double)linear->in;
-        for (size_t k = 0; k < QD_LENGTH(parts); k++) {
-            char name[640];
-            snprintf(name, sizeof name, "%s.%s", linear->name, parts[k]);
-            const qd_tensor *tensor = qd_model_tensor(model, name);
-            bits += tensor == NULL ? 0.0 : 8.0 * (double)tensor->bytes;
-        }
+    for (size_t i = 0; i < qd_model_linear_count(model); i++)
+        weights += (double)qd_model_linear_at(model, i)->out * (double)qd_model_linear_at(model, i)->in;
+    for (size_t i = 0; i < qd_model_tensor_count(model); i++) {
+        size_t ignored;
+        const qd_tensor *tensor = qd_model_tensor_at(model, i);
+        if (qd_weights_linear(model, tensor, &ignored) != NULL && !only_repeats(tensor))
+            bits += 8.0 * (double)tensor->bytes;
     }
     return weights > 0.0 ? bits / weights : 0.0;
 }

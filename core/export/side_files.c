@@ -21,6 +21,8 @@ static const struct {
     qd_file_role role;
 } roles[] = {
     { "config.json", QD_ROLE_CONFIG },
+    { "quantize_config.json", QD_ROLE_CONFIG }, /* what GPTQ and AWQ folders have beside it */
+    { "quant_config.json", QD_ROLE_CONFIG },
     { "manifest.json", QD_ROLE_RECORD },
     { "certificate.json", QD_ROLE_RECORD },
     { "recipe.json", QD_ROLE_RECORD },

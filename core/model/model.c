@@ -128,6 +128,13 @@ const qd_tensor *qd_model_block_tensor(const qd_model *model, size_t block, cons
     return qd_shards_find(&model->shards, full);
 }
 
+/* Is there a weight to be read as numbers? Packed folders may keep codes under its name. */
+static bool is_weight(const qd_model *model, const char *name)
+{
+    const qd_tensor *t = qd_shards_find(&model->shards, name);
+    return t != NULL && strcmp(t->dtype->name, "I8") != 0;
+}
+
 static qd_code read_linear(qd_model *model, size_t block, qd_slot slot, packing how, qd_error *err)
 {
     qd_linear *linear = &model->linears[block * QD_SLOTS + slot];
@@ -141,7 +148,7 @@ static qd_code read_linear(qd_model *model, size_t block, qd_slot slot, packing 
     char *copy = NULL;
     qd_code code = qd_dup(name, &copy, err);
     linear->name = copy;
-    if (code == QD_OK && (how == STORED || qd_shards_find(&model->shards, weight) != NULL))
+    if (code == QD_OK && (how == STORED || is_weight(model, weight)))
         code = need_tensor(model, weight, linear->out, linear->in, &linear->weight, err);
     bool biased = slot <= QD_SLOT_O ? model->decoder.attention_bias : model->decoder.mlp_bias;
     if (code == QD_OK && biased)

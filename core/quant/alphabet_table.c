@@ -18,7 +18,7 @@ int qd_zero_kind_find(const char *name)
     return -1;
 }
 
-static const double widths[] = { QD_BITS_THREE_LEVELS, 2, 3, 4, 5, 6, 8, 0 };
+static const double widths[] = { QD_BITS_THREE_LEVELS, 2, 3, 4, 5, 6, 7, 8, 0 };
 static const double three_levels[] = { QD_BITS_THREE_LEVELS, 0 };
 static const double four_bits[] = { 4, 0 };
 static const double one_bit[] = { 1, 0 };

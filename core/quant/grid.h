@@ -79,7 +79,7 @@ typedef struct qd_grid_spec {
     const qd_alphabet *alphabet;
     qd_zero_kind zero;
     bool narrow;       /* drop the lowest (signed) or highest (unsigned) code */
-    double bits;       /* 1.58, 2, 3, 4, 5, 6, 8 */
+    double bits;       /* 1.58, 2, 3, 4, 5, 6, 7, 8 */
     size_t group_size; /* input features that share a scale; 0 = the whole row; the last group may be short */
     const struct qd_scale_rule *rule;
     double shrink; /* rho of algorithms.md §2.2, 1 = none */
