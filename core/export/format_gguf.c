@@ -175,13 +175,13 @@ static qd_code write_config(const qd_model *model, const char *dir, qd_error *er
 static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
                      const char *dir, qd_error *err)
 {
-    char name[64];
+    char name[QD_GGUF_FILE_NAME];
     (void)spec; /* each layer brings its grid */
     const qd_ggml_encoder *encoder = qd_ggml_encoder_at(variant);
     QD_AUTO(qd_gguf_meta_fini) qd_gguf_meta meta = { 0 };
     QD_AUTO(qd_gguf_plan_fini) qd_gguf_plan plan = { 0 };
     QD_AUTO(qd_gguf_writer_fini) qd_gguf_writer writer = { .fd = -1 };
-    snprintf(name, sizeof name, "model-%s.gguf", encoder->variant);
+    qd_gguf_file_name(encoder, name);
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
     qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_gguf_plan_make(model, encoder, &plan, err);
     if (code == QD_OK)
@@ -229,6 +229,7 @@ const qd_format qd_format_gguf = {
     .check_model = check_model,
     .write = write,
     .recognize = qd_gguf_recognize,
+    .recognize_files = qd_gguf_recognize_files,
     .read_weight = qd_gguf_read_weight,
     .read_spec = qd_gguf_read_spec,
     .read_rounded = qd_gguf_read_rounded,

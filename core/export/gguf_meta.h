@@ -5,6 +5,8 @@
 #ifndef QD_EXPORT_GGUF_META_H
 #define QD_EXPORT_GGUF_META_H
 
+#include <stdio.h>
+
 #include "export/ggml_encode.h"
 #include "export/gguf_write.h"
 #include "model/gguf_names.h"
@@ -13,6 +15,13 @@
 /* All keys. A GGUF source's own are repeated but for the few that its weights' types decide. QD_EUNSUPPORTED names an architecture or a part
  * of the tokenizer that GGUF has no equal of. */
 qd_code qd_gguf_meta_build(const qd_model *model, const qd_ggml_encoder *encoder, qd_gguf_meta *meta, qd_error *err);
+
+enum { QD_GGUF_FILE_NAME = 64 };
+/* "model-q4_k.gguf" */
+static inline void qd_gguf_file_name(const qd_ggml_encoder *encoder, char out[QD_GGUF_FILE_NAME])
+{
+    snprintf(out, QD_GGUF_FILE_NAME, "model-%s.gguf", encoder->variant);
+}
 
 /* Is the source a GGUF file or set? Then the path of the (first) file, on the heap; else *out is NULL. */
 qd_code qd_gguf_source_path(const qd_model *model, char **out, qd_error *err);

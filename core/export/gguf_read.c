@@ -23,6 +23,21 @@ qd_code qd_gguf_recognize(const json_t *config, const json_t *manifest, size_t *
     return QD_OK;
 }
 
+/* "model-q4_k.gguf", as we name it. */
+bool qd_gguf_recognize_files(const qd_model *model, size_t *out_variant)
+{
+    const qd_ggml_encoder *encoder = NULL;
+    for (size_t v = 0; qd_model_file_count(model) == 1 && (encoder = qd_ggml_encoder_at(v)) != NULL; v++) {
+        char name[QD_GGUF_FILE_NAME];
+        qd_gguf_file_name(encoder, name);
+        if (strcmp(name, qd_model_file_at(model, 0)) == 0) {
+            *out_variant = v;
+            return true;
+        }
+    }
+    return false;
+}
+
 void qd_gguf_plain_zeros(qd_matf w)
 {
     for (size_t o = 0; o < w.rows; o++)

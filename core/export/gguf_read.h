@@ -7,6 +7,7 @@
 #include "export/ggml_encode.h"
 
 qd_code qd_gguf_recognize(const json_t *config, const json_t *manifest, size_t *out_variant, qd_error *err);
+bool qd_gguf_recognize_files(const qd_model *model, size_t *out_variant);
 qd_code qd_gguf_read_weight(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err);
 /* The grid of the type that most weights are stored in. */
 qd_code qd_gguf_read_spec(const qd_model *packed, qd_grid_spec *out, qd_error *err);
