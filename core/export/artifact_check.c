@@ -2,6 +2,7 @@
  * §6). */
 #include <string.h>
 
+#include "base/mem.h"
 #include "export/artifact.h"
 #include "export/config_edit.h"
 #include "export/side_files.h"
@@ -49,14 +50,43 @@ static qd_code compare_layer(const comparison *c, size_t index, qd_error *err)
     return code == QD_OK ? QD_OK : qd_within(err, code, "layer '%s'", linear->name);
 }
 
+static qd_code row_of(const qd_tensor *tensor, size_t row, float *out, qd_error *err)
+{
+    return tensor->rank == 2 ? qd_tensor_rows_to_floats(tensor, row, 1, out, err)
+                             : qd_tensor_to_floats(tensor, out, err);
+}
+
+/* A container that has not the source's type holds the same float32 values. */
+static qd_code compare_values(const qd_tensor *found, const qd_tensor *wanted, qd_error *err)
+{
+    size_t rows = wanted->rank == 2 ? (size_t)wanted->shape[0] : 1;
+    size_t width = wanted->elements / qd_max_size(rows, 1);
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf values = { 0 };
+    qd_code code = qd_matf_buf_init(&values, 2, width, err);
+    for (size_t row = 0; code == QD_OK && row < rows; row++) {
+        float *a = qd_matf_row(values.view, 0), *b = qd_matf_row(values.view, 1);
+        code = row_of(found, row, a, err);
+        if (code == QD_OK)
+            code = row_of(wanted, row, b, err);
+        if (code == QD_OK && memcmp(a, b, width * sizeof(float)) != 0)
+            return qd_fail(err, QD_EFORMAT, "tensor '%s' as %s is not what the source holds as %s, in row %zu",
+                           wanted->name, found->dtype->name, wanted->dtype->name, row);
+    }
+    return code;
+}
+
 static qd_code compare_tensor(const comparison *c, const qd_tensor *wanted, qd_error *err)
 {
     const qd_tensor *found = qd_model_tensor(qd_artifact_model(c->artifact), wanted->name);
     if (found == NULL)
         return qd_fail(err, QD_EFORMAT, "tensor '%s' of the source is missing", wanted->name);
-    if (found->dtype != wanted->dtype || found->rank != wanted->rank ||
+    if (found->rank != wanted->rank ||
         memcmp(found->shape, wanted->shape, wanted->rank * sizeof *wanted->shape) != 0)
-        return qd_fail(err, QD_EFORMAT, "tensor '%s' has not the type or shape of the source's", wanted->name);
+        return qd_fail(err, QD_EFORMAT, "tensor '%s' has not the shape of the source's", wanted->name);
+    if (found->dtype != wanted->dtype || !qd_tensor_is_plain(found) || !qd_tensor_is_plain(wanted)) {
+        qd_code code = compare_values(found, wanted, err);
+        return code == QD_OK ? qd_tensor_check_finite(found, err) : code;
+    }
     if (memcmp(found->data, wanted->data, wanted->bytes) != 0)
         return qd_fail(err, QD_EFORMAT, "tensor '%s' is not the source's", wanted->name);
     return qd_tensor_check_finite(found, err);
