@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 const qd_linear *qd_weights_linear(const qd_model *model, const qd_tensor *tensor, size_t *out_index)
 {
@@ -47,6 +48,15 @@ static qd_code write_tensor(const walk *w, const qd_tensor *tensor, qd_error *er
     return code == QD_OK ? QD_OK : qd_within(err, code, "layer '%s'", linear->name);
 }
 
+/* Of a file under names of its own, which is the only one. */
+static qd_code write_all(const walk *w, qd_error *err)
+{
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < qd_model_tensor_count(w->model); i++)
+        code = write_tensor(w, qd_model_tensor_at(w->model, i), err);
+    return code;
+}
+
 /* The file is opened again only for the names in it: the model knows tensors, not where they lie. */
 static qd_code write_file(const walk *w, const char *name, qd_error *err)
 {
@@ -54,6 +64,8 @@ static qd_code write_file(const walk *w, const char *name, qd_error *err)
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(qd_model_borrow_dir(w->model), name);
     if (path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
+    if (qd_glob_match("*.gguf", name))
+        return write_all(w, err);
     qd_code code = qd_safetensors_open(path, &file, err);
     for (size_t i = 0; code == QD_OK && i < qd_safetensors_count(file); i++) {
         const qd_tensor *tensor = qd_model_tensor(w->model, qd_safetensors_at(file, i)->name);
