@@ -134,7 +134,7 @@ qd_code qd_evaluation_cut(qd_context *c, qd_error *err)
 {
     const qd_recipe *r = c->recipe;
     if (c->paths->evaluation_text == NULL)
-        return QD_OK;
+        return qd_recipe_gated(r) ? qd_recipe_gate_refuse(r, err) : QD_OK;
     QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
     size_t length = 0;
     qd_code code = qd_context_length(c, "evaluation", r->evaluation_length, &length, err);

@@ -95,6 +95,19 @@ const char *qd_recipe_calibrated(const qd_recipe *recipe)
     return shaping == NULL ? NULL : shaping->row->name;
 }
 
+bool qd_recipe_gated(const qd_recipe *recipe)
+{
+    return recipe->gate_ratio >= 0 || recipe->gate_kl >= 0;
+}
+
+qd_code qd_recipe_gate_refuse(const qd_recipe *recipe, qd_error *err)
+{
+    return qd_fail(err, QD_EINVAL,
+                   "gate.%s: it is measured on an evaluation text, and neither job nor operator names one; name one in "
+                   "evaluation.text, or leave the gate out",
+                   recipe->gate_ratio >= 0 ? "perplexity_ratio" : "kl");
+}
+
 bool qd_recipe_moves_scales(const qd_recipe *recipe)
 {
     return recipe->certified || recipe->refine.refit ||

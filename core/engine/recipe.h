@@ -56,6 +56,9 @@ typedef struct qd_recipe {
     qd_split evaluation_split;
     qd_bos_policy evaluation_bos; /* every-window */
     const qd_algorithm *baseline; /* rtn, or NULL when "baseline": null */
+    /* what an artifact must hold to be published; below 0 = nothing is asked */
+    double gate_ratio; /* perplexity of the artifact over the source's, at most */
+    double gate_kl;    /* mean KL(source || artifact), nats a token, at most */
     /* artifact */
     qd_format_choice formats[QD_FORMATS_MAX]; /* compressed-tensors; each once, in the order of the job */
     size_t format_count;                      /* 1..QD_FORMATS_MAX */
@@ -64,6 +67,10 @@ void qd_recipe_destroy(qd_recipe *recipe); /* NULL is fine */
 
 /* What cannot do without a calibration text: the algorithm, or a transform; NULL = nothing. */
 const char *qd_recipe_calibrated(const qd_recipe *recipe);
+/* Does the job ask for what only an evaluation text can tell? */
+bool qd_recipe_gated(const qd_recipe *recipe);
+/* The finding for such a job where there is none. */
+qd_code qd_recipe_gate_refuse(const qd_recipe *recipe, qd_error *err);
 /* Are scales what the rule chooses from weights alone, or moved from there: to a target, to the codes, up to a guarantee? */
 bool qd_recipe_moves_scales(const qd_recipe *recipe);
 

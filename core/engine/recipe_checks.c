@@ -118,6 +118,12 @@ static void check_certified(const pairing *p)
                     "certified: true does not go with alphabet '%s'; the guarantee is about equal steps: int and "
                     "int-asymmetric have those",
                     r->grid.alphabet->name);
+    if (!qd_scale_type_raises(r->grid.scale_type))
+        qd_complain(
+            p->issues, "/certified",
+            "certified: true does not go with scale.type '%s', whose scales cannot each be raised; f16, bf16 and "
+            "f32 can",
+            r->grid.scale_type->name);
     if (r->algorithm->starts && r->mismatch.start != QD_START_PROJECTED)
         qd_complain(p->issues, "/certified",
                     "certified: true does not go with mismatch.start '%s'; mismatch.start '%s' does",

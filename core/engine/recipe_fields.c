@@ -292,6 +292,12 @@ static const qd_field table[] = {
       .help = "what is measured beside the result: nearest on the same grid, or where that was moved to a target, to "
               "the codes or "
               "up to a guarantee, on the one that the scale rule chooses from the weights alone; null = nothing" },
+    { "gate", QD_FIELD_OBJECT, 0,
+      .help = "what the artifact, opened again, must hold to be published; outside it is quarantined" },
+    { "gate/perplexity_ratio", QD_FIELD_REAL, QD_FIELD_NULLABLE, AT(gate_ratio), .max = 1e6, .def = -1,
+      .help = "perplexity of the artifact over the source's, at most; null = not asked" },
+    { "gate/kl", QD_FIELD_REAL, QD_FIELD_NULLABLE, AT(gate_kl), .max = 1e6, .def = -1, .unit = "nats a token",
+      .help = "mean KL(source || artifact), at most; null = not asked" },
     { "format", QD_FIELD_FORMATS, 0, .def_text = "compressed-tensors",
       .help = "container of the artifact, or a list of containers: one run, the same codes in each" },
 };

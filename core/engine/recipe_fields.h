@@ -12,7 +12,7 @@ typedef enum qd_field_type {
     QD_FIELD_TEXT,           /* char *; max = characters */
     QD_FIELD_URL,            /* char *; scheme://...; max = characters */
     QD_FIELD_COUNT,          /* size_t or uint64_t; where it may be null, null is 0 */
-    QD_FIELD_REAL,           /* double */
+    QD_FIELD_REAL,           /* double; where it may be null, null is -1 */
     QD_FIELD_WIDTH,          /* double; one of the widths of the alphabet */
     QD_FIELD_BOOLEAN,        /* bool */
     QD_FIELD_CHOICE,         /* a row of a registry, by name */

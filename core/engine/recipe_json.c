@@ -307,6 +307,8 @@ static void parse_null(parser *p, const qd_field *field)
         field->choice->take(p->recipe, NULL);
     else if (field->type == QD_FIELD_COUNT)
         *(uint64_t *)member(p, field) = 0;
+    else if (field->type == QD_FIELD_REAL)
+        *(double *)member(p, field) = -1;
     /* texts and maps that may be null are null already */
 }
 

@@ -30,6 +30,11 @@ static json_t *print_count(const qd_field *field, uint64_t value)
     return value == 0 && (field->traits & QD_FIELD_NULLABLE) ? json_null() : json_integer((json_int_t)value);
 }
 
+static json_t *print_real(const qd_field *field, double value)
+{
+    return value < 0 && (field->traits & QD_FIELD_NULLABLE) ? json_null() : print_number(value);
+}
+
 static json_t *print_choice(const qd_recipe *recipe, const qd_field *field)
 {
     char word[QD_WORD];
@@ -81,7 +86,7 @@ static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
         return print_count(field, *(const uint64_t *)at);
     case QD_FIELD_REAL:
     case QD_FIELD_WIDTH:
-        return print_number(*(const double *)at);
+        return print_real(field, *(const double *)at);
     case QD_FIELD_BOOLEAN:
         return json_boolean(*(const bool *)at);
     case QD_FIELD_CHOICE:

@@ -152,9 +152,16 @@ static void check_tensors(const qd_model *model, qd_findings *findings)
     }
 }
 
-/* What the manifest says of the certificates is what the certificate says. */
-static void check_manifest(const json_t *manifest, const json_t *certificate, qd_findings *findings)
+/* What the manifest says of the certificates is what the certificate says, and its format the one that was recognized. */
+static void check_manifest(const qd_artifact *artifact, const json_t *manifest, const json_t *certificate,
+                           qd_findings *findings)
 {
+    size_t variant = 0;
+    const char *format = json_string_value(json_object_get(manifest, "format"));
+    const qd_format *row = format == NULL ? NULL : qd_format_find(format, &variant);
+    if (manifest != NULL && (row != qd_artifact_format(artifact) || variant != qd_artifact_variant(artifact)))
+        qd_findings_add(findings, "manifest.json", "format: '%.60s' is not the folder's, which is '%s'",
+                        format == NULL ? "" : format, qd_artifact_format(artifact)->name);
     static const char *const pairs[][2] = { { "layers", "layers" },
                                             { "certified", "certified_layers" },
                                             { "degraded", "degraded_layers" } };
@@ -178,6 +185,16 @@ static qd_recipe *parse_recipe(const json_t *document, qd_findings *findings)
     json_object_set_new(request, "model", json_string("file:///source"));
     if (document != NULL && qd_recipe_parse(request, &out, NULL, &why) != QD_OK)
         qd_findings_add(findings, "recipe.json", "%s", why.text);
+    QD_AUTO(qd_json_fini) json_t *whole = out == NULL ? NULL : qd_recipe_print(out);
+    const char *key;
+    json_t *value;
+    json_object_del(whole, "name"); /* labels stay at home: publish.c */
+    json_object_del(whole, "tags");
+    json_object_foreach(whole, key, value) /* a resolved recipe says everything: nothing is left to defaults */
+    {
+        if (json_object_get(request, key) == NULL)
+            qd_findings_add(findings, "recipe.json", "'%s' is missing", key);
+    }
     return out;
 }
 
@@ -188,7 +205,7 @@ static qd_code check_content(const qd_artifact *artifact, const records *r, cons
     qd_recipe *recipe = parse_recipe(r->recipe, findings);
     qd_code code = QD_OK;
     check_tensors(model, findings);
-    check_manifest(r->manifest, r->certificate, findings);
+    check_manifest(artifact, r->manifest, r->certificate, findings);
     qd_verify_certificate(model, r->certificate, findings);
     for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(model); i++)
         code = check_layer(artifact, i, json_array_get(json_object_get(r->certificate, "layers"), i), recipe, findings,

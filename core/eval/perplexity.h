@@ -23,6 +23,10 @@ qd_code qd_perplexity_measure(const qd_model *model, const qd_overlay *overlay, 
                               qd_pool *pool, const qd_progress *progress, const qd_cancel *cancel, qd_perplexity *out,
                               qd_error *err);
 
+/* nll: of each window, summed over its predictions. QD_ENUMERIC names the first window whose loss is not finite. */
+qd_code qd_perplexity_summarize(const double *nll, size_t windows, size_t predictions, qd_perplexity *out,
+                                qd_error *err);
+
 /* Logits of a batch of sequences: ids B x T, out (B * T) x V; for `quantd logits` and reference tests. */
 qd_code qd_logits_compute(const qd_model *model, const qd_overlay *overlay, const uint32_t *ids, size_t batch,
                           size_t length, qd_pool *pool, qd_matf out, qd_error *err);

@@ -6,12 +6,14 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/model.h"
+#include "model/shards.h"
 
 qd_code qd_config_json_read(const char *dir, json_t **out, qd_error *err)
 {
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "config.json");
-    if (path == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
+    QD_AUTO(qd_free_pointer) char *path = NULL;
+    qd_code code = qd_folder_file(dir, "config.json", &path, err);
+    if (code != QD_OK)
+        return code;
     return qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err);
 }
 

@@ -145,12 +145,12 @@ static void get_power(const qd_ggml_layout *l, const unsigned char *bytes, qd_gg
     block->scale[0] = ldexpf(1.0f, bytes[l->scale_at] - E8M0_BIAS);
 }
 
-/* Without a sign; subnormals below 2^-6; 0x7f, elsewhere NaN, is 0 here. */
+/* Subnormals below 2^-6. The sign is not looked at; 0x7f, elsewhere NaN, is 0 here, and 0xff, which nobody writes, is none we use. */
 static float e4m3_value(unsigned char byte)
 {
-    int exponent = byte >> 3, mantissa = byte & 7;
-    if (byte > E4M3_MAX)
-        return 0.0f;
+    int exponent = byte >> 3 & 15, mantissa = byte & 7;
+    if ((byte & 0x7f) > E4M3_MAX)
+        return byte == 0x7f ? 0.0f : NAN;
     return exponent == 0 ? ldexpf((float)mantissa, -9) : ldexpf((float)(8 + mantissa), exponent - 10);
 }
 
@@ -222,6 +222,15 @@ static void get_units(const unsigned char *units, qd_ggml_block *block)
 
 enum { Q2_UNITS = 80, Q3_UNIT = 108, Q6_UNIT = 208 };
 
+/* Multiples from -n to n - 1: a scale of n units is one of -n of the negative unit. */
+static float signed_unit(const qd_ggml_layout *l, const qd_ggml_block *block, int high)
+{
+    float largest = 0.0f;
+    for (size_t j = 0; j < l->block / l->span; j++)
+        largest = fmaxf(largest, block->scale[j]);
+    return largest > (float)high * block->unit ? -block->unit : block->unit;
+}
+
 static qd_code put_nibble_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes, qd_error *err)
 {
     int scale[QD_GGML_SPANS_MAX], offset[QD_GGML_SPANS_MAX];
@@ -245,13 +254,14 @@ static qd_code put_centred_scales(const qd_ggml_layout *l, const qd_ggml_block *
 {
     int scale[QD_GGML_SPANS_MAX];
     unsigned char *to = bytes + l->scale_at;
-    qd_code code = multiples(block->scale, l->block / l->span, block->unit, -32, 31, "scale", scale, err);
+    float unit = signed_unit(l, block, 31);
+    qd_code code = multiples(block->scale, l->block / l->span, unit, -32, 31, "scale", scale, err);
     for (size_t j = 0; code == QD_OK && j < l->block / l->span; j++) {
         unsigned stored = (unsigned)(scale[j] + 32);
         to[j % 8] = (unsigned char)(to[j % 8] | (stored & 15) << 4 * (j / 8));
         to[8 + j % 4] = (unsigned char)(to[8 + j % 4] | (stored >> 4) << 2 * (j / 4));
     }
-    return code == QD_OK ? put_half(block->unit, "scale unit", bytes + Q3_UNIT, err) : code;
+    return code == QD_OK ? put_half(unit, "scale unit", bytes + Q3_UNIT, err) : code;
 }
 
 static void get_centred_scales(const qd_ggml_layout *l, const unsigned char *bytes, qd_ggml_block *block)
@@ -293,10 +303,11 @@ static void get_paired_scales(const qd_ggml_layout *l, const unsigned char *byte
 static qd_code put_signed_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes, qd_error *err)
 {
     int scale[QD_GGML_SPANS_MAX];
-    qd_code code = multiples(block->scale, l->block / l->span, block->unit, -128, 127, "scale", scale, err);
+    float unit = signed_unit(l, block, 127);
+    qd_code code = multiples(block->scale, l->block / l->span, unit, -128, 127, "scale", scale, err);
     for (size_t j = 0; code == QD_OK && j < l->block / l->span; j++)
         bytes[l->scale_at + j] = (unsigned char)(scale[j] & 0xff);
-    return code == QD_OK ? put_half(block->unit, "scale unit", bytes + Q6_UNIT, err) : code;
+    return code == QD_OK ? put_half(unit, "scale unit", bytes + Q6_UNIT, err) : code;
 }
 
 static void get_signed_scales(const qd_ggml_layout *l, const unsigned char *bytes, qd_ggml_block *block)
@@ -307,40 +318,42 @@ static void get_signed_scales(const qd_ggml_layout *l, const unsigned char *byte
 }
 
 /* ---- layouts ---- */
-const qd_ggml_layout qd_ggml_q4_0 = { .block = 32, .bytes = 18, .span = 32, .fields = { { 4, 0, 2, at_halves } },
+const qd_ggml_layout qd_ggml_layout_q4_0 = { .block = 32, .bytes = 18, .span = 32, .fields = { { 4, 0, 2, at_halves } },
                                       .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_q4_1 = { .block = 32, .bytes = 20, .span = 32, .fields = { { 4, 0, 4, at_halves } },
+const qd_ggml_layout qd_ggml_layout_q4_1 = { .block = 32, .bytes = 20, .span = 32, .fields = { { 4, 0, 4, at_halves } },
                                       .put_scales = put_offset, .get_scales = get_offset };
-const qd_ggml_layout qd_ggml_q5_0 = { .block = 32, .bytes = 22, .span = 32,
+const qd_ggml_layout qd_ggml_layout_q5_0 = { .block = 32, .bytes = 22, .span = 32,
                                       .fields = { { 4, 0, 6, at_halves }, { 1, 4, 2, at_bit } },
                                       .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_q5_1 = { .block = 32, .bytes = 24, .span = 32,
+const qd_ggml_layout qd_ggml_layout_q5_1 = { .block = 32, .bytes = 24, .span = 32,
                                       .fields = { { 4, 0, 8, at_halves }, { 1, 4, 4, at_bit } },
                                       .put_scales = put_offset, .get_scales = get_offset };
-const qd_ggml_layout qd_ggml_q8_0 = { .block = 32, .bytes = 34, .span = 32, .fields = { { 8, 0, 2, at_byte } }, .flip = 0x80,
+const qd_ggml_layout qd_ggml_layout_q8_0 = { .block = 32, .bytes = 34, .span = 32, .fields = { { 8, 0, 2, at_byte } }, .flip = 0x80,
                                       .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_mxfp4 = { .block = 32, .bytes = 17, .span = 32, .fields = { { 4, 0, 1, at_halves } },
+const qd_ggml_layout qd_ggml_layout_mxfp4 = { .block = 32, .bytes = 17, .span = 32, .fields = { { 4, 0, 1, at_halves } },
                                        .put_scales = put_power, .get_scales = get_power };
-const qd_ggml_layout qd_ggml_nvfp4 = { .block = 64, .bytes = 36, .span = 16, .fields = { { 4, 0, 4, at_sixteens } },
+const qd_ggml_layout qd_ggml_layout_nvfp4 = { .block = 64, .bytes = 36, .span = 16, .fields = { { 4, 0, 4, at_sixteens } },
                                        .put_scales = put_small, .get_scales = get_small };
-const qd_ggml_layout qd_ggml_q2_0 = { .block = 64, .bytes = 18, .span = 64, .fields = { { 2, 0, 2, at_pair } },
+const qd_ggml_layout qd_ggml_layout_q1_0 = { .block = 128, .bytes = 18, .span = 128, .fields = { { 1, 0, 2, at_bit } },
+                                             .put_scales = put_scale, .get_scales = get_scale };
+const qd_ggml_layout qd_ggml_layout_q2_0 = { .block = 64, .bytes = 18, .span = 64, .fields = { { 2, 0, 2, at_pair } },
                                       .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_q2_k = { .block = 256, .bytes = 84, .span = 16, .fields = { { 2, 0, 16, at_planes } },
+const qd_ggml_layout qd_ggml_layout_q2_k = { .block = 256, .bytes = 84, .span = 16, .fields = { { 2, 0, 16, at_planes } },
                                       .put_scales = put_nibble_scales, .get_scales = get_nibble_scales };
-const qd_ggml_layout qd_ggml_q3_k = { .block = 256, .bytes = 110, .span = 16,
+const qd_ggml_layout qd_ggml_layout_q3_k = { .block = 256, .bytes = 110, .span = 16,
                                       .fields = { { 2, 0, 32, at_planes }, { 1, 2, 0, at_masks } }, .scale_at = 96,
                                       .put_scales = put_centred_scales, .get_scales = get_centred_scales };
-const qd_ggml_layout qd_ggml_q4_k = { .block = 256, .bytes = 144, .span = 32, .fields = { { 4, 0, 16, at_chunks } },
+const qd_ggml_layout qd_ggml_layout_q4_k = { .block = 256, .bytes = 144, .span = 32, .fields = { { 4, 0, 16, at_chunks } },
                                       .scale_at = 4, .put_scales = put_paired_scales, .get_scales = get_paired_scales };
-const qd_ggml_layout qd_ggml_q5_k = { .block = 256, .bytes = 176, .span = 32,
+const qd_ggml_layout qd_ggml_layout_q5_k = { .block = 256, .bytes = 176, .span = 32,
                                       .fields = { { 4, 0, 48, at_chunks }, { 1, 4, 16, at_masks } }, .scale_at = 4,
                                       .put_scales = put_paired_scales, .get_scales = get_paired_scales };
-const qd_ggml_layout qd_ggml_q6_k = { .block = 256, .bytes = 210, .span = 16,
+const qd_ggml_layout qd_ggml_layout_q6_k = { .block = 256, .bytes = 210, .span = 16,
                                       .fields = { { 4, 0, 0, at_nibble_planes }, { 2, 4, 128, at_planes } }, .scale_at = 192,
                                       .put_scales = put_signed_scales, .get_scales = get_signed_scales };
-const qd_ggml_layout qd_ggml_tq1_0 = { .block = 256, .bytes = 54, .span = 256, .put_codes = put_trits, .get_codes = get_trits,
+const qd_ggml_layout qd_ggml_layout_tq1_0 = { .block = 256, .bytes = 54, .span = 256, .put_codes = put_trits, .get_codes = get_trits,
                                        .scale_at = 52, .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_tq2_0 = { .block = 256, .bytes = 66, .span = 256, .fields = { { 2, 0, 0, at_planes } },
+const qd_ggml_layout qd_ggml_layout_tq2_0 = { .block = 256, .bytes = 66, .span = 256, .fields = { { 2, 0, 0, at_planes } },
                                        .scale_at = 64, .put_scales = put_scale, .get_scales = get_scale };
 
 static void put_field(const qd_ggml_layout *l, const qd_ggml_field *f, const uint8_t *code, unsigned char *bytes)

@@ -38,8 +38,8 @@ typedef struct qd_ggml_layout {
     void (*get_scales)(const struct qd_ggml_layout *layout, const unsigned char *bytes, qd_ggml_block *block);
 } qd_ggml_layout;
 
-extern const qd_ggml_layout qd_ggml_q4_0, qd_ggml_q4_1, qd_ggml_q5_0, qd_ggml_q5_1, qd_ggml_q8_0, qd_ggml_mxfp4, qd_ggml_nvfp4,
-    qd_ggml_q2_0, qd_ggml_q2_k, qd_ggml_q3_k, qd_ggml_q4_k, qd_ggml_q5_k, qd_ggml_q6_k, qd_ggml_tq1_0, qd_ggml_tq2_0;
+extern const qd_ggml_layout qd_ggml_layout_q4_0, qd_ggml_layout_q4_1, qd_ggml_layout_q5_0, qd_ggml_layout_q5_1, qd_ggml_layout_q8_0, qd_ggml_layout_mxfp4, qd_ggml_layout_nvfp4,
+    qd_ggml_layout_q1_0, qd_ggml_layout_q2_0, qd_ggml_layout_q2_k, qd_ggml_layout_q3_k, qd_ggml_layout_q4_k, qd_ggml_layout_q5_k, qd_ggml_layout_q6_k, qd_ggml_layout_tq1_0, qd_ggml_layout_tq2_0;
 
 /* bytes: layout->bytes of them, all written. */
 qd_code qd_ggml_pack(const qd_ggml_layout *layout, const qd_ggml_block *block, unsigned char *bytes, qd_error *err);

@@ -2,6 +2,7 @@
 #include "model/dtype.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -76,6 +77,35 @@ static void u8_to_floats(const void *from, size_t count, float *out)
         out[i] = (float)((const uint8_t *)from)[i];
 }
 
+/* The 256 values are few enough to be computed anew: 1 sign, then exponent and fraction. E4M3 ("fn") has no infinity and
+ * one NaN a sign; E5M2 is the upper half of an f16. */
+static float e4m3_value(unsigned char code)
+{
+    int exponent = code >> 3 & 15, fraction = code & 7;
+    float magnitude = exponent == 0 ? ldexpf((float)fraction, -9) : ldexpf((float)(8 + fraction), exponent - 10);
+    if ((code & 0x7f) == 0x7f)
+        magnitude = NAN;
+    return code & 0x80 ? -magnitude : magnitude;
+}
+
+static void e4m3_to_floats(const void *from, size_t count, float *out)
+{
+    float values[256];
+    size_t known = count < QD_LENGTH(values) ? 0 : QD_LENGTH(values);
+    for (size_t i = 0; i < known; i++)
+        values[i] = e4m3_value((unsigned char)i);
+    const unsigned char *at = from;
+    for (size_t i = 0; i < count; i++)
+        out[i] = known > 0 ? values[at[i]] : e4m3_value(at[i]);
+}
+
+static void e5m2_to_floats(const void *from, size_t count, float *out)
+{
+    const unsigned char *at = from;
+    for (size_t i = 0; i < count; i++)
+        out[i] = qd_f16_to_float((uint16_t)(at[i] << 8));
+}
+
 static const qd_dtype table[] = {
     { "F64", 64, 0, 0, qd_dtype_f64_to_floats, NULL },
     { "I64", 64, 0, 0, NULL, NULL },
@@ -88,8 +118,8 @@ static const qd_dtype table[] = {
     { "F16", 16, 0, 0, qd_f16_to_floats, qd_dtype_floats_to_f16 },
     { "I16", 16, 0, 0, qd_dtype_i16_to_floats, NULL },
     { "U16", 16, 0, 0, NULL, NULL },
-    { "F8_E5M2", 8, 0, 0, NULL, NULL },
-    { "F8_E4M3", 8, 0, 0, NULL, NULL },
+    { "F8_E5M2", 8, 0, 0, e5m2_to_floats, NULL },
+    { "F8_E4M3", 8, 0, 0, e4m3_to_floats, NULL },
     { "F8_E8M0", 8, 0, 0, NULL, NULL },
     { "F8_E4M3FNUZ", 8, 0, 0, NULL, NULL },
     { "F8_E5M2FNUZ", 8, 0, 0, NULL, NULL },

@@ -28,7 +28,13 @@ static const qd_gguf_name llama_names[] = {
 static const char *const llama_classes[] = { "LlamaForCausalLM", "MistralForCausalLM", NULL };
 
 static const qd_gguf_arch table[] = {
-    { "llama", "LlamaForCausalLM", llama_classes, "llama", llama_names },
+    { .id = "llama",
+      .class_name = "LlamaForCausalLM",
+      .classes = llama_classes,
+      .model_type = "llama",
+      .windowed_class = "MistralForCausalLM",
+      .windowed_type = "mistral",
+      .names = llama_names },
 };
 
 const qd_gguf_arch *qd_gguf_arch_at(size_t index)

@@ -27,7 +27,8 @@ typedef struct qd_gguf_arch {
     const char *class_name;     /* architectures[0] of the config.json made for it: "LlamaForCausalLM" */
     const char *const *classes; /* classes written under this id; NULL-terminated */
     const char *model_type;     /* of that config.json */
-    const qd_gguf_name *names;  /* ends with ours = NULL */
+    const char *windowed_class, *windowed_type; /* both where attention.sliding_window is set; NULL = cannot be */
+    const qd_gguf_name *names;                  /* ends with ours = NULL */
 } qd_gguf_arch;
 
 const qd_gguf_arch *qd_gguf_arch_at(size_t index);                 /* NULL past the end */

@@ -6,7 +6,10 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "model/arch_private.h"
+#include "model/float_scales.h"
+#include "model/gguf_config.h"
 #include "model/shards.h"
+#include "model/stored.h"
 
 enum { NAME_BYTES = 512, MAX_BLOCKS = 100000 };
 
@@ -18,7 +21,8 @@ struct qd_model {
     qd_decoder decoder;
     qd_model_config config;
     const qd_tensor *embedding, *final_norm, *head;
-    qd_linear *linears; /* blocks x QD_SLOTS; names are owned */
+    qd_linear *linears;  /* blocks x QD_SLOTS; names are owned */
+    char quantized[160]; /* what the stored weights were quantized to; "" = not */
 };
 
 typedef enum packing { STORED, PACKED } packing;
@@ -80,7 +84,7 @@ static qd_code find_arch(const json_t *config, const qd_arch **out, const char *
     for (size_t i = 0; qd_arch_at(i) != NULL; i++)
         for (size_t k = 0; qd_arch_at(i)->classes[k] != NULL; k++)
             qd_str_addf(&known, "%s%s", known.length == 0 ? "" : ", ", qd_arch_at(i)->classes[k]);
-    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%s' is not supported; supported are %s", name,
+    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%.100s' is not supported; supported are %s", name,
                    qd_str_borrow(&known));
 }
 
@@ -98,10 +102,11 @@ static qd_code need_tensor(qd_model *model, const char *name, size_t rows, size_
             err, QD_ESHAPE, "tensor '%s' has %zu dimensions of %llu x %llu elements, the config wants %zu x %zu", name,
             t->rank, t->rank > 0 ? (unsigned long long)t->shape[0] : 0,
             t->rank > 1 ? (unsigned long long)t->shape[1] : 1, rows == 0 ? cols : rows, rows == 0 ? (size_t)1 : cols);
-    if (t->dtype->from_floats == NULL) /* the types we write are the ones weights come in */
+    if (t->dtype->from_floats == NULL && t->dtype->block == 0 && t->scale == NULL)
         return qd_fail(err, QD_EUNSUPPORTED,
-                       "tensor '%s': weights of dtype %s are not supported; F32, F16 and BF16 are", name,
-                       t->dtype->name);
+                       "tensor '%s': weights of dtype %s are not supported; F32, F16 and BF16 are, F8_E4M3 and F8_E5M2 "
+                       "with scales, and the blocks of GGUF files",
+                       name, t->dtype->name);
     *out = t;
     return QD_OK;
 }
@@ -175,8 +180,9 @@ static qd_code read_ends(qd_model *model, qd_error *err)
     size_t v = model->config.vocabulary, d = model->config.hidden;
     bool tied = false;
     qd_code code = qd_json_bool(model->config_json, "tie_word_embeddings", false, &tied, err);
-    if (code == QD_OK)
-        code = need_tensor(model, ops->embedding, v, d, &model->embedding, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "config.json");
+    code = need_tensor(model, ops->embedding, v, d, &model->embedding, err);
     if (code == QD_OK)
         code = need_tensor(model, ops->final_norm, 0, d, &model->final_norm, err);
     if (code != QD_OK)
@@ -219,55 +225,84 @@ static qd_code read_config(qd_model *model, qd_error *err)
     return code == QD_OK ? QD_OK : qd_within(err, code, "config.json");
 }
 
+/* Weights that can be read as numbers are no obstacle, however they are stored. */
 static qd_code check_plain(const qd_model *model, packing how, qd_error *err)
 {
     const json_t *quantization = json_object_get(model->config_json, "quantization_config");
-    if (how == STORED && quantization != NULL && !json_is_null(quantization))
+    if (how == STORED && quantization != NULL && !json_is_null(quantization) &&
+        !qd_float_scales_recognize(quantization))
         return qd_fail(err, QD_EUNSUPPORTED, "config.json has a quantization_config: this folder is quantized already");
     return QD_OK;
 }
 
-/* The type that most weights are stored in; the embedding's where all are packed away. */
-static const char *commonest_dtype(const qd_model *model)
-{
-    const qd_dtype *best = model->embedding->dtype;
-    uint64_t most = 0;
-    for (size_t row = 0; qd_dtype_at(row) != NULL; row++) {
-        uint64_t elements = 0;
-        for (size_t i = 0; i < qd_model_linear_count(model); i++) {
-            const qd_tensor *weight = model->linears[i].weight;
-            elements += weight != NULL && weight->dtype == qd_dtype_at(row) ? weight->elements : 0;
-        }
-        if (elements > most) {
-            most = elements;
-            best = qd_dtype_at(row);
-        }
-    }
-    return best->name;
-}
-
-static qd_code open_model(const char *dir, packing how, qd_model *model, qd_error *err)
+static qd_code read_file(const char *dir, json_t **out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = NULL;
+    qd_code code = qd_folder_file(dir, "config.json", &path, err);
+    return code == QD_OK ? qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err) : code;
+}
+
+/* What the metadata says, unless the folder has a config.json of its own that names its class: what lies beside a GGUF
+ * file is often a mere stub. */
+static qd_code make_config(qd_model *model, const char *path, packing how, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *beside = NULL;
+    qd_code code = qd_gguf_is_path(path) ? QD_ENOTFOUND : read_file(path, &beside, err);
+    if (code != QD_OK && code != QD_ENOTFOUND)
+        return code;
+    if (json_array_size(json_object_get(beside, "architectures")) == 0)
+        return qd_gguf_set_config(&model->shards.gguf, &model->config_json, err);
+    model->config_json = json_incref(beside);
+    return check_plain(model, how, err);
+}
+
+/* Weights whose bytes need scales get them. */
+static qd_code attach_scales(qd_model *model, packing how, qd_error *err)
+{
+    const json_t *quantization = json_object_get(model->config_json, "quantization_config");
+    if (how != STORED || !qd_float_scales_recognize(quantization))
+        return QD_OK;
+    return qd_float_scales_attach(quantization, &model->shards, model->quantized, sizeof model->quantized, err);
+}
+
+static qd_code open_gguf(qd_model *model, const char *path, packing how, qd_error *err)
+{
+    qd_code code = qd_shards_open(path, &model->shards, err);
+    if (code == QD_OK)
+        code = qd_dup(model->shards.gguf.dir, &model->dir, err);
+    if (code == QD_OK)
+        code = make_config(model, path, how, err);
+    return code == QD_OK ? read_config(model, err) : code;
+}
+
+static qd_code open_safetensors(qd_model *model, const char *dir, packing how, qd_error *err)
+{
     qd_code code = qd_dup(dir, &model->dir, err);
     if (code == QD_OK)
-        code = qd_folder_file(dir, "config.json", &path, err);
-    if (code == QD_OK)
-        code = qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, &model->config_json, err);
+        code = read_file(dir, &model->config_json, err);
     if (code == QD_OK)
         code = check_plain(model, how, err);
     if (code == QD_OK)
         code = read_config(model, err);
     if (code == QD_OK)
         code = qd_shards_open(dir, &model->shards, err);
+    return code == QD_OK ? attach_scales(model, how, err) : code;
+}
+
+static qd_code open_model(const char *path, packing how, qd_model *model, qd_error *err)
+{
+    qd_code code =
+        qd_shards_are_gguf(path) ? open_gguf(model, path, how, err) : open_safetensors(model, path, how, err);
     if (code == QD_OK)
         code = read_ends(model, err);
     if (code == QD_OK)
         code = read_blocks(model, how, err);
     if (code == QD_OK && how == STORED)
         code = qd_shards_warn_unused(&model->shards, model->arch->ops->ignored_suffixes, err);
-    if (code == QD_OK)
-        model->config.dtype = commonest_dtype(model);
+    if (code == QD_OK) {
+        model->config.dtype = qd_stored_dtype(model);
+        qd_stored_words(model, model->quantized, sizeof model->quantized);
+    }
     return code;
 }
 
@@ -303,6 +338,16 @@ const qd_model_config *qd_model_borrow_config(const qd_model *model)
 const char *qd_model_borrow_dir(const qd_model *model)
 {
     return model->dir;
+}
+
+const json_t *qd_model_borrow_config_json(const qd_model *model)
+{
+    return model->config_json;
+}
+
+const char *qd_model_quantized_source(const qd_model *model)
+{
+    return model->quantized[0] == '\0' ? NULL : model->quantized;
 }
 
 const qd_arch *qd_model_arch(const qd_model *model)
@@ -353,6 +398,11 @@ size_t qd_model_file_count(const qd_model *model)
 const char *qd_model_file_at(const qd_model *model, size_t index)
 {
     return index < model->shards.file_count ? model->shards.names[index] : NULL;
+}
+
+size_t qd_model_file_of(const qd_model *model, const qd_tensor *tensor)
+{
+    return qd_shards_file_of(&model->shards, tensor);
 }
 
 const char *qd_model_warning_at(const qd_model *model, size_t index)

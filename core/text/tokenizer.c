@@ -10,7 +10,7 @@
 #include "text/nul_text.h"
 #include "text/tokenizer_private.h"
 
-enum { FILE_BYTES = 256 << 20, CONFIG_BYTES = 16 << 20, DEPTH = 32 };
+enum { FILE_BYTES = 64 << 20, CONFIG_BYTES = 16 << 20, DEPTH = 32 };
 
 void qd_tokenizer_destroy(qd_tokenizer *tokenizer)
 {
@@ -137,7 +137,7 @@ qd_code qd_tokenizer_open(const char *model_dir, qd_tokenizer **out, qd_error *e
     qd_tokenizer *t = NULL;
     if (path == NULL || config_path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory opening a tokenizer");
-    qd_code code = qd_file_read(path, FILE_BYTES, &text, err);
+    qd_code code = qd_file_read_regular(path, FILE_BYTES, &text, err);
     if (code != QD_OK)
         return code;
     code = qd_tokenizer_parse(qd_str_borrow(&text), text.length, &t, err);

@@ -35,6 +35,8 @@ static qd_code check_texts(qd_service *service, const qd_recipe *recipe, qd_erro
                        "calibration.source: %s needs a calibration text: name one, or let the operator set "
                        "calibration-text; without any, only data-free algorithms (rtn) run",
                        qd_recipe_calibrated(recipe));
+    if (qd_recipe_gated(recipe) && recipe->evaluation_text == NULL && service->settings.config.evaluation_text == NULL)
+        return qd_recipe_gate_refuse(recipe, err);
     for (size_t i = 0; i < QD_LENGTH(urls); i++) {
         qd_code code = urls[i] == NULL ? QD_OK : qd_fetch_check_url(service->fetcher, urls[i], err);
         if (code != QD_OK)

@@ -27,6 +27,7 @@ static void a_request_with_only_a_model_gets_the_defaults_of_the_contract(void *
         "  \"sampling\": \"even\", \"phase\": 0, \"first_position\": \"left-out\"},"
         " \"evaluation\": {\"text\": null, \"length\": null, \"windows\": null, \"split\": \"whole\","
         "  \"bos\": \"every-window\", \"baseline\": \"rtn\"},"
+        " \"gate\": {\"perplexity_ratio\": null, \"kl\": null},"
         " \"format\": \"compressed-tensors\"}");
     check_equal_json(got, want, "defaults");
 }
@@ -141,6 +142,12 @@ static const struct {
     { "evaluation/bos", "\"inserted\"", NULL },
     { "evaluation/baseline", "null", NULL },
     { "evaluation/baseline", "\"rtn\"", NULL },
+    { "gate", "{\"kl\": 1}", "{\"perplexity_ratio\": null, \"kl\": 1}" },
+    { "gate/perplexity_ratio", "1.05", NULL },
+    { "gate/perplexity_ratio", "0", NULL },
+    { "gate/perplexity_ratio", "null", NULL },
+    { "gate/kl", "0.02", NULL },
+    { "gate/kl", "null", NULL },
     { "format", "\"compressed-tensors\"", NULL },
     { "format", "\"safetensors\"", NULL },
     { "format", "\"safetensors:bf16\"", NULL },
@@ -199,7 +206,7 @@ static const struct {
     { "bits", "\"4\"", "/bits", "bits: a number is wanted, found a string" },
     { "bits", "null", "/bits", "bits: a number is wanted, found null" },
     { "alphabet", "\"nf8\"", "/alphabet",
-      "alphabet.kind: 'nf8' is not in int, int-asymmetric, ternary, e2m1, mxfp4, nf4, levels" },
+      "alphabet.kind: 'nf8' is not in int, int-asymmetric, ternary, e2m1, mxfp4, nvfp4, iq4_nl, binary, nf4, levels" },
     { "alphabet", "\"levels\"", "/alphabet/levels", "alphabet.levels: is missing; alphabet 'levels' wants 2 to 256" },
     { "alphabet", "{\"kind\": \"nf4\", \"zero\": \"float\"}", "/alphabet/zero",
       "alphabet.zero: means nothing for alphabet 'nf4'; it wants alphabet int or int-asymmetric" },
@@ -292,6 +299,11 @@ static const struct {
     { "evaluation/split", "0", "/evaluation/split", "a string is wanted" },
     { "evaluation/bos", "true", "/evaluation/bos", "a string is wanted, found a boolean" },
     { "evaluation/baseline", "\"optq\"", "/evaluation/baseline", "'optq' is not in rtn" },
+    { "gate", "1.05", "/gate", "an object is wanted, found a number" },
+    { "gate", "{\"ratio\": 1}", "/gate/ratio", "no such field; known are perplexity_ratio, kl" },
+    { "gate/perplexity_ratio", "-0.5", "/gate/perplexity_ratio", "is not in 0..1000000" },
+    { "gate/perplexity_ratio", "\"1\"", "/gate/perplexity_ratio", "a number is wanted, found a string" },
+    { "gate/kl", "-1", "/gate/kl", "is not in 0..1000000" },
     { "format", "\"zip\"", "/format", "format: 'zip' is not in compressed-tensors, safetensors" },
     { "format", "\"compressed-tensors:x\"", "/format", "is not in" },
     { "format", "\"safetensors:f8\"", "/format", "'safetensors:f8' is not in safetensors:f32, safetensors:bf16" },
@@ -330,7 +342,7 @@ static void every_field_of_the_table_has_a_good_and_a_bad_value_here(void **stat
 static void fields_that_do_not_exist_yet_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const later[] = { "activations", "kv_cache", "targets", "overrides", "gate",
+    static const char *const later[] = { "activations", "kv_cache", "targets", "overrides",
                                          "limits",      "webhook",  "publish", "bitz" };
     for (size_t i = 0; i < QD_LENGTH(later); i++) {
         char pointer[64], part[64];
