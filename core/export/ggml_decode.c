@@ -16,11 +16,6 @@ void qd_ggml_encoder_grid(const qd_ggml_encoder *encoder, qd_grid_spec *spec)
     spec->group_size = grid->group_size;
 }
 
-static bool has_layer_unit(const qd_ggml_encoder *e)
-{
-    return !e->units && e->layout->span < e->layout->block;
-}
-
 qd_code qd_ggml_grid_init(const qd_ggml_encoder *encoder, size_t rows, size_t cols, qd_grid *out, qd_error *err)
 {
     QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
@@ -37,7 +32,7 @@ qd_code qd_ggml_grid_init(const qd_ggml_encoder *encoder, size_t rows, size_t co
         { &grid.scale, grid.groups },
         { &grid.zero, grid.groups },
         { &grid.offset, encoder->kind == QD_GGML_OFFSET ? grid.groups : 0 },
-        { &grid.unit, encoder->units ? blocks : has_layer_unit(encoder) ? 1 : 0 },
+        { &grid.unit, encoder->units ? blocks : qd_ggml_has_layer_unit(encoder) ? 1 : 0 },
         { &grid.offset_unit, encoder->units && encoder->kind == QD_GGML_OFFSET ? blocks : 0 },
     };
     for (size_t i = 0; i < QD_LENGTH(wanted); i++) {
@@ -62,7 +57,7 @@ static float smallest_scale(const target *t, const qd_ggml_block *block)
 {
     if (t->encoder->units && block->unit != 0)
         return fabsf(block->unit);
-    return has_layer_unit(t->encoder) ? 0x1p-9f * block->unit : 0x1p-24f;
+    return qd_ggml_has_layer_unit(t->encoder) ? 0x1p-9f * block->unit : 0x1p-24f;
 }
 
 static float *cell(const qd_matf_buf *values, const target *t, size_t column)
@@ -154,7 +149,7 @@ static qd_code decode_block(const target *t, const unsigned char *bytes, float u
     size_t number = t->at / layout->block;
     if (t->encoder->units)
         *cell(&t->grid->unit, t, number) = block.unit == 0 ? 0x1p-24f : fabsf(block.unit);
-    else if (has_layer_unit(t->encoder))
+    else if (qd_ggml_has_layer_unit(t->encoder))
         *cell(&t->grid->unit, t, 0) = unit;
     if (t->encoder->units && t->encoder->kind == QD_GGML_OFFSET)
         *cell(&t->grid->offset_unit, t, number) = block.offset_unit;
