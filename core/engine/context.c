@@ -218,6 +218,31 @@ static qd_code make_keys(qd_context *c, qd_error *err)
     return code;
 }
 
+/* Layers that the job's own grid does not fit are said, with what they get instead. */
+static qd_code report_fallbacks(const qd_context *c, qd_error *err)
+{
+    size_t layers = qd_model_linear_count(c->model), others = 0;
+    qd_grid_spec first = { 0 };
+    const char *name = NULL;
+    for (size_t i = 0; i < layers; i++) {
+        qd_grid_spec spec;
+        qd_code code = qd_recipe_layer_spec(c->recipe, qd_model_linear_at(c->model, i), &spec, err);
+        if (code != QD_OK)
+            return code;
+        if (qd_grid_spec_equal(&spec, &c->recipe->grid))
+            continue;
+        first = others++ == 0 ? spec : first;
+        name = name == NULL ? qd_model_linear_at(c->model, i)->name : name;
+    }
+    if (others > 0)
+        qd_emit_warning(
+            c->sink,
+            "%zu of %zu layers have rows that the container's grid does not fit; '%s' and such get alphabet %s, "
+            "%g bits, groups of %zu, scales %s",
+            others, layers, name, first.alphabet->name, first.bits, first.group_size, first.scale_type->name);
+    return QD_OK;
+}
+
 /* What the artifact's container asks of each layer, before hours of work. */
 static qd_code check_format(const qd_context *c, qd_error *err)
 {
@@ -226,10 +251,13 @@ static qd_code check_format(const qd_context *c, qd_error *err)
     size_t layers = qd_model_linear_count(c->model);
     for (size_t i = 0; code == QD_OK && i < layers * c->recipe->format_count; i++) {
         const qd_format_choice *choice = &c->recipe->formats[i / layers];
-        code = choice->format->check_layer(&c->recipe->grid, choice->variant, qd_model_linear_at(c->model, i % layers),
-                                           dtype, err);
+        const qd_linear *linear = qd_model_linear_at(c->model, i % layers);
+        qd_grid_spec spec;
+        code = qd_recipe_layer_spec(c->recipe, linear, &spec, err);
+        if (code == QD_OK)
+            code = choice->format->check_layer(&spec, choice->variant, linear, dtype, err);
     }
-    return code;
+    return code == QD_OK ? report_fallbacks(c, err) : code;
 }
 
 static qd_code open_model(qd_context *c, qd_error *err)
@@ -276,14 +304,23 @@ void qd_finished_fini(qd_finished *finished)
     qd_matf_buf_fini(&finished->turned);
 }
 
+qd_code qd_context_read_layer(const qd_context *c, size_t index, qd_checkpoint *out, qd_error *err)
+{
+    qd_grid_spec spec;
+    const qd_linear *linear = qd_model_linear_at(c->model, index);
+    qd_code code = qd_recipe_layer_spec(c->recipe, linear, &spec, err);
+    if (code == QD_OK)
+        code = qd_checkpoint_read(c->paths->work_dir, index, c->keys[index], linear, &spec, out, err);
+    return code;
+}
+
 qd_code qd_finished_layer(void *ctx, size_t linear_index, qd_rounded *out, qd_error *err)
 {
     qd_finished *f = ctx;
     const qd_context *c = f->context;
     const qd_linear *linear = qd_model_linear_at(c->model, linear_index);
     qd_finished_fini(f);
-    qd_code code = qd_checkpoint_read(c->paths->work_dir, linear_index, c->keys[linear_index], linear, &c->recipe->grid,
-                                      &f->current, err);
+    qd_code code = qd_context_read_layer(c, linear_index, &f->current, err);
     if (code == QD_OK && qd_transforms_turning(&c->recipe->transforms) != NULL) {
         code = qd_matf_buf_init(&f->turned, linear->out, linear->in, err);
         if (code == QD_OK)
