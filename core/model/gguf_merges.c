@@ -12,8 +12,6 @@
 #include "model/json_text.h"
 
 enum { LONGEST_PIECE = 256 }; /* bytes; all cuts of a piece are tried */
-/* Writers say "no merge makes this piece" so. */
-static const double no_merge = -1e9;
 
 qd_code qd_gguf_merges_listed(const qd_gguf *file, qd_str *out, qd_error *err)
 {
@@ -89,8 +87,7 @@ static qd_code add_cuts(const qd_gguf_vocabulary *v, size_t id, cuts *out, qd_er
 static bool can_merge(const qd_gguf_vocabulary *v, size_t id)
 {
     const qd_gguf_piece *piece = &v->pieces[id];
-    return piece->type == QD_PIECE_NORMAL && piece->length > 1 && v->scores[id] > no_merge &&
-           memchr(piece->text, ' ', piece->length) == NULL;
+    return piece->type == QD_PIECE_NORMAL && piece->length > 1 && memchr(piece->text, ' ', piece->length) == NULL;
 }
 
 qd_code qd_gguf_merges_scored(const qd_gguf_vocabulary *v, qd_str *out, qd_error *err)

@@ -37,10 +37,17 @@ static const char fallback[] = SEQUENCE(SPLIT("[\\\\p{P}\\\\$\\\\+<=>\\\\^~\\\\|
     "\\\\p{N}+") "," SPLIT("[0-9][0-9][0-9]") "," BYTE_LEVEL("false"));
 
 static const qd_gguf_pre_tokenizer table[] = {
-    { "default", none, fallback, false, false }, { "gpt-2", none, gpt2, false, false },
-    { "llama-bpe", none, llama3, true, true },   { "llama3", none, llama3, true, true },
-    { "llama-v3", none, llama3, true, true },    { "qwen2", nfc, qwen2, false, false },
-    { "smaug-bpe", none, llama3, false, false }, { "smollm", none, digits_first, false, false },
+    { "default", none, fallback, false, false },
+    { "gpt-2", none, gpt2, false, false },
+    { "llama-bpe", none, llama3, true, true },
+    { "llama3", none, llama3, true, true },
+    { "llama-v3", none, llama3, true, true },
+    { "qwen2", nfc, qwen2, false, false },
+    { "mpt", none, gpt2, false, false },
+    { "refact", none, digits_first, false, false },
+    { "starcoder", none, digits_first, false, false },
+    { "smaug-bpe", none, llama3, false, false },
+    { "smollm", none, digits_first, false, false },
     { "tekken", none, tekken, true, true },
 };
 
