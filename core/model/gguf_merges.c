@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "model/json_text.h"
 
-enum { LONGEST_PIECE = 256 }; /* bytes; all cuts of a piece are tried */
+enum { LONGEST_PIECE = 256 /* bytes; all cuts of a piece are tried */, MOST_MERGES = 1 << 21 };
 
 qd_code qd_gguf_merges_listed(const qd_gguf *file, qd_str *out, qd_error *err)
 {
@@ -74,6 +74,9 @@ static qd_code add_cuts(const qd_gguf_vocabulary *v, size_t id, cuts *out, qd_er
         bool inside = ((unsigned char)piece->text[left] & 0xc0) == 0x80;
         if (inside || !is_plain(v, piece->text, left) || !is_plain(v, piece->text + left, piece->length - left))
             continue;
+        if (out->count == MOST_MERGES)
+            return qd_fail(err, QD_ETOOBIG, "'tokenizer.ggml.tokens': more than %d ways to put pieces together",
+                           MOST_MERGES);
         qd_code code = qd_grow((void **)&out->items, &out->capacity, out->count + 1, sizeof *out->items, err);
         if (code != QD_OK)
             return code;

@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "model/json_text.h"
 
-enum { MOST_PIECES = 1 << 22 /* as core/text reads them */, SHOWN = 40 };
+enum { MOST_PIECES = 1 << 20, SHOWN = 40 };
 
 static const char tokens_key[] = "tokenizer.ggml.tokens";
 
