@@ -254,12 +254,22 @@ static qd_code read_template(const qd_folder *folder, char **out, qd_error *err)
     return code == QD_OK && found ? qd_dup(qd_str_borrow(&text), out, err) : code;
 }
 
+static qd_code read_tokenizer(const qd_folder *folder, json_t **out, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    bool found = false;
+    qd_code code = qd_folder_read_optional(folder, "tokenizer.json", TOKENIZER_LIMIT, &text, &found, err);
+    if (code == QD_OK && !found)
+        return qd_fail(err, QD_EUNSUPPORTED, "the model has no tokenizer.json, which a GGUF file carries in its keys");
+    if (code == QD_OK)
+        code = qd_gguf_tokenizer_parse(text.data, text.length, out, err);
+    return code == QD_OK ? QD_OK : qd_within(err, code, "tokenizer.json");
+}
+
 static qd_code put_tokenizer(const qd_folder *folder, const qd_model *model, qd_gguf_meta *meta, qd_error *err)
 {
     QD_AUTO(qd_gguf_texts_fini) qd_gguf_texts texts = { 0 };
-    qd_code code = read_optional(folder, "tokenizer.json", TOKENIZER_LIMIT, &texts.tokenizer, err);
-    if (code == QD_OK && texts.tokenizer == NULL)
-        code = qd_fail(err, QD_EUNSUPPORTED, "the model has no tokenizer.json, which a GGUF file carries in its keys");
+    qd_code code = read_tokenizer(folder, &texts.tokenizer, err);
     if (code == QD_OK)
         code = read_optional(folder, "tokenizer_config.json", SMALL_LIMIT, &texts.tokenizer_config, err);
     if (code == QD_OK)

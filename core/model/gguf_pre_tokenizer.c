@@ -40,7 +40,8 @@ static const char fallback[] =
 static const qd_gguf_pre_tokenizer table[] = {
     { "default", none, fallback, false, false }, { "gpt-2", none, gpt2, false, false },
     { "llama-bpe", none, llama3, true, true },   { "llama3", none, llama3, true, true },
-    { "llama-v3", none, llama3, true, true },    { "qwen2", nfc, qwen2, false, false },
+    { "llama-v3", none, llama3, true, true },    { "smaug-bpe", none, llama3, false, false },
+    { "dbrx", none, llama3, false, false },      { "qwen2", nfc, qwen2, false, false },
     { "smollm", none, digits_first, false, false }, { "tekken", none, tekken, true, true },
 };
 
