@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "export/config_edit.h"
 #include "export/gguf_plan.h"
@@ -158,20 +159,6 @@ static qd_code write_data(task *t, qd_error *err)
     return code;
 }
 
-/* config.json as it came, or as it was made of the source's keys. */
-static qd_code write_config(const qd_model *model, const char *dir, qd_error *err)
-{
-    QD_AUTO(qd_free_pointer) char *from = qd_path_join(qd_model_borrow_dir(model), "config.json");
-    QD_AUTO(qd_free_pointer) char *to = qd_path_join(dir, "config.json"), *source = NULL;
-    qd_code code = from == NULL || to == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_gguf_source_path(model, &source, err);
-    if (code != QD_OK)
-        return code;
-    if (source == NULL)
-        return qd_file_copy(from, to, err);
-    QD_AUTO(qd_free_pointer) char *text = json_dumps(qd_model_borrow_config_json(model), JSON_INDENT(2));
-    return text == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_file_write(to, text, strlen(text), err);
-}
-
 static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
                      const char *dir, qd_error *err)
 {
@@ -194,7 +181,10 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
         code = write_data(&t, err);
     if (code == QD_OK)
         code = qd_gguf_writer_finish(&writer, err);
-    return code == QD_OK ? write_config(model, dir, err) : code;
+    if (code != QD_OK)
+        return code;
+    QD_AUTO(qd_json_fini) json_t *nothing = json_object();
+    return qd_config_json_edit(qd_model_borrow_path(model), nothing, dir, err);
 }
 
 static const char *note(const qd_grid_spec *spec, size_t variant)
