@@ -412,8 +412,8 @@ static void what_a_reader_needs_is_noted(void **state)
         const char *named; /* NULL = nothing */
     } cases[] = {
         { { "compressed-tensors", "int", 4, QD_ZERO_NONE, 0, "bf16" }, NULL },
-        { { "compressed-tensors", "int", 3, QD_ZERO_NONE, 0, "bf16" }, "2026-05-29" },
-        { { "compressed-tensors", "int", 7, QD_ZERO_NONE, 0, "bf16" }, "2026-05-29" },
+        { { "compressed-tensors", "int", 3, QD_ZERO_NONE, 0, "bf16" }, "0.18.0" },
+        { { "compressed-tensors", "int", 7, QD_ZERO_NONE, 0, "bf16" }, "0.18.0" },
         { { "compressed-tensors:int-quantized", "int", 8, QD_ZERO_NONE, 0, "bf16" }, "W8A8" },
         { { "gptq", "int", 4, QD_ZERO_NONE, 0, "f16" }, NULL },
         { { "gptq", "int", 3, QD_ZERO_NONE, 0, "f16" }, "GPTQModel" },

@@ -140,7 +140,7 @@ static void pad_layer(const scene *s, size_t index, unsigned bits)
     put_tensor(s->dir, name, "I32", 2, rows, grid->groups, zeros);
 }
 
-static void codes_padded_as_before_2026_05_29_are_read(void **state)
+static void codes_padded_as_before_0_18_are_read(void **state)
 {
     (void)state;
     static const double widths[] = { 3, 5, 6, 7 };
@@ -574,7 +574,7 @@ static void configs_that_cannot_be_read_are_refused_naming_the_member(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(codes_padded_as_before_2026_05_29_are_read),
+        cmocka_unit_test(codes_padded_as_before_0_18_are_read),
         cmocka_unit_test(features_in_groups_of_their_own_are_read),
         cmocka_unit_test(one_scale_for_a_tensor_and_signed_zero_points_are_read),
         cmocka_unit_test(layers_left_out_are_read_as_they_stand),
