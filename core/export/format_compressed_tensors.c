@@ -174,6 +174,11 @@ static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w
 const qd_format qd_format_compressed_tensors = {
     .name = "compressed-tensors",
     .summary = "compressed-tensors pack-quantized: loads in vLLM and transformers",
+    .library = "transformers",
+    .usage = "`vllm serve FOLDER`, or, with the package `compressed-tensors` installed,\n\n```python\n"
+             "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+             "model = AutoModelForCausalLM.from_pretrained(\"FOLDER\")\n"
+             "tokenizer = AutoTokenizer.from_pretrained(\"FOLDER\")\n```",
     .constraints = "integers of 1.58, 2, 4 or 8 bits; zero none or integer; group_size divides every row; scale.type "
                    "is the model's",
     .check = check,
