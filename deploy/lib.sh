@@ -10,7 +10,8 @@ as_root() {
 }
 
 # install WHO...: the packages of packages.txt whose first word is one of WHO. libcurl's development package may be of
-# any TLS flavour and is never replaced; GnuTLS's is taken where there is none.
+# any TLS flavour and is never replaced; GnuTLS's is taken where there is none. An npm that came with another node is kept:
+# Debian's package does not go beside it.
 install_packages() {
     wanted=
     for who in "$@"; do
@@ -18,6 +19,7 @@ install_packages() {
     done
     missing=
     for package in $wanted; do
+        [ "$package" = npm ] && command -v npm >/dev/null && continue
         dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
     done
     pkg-config --exists libcurl 2>/dev/null || missing="$missing libcurl4-gnutls-dev"

@@ -50,11 +50,8 @@ int qd_open_beneath(int folder, const char *path, int flags)
     return (int)fd;
 }
 
-qd_code qd_file_read(const char *path, size_t limit, qd_str *out, qd_error *err)
+static qd_code read_all(int fd, const char *path, size_t limit, qd_str *out, qd_error *err)
 {
-    QD_AUTO(qd_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return qd_fail_errno(err, "open '%s'", path);
     qd_str_clear(out);
     char chunk[65536];
     for (;;) {
@@ -70,6 +67,29 @@ qd_code qd_file_read(const char *path, size_t limit, qd_str *out, qd_error *err)
         qd_str_add_bytes(out, chunk, (size_t)got);
     }
     return qd_str_check(out, err);
+}
+
+qd_code qd_file_read(const char *path, size_t limit, qd_str *out, qd_error *err)
+{
+    QD_AUTO(qd_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return qd_fail_errno(err, "open '%s'", path);
+    return read_all(fd, path, limit, out, err);
+}
+
+qd_code qd_file_read_regular(const char *path, size_t limit, qd_str *out, qd_error *err)
+{
+    QD_AUTO(qd_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait */
+    struct stat info;
+    if (fd < 0)
+        return qd_fail_errno(err, "open '%s'", path);
+    if (fstat(fd, &info) != 0)
+        return qd_fail_errno(err, "stat '%s'", path);
+    if (!S_ISREG(info.st_mode))
+        return qd_fail(err, QD_EFORMAT, "'%s' is not a regular file", path);
+    if ((uint64_t)info.st_size > limit)
+        return qd_fail(err, QD_ETOOBIG, "'%s' is larger than the limit of %zu bytes", path, limit);
+    return read_all(fd, path, limit, out, err);
 }
 
 qd_code qd_write_all(int fd, const void *bytes, size_t length, qd_error *err)

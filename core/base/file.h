@@ -23,6 +23,8 @@ void qd_map_fini(qd_map *map);
 
 /* Whole file, at most `limit` bytes (QD_ETOOBIG beyond). `out` is replaced; it may hold NUL bytes. */
 qd_code qd_file_read(const char *path, size_t limit, qd_str *out, qd_error *err);
+/* The same for what must be a regular file: a file of a model. QD_EFORMAT for a pipe, a device or a folder. */
+qd_code qd_file_read_regular(const char *path, size_t limit, qd_str *out, qd_error *err);
 /* path.tmp.PID.N -> write -> fsync -> rename -> fsync of the folder. Readers see the old file or the whole new one. */
 qd_code qd_file_write(const char *path, const void *bytes, size_t length, qd_error *err);
 /* rename + fsync of the target's folder. */

@@ -13,7 +13,8 @@
 /* Depth of [ and { nesting outside strings, without parsing: a guard before the recursive parser. */
 bool qd_json_depth_ok(const char *text, size_t length, size_t max_depth);
 
-/* One JSON object, duplicate keys refused, at most max_depth levels. QD_EFORMAT says line and what.
+/* One JSON object, duplicate keys refused, at most max_depth levels. QD_EFORMAT says line and what; QD_ETOOBIG where its
+ * tree would take more than 256 MiB.
  * *out is a new reference. */
 qd_code qd_json_parse_object(const char *text, size_t length, size_t max_depth, json_t **out, qd_error *err);
 /* Reads a file (at most `limit` bytes) and parses it; errors name the path. */

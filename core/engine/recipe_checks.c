@@ -118,6 +118,12 @@ static void check_certified(const pairing *p)
                     "certified: true does not go with alphabet '%s'; the guarantee is about equal steps: int and "
                     "int-asymmetric have those",
                     r->grid.alphabet->name);
+    if (!qd_scale_type_raises(r->grid.scale_type))
+        qd_complain(
+            p->issues, "/certified",
+            "certified: true does not go with scale.type '%s', whose scales cannot each be raised; f16, bf16 and "
+            "f32 can",
+            r->grid.scale_type->name);
     if (r->algorithm->starts && r->mismatch.start != QD_START_PROJECTED)
         qd_complain(p->issues, "/certified",
                     "certified: true does not go with mismatch.start '%s'; mismatch.start '%s' does",
@@ -129,6 +135,11 @@ static void check_format(const pairing *p)
     static const char *const needed[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
     const qd_recipe *r = p->recipe;
     qd_error why = { 0 };
+    for (size_t i = 0; qd_issues_spare(p->issues, needed) && i < r->format_count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (r->formats[k].format == r->formats[i].format && r->formats[k].variant == r->formats[i].variant)
+                qd_complain(p->issues, "/format", "format: '%s' without a variant is, for this grid, one that the list has too",
+                            r->formats[i].format->name);
     for (size_t i = 0; qd_issues_spare(p->issues, needed) && i < r->format_count; i++)
         if (r->formats[i].format->check(&r->grid, r->formats[i].variant, &why) != QD_OK)
             qd_complain(p->issues, pointer_of_sentence(why.text).text, "%s", why.text);

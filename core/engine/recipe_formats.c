@@ -50,6 +50,7 @@ static void read_one(const json_t *value, const char *label, const char *at, qd_
         return;
     }
     choice.format = qd_format_find(name, &choice.variant);
+    choice.open = strchr(name, ':') == NULL;
     list_words(row_of(name), words, sizeof words);
     if (choice.format == NULL)
         qd_complain(issues, at, "%s: '%s' is not in %s", label, qd_show(name).text, words);
@@ -88,6 +89,13 @@ void qd_formats_read(const json_t *value, const char *at, qd_recipe *recipe, qd_
         recipe->formats[0] = before;
         recipe->format_count = 1;
     }
+}
+
+void qd_formats_settle(qd_recipe *recipe)
+{
+    for (size_t i = 0; i < recipe->format_count; i++)
+        if (recipe->formats[i].open)
+            recipe->formats[i].variant = qd_format_choose(recipe->formats[i].format, &recipe->grid);
 }
 
 static json_t *print_one(const qd_format_choice *choice)

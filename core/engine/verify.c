@@ -13,6 +13,7 @@
 #include "engine/attest.h"
 #include "engine/run.h"
 #include "engine/transformed.h"
+#include "quant/container.h"
 
 enum { FINDINGS_MAX = 100, RECORD_LIMIT = 256 << 20, RECORD_DEPTH = 16 };
 
@@ -115,6 +116,28 @@ static void check_values(const qd_linear *linear, const json_t *record, const qd
     }
 }
 
+/* Where the container's own codes and scales can be read: are the scales what the job's type stores? Parts that this container does not keep (units
+ * in a container of plain scales) are not missed. */
+static qd_code check_stored(const qd_artifact *artifact, size_t index, const qd_recipe *recipe, qd_findings *findings,
+                            qd_error *err)
+{
+    const qd_format *format = qd_artifact_format(artifact);
+    const qd_linear *linear = qd_model_linear_at(qd_artifact_model(artifact), index);
+    QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
+    QD_AUTO(qd_free_pointer) uint8_t *codes = NULL;
+    qd_grid_spec spec;
+    qd_error why = { 0 };
+    qd_code code = qd_recipe_layer_spec(recipe, linear, &spec, err);
+    if (code != QD_OK || format == NULL || format->read_rounded == NULL)
+        return code;
+    code = format->read_rounded(qd_artifact_model(artifact), linear, &grid, &codes, &why);
+    if (code == QD_OK && qd_container_keeps(spec.scale_type, &grid))
+        code = qd_container_check(spec.scale_type, &grid, &why);
+    if (code != QD_OK)
+        qd_findings_add(findings, linear->name, "%s", why.text);
+    return code == QD_ENOMEM ? qd_fail(err, code, "%s", why.text) : QD_OK;
+}
+
 /* recipe: NULL where it cannot be read: then nothing tells the basis, and that was found before. */
 static qd_code check_layer(const qd_artifact *artifact, size_t index, const json_t *record, const qd_recipe *recipe,
                            qd_findings *findings, qd_error *err)
@@ -138,6 +161,8 @@ static qd_code check_layer(const qd_artifact *artifact, size_t index, const json
         code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w.view), w.view, NULL, err);
     if (code == QD_OK)
         check_values(linear, record, basis, w.view, findings);
+    if (code == QD_OK)
+        code = check_stored(artifact, index, recipe, findings, err);
     qd_hadamard_destroy(basis);
     return code;
 }
@@ -153,9 +178,16 @@ static void check_tensors(const qd_model *model, qd_findings *findings)
     }
 }
 
-/* What the manifest says of the certificates is what the certificate says. */
-static void check_manifest(const json_t *manifest, const json_t *certificate, qd_findings *findings)
+/* What the manifest says of the certificates is what the certificate says, and its format the one that was recognized. */
+static void check_manifest(const qd_artifact *artifact, const json_t *manifest, const json_t *certificate,
+                           qd_findings *findings)
 {
+    size_t variant = 0;
+    const char *format = json_string_value(json_object_get(manifest, "format"));
+    const qd_format *row = format == NULL ? NULL : qd_format_find(format, &variant);
+    if (manifest != NULL && (row != qd_artifact_format(artifact) || variant != qd_artifact_variant(artifact)))
+        qd_findings_add(findings, "manifest.json", "format: '%.60s' is not the folder's, which is '%s'",
+                        format == NULL ? "" : format, qd_artifact_format(artifact)->name);
     static const char *const pairs[][2] = { { "layers", "layers" },
                                             { "certified", "certified_layers" },
                                             { "degraded", "degraded_layers" } };
@@ -179,6 +211,16 @@ static qd_recipe *parse_recipe(const json_t *document, qd_findings *findings)
     json_object_set_new(request, "model", json_string("file:///source"));
     if (document != NULL && qd_recipe_parse(request, &out, NULL, &why) != QD_OK)
         qd_findings_add(findings, "recipe.json", "%s", why.text);
+    QD_AUTO(qd_json_fini) json_t *whole = out == NULL ? NULL : qd_recipe_print(out);
+    const char *key;
+    json_t *value;
+    json_object_del(whole, "name"); /* labels stay at home: publish.c */
+    json_object_del(whole, "tags");
+    json_object_foreach(whole, key, value) /* a resolved recipe says everything: nothing is left to defaults */
+    {
+        if (json_object_get(request, key) == NULL)
+            qd_findings_add(findings, "recipe.json", "'%s' is missing", key);
+    }
     return out;
 }
 
@@ -189,7 +231,7 @@ static qd_code check_content(const qd_artifact *artifact, const records *r, cons
     qd_recipe *recipe = parse_recipe(r->recipe, findings);
     qd_code code = QD_OK;
     check_tensors(model, findings);
-    check_manifest(r->manifest, r->certificate, findings);
+    check_manifest(artifact, r->manifest, r->certificate, findings);
     qd_verify_certificate(model, r->certificate, findings);
     for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(model); i++)
         code = check_layer(artifact, i, json_array_get(json_object_get(r->certificate, "layers"), i), recipe, findings,

@@ -19,8 +19,8 @@ typedef struct qd_findings {
 /* `where` is a file or a layer. Only the first hundred are kept. */
 void qd_findings_add(qd_findings *findings, const char *where, const char *format, ...) QD_PRINTF(3, 4);
 
-/* The record of one layer: shape, and the identities between its numbers that need no data (theory.md §8.2). */
-void qd_verify_record(const qd_linear *linear, const json_t *record, qd_findings *findings);
+/* The record of one layer, at `index` of the model: shape, grid, and the identities between its numbers that need no data (theory.md §8.2). */
+void qd_verify_record(const qd_linear *linear, size_t index, const json_t *record, qd_findings *findings);
 /* The document: a record for every layer, in order, and a summary that adds up. */
 void qd_verify_certificate(const qd_model *model, const json_t *document, qd_findings *findings);
 

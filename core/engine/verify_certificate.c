@@ -5,6 +5,7 @@
 #include "engine/summary.h"
 #include "engine/verify.h"
 #include "quant/certificate.h"
+#include "quant/transform.h"
 
 /* Numbers are printed with 17 digits and were computed in float64: what is an identity holds to this. */
 #define IDENTITY 1e-9
@@ -221,13 +222,49 @@ static void check_shape(const judge *j, const qd_linear *linear, const json_t *r
                         (long long)rows, (long long)cols, value(j, "d"), value(j, "N"), linear->out, linear->in);
 }
 
-void qd_verify_record(const qd_linear *linear, const json_t *record, qd_findings *findings)
+/* The grid fits the layer, and the bits its levels. Its group size need not be the recipe's: containers fall back. */
+static void check_grid(const judge *j, const qd_linear *linear, const json_t *record)
+{
+    const json_t *grid = json_object_get(record, "grid");
+    json_int_t size = json_integer_value(json_object_get(grid, "group_size"));
+    json_int_t groups = json_integer_value(json_object_get(grid, "groups")), in = (json_int_t)linear->in;
+    double bits = json_number_value(json_object_get(record, "bits"));
+    double levels =
+        json_number_value(json_object_get(grid, "high")) - json_number_value(json_object_get(grid, "low")) + 1;
+    if (size < 1 || size > in || groups != (in + size - 1) / size)
+        qd_findings_add(j->findings, j->layer, "its record has %lld groups of %lld, it has %zu inputs",
+                        (long long)groups, (long long)size, linear->in);
+    if (!(bits > 0 && levels <= exp2(ceil(bits)) && levels > exp2(ceil(bits) - 1)))
+        qd_findings_add(j->findings, j->layer, "its record says %g bits, its grid has %g levels", bits, levels);
+    if (qd_alphabet_find(word(grid, "alphabet")) == NULL)
+        qd_findings_add(j->findings, j->layer, "its record's alphabet '%.60s' is none", word(grid, "alphabet"));
+}
+
+static void check_transforms(const judge *j, const json_t *record)
+{
+    const json_t *transforms = json_object_get(record, "transforms"), *one;
+    size_t i;
+    if (!json_is_array(transforms))
+        qd_findings_add(j->findings, j->layer, "its record's transforms are no array");
+    json_array_foreach(transforms, i, one)
+    {
+        if (qd_transform_find(word(one, "kind")) == NULL)
+            qd_findings_add(j->findings, j->layer, "its record's transform '%.60s' is none", word(one, "kind"));
+    }
+}
+
+void qd_verify_record(const qd_linear *linear, size_t index, const json_t *record, qd_findings *findings)
 {
     const judge j = { linear->name, json_object_get(record, "certificate"), findings };
     double tolerance = strcmp(word(j.certificate, "precision"), "float32") == 0 ? FLOAT32_TOLERANCE : IDENTITY;
     if (!are_numbers(&j))
         return;
+    if (!json_is_integer(json_object_get(record, "index")) ||
+        json_integer_value(json_object_get(record, "index")) != (json_int_t)index)
+        qd_findings_add(findings, linear->name, "its record's index is not %zu", index);
     check_shape(&j, linear, record);
+    check_grid(&j, linear, record);
+    check_transforms(&j, record);
     check_identities(&j, tolerance);
     check_status(&j, tolerance);
     if (json_object_get(j.certificate, "eta") != NULL)
@@ -264,7 +301,7 @@ void qd_verify_certificate(const qd_model *model, const json_t *document, qd_fin
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        qd_verify_record(qd_model_linear_at(model, i), json_array_get(layers, i), findings);
+        qd_verify_record(qd_model_linear_at(model, i), i, json_array_get(layers, i), findings);
         qd_summary_add(&sums, json_array_get(layers, i));
     }
     check_summary(document, &sums, findings);

@@ -53,29 +53,44 @@ static qd_code compare_layer(const comparison *c, size_t index, qd_error *err)
     return code == QD_OK ? QD_OK : qd_within(err, code, "layer '%s'", linear->name);
 }
 
-static qd_code row_of(const qd_tensor *tensor, size_t row, float *out, qd_error *err)
+/* Rows at once: a vocabulary is never widened whole. */
+static qd_code same_numbers(const qd_tensor *found, const qd_tensor *wanted, qd_error *err)
 {
-    return tensor->rank == 2 ? qd_tensor_rows_to_floats(tensor, row, 1, out, err)
-                             : qd_tensor_to_floats(tensor, out, err);
-}
-
-/* A container that has not the source's type holds the same float32 values. */
-static qd_code compare_values(const qd_tensor *found, const qd_tensor *wanted, qd_error *err)
-{
-    size_t rows = wanted->rank == 2 ? (size_t)wanted->shape[0] : 1;
-    size_t width = wanted->elements / qd_max_size(rows, 1);
-    QD_AUTO(qd_matf_buf_fini) qd_matf_buf values = { 0 };
-    qd_code code = qd_matf_buf_init(&values, 2, width, err);
-    for (size_t row = 0; code == QD_OK && row < rows; row++) {
-        float *a = qd_matf_row(values.view, 0), *b = qd_matf_row(values.view, 1);
-        code = row_of(found, row, a, err);
+    enum { CHUNK = 1 << 20 };
+    bool matrix = wanted->rank == 2 && wanted->shape[0] > 0;
+    size_t rows = matrix ? (size_t)wanted->shape[0] : 1, width = (size_t)wanted->elements / rows;
+    size_t step = matrix ? qd_min_size(rows, qd_max_size(1, CHUNK / qd_max_size(1, width))) : 1;
+    QD_AUTO(qd_free_pointer) float *values = NULL;
+    qd_code code = qd_alloc(2 * step, width * sizeof *values, (void **)&values, err);
+    for (size_t row = 0, count; code == QD_OK && row < rows; row += count) {
+        count = qd_min_size(step, rows - row);
+        float *other = values + count * width;
+        code = matrix ? qd_tensor_rows_to_floats(found, row, count, values, err)
+                      : qd_tensor_to_floats(found, values, err);
         if (code == QD_OK)
-            code = row_of(wanted, row, b, err);
-        if (code == QD_OK && memcmp(a, b, width * sizeof(float)) != 0)
-            return qd_fail(err, QD_EFORMAT, "tensor '%s' as %s is not what the source holds as %s, in row %zu",
-                           wanted->name, found->dtype->name, wanted->dtype->name, row);
+            code = matrix ? qd_tensor_rows_to_floats(wanted, row, count, other, err)
+                          : qd_tensor_to_floats(wanted, other, err);
+        if (code == QD_OK && memcmp(values, other, count * width * sizeof *values) != 0)
+            code = qd_fail(err, QD_EFORMAT, "tensor '%s' has not the source's numbers", wanted->name);
     }
     return code;
+}
+
+qd_code qd_artifact_check_kept(const qd_tensor *found, const qd_tensor *wanted, qd_error *err)
+{
+    bool same_type = found->dtype == wanted->dtype;
+    if ((!same_type && strcmp(found->dtype->name, "F32") != 0) || found->rank != wanted->rank ||
+        memcmp(found->shape, wanted->shape, wanted->rank * sizeof *wanted->shape) != 0)
+        return qd_fail(err, QD_EFORMAT, "tensor '%s' has not the type or shape of the source's", wanted->name);
+    if (same_type && qd_tensor_is_plain(found) && qd_tensor_is_plain(wanted)) {
+        if (memcmp(found->data, wanted->data, wanted->bytes) != 0)
+            return qd_fail(err, QD_EFORMAT, "tensor '%s' is not the source's", wanted->name);
+    } else {
+        qd_code code = same_numbers(found, wanted, err);
+        if (code != QD_OK)
+            return code;
+    }
+    return qd_tensor_check_finite(found, err);
 }
 
 static qd_code compare_tensor(const comparison *c, const qd_tensor *wanted, qd_error *err)
@@ -83,28 +98,26 @@ static qd_code compare_tensor(const comparison *c, const qd_tensor *wanted, qd_e
     const qd_tensor *found = qd_model_tensor(qd_artifact_model(c->artifact), wanted->name);
     if (found == NULL)
         return qd_fail(err, QD_EFORMAT, "tensor '%s' of the source is missing", wanted->name);
-    if (found->rank != wanted->rank || memcmp(found->shape, wanted->shape, wanted->rank * sizeof *wanted->shape) != 0)
-        return qd_fail(err, QD_EFORMAT, "tensor '%s' has not the shape of the source's", wanted->name);
-    if (found->dtype != wanted->dtype) {
-        qd_code code = compare_values(found, wanted, err);
-        return code == QD_OK ? qd_tensor_check_finite(found, err) : code;
-    }
-    if (memcmp(found->data, wanted->data, wanted->bytes) != 0)
-        return qd_fail(err, QD_EFORMAT, "tensor '%s' is not the source's", wanted->name);
-    return qd_tensor_check_finite(found, err);
+    return qd_artifact_check_kept(found, wanted, err);
 }
 
-/* A tensor that the source has not must be part of a quantized layer. */
+static bool is_part(const qd_format *format, const char *part)
+{
+    for (size_t k = 0; format->parts != NULL && format->parts[k] != NULL; k++)
+        if (strcmp(format->parts[k], part) == 0)
+            return true;
+    return strcmp(part, "weight") == 0;
+}
+
+/* A tensor that is not copied from the source must be part of a quantized layer, as the format has them. */
 static qd_code check_known(const comparison *c, const qd_tensor *tensor, qd_error *err)
 {
-    if (qd_model_tensor(c->source, tensor->name) != NULL)
+    size_t ignored;
+    const qd_linear *linear = qd_weights_linear(c->source, tensor, &ignored);
+    if (linear == NULL && qd_model_tensor(c->source, tensor->name) != NULL)
         return QD_OK;
-    for (size_t i = 0; i < qd_model_linear_count(c->source); i++) {
-        const char *name = qd_model_linear_at(c->source, i)->name;
-        size_t length = strlen(name);
-        if (strncmp(tensor->name, name, length) == 0 && strncmp(tensor->name + length, ".weight_", 8) == 0)
-            return QD_OK;
-    }
+    if (linear != NULL && is_part(c->format, tensor->name + strlen(linear->name) + 1))
+        return QD_OK;
     return qd_fail(err, QD_EFORMAT, "tensor '%s' is neither the source's nor a quantized layer's", tensor->name);
 }
 
@@ -179,7 +192,7 @@ qd_code qd_artifact_check(const char *dir, const qd_model *source_model, const q
 {
     qd_artifact *artifact = NULL;
     QD_AUTO(qd_json_fini) json_t *manifest = NULL;
-    const char *source_dir = qd_model_borrow_dir(source_model);
+    const char *source_dir = qd_model_borrow_path(source_model);
     qd_code code = qd_artifact_check_files(dir, &manifest, err);
     if (code == QD_OK)
         code = qd_side_files_compare(source_dir, dir, err);

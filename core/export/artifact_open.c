@@ -33,7 +33,7 @@ static qd_code read_overlay(void *ctx, size_t linear_index, const qd_linear *lin
 static qd_code recognize(const char *dir, qd_artifact *artifact, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL, *manifest = NULL;
-    qd_code code = qd_config_json_read(dir, &config, err);
+    qd_code code = qd_config_json_read_quantized(dir, &config, err);
     if (code == QD_OK)
         code = qd_manifest_peek(dir, &manifest, err);
     if (code != QD_OK)
@@ -53,9 +53,16 @@ static qd_code open_artifact(const char *dir, qd_artifact *artifact, qd_error *e
     qd_code code = recognize(dir, artifact, err);
     if (code != QD_OK)
         return qd_within(err, code, "artifact '%s'", dir);
-    if (artifact->format == NULL)
-        return qd_model_open(dir, &artifact->model, err);
     artifact->overlay = (qd_overlay){ .weight = read_overlay, .ctx = artifact };
+    if (artifact->format == NULL) {
+        code = qd_model_open(dir, &artifact->model, err);
+        for (size_t i = 0; code == QD_OK && artifact->format == NULL && qd_format_at(i) != NULL; i++) {
+            const qd_format *format = qd_format_at(i);
+            if (format->recognize_files != NULL && format->recognize_files(artifact->model, &artifact->variant))
+                artifact->format = format;
+        }
+        return code;
+    }
     return qd_model_open_packed(dir, &artifact->model, err);
 }
 

@@ -5,14 +5,61 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/folder.h"
 #include "model/model.h"
 
 qd_code qd_config_json_read(const char *dir, json_t **out, qd_error *err)
 {
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "config.json");
+    qd_folder *folder = NULL;
+    qd_code code = qd_folder_open(dir, &folder, err);
+    if (code == QD_OK)
+        code = qd_folder_config(folder, out, err);
+    qd_folder_destroy(folder);
+    return code;
+}
+
+static const char *const quantization_keys[] = { "quantization_config", "compression_config" };
+
+json_t *qd_quantization_of(const json_t *config)
+{
+    for (size_t i = 0; i < QD_LENGTH(quantization_keys); i++) {
+        json_t *value = json_object_get(config, quantization_keys[i]);
+        if (value != NULL && !json_is_null(value))
+            return value;
+    }
+    return NULL;
+}
+
+/* {"bits", ...} of an older folder, which says by the name of its file what made it. */
+static qd_code take_beside(const char *dir, const char *name, const char *method, json_t *config, qd_error *err)
+{
+    json_t *beside = NULL;
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
     if (path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    return qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err);
+    if (qd_quantization_of(config) != NULL || !qd_path_exists(path))
+        return QD_OK;
+    qd_code code = qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, &beside, err);
+    if (code != QD_OK)
+        return code;
+    if (json_object_get(beside, "quant_method") == NULL)
+        json_object_set_new(beside, "quant_method", json_string(method));
+    return json_object_set_new(config, quantization_keys[0], beside) == 0 ? QD_OK
+                                                                          : qd_fail(err, QD_ENOMEM, "out of memory");
+}
+
+qd_code qd_config_json_read_quantized(const char *dir, json_t **out, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *config = NULL;
+    qd_code code = qd_config_json_read(dir, &config, err);
+    if (code == QD_OK)
+        code = take_beside(dir, "quantize_config.json", "gptq", config, err);
+    if (code == QD_OK)
+        code = take_beside(dir, "quant_config.json", "awq", config, err);
+    if (code != QD_OK)
+        return code;
+    *out = json_incref(config);
+    return QD_OK;
 }
 
 qd_code qd_config_json_edit(const char *source_dir, const json_t *changes, const char *dir, qd_error *err)
@@ -21,6 +68,8 @@ qd_code qd_config_json_edit(const char *source_dir, const json_t *changes, const
     qd_code code = qd_config_json_read(source_dir, &config, err);
     if (code != QD_OK)
         return code;
+    for (size_t i = 0; i < QD_LENGTH(quantization_keys); i++)
+        json_object_del(config, quantization_keys[i]);
     json_object_update(config, (json_t *)(uintptr_t)changes);
     QD_AUTO(qd_free_pointer) char *text = json_dumps(config, JSON_INDENT(2));
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "config.json");
@@ -56,8 +105,10 @@ qd_code qd_config_json_compare(const char *source_dir, const char *dir, qd_error
         return code;
     json_object_foreach(source, key, value)
     {
-        bool is_dtype = strcmp(key, dtype_keys[0]) == 0 || strcmp(key, dtype_keys[1]) == 0;
-        if (!is_dtype && !json_equal(value, json_object_get(copy, key)))
+        bool ours = false;
+        for (size_t i = 0; i < QD_LENGTH(dtype_keys); i++)
+            ours = ours || strcmp(key, dtype_keys[i]) == 0 || strcmp(key, quantization_keys[i]) == 0;
+        if (!ours && !json_equal(value, json_object_get(copy, key)))
             return qd_fail(err, QD_EFORMAT, "config.json: '%.100s' is not the source's", key);
     }
     return QD_OK;

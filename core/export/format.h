@@ -44,6 +44,8 @@ typedef struct qd_format {
     /* What readers of such an artifact need besides a loader of the format, as a sentence for the model card; NULL = nothing. */
     const char *(*note)(const qd_grid_spec *spec, size_t variant);
     bool off_grid; /* holds any weights, not only levels of a grid: layers that were turned back */
+    /* Tensors of a packed layer, after "LINEAR.", the codes first; NULL-terminated. NULL = nothing but its weight. */
+    const char *const *parts;
     /* Before any work (POST time). QD_EINVAL says which two fields disagree and what would work. */
     qd_code (*check)(const qd_grid_spec *spec, size_t variant, qd_error *err);
     /* The grid of one layer: spec itself, or where the container does not fit its rows, the one it falls back to there. NULL = always spec. */
@@ -52,12 +54,16 @@ typedef struct qd_format {
     /* When the model is known. spec is the layer's (layer_spec), dtype the model's. */
     qd_code (*check_layer)(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype,
                            qd_error *err);
+    /* Before any work, when the model is known: what else the container has to hold of it: architecture, tokenizer. NULL = nothing. */
+    qd_code (*check_model)(const qd_model *model, size_t variant, qd_error *err);
     /* Writes weight files and config.json into dir (exists, empty). Side files are copied by the caller. */
     qd_code (*write)(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
                      const char *dir, qd_error *err);
     /* Whose folder is this? QD_OK and the variant; QD_ENOTFOUND (err untouched): another's; else what is wrong with
      * it. Both are objects as found on disk; manifest is NULL where there is none. */
     qd_code (*recognize)(const json_t *config, const json_t *manifest, size_t *out_variant, qd_error *err);
+    /* The same where neither tells, by the names of the weight files; false: another's. NULL = never. */
+    bool (*recognize_files)(const qd_model *model, size_t *out_variant);
     /* The weight of a linear as a client of this format computes it, in float32, from the files alone. */
     qd_code (*read_weight)(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err);
     /* The grid of the whole folder, as far as its files tell it, and codes and grid of a layer as stored (`grid` and *out_codes, O x I as in
@@ -70,10 +76,13 @@ typedef struct qd_format {
     void (*expected_weight)(const qd_rounded *rounded, size_t variant, qd_matf w);
 } qd_format;
 const qd_format *qd_format_at(size_t index);
+/* The first variant whose check passes; 0 where none does: its check then says why. What a name without a variant means. */
+size_t qd_format_choose(const qd_format *format, const qd_grid_spec *spec);
 /* A container of an artifact: a row and one of its variants. */
 typedef struct qd_format_choice {
     const qd_format *format;
     size_t variant;
+    bool open; /* the job names no variant: the first that holds its grid, qd_format_choose */
 } qd_format_choice;
 enum { QD_FORMAT_NAME = 64 };
 /* "safetensors:bf16", "compressed-tensors": whole, whichever variant a job may leave out. */

@@ -1,31 +1,126 @@
-/* format_compressed_tensors.c: compressed-tensors `pack-quantized`, codes of 2, 4 or 8 bits: what it holds and its config.json.
+/* format_compressed_tensors.c: compressed-tensors in four variants: what each holds and its config.json.
  * Layout: compressed_tensors.h; source: formats.md §4.1-4.4. */
 #include <string.h>
 
 #include "base/json.h"
 #include "export/compressed_tensors.h"
+#include "export/config_edit.h"
+
+#define INSTEAD "format 'safetensors' (dequantized)"
+
+/* ---- which grids ---- */
+
+static qd_code check_integers(const qd_grid_spec *spec, const char *name, qd_error *err)
+{
+    if (qd_grid_spec_levels(spec) != NULL)
+        return qd_fail(err, QD_EINVAL,
+                       "alphabet: '%s' does not go with format '%s', which holds integers; use alphabet 'int' or "
+                       "'int-asymmetric', or " INSTEAD,
+                       spec->alphabet->name, name);
+    if (spec->zero == QD_ZERO_FLOAT)
+        return qd_fail(err, QD_EINVAL,
+                       "alphabet: zero 'float' does not go with format '%s', whose zero points are codes; use zero "
+                       "'none' or 'integer', or " INSTEAD,
+                       name);
+    if (!qd_scale_type_is_free(spec->scale_type))
+        return qd_fail(err, QD_EINVAL,
+                       "scale.type: '%s' does not go with format '%s', whose scales are numbers by themselves; use "
+                       "'bf16', 'f16' or 'half'",
+                       spec->scale_type->name, name);
+    return QD_OK;
+}
+
+static qd_code check_packed(const qd_grid_spec *spec, qd_error *err)
+{
+    unsigned bits = qd_grid_code_bits(spec); /* three levels are codes of 2 bits */
+    qd_code code = check_integers(spec, "compressed-tensors", err);
+    if (code != QD_OK || (bits >= 2 && bits <= 8))
+        return code;
+    return qd_fail(err, QD_EINVAL, "bits: %g does not go with format 'compressed-tensors', which holds 1.58 and 2 to 8 bits",
+                   spec->bits);
+}
+
+/* W8A8: clients round activations as well, token by token, and know one scale a row. */
+static qd_code check_bytes(const qd_grid_spec *spec, qd_error *err)
+{
+    static const char name[] = "compressed-tensors:int-quantized";
+    qd_code code = check_integers(spec, name, err);
+    if (code != QD_OK)
+        return code;
+    if (spec->bits != 8)
+        return qd_fail(err, QD_EINVAL,
+                       "bits: %g does not go with format '%s', which holds 8; use 8, or format "
+                       "'compressed-tensors:pack-quantized'",
+                       spec->bits, name);
+    if (spec->zero != QD_ZERO_NONE)
+        return qd_fail(err, QD_EINVAL,
+                       "alphabet: zero '%s' does not go with format '%s', which has none; use alphabet 'int', or format "
+                       "'compressed-tensors:pack-quantized'",
+                       qd_zero_kind_name(spec->zero), name);
+    if (spec->group_size != 0)
+        return qd_fail(err, QD_EINVAL,
+                       "group_size: %zu does not go with format '%s', which has one scale a row; use 0, or format "
+                       "'compressed-tensors:pack-quantized'",
+                       spec->group_size, name);
+    return QD_OK;
+}
+
+/* The two kinds of scaled E2M1. */
+static qd_code check_fp4(const qd_grid_spec *spec, qd_packing packing, qd_error *err)
+{
+    bool mx = packing == QD_PACK_MXFP4;
+    const char *name = mx ? "compressed-tensors:mxfp4-pack-quantized" : "compressed-tensors:nvfp4-pack-quantized";
+    const char *scale = mx ? "e8m0" : "e4m3";
+    size_t group = mx ? 32 : 16;
+    const qd_levels *levels = qd_grid_spec_levels(spec);
+    if (levels == NULL || levels != qd_alphabet_find("e2m1")->levels)
+        return qd_fail(err, QD_EINVAL,
+                       "alphabet: '%s' does not go with format '%s', which holds %s; use that, or " INSTEAD,
+                       spec->alphabet->name, name, mx ? "'mxfp4'" : "'e2m1'");
+    if (spec->group_size != group)
+        return qd_fail(err, QD_EINVAL, "group_size: %zu does not go with format '%s', which has groups of %zu",
+                       spec->group_size, name, group);
+    if (spec->scale_type != qd_scale_type_find(scale))
+        return qd_fail(err, QD_EINVAL, "scale.type: '%s' does not go with format '%s', whose scales are '%s'",
+                       spec->scale_type->name, name, scale);
+    return QD_OK;
+}
 
 static qd_code check(const qd_grid_spec *spec, size_t variant, qd_error *err)
 {
-    (void)variant;
-    unsigned bits = qd_grid_code_bits(spec); /* three levels are codes of 2 bits */
-    if (qd_grid_spec_levels(spec) != NULL)
-        return qd_fail(
-            err, QD_EINVAL,
-            "alphabet: '%s' does not go with format 'compressed-tensors', which holds integers; use alphabet "
-            "'int' or 'int-asymmetric', or format 'safetensors' (dequantized)",
-            spec->alphabet->name);
-    if (bits != 2 && bits != 4 && bits != 8)
-        return qd_fail(
-            err, QD_EINVAL,
-            "bits: %g does not go with format 'compressed-tensors', which holds 1.58, 2, 4 or 8 bits; use one "
-            "of these, or format 'safetensors' (dequantized)",
-            spec->bits);
-    if (spec->zero == QD_ZERO_FLOAT)
-        return qd_fail(err, QD_EINVAL,
-                       "alphabet: zero 'float' does not go with format 'compressed-tensors', whose zero points are "
-                       "codes; use zero 'none' or 'integer', or format 'safetensors' (dequantized)");
-    return QD_OK;
+    switch ((qd_packing)variant) {
+    case QD_PACK_INT:
+        return check_packed(spec, err);
+    case QD_PACK_INT8:
+        return check_bytes(spec, err);
+    case QD_PACK_MXFP4:
+    case QD_PACK_NVFP4:
+        return check_fp4(spec, (qd_packing)variant, err);
+    }
+    return qd_fail(err, QD_EINTERNAL, "format 'compressed-tensors' has no variant %zu", variant);
+}
+
+static const qd_format_field *implied(size_t variant)
+{
+    static const qd_format_field bytes[] = { { "bits", "8" }, { "group_size", "0" }, { NULL, NULL } };
+    static const qd_format_field mxfp4[] = { { "alphabet", "\"mxfp4\"" }, { NULL, NULL } };
+    static const qd_format_field nvfp4[] = { { "alphabet", "\"e2m1\"" },
+                                             { "group_size", "16" },
+                                             { "scale/type", "\"e4m3\"" },
+                                             { NULL, NULL } };
+    static const qd_format_field *const fields[] = { NULL, bytes, mxfp4, nvfp4 };
+    return fields[variant];
+}
+
+static const char *note(const qd_grid_spec *spec, size_t variant)
+{
+    unsigned bits = qd_grid_code_bits(spec);
+    if (variant == QD_PACK_INT8)
+        return "Loaders round the inputs of every layer to 8 bits as well, token by token (W8A8).";
+    if (variant != QD_PACK_INT || bits == 2 || bits == 4 || bits == 8)
+        return NULL;
+    return "Codes are packed densely, as compressed-tensors has it since 2026-05-29: versions before it read another layout "
+           "of 3, 5, 6 and 7 bits.";
 }
 
 /* The divisors of `in` that are usable as group sizes, as a list. */
@@ -54,7 +149,7 @@ const qd_dtype *qd_packed_scale_dtype(const qd_scale_type *type, const char *mod
 static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype,
                            qd_error *err)
 {
-    (void)variant;
+    bool integers = variant == QD_PACK_INT || variant == QD_PACK_INT8;
     if (spec->group_size != 0 && linear->in % spec->group_size != 0) {
         char divisors[200];
         list_divisors(linear->in, divisors, sizeof divisors);
@@ -64,7 +159,7 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
                        "(dequantized) takes any",
                        spec->group_size, linear->in, linear->name, divisors);
     }
-    if (qd_packed_scale_dtype(spec->scale_type, model_dtype) == NULL)
+    if (integers && qd_packed_scale_dtype(spec->scale_type, model_dtype) == NULL)
         return qd_fail(err, QD_EINVAL,
                        "scale.type: '%s' does not go with format 'compressed-tensors' of this %s model, whose loaders "
                        "round scales to the model's type; use '%s', or format 'safetensors' (dequantized)",
@@ -72,97 +167,49 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
     return QD_OK;
 }
 
-/* formats.md §4.3, complete; no scale_dtype or zp_dtype, which older loaders refuse. */
-json_t *qd_packed_config(const qd_grid_spec *spec)
+/* ---- config.json ---- */
+
+/* formats.md §4.3, complete; no scale_dtype or zp_dtype with integers, which older loaders refuse. */
+static json_t *describe_weights(const qd_grid_spec *spec, qd_packing packing)
 {
-    json_t *weights = json_pack("{s:i, s:s, s:b, s:s, s:o, s:b, s:n, s:n, s:s, s:{}}", "num_bits",
-                                (int)qd_grid_code_bits(spec), "type", "int", "symmetric", spec->zero == QD_ZERO_NONE,
-                                "strategy", spec->group_size == 0 ? "channel" : "group", "group_size",
-                                spec->group_size == 0 ? json_null() : json_integer((json_int_t)spec->group_size),
-                                "dynamic", 0, "actorder", "block_structure", "observer", "minmax", "observer_kwargs");
-    return json_pack("{s:s, s:s, s:s, s:n, s:n, s:[s], s:{s:{s:[s], s:n, s:n, s:o}}}", "quant_method",
-                     "compressed-tensors", "format", "pack-quantized", "quantization_status", "compressed",
+    bool is_float = packing == QD_PACK_MXFP4 || packing == QD_PACK_NVFP4;
+    const char *strategy = packing == QD_PACK_NVFP4 ? "tensor_group" : spec->group_size == 0 ? "channel" : "group";
+    const char *dtype = packing == QD_PACK_MXFP4 ? "torch.uint8" : "torch.float8_e4m3fn";
+    json_t *weights =
+        json_pack("{s:i, s:s, s:b, s:s, s:o, s:b, s:n, s:n, s:s, s:{}}", "num_bits", (int)qd_grid_code_bits(spec), "type",
+                  is_float ? "float" : "int", "symmetric", spec->zero == QD_ZERO_NONE, "strategy", strategy, "group_size",
+                  spec->group_size == 0 ? json_null() : json_integer((json_int_t)spec->group_size), "dynamic", 0,
+                  "actorder", "block_structure", "observer", "minmax", "observer_kwargs");
+    if (is_float) {
+        json_object_set_new(weights, "scale_dtype", json_string(dtype));
+        json_object_set_new(weights, "zp_dtype", json_string(dtype));
+    }
+    return weights;
+}
+
+json_t *qd_packed_config(const qd_grid_spec *spec, qd_packing packing)
+{
+    json_t *inputs = packing != QD_PACK_INT8 ? json_null()
+                                             : json_pack("{s:i, s:s, s:b, s:s, s:b}", "num_bits", 8, "type", "int",
+                                                         "symmetric", 1, "strategy", "token", "dynamic", 1);
+    return json_pack("{s:s, s:s, s:s, s:n, s:n, s:[s], s:{s:{s:[s], s:o, s:n, s:o}}}", "quant_method",
+                     "compressed-tensors", "format", qd_packing_names[packing], "quantization_status", "compressed",
                      "global_compression_ratio", "kv_cache_scheme", "ignore", "lm_head", "config_groups", "group_0",
-                     "targets", "Linear", "input_activations", "output_activations", "weights", weights);
-}
-
-/* A text member that has one value we can read. */
-static qd_code need_text(const json_t *object, const char *key, const char *wanted, qd_error *err)
-{
-    const char *found = NULL;
-    qd_code code = qd_json_text(object, key, "", &found, err);
-    if (code == QD_OK && strcmp(found, wanted) != 0)
-        code = qd_fail(err, QD_EUNSUPPORTED, "%s: '%.40s' is not supported; '%s' is", key, found, wanted);
-    return code;
-}
-
-/* The one group's "weights"; NULL unless there is one group, of weights only, for every Linear. */
-static const json_t *only_group(const json_t *config)
-{
-    const json_t *groups = json_object_get(config, "config_groups");
-    if (json_object_size(groups) != 1)
-        return NULL;
-    const json_t *group = json_object_iter_value(json_object_iter((json_t *)(uintptr_t)groups));
-    const json_t *targets = json_object_get(group, "targets");
-    const char *target = json_string_value(json_array_get(targets, 0));
-    const json_t *activations = json_object_get(group, "input_activations");
-    if (json_array_size(targets) != 1 || target == NULL || strcmp(target, "Linear") != 0 ||
-        (activations != NULL && !json_is_null(activations)))
-        return NULL;
-    return json_object_get(group, "weights");
-}
-
-static qd_code read_weights(const json_t *weights, qd_packed_scheme *out, qd_error *err)
-{
-    size_t bits = 0;
-    const char *strategy = NULL;
-    qd_code code = need_text(weights, "type", "int", err);
-    if (code == QD_OK)
-        code = qd_json_size(weights, "num_bits", 0, &bits, err);
-    if (code == QD_OK && bits != 2 && bits != 4 && bits != 8)
-        code = qd_fail(err, QD_EUNSUPPORTED, "num_bits: %zu is not supported; 2, 4 and 8 are", bits);
-    if (code == QD_OK)
-        code = qd_json_bool(weights, "symmetric", true, &out->symmetric, err);
-    if (code == QD_OK)
-        code = qd_json_text(weights, "strategy", "", &strategy, err);
-    if (code == QD_OK)
-        code = qd_json_size(weights, "group_size", 0, &out->group_size, err);
-    if (code != QD_OK)
-        return code;
-    out->bits = (unsigned)bits;
-    if (strcmp(strategy, out->group_size == 0 ? "channel" : "group") != 0)
-        return qd_fail(err, QD_EFORMAT, "strategy: '%.40s' does not go with group_size %zu", strategy, out->group_size);
-    const json_t *order = json_object_get(weights, "actorder");
-    if (order != NULL && !json_is_null(order))
-        return qd_fail(err, QD_EUNSUPPORTED, "actorder: columns out of order are not supported");
-    return QD_OK;
-}
-
-qd_code qd_packed_scheme_read(const json_t *config, qd_packed_scheme *out, qd_error *err)
-{
-    const json_t *quantization = json_object_get(config, "quantization_config");
-    if (!json_is_object(quantization))
-        return qd_fail(err, QD_EFORMAT, "config.json: 'quantization_config' is missing");
-    qd_code code = need_text(quantization, "quant_method", "compressed-tensors", err);
-    if (code == QD_OK)
-        code = need_text(quantization, "format", "pack-quantized", err);
-    const json_t *weights = only_group(quantization);
-    if (code == QD_OK && !json_is_object(weights))
-        code = qd_fail(err, QD_EUNSUPPORTED, "config_groups: one group of weights for target 'Linear' is wanted");
-    if (code == QD_OK)
-        code = read_weights(weights, out, err);
-    return code == QD_OK ? QD_OK : qd_within(err, code, "config.json: quantization_config");
+                     "targets", "Linear", "input_activations", inputs, "output_activations", "weights",
+                     describe_weights(spec, packing));
 }
 
 static qd_code recognize(const json_t *config, const json_t *manifest, size_t *out_variant, qd_error *err)
 {
     (void)manifest;
-    const json_t *method = json_object_get(json_object_get(config, "quantization_config"), "quant_method");
+    const json_t *method = json_object_get(qd_quantization_of(config), "quant_method");
     if (!json_is_string(method) || strcmp(json_string_value(method), "compressed-tensors") != 0)
         return QD_ENOTFOUND;
     qd_packed_scheme scheme;
-    *out_variant = 0;
-    return qd_packed_scheme_read(config, &scheme, err);
+    qd_code code = qd_packed_scheme_read(config, &scheme, err);
+    if (code == QD_OK)
+        *out_variant = scheme.packing;
+    return code;
 }
 
 static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w)
@@ -171,20 +218,31 @@ static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w
     qd_grid_dequantize(rounded->grid, rounded->codes, w);
 }
 
+static const char *const parts[] = { "weight_packed",     "weight",       "weight_scale",        "weight_zero_point",
+                                     "weight_shape",      "weight_g_idx", "weight_global_scale", NULL };
+
 const qd_format qd_format_compressed_tensors = {
     .name = "compressed-tensors",
-    .summary = "compressed-tensors pack-quantized: loads in vLLM and transformers",
+    .summary = "compressed-tensors: loads in vLLM and transformers",
+    .variants = qd_packing_names,
+    .constraints = "pack-quantized: integers of 1.58 or 2 to 8 bits (3, 5, 6 and 7 need a compressed-tensors of 2026-05-29 or later), zero "
+                   "none or integer; int-quantized: 8 bits, zero none, group_size 0, inputs rounded too (W8A8); "
+                   "mxfp4-pack-quantized: alphabet mxfp4; nvfp4-pack-quantized: alphabet e2m1, group_size 16, scale.type e4m3. "
+                   "group_size divides every row; scale.type is the model's",
+    .implied = implied,
+    .parts = parts,
+    .note = note,
     .library = "transformers",
     .usage = "`vllm serve FOLDER`, or, with the package `compressed-tensors` installed,\n\n```python\n"
              "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
              "model = AutoModelForCausalLM.from_pretrained(\"FOLDER\")\n"
              "tokenizer = AutoTokenizer.from_pretrained(\"FOLDER\")\n```",
-    .constraints = "integers of 1.58, 2, 4 or 8 bits; zero none or integer; group_size divides every row; scale.type "
-                   "is the model's",
     .check = check,
     .check_layer = check_layer,
     .write = qd_packed_write,
     .recognize = recognize,
-    .read_weight = qd_packed_read,
+    .read_weight = qd_packed_read_weight,
+    .read_spec = qd_packed_read_spec,
+    .read_rounded = qd_packed_read_rounded,
     .expected_weight = expected_weight,
 };

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "export/config_edit.h"
 #include "export/format.h"
+#include "export/stored.h"
 #include "export/weights.h"
 
 enum { CHUNK = 256 };
@@ -74,8 +75,10 @@ static qd_code write_layer(const void *ctx, qd_shard_writer *writer, const qd_li
         free(data);
         return code;
     }
+    char name[QD_PART_NAME];
     const uint64_t shape[] = { linear->out, linear->in };
-    return qd_shard_writer_take(writer, linear->weight->name, dtype->name, 2, shape, data, err);
+    snprintf(name, sizeof name, "%s.weight", linear->name);
+    return qd_shard_writer_take(writer, name, dtype->name, 2, shape, data, err);
 }
 
 static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
@@ -90,7 +93,7 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
     /* Loaders turn every tensor into the config's type: the variant's where the other tensors have it too, else
      * float32, which holds both. */
     bool same = strcmp(qd_model_borrow_config(model)->dtype, dtype->name) == 0;
-    return qd_config_json_set_dtype(qd_model_borrow_dir(model), config_names[same ? variant : 0], dir, err);
+    return qd_config_json_set_dtype(qd_model_borrow_path(model), config_names[same ? variant : 0], dir, err);
 }
 
 /* Nothing but our manifest tells such a folder from a source model. */
@@ -112,12 +115,7 @@ static qd_code recognize(const json_t *config, const json_t *manifest, size_t *o
 static qd_code read_weight(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err)
 {
     (void)packed;
-    if (linear->weight == NULL)
-        return qd_fail(err, QD_EFORMAT, "tensor '%s.weight' is missing", linear->name);
-    qd_code code = qd_tensor_check_finite(linear->weight, err);
-    for (size_t o = 0; code == QD_OK && o < linear->out; o++)
-        code = qd_tensor_rows_to_floats(linear->weight, o, 1, qd_matf_row(w, o), err);
-    return code;
+    return qd_plain_weight(linear, w, err);
 }
 
 const qd_format qd_format_safetensors = {

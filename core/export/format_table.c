@@ -4,9 +4,10 @@
 
 #include "export/format.h"
 
-extern const qd_format qd_format_compressed_tensors, qd_format_safetensors;
+extern const qd_format qd_format_compressed_tensors, qd_format_gptq, qd_format_awq, qd_format_gguf, qd_format_safetensors;
 
-static const qd_format *const table[] = { &qd_format_compressed_tensors, &qd_format_safetensors };
+static const qd_format *const table[] = { &qd_format_compressed_tensors, &qd_format_gptq, &qd_format_awq,
+                                          &qd_format_gguf, &qd_format_safetensors };
 
 const qd_format *qd_format_at(size_t index)
 {
@@ -38,6 +39,14 @@ const qd_format *qd_format_find(const char *name, size_t *out_variant)
         return table[i];
     }
     return NULL;
+}
+
+size_t qd_format_choose(const qd_format *format, const qd_grid_spec *spec)
+{
+    for (size_t v = 0; format->variants != NULL && format->variants[v] != NULL; v++)
+        if (format->check(spec, v, NULL) == QD_OK)
+            return v;
+    return 0;
 }
 
 void qd_format_print(const qd_format *format, size_t variant, char out[QD_FORMAT_NAME])

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "export/artifact.h"
 #include "export/side_files.h"
+#include "export/weights.h"
 
 enum { MANIFEST_LIMIT = 64 << 20, MANIFEST_DEPTH = 32 };
 static const char manifest_name[] = "manifest.json";
@@ -79,27 +80,23 @@ static qd_code describe_files(const char *dir, qd_tree tree, json_t *files, qd_e
     return code;
 }
 
-/* Is this tensor part of what is stored for the weights of `linear`? weight_shape only repeats the config; biases and what is kept for inputs
- * are no weights. */
-static bool stores_weights(const qd_tensor *tensor, const qd_linear *linear)
+/* Integers of rank 1 (a shape, the trivial groups of features) only repeat the config. */
+static bool only_repeats(const qd_tensor *tensor)
 {
-    size_t length = strlen(linear->name);
-    if (strncmp(tensor->name, linear->name, length) != 0 || tensor->name[length] != '.')
-        return false;
-    const char *part = tensor->name + length + 1;
-    return strcmp(part, "bias") != 0 && strcmp(part, "weight_shape") != 0 && strncmp(part, "input", 5) != 0;
+    return tensor->rank == 1 && tensor->dtype->name[0] == 'I';
 }
 
 double qd_artifact_bits_per_weight(const qd_artifact *artifact)
 {
     const qd_model *model = qd_artifact_model(artifact);
     double bits = 0.0, weights = 0.0;
-    for (size_t i = 0; i < qd_model_linear_count(model); i++) {
-        const qd_linear *linear = qd_model_linear_at(model, i);
-        weights += (double)linear->out * (double)linear->in;
-        for (size_t k = 0; k < qd_model_tensor_count(model); k++)
-            if (stores_weights(qd_model_tensor_at(model, k), linear))
-                bits += 8.0 * (double)qd_model_tensor_at(model, k)->bytes;
+    for (size_t i = 0; i < qd_model_linear_count(model); i++)
+        weights += (double)qd_model_linear_at(model, i)->out * (double)qd_model_linear_at(model, i)->in;
+    for (size_t i = 0; i < qd_model_tensor_count(model); i++) {
+        size_t ignored;
+        const qd_tensor *tensor = qd_model_tensor_at(model, i);
+        if (qd_weights_linear(model, tensor, &ignored) != NULL && !only_repeats(tensor))
+            bits += 8.0 * (double)tensor->bytes;
     }
     return weights > 0.0 ? bits / weights : 0.0;
 }

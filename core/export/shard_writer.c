@@ -88,8 +88,24 @@ static qd_code append(qd_shard_writer *w, const qd_tensor_out *t, void *owned, q
     return QD_OK;
 }
 
+/* float32 values in the place of what safetensors has no type or no order for. */
+static qd_code copy_widened(qd_shard_writer *w, const qd_tensor *tensor, qd_error *err)
+{
+    float *values = NULL;
+    qd_code code = qd_alloc((size_t)tensor->elements, sizeof *values, (void **)&values, err);
+    if (code == QD_OK)
+        code = qd_tensor_to_floats(tensor, values, err);
+    if (code != QD_OK) {
+        free(values);
+        return code;
+    }
+    return qd_shard_writer_take(w, tensor->name, "F32", tensor->rank, tensor->shape, values, err);
+}
+
 qd_code qd_shard_writer_copy(qd_shard_writer *w, const qd_tensor *tensor, qd_error *err)
 {
+    if (tensor->dtype->block != 0 || !qd_tensor_is_plain(tensor))
+        return copy_widened(w, tensor, err);
     qd_tensor_out t = { .dtype = tensor->dtype, .rank = tensor->rank, .data = tensor->data };
     memcpy(t.shape, tensor->shape, sizeof t.shape);
     char *name = NULL;

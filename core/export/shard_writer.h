@@ -22,7 +22,8 @@ typedef struct qd_shard_writer {
 /* shard_limit 0 = 1 GiB. `dir` is borrowed. */
 qd_code qd_shard_writer_init(qd_shard_writer *writer, const char *dir, uint64_t shard_limit, qd_error *err);
 void qd_shard_writer_fini(qd_shard_writer *writer);
-/* A stored tensor, bit for bit; its bytes are borrowed until the shard is written. */
+/* A stored tensor, bit for bit; its bytes are borrowed until the shard is written. What safetensors has no type or
+ * order for (blocks of GGUF files, interleaved rows, numbers times scales) becomes the same values in F32. */
 qd_code qd_shard_writer_copy(qd_shard_writer *writer, const qd_tensor *tensor, qd_error *err);
 /* A new tensor; `data` (heap) is the writer's, even on failure. */
 qd_code qd_shard_writer_take(qd_shard_writer *writer, const char *name, const char *dtype, size_t rank,

@@ -28,7 +28,7 @@ static qd_code check_activation(const json_t *config, qd_error *err)
     if (code != QD_OK)
         return code;
     if (strcmp(activation, "silu") != 0 && strcmp(activation, "swish") != 0)
-        return qd_fail(err, QD_EUNSUPPORTED, "hidden_act '%s' is not supported here; silu is", activation);
+        return qd_fail(err, QD_EUNSUPPORTED, "hidden_act '%.60s' is not supported here; silu is", activation);
     return QD_OK;
 }
 
@@ -65,15 +65,22 @@ static qd_code read_sizes(const json_t *config, qd_decoder *d, qd_error *err)
 static qd_code read_window(const json_t *config, size_t window, size_t *out, qd_error *err)
 {
     const json_t *types = json_object_get(config, "layer_types");
-    size_t count = json_array_size(types), sliding = 0;
+    size_t count = json_array_size(types), sliding = 0, layers = 0;
+    qd_code code = qd_json_size(config, "num_hidden_layers", 0, &layers, err);
+    if (code != QD_OK)
+        return code;
     for (size_t i = 0; i < count; i++) {
         const char *type = json_string_value(json_array_get(types, i));
         if (type == NULL || (strcmp(type, "full_attention") != 0 && strcmp(type, "sliding_attention") != 0))
-            return qd_fail(err, QD_EUNSUPPORTED,
-                           "layer_types: '%s' of layer %zu is not supported; full_attention and sliding_attention are",
-                           type == NULL ? "" : type, i);
+            return qd_fail(
+                err, QD_EUNSUPPORTED,
+                "layer_types: '%.60s' of layer %zu is not supported; full_attention and sliding_attention are",
+                type == NULL ? "" : type, i);
         sliding += type[0] == 's';
     }
+    if (types != NULL && !json_is_null(types) && (!json_is_array(types) || count != layers))
+        return qd_fail(err, QD_EFORMAT, "layer_types: an array of %zu, one a layer, is wanted, found %s of %zu", layers,
+                       qd_json_type_name(types), count);
     if (sliding != 0 && (sliding != count || window == 0))
         return qd_fail(err, QD_EUNSUPPORTED,
                        "layer_types: %zu of %zu layers slide, over a window of %zu; all or none is supported", sliding,

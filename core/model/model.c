@@ -6,19 +6,23 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "model/arch_private.h"
+#include "model/float_scales.h"
+#include "model/gguf_config.h"
 #include "model/shards.h"
+#include "model/stored.h"
 
 enum { NAME_BYTES = 512, MAX_BLOCKS = 100000 };
 
 struct qd_model {
-    char *dir;
+    char *path, *dir;
     json_t *config_json;
     qd_shards shards;
     const qd_arch *arch;
     qd_decoder decoder;
     qd_model_config config;
     const qd_tensor *embedding, *final_norm, *head;
-    qd_linear *linears; /* blocks x QD_SLOTS; names are owned */
+    qd_linear *linears;  /* blocks x QD_SLOTS; names are owned */
+    char quantized[160]; /* what the stored weights were quantized to; "" = not */
 };
 
 typedef enum packing { STORED, PACKED } packing;
@@ -32,6 +36,7 @@ void qd_model_destroy(qd_model *model)
     free(model->linears);
     qd_shards_fini(&model->shards);
     json_decref(model->config_json);
+    free(model->path);
     free(model->dir);
     free(model);
 }
@@ -80,7 +85,7 @@ static qd_code find_arch(const json_t *config, const qd_arch **out, const char *
     for (size_t i = 0; qd_arch_at(i) != NULL; i++)
         for (size_t k = 0; qd_arch_at(i)->classes[k] != NULL; k++)
             qd_str_addf(&known, "%s%s", known.length == 0 ? "" : ", ", qd_arch_at(i)->classes[k]);
-    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%s' is not supported; supported are %s", name,
+    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%.100s' is not supported; supported are %s", name,
                    qd_str_borrow(&known));
 }
 
@@ -98,10 +103,11 @@ static qd_code need_tensor(qd_model *model, const char *name, size_t rows, size_
             err, QD_ESHAPE, "tensor '%s' has %zu dimensions of %llu x %llu elements, the config wants %zu x %zu", name,
             t->rank, t->rank > 0 ? (unsigned long long)t->shape[0] : 0,
             t->rank > 1 ? (unsigned long long)t->shape[1] : 1, rows == 0 ? cols : rows, rows == 0 ? (size_t)1 : cols);
-    if (t->dtype->from_floats == NULL) /* the types we write are the ones weights come in */
+    if (t->dtype->from_floats == NULL && t->dtype->block == 0 && t->scale == NULL)
         return qd_fail(err, QD_EUNSUPPORTED,
-                       "tensor '%s': weights of dtype %s are not supported; F32, F16 and BF16 are", name,
-                       t->dtype->name);
+                       "tensor '%s': weights of dtype %s are not supported; F32, F16 and BF16 are, F8_E4M3 and F8_E5M2 "
+                       "with scales, and the blocks of GGUF files",
+                       name, t->dtype->name);
     *out = t;
     return QD_OK;
 }
@@ -123,6 +129,13 @@ const qd_tensor *qd_model_block_tensor(const qd_model *model, size_t block, cons
     return qd_shards_find(&model->shards, full);
 }
 
+/* Is there a weight to be read as numbers? Packed folders may keep codes under its name. */
+static bool is_weight(const qd_model *model, const char *name)
+{
+    const qd_tensor *t = qd_shards_find(&model->shards, name);
+    return t != NULL && strcmp(t->dtype->name, "I8") != 0;
+}
+
 static qd_code read_linear(qd_model *model, size_t block, qd_slot slot, packing how, qd_error *err)
 {
     qd_linear *linear = &model->linears[block * QD_SLOTS + slot];
@@ -136,7 +149,7 @@ static qd_code read_linear(qd_model *model, size_t block, qd_slot slot, packing 
     char *copy = NULL;
     qd_code code = qd_dup(name, &copy, err);
     linear->name = copy;
-    if (code == QD_OK && (how == STORED || qd_shards_find(&model->shards, weight) != NULL))
+    if (code == QD_OK && (how == STORED || is_weight(model, weight)))
         code = need_tensor(model, weight, linear->out, linear->in, &linear->weight, err);
     bool biased = slot <= QD_SLOT_O ? model->decoder.attention_bias : model->decoder.mlp_bias;
     if (code == QD_OK && biased)
@@ -168,8 +181,9 @@ static qd_code read_ends(qd_model *model, qd_error *err)
     size_t v = model->config.vocabulary, d = model->config.hidden;
     bool tied = false;
     qd_code code = qd_json_bool(model->config_json, "tie_word_embeddings", false, &tied, err);
-    if (code == QD_OK)
-        code = need_tensor(model, ops->embedding, v, d, &model->embedding, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "config.json");
+    code = need_tensor(model, ops->embedding, v, d, &model->embedding, err);
     if (code == QD_OK)
         code = need_tensor(model, ops->final_norm, 0, d, &model->final_norm, err);
     if (code != QD_OK)
@@ -212,55 +226,80 @@ static qd_code read_config(qd_model *model, qd_error *err)
     return code == QD_OK ? QD_OK : qd_within(err, code, "config.json");
 }
 
+/* Weights that can be read as numbers are no obstacle, however they are stored. */
 static qd_code check_plain(const qd_model *model, packing how, qd_error *err)
 {
     const json_t *quantization = json_object_get(model->config_json, "quantization_config");
-    if (how == STORED && quantization != NULL && !json_is_null(quantization))
+    if (how == STORED && quantization != NULL && !json_is_null(quantization) &&
+        !qd_float_scales_recognize(quantization))
         return qd_fail(err, QD_EUNSUPPORTED, "config.json has a quantization_config: this folder is quantized already");
     return QD_OK;
 }
 
-/* The type that most weights are stored in; the embedding's where all are packed away. */
-static const char *commonest_dtype(const qd_model *model)
-{
-    const qd_dtype *best = model->embedding->dtype;
-    uint64_t most = 0;
-    for (size_t row = 0; qd_dtype_at(row) != NULL; row++) {
-        uint64_t elements = 0;
-        for (size_t i = 0; i < qd_model_linear_count(model); i++) {
-            const qd_tensor *weight = model->linears[i].weight;
-            elements += weight != NULL && weight->dtype == qd_dtype_at(row) ? weight->elements : 0;
-        }
-        if (elements > most) {
-            most = elements;
-            best = qd_dtype_at(row);
-        }
-    }
-    return best->name;
-}
-
-static qd_code open_model(const char *dir, packing how, qd_model *model, qd_error *err)
+static qd_code read_file(const char *dir, json_t **out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = NULL;
+    qd_code code = qd_folder_file(dir, "config.json", &path, err);
+    return code == QD_OK ? qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err) : code;
+}
+
+/* What the metadata says, unless the folder has a config.json of its own. */
+static qd_code make_config(qd_model *model, const char *path, packing how, qd_error *err)
+{
+    qd_code code = qd_gguf_config_beside(path, &model->config_json, err);
+    if (code == QD_OK && model->config_json == NULL)
+        return qd_gguf_set_config(&model->shards.gguf, &model->config_json, err);
+    return code == QD_OK ? check_plain(model, how, err) : code;
+}
+
+/* Weights whose bytes need scales get them. */
+static qd_code attach_scales(qd_model *model, packing how, qd_error *err)
+{
+    const json_t *quantization = json_object_get(model->config_json, "quantization_config");
+    if (how != STORED || !qd_float_scales_recognize(quantization))
+        return QD_OK;
+    return qd_float_scales_attach(quantization, &model->shards, model->quantized, sizeof model->quantized, err);
+}
+
+static qd_code open_gguf(qd_model *model, const char *path, packing how, qd_error *err)
+{
+    qd_code code = qd_shards_open(path, &model->shards, err);
+    if (code == QD_OK)
+        code = qd_dup(model->shards.gguf.dir, &model->dir, err);
+    if (code == QD_OK)
+        code = make_config(model, path, how, err);
+    return code == QD_OK ? read_config(model, err) : code;
+}
+
+static qd_code open_safetensors(qd_model *model, const char *dir, packing how, qd_error *err)
+{
     qd_code code = qd_dup(dir, &model->dir, err);
     if (code == QD_OK)
-        code = qd_folder_file(dir, "config.json", &path, err);
-    if (code == QD_OK)
-        code = qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, &model->config_json, err);
+        code = read_file(dir, &model->config_json, err);
     if (code == QD_OK)
         code = check_plain(model, how, err);
     if (code == QD_OK)
         code = read_config(model, err);
     if (code == QD_OK)
         code = qd_shards_open(dir, &model->shards, err);
+    return code == QD_OK ? attach_scales(model, how, err) : code;
+}
+
+static qd_code open_model(const char *path, packing how, qd_model *model, qd_error *err)
+{
+    qd_code code = qd_dup(path, &model->path, err);
+    if (code == QD_OK)
+        code = qd_shards_are_gguf(path) ? open_gguf(model, path, how, err) : open_safetensors(model, path, how, err);
     if (code == QD_OK)
         code = read_ends(model, err);
     if (code == QD_OK)
         code = read_blocks(model, how, err);
     if (code == QD_OK && how == STORED)
         code = qd_shards_warn_unused(&model->shards, model->arch->ops->ignored_suffixes, err);
-    if (code == QD_OK)
-        model->config.dtype = commonest_dtype(model);
+    if (code == QD_OK) {
+        model->config.dtype = qd_stored_dtype(model);
+        qd_stored_words(model, model->quantized, sizeof model->quantized);
+    }
     return code;
 }
 
@@ -293,9 +332,24 @@ const qd_model_config *qd_model_borrow_config(const qd_model *model)
     return &model->config;
 }
 
+const char *qd_model_borrow_path(const qd_model *model)
+{
+    return model->path;
+}
+
 const char *qd_model_borrow_dir(const qd_model *model)
 {
     return model->dir;
+}
+
+const json_t *qd_model_borrow_config_json(const qd_model *model)
+{
+    return model->config_json;
+}
+
+const char *qd_model_quantized_source(const qd_model *model)
+{
+    return model->quantized[0] == '\0' ? NULL : model->quantized;
 }
 
 const qd_arch *qd_model_arch(const qd_model *model)
@@ -346,6 +400,11 @@ size_t qd_model_file_count(const qd_model *model)
 const char *qd_model_file_at(const qd_model *model, size_t index)
 {
     return index < model->shards.file_count ? model->shards.names[index] : NULL;
+}
+
+size_t qd_model_file_of(const qd_model *model, const qd_tensor *tensor)
+{
+    return qd_shards_file_of(&model->shards, tensor);
 }
 
 const char *qd_model_warning_at(const qd_model *model, size_t index)

@@ -1,10 +1,11 @@
-/* model.h: a folder of config.json and safetensors as an architecture with named linear layers.
+/* model.h: a folder of config.json and safetensors, or a GGUF file, as an architecture with named linear layers.
  * Room: core/model. May use: base, linalg, jansson. Knows no tokenizer, no quantizer.
  * Threads: a qd_model is immutable after open.
- * Source: formats.md §1.4, §2; fixtures.md. */
+ * Source: formats.md §1.4, §2, §6; fixtures.md. */
 #ifndef QD_MODEL_MODEL_H
 #define QD_MODEL_MODEL_H
 
+#include <jansson.h>
 #include <stdint.h>
 
 #include "model/safetensors.h"
@@ -23,7 +24,8 @@ typedef struct qd_model_config {
     size_t vocabulary;    /* V, rows of the embedding */
     size_t max_positions; /* 0 when the config does not say */
     int64_t bos;          /* -1 when absent, null or >= V */
-    const char *dtype;    /* "BF16", "F16" or "F32": the type most linear weights are stored in */
+    const char *dtype; /* "BF16", "F16" or "F32": the type most linear weights are stored in; F32 for the blocks of GGUF
+                             files, BF16 for 8-bit floats */
 } qd_model_config;
 
 /* One linear layer of a block, in execution order. Strings live as long as the model. */
@@ -35,26 +37,40 @@ typedef struct qd_linear {
     const qd_tensor *bias;   /* [O], or NULL */
 } qd_linear;
 
-/* Opens DIR/config.json, model.safetensors or model.safetensors.index.json with its shards. QD_EUNSUPPORTED for an
- * unknown architecture lists the supported ones; a missing key or tensor is named. A folder whose config.json has a
- * quantization_config is refused here (open it with export/artifact.h). */
-qd_code qd_model_open(const char *dir, qd_model **out, qd_error *err);
+/* Opens DIR/config.json, model.safetensors or model.safetensors.index.json with its shards; or, where there are none,
+ * the one GGUF file or set of the folder; or a .gguf file by its path. QD_EUNSUPPORTED for an unknown architecture
+ * lists the supported ones; a missing key or tensor is named. A folder whose config.json has a quantization_config is
+ * refused here (open it with export/artifact.h), but for 8-bit floats with scales, which are numbers all the same.
+ *
+ * A GGUF model has the names, shapes and order of rows of safetensors; its config.json is made from its metadata,
+ * unless one lies in the folder that names its architectures. */
+qd_code qd_model_open(const char *path, qd_model **out, qd_error *err);
 /* As qd_model_open for a folder whose linear weights are absent (a packed artifact): qd_linear.weight is NULL there and
  * shapes come from the config. */
 qd_code qd_model_open_packed(const char *dir, qd_model **out, qd_error *err);
 void qd_model_destroy(qd_model *model); /* NULL is fine */
 
 const qd_model_config *qd_model_borrow_config(const qd_model *model);
+/* As it was opened, for model/folder.h: a folder, or a .gguf file whose siblings are none of ours. */
+const char *qd_model_borrow_path(const qd_model *model);
+/* The folder of the weight files; of a .gguf path, the one the file lies in. */
 const char *qd_model_borrow_dir(const qd_model *model);
+/* config.json as it was read or made. */
+const json_t *qd_model_borrow_config_json(const qd_model *model);
+/* What the stored weights were quantized to before they came here: "GGUF Q4_K, Q6_K", "fp8, blocks of 128 x 128"; NULL
+ * when they were not. */
+const char *qd_model_quantized_source(const qd_model *model);
 const qd_arch *qd_model_arch(const qd_model *model);
 
-/* All tensors of all shards, by name. */
+/* All tensors of all shards, by name; scales that are part of another tensor's numbers are not among them. */
 size_t qd_model_tensor_count(const qd_model *model);
 const qd_tensor *qd_model_tensor_at(const qd_model *model, size_t index);
 const qd_tensor *qd_model_tensor(const qd_model *model, const char *name); /* NULL when absent */
 /* The weight files, bare names in order ("model-00001-of-00003.safetensors", ...), for digests. */
 size_t qd_model_file_count(const qd_model *model);
 const char *qd_model_file_at(const qd_model *model, size_t index);
+/* The index of the file that a tensor of the model lies in. */
+size_t qd_model_file_of(const qd_model *model, const qd_tensor *tensor);
 /* Non-fatal findings (a total_size that is wrong, a tensor missing from the index); NULL past the end. */
 const char *qd_model_warning_at(const qd_model *model, size_t index);
 

@@ -2,7 +2,6 @@
 #include "model/safetensors.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +14,6 @@ enum {
     HEADER_DEPTH = 4,
     TENSOR_TEXT = 50, /* "":{"dtype":"U8","shape":[],"data_offsets":[0,0]}, */
     NAME_LIMIT = 512,
-    CHUNK = 4096, /* values widened at a time when looking for NaN */
 };
 
 struct qd_safetensors {
@@ -163,17 +161,17 @@ static qd_code read_offsets(const parse *p, const json_t *offsets, qd_tensor *t,
     if (json_array_size(offsets) != 2 || !json_is_integer(first) || !json_is_integer(last) ||
         json_integer_value(first) < 0 || json_integer_value(last) < json_integer_value(first))
         return refuse(p, t, "data_offsets: two integers, begin <= end, are wanted", err);
-    uint64_t begin = (uint64_t)json_integer_value(first), end = (uint64_t)json_integer_value(last), bits;
+    uint64_t begin = (uint64_t)json_integer_value(first), end = (uint64_t)json_integer_value(last), bytes;
     if (end > p->data_size)
         return qd_fail(err, QD_EFORMAT,
                        "'%s': tensor '%s': data_offsets end at %" PRIu64 ", but the data has %zu bytes", p->file,
                        t->name, end, p->data_size);
-    if (__builtin_mul_overflow(t->elements, (uint64_t)t->dtype->bits, &bits) || bits % 8 != 0)
+    if (!qd_dtype_bytes(t->dtype, t->elements, &bytes))
         return refuse(p, t, "shape: the number of bytes overflows or is not whole", err);
-    if (end - begin != bits / 8)
+    if (end - begin != bytes)
         return qd_fail(err, QD_EFORMAT,
                        "'%s': tensor '%s': data_offsets span %" PRIu64 " bytes, shape and %s need %" PRIu64, p->file,
-                       t->name, end - begin, t->dtype->name, bits / 8);
+                       t->name, end - begin, t->dtype->name, bytes);
     t->data = p->data + begin;
     t->bytes = (size_t)(end - begin);
     return QD_OK;
@@ -321,41 +319,4 @@ const qd_tensor *qd_safetensors_find(const qd_safetensors *file, const char *nam
 const char *qd_safetensors_metadata(const qd_safetensors *file, const char *key)
 {
     return json_string_value(json_object_get(json_object_get(file->header, "__metadata__"), key));
-}
-
-qd_code qd_tensor_to_floats(const qd_tensor *tensor, float *out, qd_error *err)
-{
-    if (tensor->dtype->to_floats == NULL)
-        return qd_fail(err, QD_EUNSUPPORTED, "tensor '%s': dtype %s cannot be read as numbers", tensor->name,
-                       tensor->dtype->name);
-    tensor->dtype->to_floats(tensor->data, (size_t)tensor->elements, out);
-    return QD_OK;
-}
-
-qd_code qd_tensor_rows_to_floats(const qd_tensor *tensor, size_t row, size_t count, float *out, qd_error *err)
-{
-    if (tensor->dtype->to_floats == NULL)
-        return qd_fail(err, QD_EUNSUPPORTED, "tensor '%s': dtype %s cannot be read as numbers", tensor->name,
-                       tensor->dtype->name);
-    if (tensor->rank != 2 || row > tensor->shape[0] || count > tensor->shape[0] - row)
-        return qd_fail(err, QD_ESHAPE, "tensor '%s': rows %zu..%zu are not in it", tensor->name, row, row + count);
-    size_t cols = (size_t)tensor->shape[1];
-    tensor->dtype->to_floats(tensor->data + row * cols * (tensor->dtype->bits / 8), count * cols, out);
-    return QD_OK;
-}
-
-qd_code qd_tensor_check_finite(const qd_tensor *tensor, qd_error *err)
-{
-    float values[CHUNK];
-    if (tensor->dtype->to_floats == NULL)
-        return QD_OK;
-    for (size_t at = 0; at < tensor->elements; at += CHUNK) {
-        size_t count = qd_min_size(CHUNK, (size_t)tensor->elements - at);
-        tensor->dtype->to_floats(tensor->data + at * (tensor->dtype->bits / 8), count, values);
-        for (size_t i = 0; i < count; i++)
-            if (!isfinite(values[i]))
-                return qd_fail(err, QD_ENUMERIC, "tensor '%s': element %zu is %f", tensor->name, at + i,
-                               (double)values[i]);
-    }
-    return QD_OK;
 }

@@ -8,20 +8,9 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "model/dtype.h"
+#include "model/tensor.h"
 
-enum { QD_TENSOR_MAX_RANK = 8, QD_HEADER_LIMIT = 16 << 20 /* bytes of JSON */ };
-
-/* A tensor in a mapped file; strings and data live as long as the qd_safetensors. `data` may be unaligned. */
-typedef struct qd_tensor {
-    const char *name;
-    const qd_dtype *dtype;
-    size_t rank;
-    uint64_t shape[QD_TENSOR_MAX_RANK];
-    uint64_t elements;
-    const unsigned char *data;
-    size_t bytes;
-} qd_tensor;
+enum { QD_HEADER_LIMIT = 16 << 20 /* bytes of JSON */ };
 
 typedef struct qd_safetensors qd_safetensors;
 
@@ -38,13 +27,6 @@ const qd_tensor *qd_safetensors_at(const qd_safetensors *file, size_t index);
 const qd_tensor *qd_safetensors_find(const qd_safetensors *file, const char *name); /* NULL when absent */
 /* A string of __metadata__, NULL when absent. */
 const char *qd_safetensors_metadata(const qd_safetensors *file, const char *key);
-
-/* Widened to float32. Only floating types (F64 is rounded) and I8/U8/I16/I32; out has t->elements floats. */
-qd_code qd_tensor_to_floats(const qd_tensor *tensor, float *out, qd_error *err);
-/* The same for rows [row, row + count) of a rank-2 tensor. */
-qd_code qd_tensor_rows_to_floats(const qd_tensor *tensor, size_t row, size_t count, float *out, qd_error *err);
-/* QD_ENUMERIC naming tensor, index and value at the first NaN or infinity. */
-qd_code qd_tensor_check_finite(const qd_tensor *tensor, qd_error *err);
 
 /* One tensor to be written: bytes already in the dtype's layout, borrowed until qd_safetensors_write returns. */
 typedef struct qd_tensor_out {

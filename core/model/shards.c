@@ -10,17 +10,24 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "model/gguf_source.h"
 
-enum { INDEX_LIMIT = 64 << 20, INDEX_DEPTH = 4, SHARD_LIMIT = 10000, WARNING_LIMIT = 16 };
+enum { INDEX_LIMIT = 32 << 20, INDEX_DEPTH = 4, SHARD_LIMIT = 10000, WARNING_LIMIT = 16 };
 static const char single_name[] = "model.safetensors";
 static const char index_name[] = "model.safetensors.index.json";
 
 void qd_shards_fini(qd_shards *shards)
 {
-    for (size_t i = 0; i < shards->file_count; i++)
+    for (size_t i = 0; shards->files != NULL && i < shards->file_count; i++)
         qd_safetensors_destroy(shards->files[i]);
     free(shards->files);
+    qd_gguf_set_fini(&shards->gguf);
     qd_names_free(shards->names, shards->file_count);
+    for (size_t i = 0; shards->renamed != NULL && i < shards->own_count; i++)
+        free(shards->renamed[i]);
+    free(shards->renamed);
+    free(shards->own);
+    free(shards->own_file);
     free(shards->tensors);
     free(shards->used);
     qd_names_free(shards->warnings, shards->warning_count);
@@ -154,36 +161,62 @@ static qd_code add_file(qd_shards *shards, const char *dir, const char *name, qd
     return QD_OK;
 }
 
-static qd_code in_two_shards(const qd_shards *shards, const char *name, qd_error *err)
+size_t qd_shards_file_of(const qd_shards *shards, const qd_tensor *tensor)
 {
-    size_t first = 0, second;
-    while (qd_safetensors_find(shards->files[first], name) == NULL)
-        first++;
-    for (second = first + 1; qd_safetensors_find(shards->files[second], name) == NULL;)
-        second++;
-    return qd_fail(err, QD_EFORMAT, "tensor '%s' is in two shards, '%s' and '%s'", name, shards->names[first],
-                   shards->names[second]);
+    return shards->own_file[tensor - shards->own];
+}
+
+void qd_shards_drop(qd_shards *shards, const char *name)
+{
+    const qd_tensor **found = place_of(shards, name);
+    if (found == NULL)
+        return;
+    size_t at = (size_t)(found - shards->tensors), behind = --shards->tensor_count - at;
+    memmove(found, found + 1, behind * sizeof *found);
+    memmove(shards->used + at, shards->used + at + 1, behind);
+}
+
+/* The tensors of safetensors files as the set's own. */
+static qd_code read_safetensors(qd_shards *shards, qd_error *err)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < shards->file_count; i++)
+        total += qd_safetensors_count(shards->files[i]);
+    qd_code code = qd_alloc(total, sizeof *shards->own, (void **)&shards->own, err);
+    if (code == QD_OK)
+        code = qd_alloc(total, sizeof *shards->own_file, (void **)&shards->own_file, err);
+    for (size_t i = 0; code == QD_OK && i < shards->file_count; i++)
+        for (size_t k = 0; k < qd_safetensors_count(shards->files[i]); k++) {
+            shards->own_file[shards->own_count] = i;
+            shards->own[shards->own_count++] = *qd_safetensors_at(shards->files[i], k);
+        }
+    return code;
+}
+
+static qd_code in_two_shards(const qd_shards *shards, const qd_tensor *a, const qd_tensor *b, qd_error *err)
+{
+    size_t first = qd_shards_file_of(shards, a), second = qd_shards_file_of(shards, b);
+    return qd_fail(err, QD_EFORMAT, "tensor '%s' is in two shards, '%s' and '%s'", a->name,
+                   shards->names[qd_min_size(first, second)], shards->names[qd_max_size(first, second)]);
 }
 
 /* All tensors of all files, sorted; a name in two files is refused. */
 static qd_code merge(qd_shards *shards, qd_error *err)
 {
-    size_t total = 0;
-    for (size_t i = 0; i < shards->file_count; i++)
-        total += qd_safetensors_count(shards->files[i]);
+    size_t total = shards->own_count;
     qd_code code = qd_alloc(total, sizeof *shards->tensors, (void **)&shards->tensors, err);
     if (code == QD_OK)
         code = qd_alloc(total, sizeof *shards->used, (void **)&shards->used, err);
     if (code != QD_OK)
         return code;
-    for (size_t i = 0; i < shards->file_count; i++)
-        for (size_t k = 0; k < qd_safetensors_count(shards->files[i]); k++)
-            shards->tensors[shards->tensor_count++] = qd_safetensors_at(shards->files[i], k);
+    for (size_t i = 0; i < total; i++)
+        shards->tensors[i] = &shards->own[i];
+    shards->tensor_count = total;
     if (total > 1)
         qsort(shards->tensors, total, sizeof *shards->tensors, by_name);
     for (size_t i = 1; i < total; i++)
         if (strcmp(shards->tensors[i - 1]->name, shards->tensors[i]->name) == 0)
-            return in_two_shards(shards, shards->tensors[i]->name, err);
+            return in_two_shards(shards, shards->tensors[i - 1], shards->tensors[i], err);
     return QD_OK;
 }
 
@@ -194,7 +227,7 @@ static qd_code check_shard_name(const char *tensor, const char *name, qd_error *
     if (strchr(name, '/') != NULL || strchr(name, '\\') != NULL || name[0] == '.' || length < 13 || length > 255 ||
         strcmp(name + length - 12, ".safetensors") != 0)
         return qd_fail(err, QD_EFORMAT,
-                       "%s: tensor '%s' is said to be in '%s'; a bare name ending in .safetensors is wanted",
+                       "%s: tensor '%.200s' is said to be in '%.200s'; a bare name ending in .safetensors is wanted",
                        index_name, tensor, name);
     return QD_OK;
 }
@@ -290,31 +323,80 @@ static qd_code open_index(const char *dir, const char *path, qd_shards *shards, 
             code = qd_fail(err, QD_EFORMAT, "%s: shard '%s' is missing", index_name, names[i]);
     }
     if (code == QD_OK)
+        code = read_safetensors(shards, err);
+    if (code == QD_OK)
         code = merge(shards, err);
     return code == QD_OK ? check_map(shards, index, map, err) : code;
 }
 
-qd_code qd_shards_open(const char *dir, qd_shards *out, qd_error *err)
+static qd_code open_single(const char *dir, qd_shards *shards, qd_error *err)
+{
+    qd_code code = reserve(shards, 1, err);
+    if (code == QD_OK)
+        code = add_file(shards, dir, single_name, err);
+    if (code == QD_OK)
+        code = read_safetensors(shards, err);
+    return code == QD_OK ? merge(shards, err) : code;
+}
+
+static qd_code open_gguf(const char *path, qd_shards *shards, qd_error *err)
+{
+    qd_code code = qd_gguf_set_open(path, &shards->gguf, err);
+    if (code == QD_OK)
+        code = qd_alloc(shards->gguf.count, sizeof *shards->names, (void **)&shards->names, err);
+    for (size_t i = 0; code == QD_OK && i < shards->gguf.count; i++) {
+        code = qd_dup(shards->gguf.names[i], &shards->names[i], err);
+        shards->file_count += code == QD_OK;
+    }
+    if (code == QD_OK)
+        code = qd_gguf_source_read(shards, err);
+    return code == QD_OK ? merge(shards, err) : code;
+}
+
+/* The first kind of weights that the folder has. */
+static qd_code open_folder(const char *dir, qd_shards *shards, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *index = NULL;
-    qd_shards shards = { 0 };
-    qd_code code = reserve(&shards, 1, err);
-    if (code == QD_OK)
-        code = add_file(&shards, dir, single_name, err);
-    if (code == QD_OK)
-        code = merge(&shards, err);
-    if (code == QD_ENOTFOUND) {
-        qd_shards_fini(&shards);
-        code = qd_folder_file(dir, index_name, &index, err);
-        if (code == QD_OK)
-            code = open_index(dir, index, &shards, err);
-    }
-    if (code == QD_ENOTFOUND)
-        code = qd_fail(err, QD_ENOTFOUND, "'%s' has neither %s nor %s", dir, single_name, index_name);
-    if (code != QD_OK) {
-        qd_shards_fini(&shards);
+    qd_code code = open_single(dir, shards, err);
+    if (code != QD_ENOTFOUND)
         return code;
+    qd_shards_fini(shards);
+    code = qd_folder_file(dir, index_name, &index, err);
+    if (code == QD_OK)
+        return open_index(dir, index, shards, err);
+    if (code != QD_ENOTFOUND)
+        return code;
+    code = open_gguf(dir, shards, err);
+    if (code == QD_ENOTFOUND)
+        code = qd_fail(err, QD_ENOTFOUND, "'%s' has neither %s nor %s nor a .gguf file", dir, single_name, index_name);
+    return code;
+}
+
+bool qd_shards_are_gguf(const char *path)
+{
+    if (qd_gguf_is_path(path))
+        return true;
+    const char *const first[] = { single_name, index_name };
+    for (size_t i = 0; i < QD_LENGTH(first); i++) {
+        QD_AUTO(qd_free_pointer) char *file = qd_path_join(path, first[i]);
+        if (file == NULL || qd_path_exists(file))
+            return false;
     }
+    char **names = NULL;
+    size_t count = 0;
+    qd_code code = qd_gguf_set_list(path, &names, &count, NULL);
+    if (code == QD_OK)
+        qd_names_free(names, count);
+    return code == QD_OK || code == QD_EFORMAT; /* several that are no set: opening says so */
+}
+
+qd_code qd_shards_open(const char *path, qd_shards *out, qd_error *err)
+{
+    QD_AUTO(qd_shards_fini) qd_shards shards = { 0 };
+    qd_code code = qd_gguf_is_path(path) ? open_gguf(path, &shards, err) : open_folder(path, &shards, err);
+    if (code != QD_OK)
+        return code;
     *out = shards;
+    shards = (qd_shards){ 0 };
     return QD_OK;
 }

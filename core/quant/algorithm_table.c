@@ -116,6 +116,9 @@ qd_code qd_layer_guarantee(const qd_algorithm *algorithm, const qd_layer_input *
         return qd_fail(err, QD_EINVAL, "no guarantee for rounding '%s'", qd_rounding_name(input->rounding));
     if (grid->levels.count > 0)
         return qd_fail(err, QD_EINVAL, "no guarantee for an alphabet of unequal steps");
+    if (!qd_scale_type_raises(type))
+        return qd_fail(err, QD_EINVAL, "no guarantee for scale type '%s', whose scales are not each its own",
+                       type->name);
     qd_code code = check_shapes(algorithm, input, err);
     if (code == QD_OK)
         code = check_values(input, err);

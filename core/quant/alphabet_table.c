@@ -18,9 +18,10 @@ int qd_zero_kind_find(const char *name)
     return -1;
 }
 
-static const double widths[] = { QD_BITS_THREE_LEVELS, 2, 3, 4, 5, 6, 8, 0 };
+static const double widths[] = { QD_BITS_THREE_LEVELS, 2, 3, 4, 5, 6, 7, 8, 0 };
 static const double three_levels[] = { QD_BITS_THREE_LEVELS, 0 };
 static const double four_bits[] = { 4, 0 };
+static const double one_bit[] = { 1, 0 };
 static const double any_bits[] = { 1, 2, 3, 4, 5, 6, 7, 8, 0 };
 
 static const char zero_help[] = "none: signed codes around 0; integer: zero is a code; float: zero is not rounded";
@@ -65,6 +66,25 @@ static const qd_levels nf4 = {
                1 },
 };
 
+/* llama.cpp's IQ4_NL: what its scales are multiplied with (formats.md §6.5). */
+static const qd_levels iq4_nl = {
+    .count = 16,
+    .anchor = 0,
+    .widest = 24,
+    .narrowest = 11,
+    .top = 127,
+    .value = { -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113 },
+};
+
+static const qd_levels binary = {
+    .count = 2,
+    .anchor = 0,
+    .widest = 2,
+    .narrowest = 2,
+    .top = 1,
+    .value = { -1, 1 },
+};
+
 static const qd_alphabet table[] = {
     { .name = "int",
       .summary = "signed integers -2^(b-1)..2^(b-1)-1 times a scale; at 1.58 bits -1, 0, 1, as ternary",
@@ -97,6 +117,29 @@ static const qd_alphabet table[] = {
       .levels = &e2m1,
       .group_size = 32,
       .scale_type = "e8m0" },
+    { .name = "nvfp4",
+      .summary = "the levels of e2m1 in groups of 16 with E4M3 scales under a power of two for the layer (NVFP4)",
+      .zero = QD_ZERO_NONE,
+      .bits = four_bits,
+      .params = no_params,
+      .codes = QD_CODES_LEVELS,
+      .levels = &e2m1,
+      .group_size = 16,
+      .scale_type = "e4m3" },
+    { .name = "iq4_nl",
+      .summary = "the 16 uneven levels of llama.cpp's IQ4_NL, -127 to 113, times a scale",
+      .zero = QD_ZERO_NONE,
+      .bits = four_bits,
+      .params = no_params,
+      .codes = QD_CODES_LEVELS,
+      .levels = &iq4_nl },
+    { .name = "binary",
+      .summary = "-1 and 1 times a scale",
+      .zero = QD_ZERO_NONE,
+      .bits = one_bit,
+      .params = no_params,
+      .codes = QD_CODES_LEVELS,
+      .levels = &binary },
     { .name = "nf4",
       .summary = "NormalFloat: 16 quantiles of the normal distribution from -1 to 1, times a scale",
       .zero = QD_ZERO_NONE,

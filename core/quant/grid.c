@@ -2,10 +2,10 @@
 #include "quant/grid.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "quant/container.h"
 #include "quant/scale.h"
 
 enum { ROWS_PER_TASK = 32 };
@@ -18,6 +18,38 @@ void qd_grid_fini(qd_grid *grid)
     qd_matf_buf_fini(&grid->unit);
     qd_matf_buf_fini(&grid->offset_unit);
     *grid = (qd_grid){ 0 };
+}
+
+const qd_matf_buf *qd_grid_part(const qd_grid *grid, size_t index, const char **out_name)
+{
+    static const char *const names[] = { "scale", "zero", "offset", "unit", "offset_unit" };
+    const qd_matf_buf *const parts[] = { &grid->scale, &grid->zero, &grid->offset, &grid->unit, &grid->offset_unit };
+    if (index >= QD_LENGTH(parts))
+        return NULL;
+    *out_name = names[index];
+    return parts[index];
+}
+
+qd_code qd_grid_copy(const qd_grid *from, qd_grid *out, qd_error *err)
+{
+    QD_AUTO(qd_grid_fini) qd_grid grid = *from;
+    qd_matf_buf *const to[] = { &grid.scale, &grid.zero, &grid.offset, &grid.unit, &grid.offset_unit };
+    const char *name;
+    qd_code code = QD_OK;
+    for (size_t i = 0; i < QD_LENGTH(to); i++)
+        *to[i] = (qd_matf_buf){ 0 };
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(to); i++) {
+        qd_cmatf part = qd_matf_const(qd_grid_part(from, i, &name)->view);
+        if (part.rows > 0)
+            code = qd_matf_buf_init(to[i], part.rows, part.cols, err);
+        for (size_t row = 0; code == QD_OK && row < part.rows; row++)
+            memcpy(qd_matf_row(to[i]->view, row), qd_cmatf_row(part, row), part.cols * sizeof(float));
+    }
+    if (code != QD_OK)
+        return code;
+    *out = grid;
+    grid = (qd_grid){ 0 };
+    return QD_OK;
 }
 
 const qd_levels *qd_grid_spec_levels(const qd_grid_spec *spec)
@@ -58,56 +90,6 @@ void qd_grid_shape(const qd_grid_spec *spec, size_t cols, qd_grid *out)
     out->groups = (cols - 1) / out->group_size + 1;
 }
 
-static qd_code check_width(const qd_grid_spec *spec, qd_error *err)
-{
-    const qd_alphabet *alphabet = spec->alphabet;
-    char widths[100] = "";
-    size_t used = 0;
-    for (const double *b = alphabet->bits; *b > 0; b++) {
-        if (*b == spec->bits)
-            return QD_OK;
-        used += (size_t)snprintf(widths + used, sizeof widths - used, "%s%g", used == 0 ? "" : ", ", *b);
-    }
-    if (alphabet->bits[1] == 0)
-        return qd_fail(err, QD_EINVAL, "bits: %.17g does not go with alphabet '%s', which has %s bits", spec->bits,
-                       alphabet->name, widths);
-    return qd_fail(err, QD_EINVAL, "bits: %.17g is not in %s", spec->bits, widths);
-}
-
-static qd_code check_own_levels(const qd_grid_spec *spec, qd_error *err)
-{
-    size_t count = spec->levels.count;
-    if (count < QD_LEVELS_MIN || count > QD_LEVELS_MAX)
-        return qd_fail(err, QD_EINVAL,
-                       "alphabet.levels: is missing; alphabet '%s' wants %d to %d numbers, as [-1, 0, 1]",
-                       spec->alphabet->name, QD_LEVELS_MIN, QD_LEVELS_MAX);
-    if (spec->bits != qd_levels_bits(count))
-        return qd_fail(err, QD_EINVAL,
-                       "bits: %.17g does not go with alphabet.levels of %zu numbers, which make %u bits", spec->bits,
-                       count, qd_levels_bits(count));
-    return QD_OK;
-}
-
-qd_code qd_grid_spec_check(const qd_grid_spec *spec, qd_error *err)
-{
-    const qd_alphabet *alphabet = spec->alphabet;
-    qd_code code = alphabet->codes == QD_CODES_OWN_LEVELS ? check_own_levels(spec, err) : check_width(spec, err);
-    if (code != QD_OK)
-        return code;
-    if (alphabet->codes != QD_CODES_INTEGER && spec->zero != QD_ZERO_NONE)
-        return qd_fail(err, QD_EINVAL, "alphabet.zero: '%s' does not go with alphabet '%s', which has none",
-                       qd_zero_kind_name(spec->zero), alphabet->name);
-    if (alphabet->group_size != 0 && spec->group_size != alphabet->group_size)
-        return qd_fail(err, QD_EINVAL, "group_size: %zu does not go with alphabet '%s', which has groups of %zu",
-                       spec->group_size, alphabet->name, alphabet->group_size);
-    if (alphabet->scale_type != NULL && strcmp(spec->scale_type->name, alphabet->scale_type) != 0)
-        return qd_fail(err, QD_EINVAL, "scale.type: '%s' does not go with alphabet '%s', whose scales are %s",
-                       spec->scale_type->name, alphabet->name, alphabet->scale_type);
-    if (!(spec->shrink > 0.0 && spec->shrink <= 4.0))
-        return qd_fail(err, QD_EINVAL, "scale.shrink: %g is not in (0, 4]", spec->shrink);
-    return QD_OK;
-}
-
 typedef struct build {
     const qd_grid_spec *spec;
     qd_cmatf w;
@@ -115,20 +97,37 @@ typedef struct build {
     qd_grid *grid;
 } build;
 
-static qd_code build_row(const build *b, size_t row, qd_error *err)
+/* In units of the layer, where the type has one: the rule then sees the type's own values. A power of two changes no digit. */
+static void choose_group(const build *b, size_t row, size_t g, float *scaled)
+{
+    size_t start = g * b->grid->group_size, count = qd_min_size(b->grid->group_size, b->w.cols - start);
+    const float *w = qd_cmatf_row(b->w, row) + start;
+    float *scale = qd_matf_row(b->grid->scale.view, row) + g, *zero = qd_matf_row(b->grid->zero.view, row) + g;
+    float unit = b->spec->scale_type->layer_unit ? qd_matf_row(b->grid->unit.view, row)[0] : 1.0f;
+    if (b->spec->scale_type->layer_unit) {
+        for (size_t i = 0; i < count; i++)
+            scaled[i] = w[i] / unit;
+        w = scaled;
+    }
+    b->spec->rule->choose(b->spec, w, b->diagonal == NULL ? NULL : b->diagonal + start, count, scale, zero);
+    *scale *= unit;
+}
+
+static qd_code build_row(const build *b, size_t row, float *scratch, qd_error *err)
 {
     const float *w = qd_cmatf_row(b->w, row);
     for (size_t j = 0; j < b->w.cols; j++)
         if (!isfinite(w[j]))
             return qd_fail(err, QD_ENUMERIC, "weight (%zu, %zu) is not finite", row, j);
-    for (size_t g = 0; g < b->grid->groups; g++) {
-        size_t start = g * b->grid->group_size, count = qd_min_size(b->grid->group_size, b->w.cols - start);
-        float *scale = qd_matf_row(b->grid->scale.view, row) + g, *zero = qd_matf_row(b->grid->zero.view, row) + g;
-        b->spec->rule->choose(b->spec, w + start, b->diagonal == NULL ? NULL : b->diagonal + start, count, scale, zero);
-        if (!isfinite(*scale) || !isfinite(*zero))
+    if (qd_scale_type_searches(b->spec->scale_type))
+        qd_container_row(b->spec, b->w, b->diagonal, row, scratch, b->grid);
+    else
+        for (size_t g = 0; g < b->grid->groups; g++)
+            choose_group(b, row, g, scratch);
+    for (size_t g = 0; g < b->grid->groups; g++)
+        if (!isfinite(qd_matf_row(b->grid->scale.view, row)[g]) || !isfinite(qd_matf_row(b->grid->zero.view, row)[g]))
             return qd_fail(err, QD_ENUMERIC, "scale of row %zu, group %zu does not fit %s", row, g,
                            b->spec->scale_type->name);
-    }
     return QD_OK;
 }
 
@@ -137,12 +136,19 @@ static qd_code build_rows(void *ctx, size_t index, size_t worker, qd_error *err)
     const build *b = ctx;
     (void)worker;
     size_t end = qd_min_size((index + 1) * ROWS_PER_TASK, b->w.rows);
-    for (size_t row = index * ROWS_PER_TASK; row < end; row++) {
-        qd_code code = build_row(b, row, err);
-        if (code != QD_OK)
-            return code;
-    }
-    return QD_OK;
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf scratch = { 0 };
+    qd_code code = qd_matf_buf_init(&scratch, 1, b->grid->group_size, err);
+    for (size_t row = index * ROWS_PER_TASK; code == QD_OK && row < end; row++)
+        code = build_row(b, row, scratch.view.data, err);
+    return code;
+}
+
+qd_code qd_grid_allocate(const qd_scale_type *type, size_t rows, qd_grid *grid, qd_error *err)
+{
+    qd_code code = qd_matf_buf_init(&grid->scale, rows, grid->groups, err);
+    if (code == QD_OK)
+        code = qd_matf_buf_init(&grid->zero, rows, grid->groups, err);
+    return code == QD_OK ? qd_container_allocate(type, rows, grid, err) : code;
 }
 
 qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagonal, qd_pool *pool, qd_grid *out,
@@ -155,9 +161,12 @@ qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagon
         return qd_fail(err, QD_ESHAPE, "a grid for %zu x %zu weights", w.rows, w.cols);
     QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
     qd_grid_shape(spec, w.cols, &grid);
-    code = qd_matf_buf_init(&grid.scale, w.rows, grid.groups, err);
-    if (code == QD_OK)
-        code = qd_matf_buf_init(&grid.zero, w.rows, grid.groups, err);
+    code = qd_grid_allocate(spec->scale_type, w.rows, &grid, err);
+    if (code == QD_OK && spec->scale_type->layer_unit) {
+        float unit = qd_container_layer_unit(spec, w);
+        for (size_t row = 0; row < w.rows; row++)
+            qd_matf_row(grid.unit.view, row)[0] = unit;
+    }
     build b = { spec, w, diagonal, &grid };
     if (code == QD_OK)
         code = qd_pool_for(pool, (w.rows - 1) / ROWS_PER_TASK + 1, build_rows, &b, err);

@@ -23,7 +23,7 @@ int qd_zero_kind_find(const char *name);          /* -1 unknown */
 
 /* ---- scale types: what the artifact stores ---- */
 typedef struct qd_scale_type {
-    const char *name;                       /* "f32", "bf16", "f16", "e8m0" */
+    const char *name;                       /* "f32", "bf16", "f16", "e8m0", "q4_k", ... */
     float (*round)(float value);            /* to the nearest value of the type */
     float (*fit)(double reach, double top); /* the scale that brings `reach` to the level `top`, or about there */
     unsigned wider;    /* candidates above the whole range that a search tries too: fractions 2, 4, ... of it */
@@ -31,13 +31,28 @@ typedef struct qd_scale_type {
     float smallest;    /* smallest scale used; one that would round to 0 becomes this */
     const char *summary;
     /* What containers with grids of their own add (formats.md §6.5); all 0 for the others. */
-    bool mirrored;        /* the stored scale has a sign: integer zeros are 2^(b-1) or, mirrored, 2^(b-1) - 1, codes unsigned */
-    bool offset;          /* a float zero is stored as an offset: value = level * scale - offset */
-    size_t per_block;     /* groups that share a unit: scale = unit * 1..scale_high, offset = offset_unit * 0..offset_high; 0 = free */
+    bool
+        mirrored; /* the stored scale has a sign: integer zeros are 2^(b-1) or, mirrored, 2^(b-1) - 1, codes unsigned */
+    bool offset;  /* a float zero is stored as an offset: value = level * scale - offset */
+    bool layer_unit; /* scale = unit * a value of the type, the unit one power of two for the layer: O x 1, all alike */
+    size_t
+        per_block; /* groups that share a unit: scale = unit * 1..scale_high, offset = offset_unit * 0..offset_high; 0 = free */
     int scale_high, offset_high;
+    size_t group_size;  /* the only one it has; 0 = any */
+    const double *bits; /* widths it goes with, ends with 0; NULL = any */
 } qd_scale_type;
 const qd_scale_type *qd_scale_type_at(size_t index);
 const qd_scale_type *qd_scale_type_find(const char *name);
+/* Does the type choose scales by error, several together or of two signs, from where the scale rule begins (container.h)? */
+static inline bool qd_scale_type_searches(const qd_scale_type *type)
+{
+    return type->mirrored || type->offset || type->per_block > 0;
+}
+/* May a scale be any larger value of the type, and its zero any of the kind, as steps with a guarantee want? */
+static inline bool qd_scale_type_raises(const qd_scale_type *type)
+{
+    return !qd_scale_type_searches(type) && !type->layer_unit;
+}
 
 struct qd_scale_rule; /* scale.h */
 
@@ -64,7 +79,7 @@ typedef struct qd_grid_spec {
     const qd_alphabet *alphabet;
     qd_zero_kind zero;
     bool narrow;       /* drop the lowest (signed) or highest (unsigned) code */
-    double bits;       /* 1.58, 2, 3, 4, 5, 6, 8 */
+    double bits;       /* 1.58, 2, 3, 4, 5, 6, 7, 8 */
     size_t group_size; /* input features that share a scale; 0 = the whole row; the last group may be short */
     const struct qd_scale_rule *rule;
     double shrink; /* rho of algorithms.md §2.2, 1 = none */
@@ -73,6 +88,7 @@ typedef struct qd_grid_spec {
 } qd_grid_spec;
 /* QD_EINVAL begins with the field that is wrong, as "bits: ...", and says what goes with the others. */
 qd_code qd_grid_spec_check(const qd_grid_spec *spec, qd_error *err);
+bool qd_grid_spec_equal(const qd_grid_spec *a, const qd_grid_spec *b);
 /* NULL for integers. */
 const qd_levels *qd_grid_spec_levels(const qd_grid_spec *spec);
 /* Bits that hold any code: 2 for 1.58. */
@@ -86,10 +102,15 @@ typedef struct qd_grid {
     qd_zero_kind zero_kind;
     qd_matf_buf scale, zero; /* O x G each; zero is 0 for QD_ZERO_NONE, integral for QD_ZERO_INTEGER */
     /* Of scale types that have them, else no rows. With offsets, O x G, values are level * scale - offset in float32, and zero = offset / scale
-     * as nearly as float32 holds it. Units, O x B, B = ceil(G / per_block): scale / unit and offset / offset_unit are whole, exactly. */
+     * as nearly as float32 holds it. Units, O x B, B = ceil(G / per_block): scale / unit and offset / offset_unit are whole, exactly. Of a
+     * layer's unit, O x 1: scale / unit is a value of the type. */
     qd_matf_buf offset, unit, offset_unit;
 } qd_grid;
 void qd_grid_fini(qd_grid *grid);
+qd_code qd_grid_copy(const qd_grid *from, qd_grid *out, qd_error *err);
+/* Its matrices by name, for whoever stores or compares them: "scale", "zero", "offset", "unit", "offset_unit"; NULL past the last. Those that a grid
+ * does not have, have no rows. */
+const qd_matf_buf *qd_grid_part(const qd_grid *grid, size_t index, const char **out_name);
 
 /* Scales from w (O x I) by spec->rule, each rounded to the scale type before anything is rounded to it. Every scale
  * is > 0 and finite. diagonal: diag(H), I long, for rules that weigh by it; may be NULL. */
@@ -97,6 +118,8 @@ qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagon
                       qd_error *err);
 /* Everything of a grid for rows of `cols` weights but its scales and zeros. */
 void qd_grid_shape(const qd_grid_spec *spec, size_t cols, qd_grid *out);
+/* The matrices of a shaped grid, as the scale type has them, all 0. */
+qd_code qd_grid_allocate(const qd_scale_type *type, size_t rows, qd_grid *grid, qd_error *err);
 /* Code range of a spec, without weights (formats check against it). */
 void qd_grid_range(const qd_grid_spec *spec, int32_t *out_low, int32_t *out_high);
 

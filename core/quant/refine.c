@@ -26,7 +26,7 @@ void qd_refined_fini(qd_refined *refined)
 typedef struct scratch {
     double *numbers; /* target, error, gradient: ROWS x I; product; energies; then what a move wants */
     uint8_t *codes;  /* ROWS x I each: now, kept, found by the beam search, swept */
-    float *scales;   /* kept: scale and zero, ROWS x G */
+    float *scales;   /* kept: scale, zero and offset, ROWS x G */
 } scratch;
 
 typedef struct refining {
@@ -43,7 +43,7 @@ typedef struct panel {
     uint8_t *kept, *found, *swept;
     double *kept_energy, *cost, *move;
     qd_matd product;
-    float *kept_scale, *kept_zero;
+    float *kept_scale, *kept_zero, *kept_offset;
 } panel;
 
 static size_t count_numbers(const qd_layer_input *input)
@@ -77,7 +77,8 @@ static panel panel_at(const refining *r, size_t index, size_t worker)
     p.found = p.kept + ROWS * features;
     p.swept = p.found + ROWS * features;
     p.kept_scale = s->scales;
-    p.kept_zero = s->scales + ROWS * r->refined->grid.groups;
+    p.kept_zero = p.kept_scale + ROWS * r->refined->grid.groups;
+    p.kept_offset = p.kept_zero + ROWS * r->refined->grid.groups;
     return p;
 }
 
@@ -129,6 +130,8 @@ static void keep_row(const panel *p, size_t row)
     exchange(p, row, p->kept, p->rows.codes);
     memcpy(p->kept_scale + at, qd_matf_row(grid->scale.view, p->rows.start + row), size);
     memcpy(p->kept_zero + at, qd_matf_row(grid->zero.view, p->rows.start + row), size);
+    if (grid->offset.view.rows > 0)
+        memcpy(p->kept_offset + at, qd_matf_row(grid->offset.view, p->rows.start + row), size);
     p->kept_energy[row] = p->rows.energy[row];
 }
 
@@ -139,6 +142,8 @@ static void take_back_row(const panel *p, size_t row)
     exchange(p, row, p->rows.codes, p->kept);
     memcpy(qd_matf_row(grid->scale.view, p->rows.start + row), p->kept_scale + at, size);
     memcpy(qd_matf_row(grid->zero.view, p->rows.start + row), p->kept_zero + at, size);
+    if (grid->offset.view.rows > 0)
+        memcpy(qd_matf_row(grid->offset.view, p->rows.start + row), p->kept_offset + at, size);
     p->rows.energy[row] = p->kept_energy[row];
 }
 
@@ -224,22 +229,6 @@ static qd_code refine_panel(void *ctx, size_t index, size_t worker, qd_error *er
 
 /* ---- the layer ---- */
 
-static qd_code copy_grid(const qd_grid *from, qd_grid *out, qd_error *err)
-{
-    qd_grid grid = *from;
-    grid.scale = grid.zero = (qd_matf_buf){ 0 };
-    size_t rows = from->scale.view.rows;
-    qd_code code = qd_matf_buf_init(&grid.scale, rows, from->groups, err);
-    if (code == QD_OK)
-        code = qd_matf_buf_init(&grid.zero, rows, from->groups, err);
-    for (size_t i = 0; code == QD_OK && i < rows; i++) {
-        memcpy(qd_matf_row(grid.scale.view, i), qd_matf_row(from->scale.view, i), from->groups * sizeof(float));
-        memcpy(qd_matf_row(grid.zero.view, i), qd_matf_row(from->zero.view, i), from->groups * sizeof(float));
-    }
-    *out = grid; /* the caller's to release, whole or not */
-    return code;
-}
-
 static void free_scratch(scratch *s, size_t threads)
 {
     for (size_t i = 0; s != NULL && i < threads; i++) {
@@ -256,7 +245,7 @@ static qd_code allocate_scratch(const refining *r, scratch *s, qd_error *err)
     if (code == QD_OK)
         code = qd_alloc(4 * ROWS, r->steps->count, (void **)&s->codes, err);
     if (code == QD_OK)
-        code = qd_alloc(2 * ROWS * r->input->grid->groups, sizeof(float), (void **)&s->scales, err);
+        code = qd_alloc(3 * ROWS * r->input->grid->groups, sizeof(float), (void **)&s->scales, err);
     return code;
 }
 
@@ -289,7 +278,7 @@ qd_code qd_refine_run(const qd_layer_input *input, const qd_steps *steps, uint8_
     QD_AUTO(qd_refined_fini) qd_refined refined = { 0 };
     double **const sums[] = { &refined.swept, &refined.searched, &refined.energy, &refined.weight_error };
     bool wanted = input->refine.beam > 1 || input->refine.rounds > 0;
-    qd_code code = copy_grid(input->grid, &refined.grid, err);
+    qd_code code = qd_grid_copy(input->grid, &refined.grid, err);
     for (size_t i = 0; code == QD_OK && wanted && i < QD_LENGTH(sums); i++)
         code = qd_alloc(input->w.rows, sizeof(double), (void **)sums[i], err);
     refining r = { .input = input, .steps = steps, .codes = codes, .refined = &refined };
@@ -313,5 +302,5 @@ qd_code qd_refine_certify(const qd_evidence *evidence, qd_certificate *out, qd_e
     if (code != QD_OK || fitted == NULL || !evidence->input->refine.refit)
         return code;
     qd_grid_fini(fitted);
-    return copy_grid(final.grid, fitted, err);
+    return qd_grid_copy(final.grid, fitted, err);
 }

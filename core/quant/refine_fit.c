@@ -5,11 +5,12 @@
  *   A = (l - z) H_lambda (l - z)^T, B = (l - z) H_lambda u^T, U = u H_lambda u^T.
  * Groups take turns (block coordinate descent): one product (l - z) H_lambda a row and round serves all of them, where solving for all groups at
  * once would want a G x G system a row, and one group's exact minimum is the same either way. What a stored scale and zero make of the
- * minimum is judged by the same formula, and kept only if the energy falls. */
+ * minimum is judged by the same formula, and kept only if the energy falls. Units of a container's grid stay: their multiples are fitted. */
 #include <math.h>
 #include <string.h>
 
 #include "linalg/gemm.h"
+#include "quant/container.h"
 #include "quant/refine_rows.h"
 
 /* A float zero further out than this is not taken: scale_minmax.c. */
@@ -28,12 +29,13 @@ typedef struct fit {
 
 /* Quadratic model of one row's group. */
 typedef struct model {
+    size_t row; /* of the grid */
     double s, z, alpha, beta, a, b, u;
 } model;
 
 typedef struct choice {
     double gain; /* the energy falls by that; 0 = none is better */
-    float scale, zero;
+    float scale, zero, offset;
 } choice;
 
 static double rise(const model *m, double x, double y)
@@ -41,46 +43,68 @@ static double rise(const model *m, double x, double y)
     return -2.0 * x * m->alpha + 2.0 * y * m->beta + x * x * m->a - 2.0 * x * y * m->b + y * y * m->u;
 }
 
-static float stored(const fit *f, double scale)
+static float stored(const fit *f, const model *m, double scale)
 {
     const qd_scale_type *type = f->rows->input->refine.scale_type;
-    float value = (float)scale;
-    if (type != NULL)
-        value = type->round(value);
-    return type != NULL && value < type->smallest ? type->smallest : value;
+    return type == NULL ? (float)scale : qd_container_scale(type, f->rows->grid, m->row, f->group, scale);
 }
 
-static void consider(const model *m, float scale, float zero, choice *best)
+/* With the zero as it is stored beside the scale. */
+static void consider(const fit *f, const model *m, float scale, double zero, choice *best)
 {
-    double x = (double)scale - m->s, y = (double)scale * ((double)zero - m->z), gain = -rise(m, x, y);
-    if (scale > 0.0f && isfinite(scale) && fabs((double)zero) <= FARTHEST_ZERO && gain > best->gain)
-        *best = (choice){ gain, scale, zero };
+    const qd_scale_type *type = f->rows->input->refine.scale_type;
+    choice found = { .scale = scale, .zero = (float)zero };
+    if (!(scale > 0.0f) || !isfinite(scale) || !(fabs(zero) <= FARTHEST_ZERO))
+        return;
+    if (type != NULL)
+        found.zero = qd_container_zero(type, f->rows->grid, m->row, f->group, scale, zero, &found.offset);
+    double x = (double)scale - m->s, y = (double)scale * ((double)found.zero - m->z);
+    found.gain = -rise(m, x, y);
+    if (found.gain > best->gain && isfinite(found.zero))
+        *best = found;
 }
 
-/* An integer zero is a code: every one is tried, each with its best scale (y = (s + x) zeta). */
+/* An integer zero is a code: every one that is stored is tried, each with its best scale (y = (s + x) zeta). */
 static void choose_integer(const fit *f, const model *m, choice *best)
 {
-    for (int32_t z = f->rows->grid->low; z <= f->rows->grid->high; z++) {
+    const qd_grid *grid = f->rows->grid;
+    const qd_scale_type *type = f->rows->input->refine.scale_type;
+    int32_t middle = (grid->high + 1) / 2;
+    bool mirrored = type != NULL && type->mirrored;
+    for (int32_t z = mirrored ? middle - 1 : grid->low; z <= (mirrored ? middle : grid->high); z++) {
         double zeta = z - m->z, curve = m->a - 2.0 * m->b * zeta + m->u * zeta * zeta;
         if (curve > 0.0)
             consider(
-                m,
-                stored(f, m->s + (m->alpha - zeta * m->beta + m->b * zeta * m->s - m->u * zeta * zeta * m->s) / curve),
-                (float)z, best);
+                f, m,
+                stored(f, m,
+                       m->s + (m->alpha - zeta * m->beta + m->b * zeta * m->s - m->u * zeta * zeta * m->s) / curve),
+                z, best);
     }
 }
 
+/* Beside a stored scale, the zero of least energy. */
+static void choose_beside(const fit *f, const model *m, float scale, choice *best)
+{
+    double y = (((double)scale - m->s) * m->b - m->beta) / m->u;
+    if (scale > 0.0f)
+        consider(f, m, scale, m->z + y / (double)scale, best);
+}
+
+/* Of multiples, those around the best number, too: their zeros are as coarse, and do not always suit it. */
 static void choose_float(const fit *f, const model *m, choice *best)
 {
+    const qd_scale_type *type = f->rows->input->refine.scale_type;
     double determinant = m->a * m->u - m->b * m->b, x = 0.0;
     if (!(m->u > 0.0))
         return;
     if (determinant > SINGULAR * m->a * m->u)
         x = (m->alpha * m->u - m->b * m->beta) / determinant;
-    float scale = stored(f, m->s + x);
-    double y = (((double)scale - m->s) * m->b - m->beta) / m->u; /* best beside the scale as it is stored */
-    if (scale > 0.0f)
-        consider(m, scale, (float)(m->z + y / (double)scale), best);
+    choose_beside(f, m, stored(f, m, m->s + x), best);
+    if (type == NULL || type->per_block == 0)
+        return;
+    double unit = (double)qd_matf_row(f->rows->grid->unit.view, m->row)[f->group / type->per_block];
+    choose_beside(f, m, stored(f, m, m->s + x - unit), best);
+    choose_beside(f, m, stored(f, m, m->s + x + unit), best);
 }
 
 static choice choose(const fit *f, const model *m)
@@ -91,7 +115,7 @@ static choice choose(const fit *f, const model *m)
     else if (f->rows->grid->zero_kind == QD_ZERO_FLOAT)
         choose_float(f, m, &best);
     if (f->rows->grid->zero_kind != QD_ZERO_INTEGER && m->a > 0.0)
-        consider(m, stored(f, m->s + m->alpha / m->a), (float)m->z, &best);
+        consider(f, m, stored(f, m, m->s + m->alpha / m->a), m->z, &best);
     return best;
 }
 
@@ -103,7 +127,8 @@ static double centred(const fit *f, size_t row, size_t step, double zero)
 static model model_of(const fit *f, size_t row)
 {
     const qd_grid *grid = f->rows->grid;
-    model m = { .s = (double)qd_matf_row(grid->scale.view, f->rows->start + row)[f->group],
+    model m = { .row = f->rows->start + row,
+                .s = (double)qd_matf_row(grid->scale.view, f->rows->start + row)[f->group],
                 .z = (double)qd_matf_row(grid->zero.view, f->rows->start + row)[f->group] };
     for (size_t i = 0; i < f->size; i++) {
         size_t t = f->step[i];
@@ -128,6 +153,8 @@ static void apply(const fit *f, size_t row, const model *m, const choice *best)
     qd_axpy_f64(y, f->ones, qd_matd_row(rows->gradient, row), rows->steps->count);
     qd_matf_row(rows->grid->scale.view, rows->start + row)[f->group] = best->scale;
     qd_matf_row(rows->grid->zero.view, rows->start + row)[f->group] = best->zero;
+    if (rows->grid->offset.view.rows > 0)
+        qd_matf_row(rows->grid->offset.view, rows->start + row)[f->group] = best->offset;
 }
 
 /* product += levels of some of the group's steps times their rows of H, which are copied to be side by side; then lambda. */

@@ -36,7 +36,7 @@ static qd_code add_piece(unigram *u, qd_vocab *vocab, const json_t *entry, size_
 {
     const char *text = json_string_value(json_array_get(entry, 0));
     const json_t *score = json_array_get(entry, 1);
-    if (text == NULL || !json_is_number(score))
+    if (json_array_size(entry) != 2 || text == NULL || !json_is_number(score))
         return qd_fail(err, QD_EFORMAT, "'vocab': number %zu is not [\"piece\", score]", id);
     size_t length = strlen(text);
     if (length > LONGEST_PIECE)

@@ -35,7 +35,7 @@ enum {
 };
 static const qd_verb_option options[] = {
     [OUT] = { "out", "DIR", NULL, "folder of the artifact; required, made afresh" },
-    [MODEL] = { "model", "DIR", NULL, "model folder, instead of the job's URL" },
+    [MODEL] = { "model", "PATH", NULL, "model folder or .gguf file, instead of the job's URL" },
     [CALIBRATION] = { "calibration-text", "FILE", NULL, "text for a job that names none" },
     [EVALUATION] = { "evaluation-text", "FILE", NULL, "text for a job that names none" },
     [WORK] = { "work", "DIR", "OUT.work",
@@ -91,10 +91,14 @@ static qd_code tie_to_parent(qd_error *err)
 static qd_code read_job(const char *path, qd_recipe **out, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *request = NULL;
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
     qd_issues issues = { 0 };
-    qd_code code = qd_json_read_object(path, JOB_LIMIT, JOB_DEPTH, &request, err);
+    qd_code code = qd_file_read(path, JOB_LIMIT, &text, err); /* a pipe is fine here */
     if (code != QD_OK)
         return code;
+    code = qd_json_parse_object(qd_str_borrow(&text), text.length, JOB_DEPTH, &request, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "'%s'", path);
     code = qd_recipe_parse(request, out, &issues, err);
     for (size_t i = 0; i < issues.count; i++)
         fprintf(stderr, "%s: %s\n", issues.items[i].pointer, issues.items[i].detail);

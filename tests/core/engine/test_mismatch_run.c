@@ -80,7 +80,7 @@ static json_int_t findings_of(const json_t *record)
                                .out = (size_t)json_integer_value(json_array_get(shape, 0)),
                                .in = (size_t)json_integer_value(json_array_get(shape, 1)) };
     qd_findings findings = { .lines = json_array() };
-    qd_verify_record(&linear, record, &findings);
+    qd_verify_record(&linear, (size_t)json_integer_value(json_object_get(record, "index")), record, &findings);
     json_int_t count = (json_int_t)json_array_size(findings.lines);
     json_decref(findings.lines);
     return count;

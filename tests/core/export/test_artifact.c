@@ -44,7 +44,7 @@ static void novella_in_4_bits_comes_back_with_its_side_files_and_a_true_manifest
     check_ok(scene_write(s, &err));
     check_ok(scene_check(s, &err));
     json_t *manifest = manifest_of(s->dir);
-    assert_string_equal(json_string_value(json_object_get(manifest, "format")), "compressed-tensors");
+    assert_string_equal(json_string_value(json_object_get(manifest, "format")), "compressed-tensors:pack-quantized");
     check_near(json_number_value(json_object_get(manifest, "bits_per_weight")), 4.125, 0.0);
     static const char *const sides[] = { "generation_config.json", "reference.json", "tokenizer.json",
                                          "tokenizer_config.json" };
@@ -229,7 +229,7 @@ static void extra_facts_are_merged_but_cannot_replace_ours(void **state)
     json_t *extra = json_pack("{s:{s:i}, s:s}", "recipe", "bits", 4, "format", "forged"), *manifest = NULL;
     check_ok(qd_artifact_write_manifest(s->dir, extra, &manifest, &err));
     assert_int_equal(json_integer_value(json_object_get(json_object_get(manifest, "recipe"), "bits")), 4);
-    assert_string_equal(json_string_value(json_object_get(manifest, "format")), "compressed-tensors");
+    assert_string_equal(json_string_value(json_object_get(manifest, "format")), "compressed-tensors:pack-quantized");
     check_role(manifest, "certificate.json", "record");
     check_ok(scene_check(s, &err));
     json_decref(extra);

@@ -289,7 +289,7 @@ static void a_tensor_too_many_is_named(void **state)
         { "model.stray", "F32", 2, 2, "'model.stray' is neither", QD_EFORMAT },
         { LAYER "2.weight_packed", "I32", 2, 2, "up_proj2.weight_packed' is neither", QD_EFORMAT },
         { LAYER ".weight", "F32", 24, 8, "beside its packed form", QD_EFORMAT },
-        { LAYER ".weight_g_idx", "I32", 1, 8, "weight_g_idx", QD_EUNSUPPORTED },
+        { LAYER ".weight_g_idx", "I32", 1, 8, "weight_g_idx", QD_EFORMAT },
         { LAYER ".weight_zero_point", "I32", 3, 1, "symmetric", QD_EFORMAT },
     };
     for (size_t i = 0; i < QD_LENGTH(cases); i++) {
@@ -329,7 +329,7 @@ static void a_config_that_does_not_fit_the_tensors_is_refused_naming_what(void *
         qd_code code;
     } cases[] = {
         { "\"num_bits\": 4", "\"num_bits\": 8", "weight_packed", QD_EFORMAT },
-        { "\"num_bits\": 4", "\"num_bits\": 3", "num_bits: 3", QD_EUNSUPPORTED },
+        { "\"num_bits\": 4", "\"num_bits\": 9", "num_bits: 9", QD_EUNSUPPORTED },
         { "\"num_bits\": 4", "\"num_bits\": -4", "num_bits", QD_EFORMAT },
         { "\"num_bits\": 4", "\"num_bits\": 4294967300", "num_bits", QD_EUNSUPPORTED },
         { "\"group_size\": 8", "\"group_size\": 4", "weight_scale", QD_EFORMAT },
@@ -338,11 +338,15 @@ static void a_config_that_does_not_fit_the_tensors_is_refused_naming_what(void *
         { "\"symmetric\": true", "\"symmetric\": false", "weight_zero_point", QD_EFORMAT },
         { "\"symmetric\": true", "\"symmetric\": 1", "symmetric", QD_EFORMAT },
         { "\"type\": \"int\"", "\"type\": \"float\"", "type: 'float'", QD_EUNSUPPORTED },
-        { "\"actorder\": null", "\"actorder\": \"group\"", "actorder", QD_EUNSUPPORTED },
+        { "\"strategy\": \"group\"", "\"strategy\": \"block\"", "strategy: 'block'", QD_EUNSUPPORTED },
         { "\"pack-quantized\"", "\"int-quantized\"", "int-quantized", QD_EUNSUPPORTED },
-        { "\"compressed-tensors\"", "\"gptq\"", "quantized already", QD_EUNSUPPORTED },
-        { "\"Linear\"", "\"re:.*q_proj\"", "config_groups", QD_EUNSUPPORTED },
-        { "\"input_activations\": null", "\"input_activations\": {}", "config_groups", QD_EUNSUPPORTED },
+        { "\"compressed-tensors\"", "\"gptq\"", "bits: 0", QD_EUNSUPPORTED },
+        { "\"compressed-tensors\"", "\"bitsandbytes\"", "quantized already", QD_EUNSUPPORTED },
+        { "\"Linear\"", "\"re:.*q_proj\"", "k_proj.weight' is missing", QD_EFORMAT },
+        { "\"Linear\"", "\"re:.*(q|k)_proj{1,2}\"", "'{1,'", QD_EUNSUPPORTED },
+        { "\"Linear\"", "\"re:(\"", "'re:(' is none", QD_EFORMAT },
+        { "\"lm_head\"", "\"re:.*mlp\"", "gate_proj.weight' is missing", QD_EFORMAT },
+        { "\"lm_head\"", "7", "ignore[0]", QD_EFORMAT },
         { "\"group_0\": {", "\"group_0\": 5, \"x\": {", "config_groups", QD_EUNSUPPORTED },
     };
     for (size_t i = 0; i < QD_LENGTH(cases); i++) {

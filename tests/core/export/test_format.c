@@ -43,32 +43,82 @@ static void unknown_names_and_variants_are_not_found(void **state)
     assert_int_equal(variant, 7);
 }
 
-static void check_packed(qd_grid_spec spec, const char *const *parts)
+static void check_refused(const char *format, qd_grid_spec spec, const char *const *parts)
 {
     qd_error err = { 0 };
     size_t variant;
-    const qd_format *f = qd_format_find("compressed-tensors", &variant);
+    const qd_format *f = qd_format_find(format, &variant);
     check_fails(f->check(&spec, variant, &err), QD_EINVAL);
     for (size_t i = 0; parts[i] != NULL; i++)
         check_contains(err.text, parts[i]);
 }
 
+static qd_grid_spec grid_of_levels(const char *alphabet, size_t group_size, const char *scale_type)
+{
+    qd_grid_spec spec = grid_of(4, QD_ZERO_NONE, group_size, scale_type);
+    spec.alphabet = qd_alphabet_find(alphabet);
+    return spec;
+}
+
+#define REFUSED(...) (const char *const[]){ __VA_ARGS__, NULL }
+
 static void compressed_tensors_refuses_what_it_cannot_hold_naming_both_fields_and_a_way_out(void **state)
 {
     (void)state;
-    static const double bits[] = { 3, 5, 6 };
-    for (size_t i = 0; i < QD_LENGTH(bits); i++) {
-        char found[32];
-        snprintf(found, sizeof found, "bits: %g", bits[i]);
-        check_packed(grid_of(bits[i], QD_ZERO_NONE, 0, "f32"),
-                     (const char *const[]){ found, "format 'compressed-tensors'", "2, 4 or 8", "'safetensors'", NULL });
+    check_refused("compressed-tensors", grid_of_levels("nf4", 0, "f32"),
+                  REFUSED("alphabet: 'nf4'", "format 'compressed-tensors'", "integers", "'int'", "'safetensors'"));
+    check_refused("compressed-tensors", grid_of(4, QD_ZERO_FLOAT, 0, "f32"),
+                  REFUSED("alphabet: zero 'float'", "format 'compressed-tensors'", "'integer'"));
+    static const char bytes[] = "compressed-tensors:int-quantized";
+    check_refused(bytes, grid_of(4, QD_ZERO_NONE, 0, "bf16"), REFUSED("bits: 4", bytes, "use 8", "pack-quantized"));
+    check_refused(bytes, grid_of(8, QD_ZERO_INTEGER, 0, "bf16"), REFUSED("zero 'integer'", bytes, "alphabet 'int'"));
+    check_refused(bytes, grid_of(8, QD_ZERO_NONE, 128, "bf16"), REFUSED("group_size: 128", bytes, "use 0"));
+    static const char mx[] = "compressed-tensors:mxfp4-pack-quantized", nv[] = "compressed-tensors:nvfp4-pack-quantized";
+    check_refused(mx, grid_of(4, QD_ZERO_NONE, 32, "e8m0"), REFUSED("alphabet: 'int'", mx, "'mxfp4'", "'safetensors'"));
+    check_refused(mx, grid_of_levels("e2m1", 64, "e8m0"), REFUSED("group_size: 64", mx, "groups of 32"));
+    check_refused(mx, grid_of_levels("e2m1", 32, "bf16"), REFUSED("scale.type: 'bf16'", mx, "'e8m0'"));
+    check_refused(nv, grid_of_levels("nf4", 16, "bf16"), REFUSED("alphabet: 'nf4'", nv, "'e2m1'"));
+    check_refused(nv, grid_of_levels("e2m1", 16, "bf16"), REFUSED("scale.type: 'bf16'", nv, "'e4m3'"));
+}
+
+static void gptq_and_awq_refuse_what_they_cannot_hold_naming_both_fields_and_a_way_out(void **state)
+{
+    (void)state;
+    static const char *const both[] = { "gptq:v1", "gptq:v2", "awq" };
+    for (size_t i = 0; i < QD_LENGTH(both); i++) {
+        check_refused(both[i], grid_of_levels("mxfp4", 32, "e8m0"), REFUSED("alphabet: 'mxfp4'", both[i], "'int'"));
+        check_refused(both[i], grid_of(4, QD_ZERO_FLOAT, 32, "f16"), REFUSED("zero 'float'", both[i], "'integer'"));
+        check_refused(both[i], grid_of(4, QD_ZERO_NONE, 32, "bf16"),
+                      REFUSED("scale.type: 'bf16'", both[i], "'half'", "'f16'"));
+        check_refused(both[i], grid_of(5, QD_ZERO_NONE, 32, "f16"), REFUSED("bits: 5", both[i], "'compressed-tensors'"));
     }
-    qd_grid_spec nf4 = grid_of(4, QD_ZERO_NONE, 0, "f32");
-    nf4.alphabet = qd_alphabet_find("nf4");
-    check_packed(nf4, (const char *const[]){ "alphabet: 'nf4'", "format 'compressed-tensors'", "integers", "'int'",
-                                             "'safetensors'", NULL });
-    check_packed(grid_of(4, QD_ZERO_FLOAT, 0, "f32"),
-                 (const char *const[]){ "alphabet: zero 'float'", "format 'compressed-tensors'", "'integer'", NULL });
+    check_refused("gptq:v1", grid_of(4, QD_ZERO_INTEGER, 32, "f16"), REFUSED("zero 'integer'", "'gptq:v1'", "'gptq:v2'"));
+    check_refused("awq", grid_of(4, QD_ZERO_NONE, 0, "f16"), REFUSED("group_size: 0", "'awq'", "32, 64 and 128"));
+    check_refused("awq", grid_of(3, QD_ZERO_NONE, 32, "f16"), REFUSED("bits: 3", "'awq'", "'gptq'"));
+}
+
+/* A name alone is the first of its variants that holds the grid; none: the first, whose check says why. */
+static void a_name_without_a_variant_takes_the_first_that_holds_the_grid(void **state)
+{
+    (void)state;
+    const struct {
+        const char *format;
+        qd_grid_spec spec;
+        size_t variant;
+    } cases[] = {
+        { "compressed-tensors", grid_of(4, QD_ZERO_NONE, 128, "bf16"), 0 },
+        { "compressed-tensors", grid_of(8, QD_ZERO_NONE, 0, "bf16"), 0 },
+        { "compressed-tensors", grid_of_levels("mxfp4", 32, "e8m0"), 2 },
+        { "compressed-tensors", grid_of_levels("nf4", 32, "bf16"), 0 },
+        { "gptq", grid_of(4, QD_ZERO_NONE, 128, "f16"), 0 },
+        { "gptq", grid_of(4, QD_ZERO_INTEGER, 128, "f16"), 1 },
+        { "awq", grid_of(4, QD_ZERO_INTEGER, 128, "f16"), 0 },
+        { "safetensors", grid_of(4, QD_ZERO_FLOAT, 7, "f32"), 0 },
+    };
+    for (size_t i = 0; i < QD_LENGTH(cases); i++) {
+        size_t ignored;
+        assert_int_equal(qd_format_choose(qd_format_find(cases[i].format, &ignored), &cases[i].spec), cases[i].variant);
+    }
 }
 
 static void a_group_size_that_does_not_divide_the_row_is_refused_with_sizes_that_do(void **state)
@@ -360,6 +410,8 @@ int main(void)
         cmocka_unit_test(every_row_is_complete_and_found_by_its_name_and_variants),
         cmocka_unit_test(unknown_names_and_variants_are_not_found),
         cmocka_unit_test(compressed_tensors_refuses_what_it_cannot_hold_naming_both_fields_and_a_way_out),
+        cmocka_unit_test(gptq_and_awq_refuse_what_they_cannot_hold_naming_both_fields_and_a_way_out),
+        cmocka_unit_test(a_name_without_a_variant_takes_the_first_that_holds_the_grid),
         cmocka_unit_test(a_group_size_that_does_not_divide_the_row_is_refused_with_sizes_that_do),
         cmocka_unit_test(scales_that_the_model_type_would_round_are_refused),
         cmocka_unit_test(golden_words_come_out_two_ways),

@@ -282,7 +282,13 @@ static void the_first_value_that_is_not_finite_is_named(void **state)
         const qd_dtype *dtype = qd_dtype_find(bad[i].dtype);
         size_t width = dtype->bits / 8;
         unsigned char *data = calloc(COUNT, width);
-        qd_tensor t = { "w", dtype, 1, { COUNT }, COUNT, data, COUNT * width };
+        qd_tensor t = { .name = "w",
+                        .dtype = dtype,
+                        .rank = 1,
+                        .shape = { COUNT },
+                        .elements = COUNT,
+                        .data = data,
+                        .bytes = COUNT * width };
         check_ok(qd_tensor_check_finite(&t, &err));
         memcpy(data + AT * width, bad[i].bytes, width);
         check_fails(qd_tensor_check_finite(&t, &err), QD_ENUMERIC);

@@ -3,7 +3,7 @@
 
 static layer_spec random_spec(uint64_t seed)
 {
-    static const double widths[] = { 2, 3, 4, 5, 6, 8 };
+    static const double widths[] = { 2, 3, 4, 5, 6, 7, 8 };
     static const char *const types[] = { "f32", "bf16", "f16", "e8m0" };
     static const char *const sets[] = { "e2m1", "nf4", "mxfp4", "ternary", "levels" };
     static const double own[] = { -1, -0.625, -0.25, 0.5, 0.75, 1.5, 4 };

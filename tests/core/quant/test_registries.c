@@ -1,5 +1,6 @@
 /* test_registries.c: every row of every registry of quant keeps the contract that parsers, /catalog and --help read. */
 #include "layer.h"
+#include "quant/container.h"
 #include "quant/transform.h"
 
 static void check_text(const char *text, size_t most)
@@ -131,11 +132,53 @@ static void alphabets_have_ascending_widths_that_fit_a_byte(void **state)
         if (a->levels != NULL)
             check_levels(a);
     }
-    assert_int_equal(count, 7);
+    assert_int_equal(count, 10);
     assert_null(qd_alphabet_find("real"));
     for (int zero = QD_ZERO_NONE; zero <= QD_ZERO_FLOAT; zero++)
         assert_int_equal(qd_zero_kind_find(qd_zero_kind_name((qd_zero_kind)zero)), zero);
     assert_int_equal(qd_zero_kind_find("complex"), -1);
+}
+
+/* Rounding is idempotent, monotone and near, where the type has its full precision. */
+static void check_rounding(const qd_scale_type *t)
+{
+    bool powers = strcmp(t->name, "e8m0") == 0, three_bits = strcmp(t->name, "e4m3") == 0;
+    double near = powers ? 1.0 / 3.0 : three_bits ? 0x1p-4 : 0x1p-8, low = three_bits ? 0.1 : exp(-8.0);
+    double high = three_bits ? 440.0 : exp(10.0);
+    for (uint64_t i = 0; i < 1000; i++) {
+        float a = (float)(low * exp(log(high / low) * qd_rng_uniform(1, i))), b = a * 1.01f;
+        assert_true(t->round(t->round(a)) == t->round(a) && t->round(a) <= t->round(b));
+        check_close((double)t->round(a), (double)a, near);
+        float fitted = t->fit((double)a, 6.0);
+        assert_true(t->round(fitted) == fitted);
+        check_close((double)fitted, (double)a / 6.0, powers ? 0.5 : near);
+    }
+}
+
+/* What a container adds goes together, and there are grids that have it. */
+static void check_container(const qd_scale_type *t)
+{
+    assert_true(!t->mirrored || !t->offset);
+    assert_true((t->per_block > 0) == (t->scale_high > 0) && (t->offset_high > 0) == (t->per_block > 0 && t->offset));
+    assert_true(t->scale_high <= 127 && t->offset_high <= 63 && t->per_block <= QD_CONTAINER_BLOCK);
+    assert_true(t->per_block == 0 || t->per_block * t->group_size == 256);
+    const double *bits = t->bits;
+    for (const double *b = bits; b != NULL && *b > 0; b++)
+        assert_true(*b <= 8 && (b == bits || b[-1] < *b));
+    size_t fit = 0;
+    for (size_t i = 0; qd_alphabet_at(i) != NULL; i++)
+        for (int zero = QD_ZERO_NONE; zero <= QD_ZERO_FLOAT; zero++)
+            for (const double *b = qd_alphabet_at(i)->bits; *b > 0; b++) {
+                qd_grid_spec spec = { .alphabet = qd_alphabet_at(i),
+                                      .zero = (qd_zero_kind)zero,
+                                      .bits = *b,
+                                      .group_size = t->group_size == 0 ? 32 : t->group_size,
+                                      .rule = qd_scale_rule_at(0),
+                                      .shrink = 1.0,
+                                      .scale_type = t };
+                fit += qd_grid_spec_check(&spec, NULL) == QD_OK;
+            }
+    assert_true(fit > 0);
 }
 
 static void scale_rules_and_types_are_found_and_do_what_they_say(void **state)
@@ -158,17 +201,10 @@ static void scale_rules_and_types_are_found_and_do_what_they_say(void **state)
         check_text(t->dtype, 8);
         assert_ptr_equal(qd_scale_type_find(t->name), t);
         assert_true(t->smallest > 0.0f && t->round(t->smallest) == t->smallest);
-        for (uint64_t i = 0; i < 1000; i++) { /* rounding is idempotent, monotone and near */
-            float a = (float)exp(20.0 * qd_rng_uniform(1, i) - 10.0), b = a * 1.01f;
-            bool powers = strcmp(t->name, "e8m0") == 0;
-            assert_true(t->round(t->round(a)) == t->round(a) && t->round(a) <= t->round(b));
-            check_close((double)t->round(a), (double)a, powers ? 1.0 / 3.0 : 0x1p-8);
-            float fitted = t->fit((double)a, 6.0);
-            assert_true(t->round(fitted) == fitted);
-            check_close((double)fitted, (double)a / 6.0, powers ? 0.5 : 0x1p-8);
-        }
+        check_rounding(t);
+        check_container(t);
     }
-    assert_int_equal(count, 4);
+    assert_int_equal(count, 12);
     assert_null(qd_scale_type_find("f64"));
 }
 
@@ -264,9 +300,12 @@ static void every_algorithm_rounds_a_layer_to_every_alphabet_and_certifies_it(vo
     (void)state;
     static const double own[] = { -3, -0.5, 0.25, 2 };
     for (size_t i = 0; qd_alphabet_at(i) != NULL; i++) {
-        layer_spec spec = {
-            .rows = 10, .cols = 40, .alphabet = qd_alphabet_at(i)->name, .order = "norm-descending", .seed = 112
-        };
+        layer_spec spec = { .rows = 10,
+                            .cols = 40,
+                            .alphabet = qd_alphabet_at(i)->name,
+                            .order = "norm-descending",
+                            .rule = "mse",
+                            .seed = 112 };
         spec.levels = own;
         spec.level_count = QD_LENGTH(own);
         layer l = layer_make(spec);
