@@ -143,6 +143,25 @@ static qd_code check_statement(checking *c, const char *dir, const json_t *manif
     return check_subjects(c, dir, statement, manifest, err);
 }
 
+/* Only what encoding gives: a changed bit that base64 does not look at is a changed bit. */
+static qd_code decode_exactly(const char *text, unsigned char **out, size_t *out_length, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *again = NULL;
+    QD_AUTO(qd_free_pointer) unsigned char *bytes = NULL;
+    size_t length = 0;
+    qd_code code = qd_base64_decode(text, &bytes, &length, err);
+    if (code == QD_OK)
+        code = qd_base64_encode(bytes, length, &again, err);
+    if (code != QD_OK)
+        return code;
+    if (strcmp(again, text) != 0)
+        return qd_fail(err, QD_EFORMAT, "base64: not as it is encoded");
+    *out = bytes;
+    *out_length = length;
+    bytes = NULL;
+    return QD_OK;
+}
+
 /* Is one of the signatures this key's? */
 static qd_code check_signatures(checking *c, const json_t *envelope, const qd_str *payload, const qd_verifier *key,
                                 qd_error *err)
@@ -161,7 +180,8 @@ static qd_code check_signatures(checking *c, const json_t *envelope, const qd_st
     {
         QD_AUTO(qd_free_pointer) unsigned char *sig = NULL;
         size_t length = 0;
-        if (qd_base64_decode(text_of(one, "sig"), &sig, &length, NULL) == QD_OK &&
+        if (strcmp(text_of(one, "keyid"), qd_verifier_key_id(key)) == 0 &&
+            decode_exactly(text_of(one, "sig"), &sig, &length, NULL) == QD_OK &&
             qd_verifier_check(key, bytes.data, bytes.length, sig, length, NULL) == QD_OK) {
             c->signature = "valid";
             snprintf(c->key_id, sizeof c->key_id, "%s", qd_verifier_key_id(key));
@@ -182,7 +202,7 @@ static qd_code check_envelope(checking *c, const qd_verifier *key, qd_error *err
     qd_code code =
         qd_json_parse_object(qd_str_borrow(&c->envelope), c->envelope.length, STATEMENT_DEPTH, &envelope, &why);
     if (code == QD_OK)
-        code = qd_base64_decode(text_of(envelope, "payload"), &bytes, &length, &why);
+        code = decode_exactly(text_of(envelope, "payload"), &bytes, &length, &why);
     if (code != QD_OK) {
         c->signature = "invalid";
         qd_findings_add(&c->findings, QD_ENVELOPE_NAME, "%s", why.text);
