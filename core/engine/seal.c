@@ -75,6 +75,7 @@ static qd_code write_one(const qd_context *c, size_t index, json_t *entries, jso
         return qd_fail(err, QD_ENOMEM, "out of memory");
     if (c->recipe->format_count == 1) { /* what a root says of its folders, a folder that is the root says of itself */
         json_object_set(manifest, "formats", entries);
+        json_object_set_new(manifest, "provenance", json_string(QD_PROVENANCE_NAME));
         code = qd_artifact_rewrite_manifest(dir, manifest, err);
     }
     *out_manifest = json_incref(manifest);
@@ -96,6 +97,7 @@ qd_code qd_seal_manifests(const qd_context *c, json_t **out_root, qd_error *err)
         root = NULL;
         facts = common_facts(c);
         json_object_set(facts, "formats", entries);
+        json_object_set_new(facts, "provenance", json_string(QD_PROVENANCE_NAME));
         code = qd_artifact_write_root_manifest(c->paths->out_dir, facts, &root, err);
     }
     if (code == QD_OK && out_root != NULL)
