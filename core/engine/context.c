@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -299,6 +300,24 @@ qd_code qd_context_init(qd_context *c, qd_error *err)
     if (code == QD_OK)
         code = digest_model(c, err);
     return code == QD_OK ? make_keys(c, err) : code;
+}
+
+const char *qd_context_place(const qd_context *c, size_t format, char *out)
+{
+    const qd_format_choice *choice = &c->recipe->formats[format];
+    if (c->recipe->format_count == 1)
+        snprintf(out, QD_FORMAT_NAME, ".");
+    else
+        qd_format_folder(choice->format, choice->variant, out);
+    return out;
+}
+
+char *qd_context_folder(const qd_context *c, size_t format)
+{
+    char place[QD_FORMAT_NAME];
+    if (c->recipe->format_count == 1)
+        return strdup(c->paths->out_dir);
+    return qd_path_join(c->paths->out_dir, qd_context_place(c, format, place));
 }
 
 void qd_finished_fini(qd_finished *finished)
