@@ -101,11 +101,14 @@ static void every_variant_of_the_larger_novella_comes_back_as_decided(void **sta
 
 /* A tiny model whose tokenizer is one; `changes` go into its config. */
 static const char byte_level[] =
-    "{\"added_tokens\":[{\"id\":9,\"content\":\"<e>\",\"special\":true},{\"id\":8,\"content\":\"<u>\",\"special\":false}],"
+    "{\"added_tokens\":[{\"id\":9,\"content\":\"<e>\",\"special\":true},{\"id\":8,\"content\":\"<u>\",\"special\":"
+    "false}],"
     "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true},"
-    "\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":\"TemplateProcessing\",\"single\":"
+    "\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":"
+    "\"TemplateProcessing\",\"single\":"
     "[{\"SpecialToken\":{\"id\":\"<e>\"}},{\"Sequence\":{\"id\":\"A\"}}]}]},"
-    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"\\u0000\":3,\"a\\u0000\":4},\"merges\":[\"a b\",[\"a\",\"\\u0000\"]]}}";
+    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"\\u0000\":3,\"a\\u0000\":4},\"merges\":[\"a "
+    "b\",[\"a\",\"\\u0000\"]]}}";
 
 static void gguf_source(char *dir, const char *dtype, const char *tokenizer, const char *changes)
 {
@@ -122,7 +125,8 @@ static void gguf_source(char *dir, const char *dtype, const char *tokenizer, con
     text_put(dir, "config.json", changed);
 }
 
-static scene *written_gguf(char *source, const char *variant, const char *dtype, const char *tokenizer, const char *changes)
+static scene *written_gguf(char *source, const char *variant, const char *dtype, const char *tokenizer,
+                           const char *changes)
 {
     qd_error err = { 0 };
     size_t v = 0;
@@ -226,7 +230,9 @@ static void rows_of_q_and_k_are_interleaved_and_those_of_v_are_not(void **state)
     static const struct {
         const char *theirs;
         size_t linear, heads, swapped;
-    } parts[] = { { "blk.0.attn_q.weight", 0, 2, 1 }, { "blk.0.attn_k.weight", 1, 1, 1 }, { "blk.0.attn_v.weight", 2, 1, 0 } };
+    } parts[] = { { "blk.0.attn_q.weight", 0, 2, 1 },
+                  { "blk.0.attn_k.weight", 1, 1, 1 },
+                  { "blk.0.attn_v.weight", 2, 1, 0 } };
     for (size_t p = 0; p < QD_LENGTH(parts); p++) {
         const qd_tensor *tensor = qd_gguf_find(file, parts[p].theirs);
         const qd_linear *linear = qd_model_linear_at(s->model, parts[p].linear);
@@ -240,7 +246,8 @@ static void rows_of_q_and_k_are_interleaved_and_those_of_v_are_not(void **state)
                     float row[64];
                     size_t at = h * head + (parts[p].swapped ? 2 * i + j : j * head / 2 + i);
                     check_ok(qd_tensor_rows_to_floats(tensor, at, 1, row, &err));
-                    assert_memory_equal(row, qd_matf_row(wanted.view, h * head + j * head / 2 + i), linear->in * sizeof(float));
+                    assert_memory_equal(row, qd_matf_row(wanted.view, h * head + j * head / 2 + i),
+                                        linear->in * sizeof(float));
                 }
     }
     qd_gguf_destroy(file);
@@ -256,7 +263,8 @@ static void kept_tensors_keep_their_type_where_there_is_one_and_vectors_become_f
         char source[FOLDER_PATH];
         scene *s = written_gguf(source, "q4_1", dtypes[d], byte_level, "{}");
         qd_gguf *file = file_of(s);
-        const qd_tensor *embedding = qd_gguf_find(file, "token_embd.weight"), *bias = qd_gguf_find(file, "blk.0.attn_v.bias");
+        const qd_tensor *embedding = qd_gguf_find(file, "token_embd.weight"),
+                        *bias = qd_gguf_find(file, "blk.0.attn_v.bias");
         const qd_tensor *ours = qd_model_tensor(s->model, "model.embed_tokens.weight");
         assert_string_equal(embedding->dtype->name, dtypes[d]);
         assert_int_equal(embedding->bytes, ours->bytes);
@@ -276,9 +284,10 @@ static void scalings_of_positions_are_keys_or_divisors(void **state)
     char source[FOLDER_PATH];
     float divisors[8];
     qd_error err = { 0 };
-    scene *s = written_gguf(source, "q8_0", "F32", byte_level,
-                            "{\"rope_theta\":100,\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,"
-                            "\"high_freq_factor\":4,\"original_max_position_embeddings\":40}}");
+    scene *s = written_gguf(
+        source, "q8_0", "F32", byte_level,
+        "{\"rope_theta\":100,\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,"
+        "\"high_freq_factor\":4,\"original_max_position_embeddings\":40}}");
     qd_gguf *file = file_of(s);
     const qd_tensor *tensor = qd_gguf_find(file, "rope_freqs.weight");
     assert_non_null(tensor);
@@ -311,7 +320,8 @@ static void a_window_over_all_layers_is_the_longest_context(void **state)
 {
     (void)state;
     char source[FOLDER_PATH];
-    scene *s = written_gguf(source, "q8_0", "F32", byte_level, "{\"architectures\":[\"MistralForCausalLM\"],\"sliding_window\":32}");
+    scene *s = written_gguf(source, "q8_0", "F32", byte_level,
+                            "{\"architectures\":[\"MistralForCausalLM\"],\"sliding_window\":32}");
     qd_gguf *file = file_of(s);
     check_number(file, "llama.context_length", 32);
     qd_gguf_destroy(file);
@@ -321,7 +331,8 @@ static void a_window_over_all_layers_is_the_longest_context(void **state)
 
 /* ---- tokenizers ---- */
 
-static void check_strings(const qd_gguf *file, const char *key, const char *const *wanted, const size_t *lengths, size_t count)
+static void check_strings(const qd_gguf *file, const char *key, const char *const *wanted, const size_t *lengths,
+                          size_t count)
 {
     qd_error err = { 0 };
     QD_AUTO(qd_free_pointer) qd_gguf_string *found = NULL;
@@ -350,7 +361,8 @@ static void a_vocabulary_is_as_long_as_the_embedding_and_keeps_its_nul(void **st
     char source[FOLDER_PATH];
     scene *s = written_gguf(source, "q8_0", "F32", byte_level, "{\"eos_token_id\":[9,2]}");
     qd_gguf *file = file_of(s);
-    static const char *const tokens[] = { "a", "b", "ab", "\0", "a\0", "[PAD5]", "[PAD6]", "[PAD7]", "<u>", "<e>", "[PAD10]" };
+    static const char *const tokens[] = { "a",      "b",      "ab",  "\0",  "a\0",    "[PAD5]",
+                                          "[PAD6]", "[PAD7]", "<u>", "<e>", "[PAD10]" };
     static const size_t lengths[] = { 1, 1, 2, 1, 2, 6, 6, 6, 3, 3, 7 };
     static const int64_t types[] = { 1, 1, 1, 1, 1, 5, 5, 5, 4, 3, 5 };
     static const char *const merges[] = { "a b", "a \0" };
@@ -379,11 +391,13 @@ static json_t *piece_tokenizer(void)
     static const char *const pieces[] = { "a", "b", "ab", "aab", "x" };
     for (int i = 0; i < 5; i++)
         json_object_set_new(vocabulary, pieces[i], json_integer(257 + i));
-    return json_pack("{s:[{s:i,s:s,s:b}], s:{s:s, s:[{s:s,s:s},{s:s,s:{s:s},s:s}]}, s:n, s:{s:s, s:o, s:[s,[s,s],[s,s]], s:s, s:b, s:b}}",
-                     "added_tokens", "id", 0, "content", "<unk>", "special", 1, "normalizer", "type", "Sequence", "normalizers",
-                     "type", "Prepend", "prepend", "\xe2\x96\x81", "type", "Replace", "pattern", "String", " ", "content",
-                     "\xe2\x96\x81", "pre_tokenizer", "model", "type", "BPE", "vocab", vocabulary, "merges", "a b", "a", "ab", "aa",
-                     "b", "unk_token", "<unk>", "byte_fallback", 1, "fuse_unk", 1);
+    return json_pack("{s:[{s:i,s:s,s:b}], s:{s:s, s:[{s:s,s:s},{s:s,s:{s:s},s:s}]}, s:n, s:{s:s, s:o, "
+                     "s:[s,[s,s],[s,s]], s:s, s:b, s:b}}",
+                     "added_tokens", "id", 0, "content", "<unk>", "special", 1, "normalizer", "type", "Sequence",
+                     "normalizers", "type", "Prepend", "prepend", "\xe2\x96\x81", "type", "Replace", "pattern",
+                     "String", " ", "content", "\xe2\x96\x81", "pre_tokenizer", "model", "type", "BPE", "vocab",
+                     vocabulary, "merges", "a b", "a", "ab", "aa", "b", "unk_token", "<unk>", "byte_fallback", 1,
+                     "fuse_unk", 1);
 }
 
 static void sentence_pieces_have_scores_by_rank(void **state)
@@ -410,10 +424,13 @@ static void sentence_pieces_have_scores_by_rank(void **state)
     check_ok(qd_gguf_reals(file, "tokenizer.ggml.scores", &scores, &count, &err));
     check_ok(qd_gguf_integers(file, "tokenizer.ggml.token_type", &types, &count, &err));
     assert_int_equal(count, 264);
-    static const double wanted[] = { -1e9, -1e9, 0, -1, -1e9, 0, 0 }; /* a, b, "a b" first, "a ab" second, x, two fillers */
+    static const double wanted[] = {
+        -1e9, -1e9, 0, -1, -1e9, 0, 0
+    }; /* a, b, "a b" first, "a ab" second, x, two fillers */
     for (size_t i = 0; i < 7; i++)
         check_near(scores[257 + i], wanted[i], 0);
-    assert_true(types[0] == 2 && types[1] == 6 && types[256] == 6 && types[257] == 1 && types[263] == 5 && scores[5] == 0);
+    assert_true(types[0] == 2 && types[1] == 6 && types[256] == 6 && types[257] == 1 && types[263] == 5 &&
+                scores[5] == 0);
     assert_null(qd_gguf_key(file, "tokenizer.ggml.merges"));
     qd_gguf_destroy(file);
     remove_folder(dir);
@@ -428,26 +445,34 @@ static void tokenizers_that_llama_cuts_otherwise_are_refused_before_any_work(voi
         { "{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", "model 'Unigram'" },
         { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Whitespace\"}}",
           "pre_tokenizer 'Whitespace'" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]},\"normalizer\":{\"type\":\"Lowercase\"},\"pre_tokenizer\":{\"type\":"
+        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]},\"normalizer\":{\"type\":\"Lowercase\"},\"pre_"
+          "tokenizer\":{\"type\":"
           "\"ByteLevel\",\"add_prefix_space\":false}}",
           "normalizer 'Lowercase' with pre_tokenizer 'ByteLevel(pattern)'" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[],\"ignore_merges\":true},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[],\"ignore_merges\":true},\"pre_tokenizer\":{\"type\":"
+          "\"ByteLevel\","
           "\"add_prefix_space\":false}}",
           "and ignore_merges" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":11},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":"
+        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":11},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+          "\"add_prefix_space\":"
           "false}}",
           "token 'a' is 11, the model has 11 embeddings" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":"
+        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+          "\"add_prefix_space\":"
           "false}}",
           "the id of 'a'" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1},\"merges\":[\"aa\"]},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1},\"merges\":[\"aa\"]},\"pre_tokenizer\":{\"type\":"
+          "\"ByteLevel\","
           "\"add_prefix_space\":false}}",
           "merges[0] is not a pair" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Metaspace\",\"split\":false}}",
+        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Metaspace\","
+          "\"split\":false}}",
           "0 tokens <0x00> to <0xFF>" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}", "end_of_word_suffix '</w>'" },
+        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}",
+          "end_of_word_suffix '</w>'" },
         { "{\"model\":", "tokenizer.json: JSON" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"\\u0000\":1,\"\\uf8f0\":2},\"merges\":[]}}", "both U+0000 and U+F8F0" },
+        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"\\u0000\":1,\"\\uf8f0\":2},\"merges\":[]}}",
+          "both U+0000 and U+F8F0" },
     };
     for (size_t i = 0; i < QD_LENGTH(bad); i++) {
         qd_error err = { 0 };
