@@ -22,6 +22,7 @@ function showResult(result) {
     }
     const p = result.perplexity;
     box.replaceChildren(element('h3', { text: 'Result' }), statistics([
+        ['Source', result.source ? result.source.quantized + ', dequantized' : null],
         ['Perplexity, source', p ? digits(p.source, 5) : 'not evaluated'],
         ['Perplexity, quantized', p ? digits(p.quantized, 5) : null],
         ['Perplexity, nearest', p && typeof p.rtn === 'number' ? digits(p.rtn, 5) : null],

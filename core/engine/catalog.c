@@ -78,13 +78,27 @@ static json_t *texts(const char *const *words)
     return out;
 }
 
+/* By variant, what a job of it has where it names nothing else: by path. A format without variants has its own name. */
+static json_t *implied_fields(const qd_format *f)
+{
+    json_t *out = json_object();
+    for (size_t v = 0; f->implied != NULL && (v == 0 || (f->variants != NULL && f->variants[v] != NULL)); v++) {
+        json_t *fields = json_object();
+        for (const qd_format_field *field = f->implied(v); field != NULL && field->path != NULL; field++)
+            json_object_set_new(fields, field->path, json_loads(field->value, JSON_DECODE_ANY, NULL));
+        json_object_set_new(out, f->variants == NULL ? f->name : f->variants[v], fields);
+    }
+    return out;
+}
+
 static json_t *formats(void)
 {
     json_t *out = json_array();
     for (size_t i = 0; qd_format_at(i) != NULL; i++) {
         const qd_format *f = qd_format_at(i);
-        json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:o}", "name", f->name, "summary", f->summary,
-                                             "constraints", f->constraints, "variants", texts(f->variants)));
+        json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", f->name, "summary", f->summary,
+                                             "constraints", f->constraints, "variants", texts(f->variants), "implied",
+                                             implied_fields(f)));
     }
     return out;
 }

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum { RECORD_DEPTH = 8 };
+enum { RECORD_DEPTH = 8, PARTS = 5 /* of a grid */ };
 
 void qd_checkpoint_fini(qd_checkpoint *checkpoint)
 {
@@ -32,16 +32,15 @@ static qd_code digest_of(const char *record, const uint8_t *codes, const qd_grid
                          char *hex, qd_error *err)
 {
     QD_AUTO(qd_digest_fini) qd_digest digest = { 0 };
-    const struct {
-        const void *bytes;
-        size_t length;
-    } parts[] = { { record, strlen(record) },
-                  { codes, out * in },
-                  { grid->scale.view.data, out * grid->groups * sizeof(float) },
-                  { grid->zero.view.data, out * grid->groups * sizeof(float) } };
+    const char *name;
+    const qd_matf_buf *part;
     qd_code code = qd_digest_init(&digest, QD_SHA256, err);
-    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(parts); i++)
-        code = qd_digest_add(&digest, parts[i].bytes, parts[i].length, err);
+    if (code == QD_OK)
+        code = qd_digest_add(&digest, record, strlen(record), err);
+    if (code == QD_OK)
+        code = qd_digest_add(&digest, codes, out * in, err);
+    for (size_t i = 0; code == QD_OK && (part = qd_grid_part(grid, i, &name)) != NULL; i++)
+        code = qd_digest_add(&digest, part->view.data, part->view.rows * part->view.cols * sizeof(float), err);
     if (code == QD_OK)
         qd_digest_hex(&digest, hex);
     return code;
@@ -64,35 +63,37 @@ qd_code qd_checkpoint_write(const char *work_dir, size_t index, const char *key,
         code = digest_of(record, c->codes, &c->grid, linear->out, linear->in, digest, err);
     if (code != QD_OK)
         return code;
-    const qd_tensor_out tensors[] = {
+    qd_tensor_out tensors[1 + PARTS] = {
         { "codes", qd_dtype_find("U8"), 2, { linear->out, linear->in }, c->codes },
-        { "scale", qd_dtype_find("F32"), 2, { linear->out, c->grid.groups }, c->grid.scale.view.data },
-        { "zero", qd_dtype_find("F32"), 2, { linear->out, c->grid.groups }, c->grid.zero.view.data },
     };
+    size_t count = 1;
+    const char *name;
+    const qd_matf_buf *part;
+    for (size_t i = 0; (part = qd_grid_part(&c->grid, i, &name)) != NULL; i++)
+        if (part->view.rows > 0)
+            tensors[count++] =
+                (qd_tensor_out){ name, qd_dtype_find("F32"), 2, { part->view.rows, part->view.cols }, part->view.data };
     const char *const keys[] = { "digest", "key", "record" }, *const values[] = { digest, key, record };
-    return qd_safetensors_write(path.data, tensors, QD_LENGTH(tensors), keys, values, QD_LENGTH(keys), err);
+    return qd_safetensors_write(path.data, tensors, count, keys, values, QD_LENGTH(keys), err);
 }
 
 static qd_code read_grid(const qd_safetensors *file, const qd_linear *linear, const qd_grid_spec *spec, qd_grid *grid,
                          qd_error *err)
 {
+    const char *name;
+    const qd_matf_buf *part;
     qd_grid_shape(spec, linear->in, grid);
-    const struct {
-        const char *name;
-        qd_matf_buf *buf;
-    } parts[] = { { "scale", &grid->scale }, { "zero", &grid->zero } };
-    for (size_t i = 0; i < QD_LENGTH(parts); i++) {
-        const qd_tensor *t = qd_safetensors_find(file, parts[i].name);
-        if (t == NULL || t->rank != 2 || t->shape[0] != linear->out || t->shape[1] != grid->groups ||
-            strcmp(t->dtype->name, "F32") != 0)
-            return qd_fail(err, QD_ENOTFOUND, "checkpoint without a fitting '%s'", parts[i].name);
-        qd_code code = qd_matf_buf_init(parts[i].buf, linear->out, grid->groups, err);
-        if (code == QD_OK)
-            code = qd_tensor_to_floats(t, parts[i].buf->view.data, err);
-        if (code != QD_OK)
-            return code;
+    qd_code code = qd_grid_allocate(spec->scale_type, linear->out, grid, err);
+    for (size_t i = 0; code == QD_OK && (part = qd_grid_part(grid, i, &name)) != NULL; i++) {
+        const qd_tensor *t = qd_safetensors_find(file, name);
+        if ((t != NULL) != (part->view.rows > 0) ||
+            (t != NULL && (t->rank != 2 || t->shape[0] != part->view.rows || t->shape[1] != part->view.cols ||
+                           strcmp(t->dtype->name, "F32") != 0)))
+            return qd_fail(err, QD_ENOTFOUND, "checkpoint without a fitting '%s'", name);
+        if (t != NULL)
+            code = qd_tensor_to_floats(t, part->view.data, err);
     }
-    return QD_OK;
+    return code;
 }
 
 static qd_code read_codes(const qd_safetensors *file, const qd_linear *linear, const qd_grid *grid, uint8_t **out,

@@ -1,8 +1,8 @@
 /* checkpoint.h: a finished layer on disk: its codes, grid, certificate, under a key that says what it was made from.
  * Room: core/engine, private to it. May use: core.
  * Threads: called from one thread.
- * File: WORK/layers/NNNNN.safetensors; tensors codes U8 [O, I], scale F32 [O, G], zero F32 [O, G]; metadata key,
- * record, digest of all of them. */
+ * File: WORK/layers/NNNNN.safetensors; tensors codes U8 [O, I], scale F32 [O, G], zero F32 [O, G], of scale types that have them offset F32
+ * [O, G], unit and offset_unit F32 [O, B]; metadata key, record, digest of all of them. */
 #ifndef QD_ENGINE_CHECKPOINT_H
 #define QD_ENGINE_CHECKPOINT_H
 

@@ -10,7 +10,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/source.h"
 #include "export/artifact.h"
+#include "model/folder.h"
 
 enum { READ_BYTES = 4 << 20 };
 /* Part of every checkpoint key: raised when the same recipe would give other bytes. */
@@ -25,6 +27,7 @@ void qd_context_fini(qd_context *c)
     qd_pool_destroy(c->pool);
     free(c->keys);
     json_decref(c->model_files);
+    json_decref(c->quantized);
 }
 
 qd_code qd_context_length(const qd_context *c, const char *field, size_t wanted, size_t *out, qd_error *err)
@@ -72,12 +75,24 @@ static qd_code digest_file(const qd_context *c, const char *path, char *out_hex,
     return code;
 }
 
-static qd_code digest_one(qd_context *c, const char *name, qd_error *err)
+/* A file that is made of another's metadata. */
+static qd_code digest_made(const qd_folder *folder, const char *name, char *out_hex, json_int_t *out_size,
+                           qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    qd_code code = qd_folder_read(folder, name, SIZE_MAX, &text, err);
+    *out_size = (json_int_t)text.length;
+    return code == QD_OK ? qd_sha256(qd_str_borrow(&text), text.length, out_hex, err) : code;
+}
+
+static qd_code digest_one(qd_context *c, const qd_folder *folder, const char *name, qd_error *err)
 {
     char hex[QD_DIGEST_HEX];
     json_int_t size = 0;
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(c->paths->model_dir, name);
-    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : digest_file(c, path, hex, &size, err);
+    QD_AUTO(qd_free_pointer) char *path = NULL;
+    qd_code code = qd_folder_locate(folder, name, &path, err);
+    if (code == QD_OK)
+        code = path == NULL ? digest_made(folder, name, hex, &size, err) : digest_file(c, path, hex, &size, err);
     if (code != QD_OK)
         return code;
     json_t *file = json_pack("{s:s, s:I, s:s}", "name", name, "size", size, "sha256", hex);
@@ -87,10 +102,14 @@ static qd_code digest_one(qd_context *c, const char *name, qd_error *err)
 /* What decides the numbers: the configuration and the weights. */
 static qd_code digest_model(qd_context *c, qd_error *err)
 {
+    qd_folder *folder = NULL;
+    qd_code code = qd_folder_open(c->paths->model_dir, &folder, err);
     c->model_files = json_array();
-    qd_code code = digest_one(c, "config.json", err);
+    if (code == QD_OK)
+        code = digest_one(c, folder, "config.json", err);
     for (size_t i = 0; code == QD_OK && i < qd_model_file_count(c->model); i++)
-        code = digest_one(c, qd_model_file_at(c->model, i), err);
+        code = digest_one(c, folder, qd_model_file_at(c->model, i), err);
+    qd_folder_destroy(folder);
     return code;
 }
 
@@ -110,7 +129,7 @@ static qd_code open_tokenizer(qd_context *c, qd_error *err)
 {
     if (c->paths->calibration_text == NULL && c->paths->evaluation_text == NULL)
         return QD_OK;
-    qd_code code = qd_tokenizer_open(c->paths->model_dir, &c->tokenizer, err);
+    qd_code code = qd_source_tokenizer(c->paths->model_dir, &c->tokenizer, err);
     if (code != QD_OK)
         return qd_within(err, code, "model '%s'", c->paths->model_dir);
     uint32_t id = 0;
@@ -199,6 +218,31 @@ static qd_code make_keys(qd_context *c, qd_error *err)
     return code;
 }
 
+/* Layers that the job's own grid does not fit are said, with what they get instead. */
+static qd_code report_fallbacks(const qd_context *c, qd_error *err)
+{
+    size_t layers = qd_model_linear_count(c->model), others = 0;
+    qd_grid_spec first = { 0 };
+    const char *name = NULL;
+    for (size_t i = 0; i < layers; i++) {
+        qd_grid_spec spec;
+        qd_code code = qd_recipe_layer_spec(c->recipe, qd_model_linear_at(c->model, i), &spec, err);
+        if (code != QD_OK)
+            return code;
+        if (qd_grid_spec_equal(&spec, &c->recipe->grid))
+            continue;
+        first = others++ == 0 ? spec : first;
+        name = name == NULL ? qd_model_linear_at(c->model, i)->name : name;
+    }
+    if (others > 0)
+        qd_emit_warning(
+            c->sink,
+            "%zu of %zu layers have rows that the container's grid does not fit; '%s' and such get alphabet %s, "
+            "%g bits, groups of %zu, scales %s",
+            others, layers, name, first.alphabet->name, first.bits, first.group_size, first.scale_type->name);
+    return QD_OK;
+}
+
 /* What the artifact's container asks of each layer, before hours of work. */
 static qd_code check_format(const qd_context *c, qd_error *err)
 {
@@ -207,10 +251,13 @@ static qd_code check_format(const qd_context *c, qd_error *err)
     size_t layers = qd_model_linear_count(c->model);
     for (size_t i = 0; code == QD_OK && i < layers * c->recipe->format_count; i++) {
         const qd_format_choice *choice = &c->recipe->formats[i / layers];
-        code = choice->format->check_layer(&c->recipe->grid, choice->variant, qd_model_linear_at(c->model, i % layers),
-                                           dtype, err);
+        const qd_linear *linear = qd_model_linear_at(c->model, i % layers);
+        qd_grid_spec spec;
+        code = qd_recipe_layer_spec(c->recipe, linear, &spec, err);
+        if (code == QD_OK)
+            code = choice->format->check_layer(&spec, choice->variant, linear, dtype, err);
     }
-    return code;
+    return code == QD_OK ? report_fallbacks(c, err) : code;
 }
 
 static qd_code open_model(qd_context *c, qd_error *err)
@@ -220,6 +267,12 @@ static qd_code open_model(qd_context *c, qd_error *err)
         code = check_format(c, err);
     for (size_t i = 0; code == QD_OK && qd_model_warning_at(c->model, i) != NULL; i++)
         qd_emit_warning(c->sink, "%s", qd_model_warning_at(c->model, i));
+    if (code == QD_OK)
+        code = qd_source_quantized(c->model, &c->quantized, err);
+    if (code == QD_OK && c->quantized != NULL)
+        qd_emit_warning(c->sink,
+                        "the source is quantized already, as %s: its dequantized values are taken for the model",
+                        qd_source_quantized_name(c->quantized));
     return code;
 }
 
@@ -251,14 +304,23 @@ void qd_finished_fini(qd_finished *finished)
     qd_matf_buf_fini(&finished->turned);
 }
 
+qd_code qd_context_read_layer(const qd_context *c, size_t index, qd_checkpoint *out, qd_error *err)
+{
+    qd_grid_spec spec;
+    const qd_linear *linear = qd_model_linear_at(c->model, index);
+    qd_code code = qd_recipe_layer_spec(c->recipe, linear, &spec, err);
+    if (code == QD_OK)
+        code = qd_checkpoint_read(c->paths->work_dir, index, c->keys[index], linear, &spec, out, err);
+    return code;
+}
+
 qd_code qd_finished_layer(void *ctx, size_t linear_index, qd_rounded *out, qd_error *err)
 {
     qd_finished *f = ctx;
     const qd_context *c = f->context;
     const qd_linear *linear = qd_model_linear_at(c->model, linear_index);
     qd_finished_fini(f);
-    qd_code code = qd_checkpoint_read(c->paths->work_dir, linear_index, c->keys[linear_index], linear, &c->recipe->grid,
-                                      &f->current, err);
+    qd_code code = qd_context_read_layer(c, linear_index, &f->current, err);
     if (code == QD_OK && qd_transforms_turning(&c->recipe->transforms) != NULL) {
         code = qd_matf_buf_init(&f->turned, linear->out, linear->in, err);
         if (code == QD_OK)

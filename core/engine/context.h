@@ -25,6 +25,7 @@ typedef struct qd_context {
     char calibration_digest[QD_DIGEST_HEX], text_digest[QD_DIGEST_HEX]; /* token ids; the text file. "" = none */
     char (*keys)[QD_DIGEST_HEX];                                        /* checkpoint key of each layer */
     json_t *model_files; /* [{"name","size","sha256"}]: config.json and the weights */
+    json_t *quantized;   /* how the source is quantized already (source.h); NULL = it is not */
     size_t finished;     /* leading layers whose checkpoint holds */
     qd_summary summary;
     size_t resumed;
@@ -60,6 +61,8 @@ typedef struct qd_finished {
     qd_matf_buf turned; /* back, where the recipe turns; else no rows */
 } qd_finished;
 void qd_finished_fini(qd_finished *finished);
+/* A layer's checkpoint, on the layer's grid. */
+qd_code qd_context_read_layer(const qd_context *context, size_t index, qd_checkpoint *out, qd_error *err);
 /* A qd_rounded_source's function. */
 qd_code qd_finished_layer(void *finished, size_t linear_index, qd_rounded *out, qd_error *err);
 

@@ -30,13 +30,16 @@ static void nearest_codes(const qd_grid *grid, qd_cmatf w, uint8_t *codes)
 
 /* Rounding to nearest on scales that were moved to a target or to other codes would be nobody's: there the rule chooses scales for it, from the
  * weights alone. w: in the basis of the codes. out: `decided`, or `own`. */
-static qd_code baseline_grid(const qd_recipe *recipe, qd_cmatf w, const qd_grid *decided, qd_grid *own,
-                             const qd_grid **out, qd_error *err)
+static qd_code baseline_grid(const qd_recipe *recipe, const qd_linear *linear, qd_cmatf w, const qd_grid *decided,
+                             qd_grid *own, const qd_grid **out, qd_error *err)
 {
     *out = decided;
     if (!qd_recipe_moves_scales(recipe))
         return QD_OK;
-    qd_code code = qd_grid_build(&recipe->grid, w, NULL, NULL, own, err);
+    qd_grid_spec spec;
+    qd_code code = qd_recipe_layer_spec(recipe, linear, &spec, err);
+    if (code == QD_OK)
+        code = qd_grid_build(&spec, w, NULL, NULL, own, err);
     if (code == QD_OK)
         *out = own;
     return code == QD_ENUMERIC ? QD_OK : code; /* too large for the scale type: no reason to lose the job */
@@ -56,7 +59,7 @@ static qd_code nearest_in_basis(const qd_finished *finished, size_t index, const
     if (code == QD_OK && basis != NULL)
         code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w), w, NULL, err);
     if (code == QD_OK)
-        code = baseline_grid(recipe, qd_matf_const(w), decided, &own, &grid, err);
+        code = baseline_grid(recipe, qd_model_linear_at(c->model, index), qd_matf_const(w), decided, &own, &grid, err);
     if (code == QD_OK)
         nearest_codes(grid, qd_matf_const(w), codes);
     if (code == QD_OK && basis != NULL)

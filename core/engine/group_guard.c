@@ -25,13 +25,15 @@ static void add_reach(qd_cmatf w, double *reach)
             reach[j] = fmax(reach[j], fabs((double)qd_cmatf_row(w, i)[j]));
 }
 
-/* Of the layers of the group; out_most: neurons of the largest. */
+/* Of the layers of the group; out_most: neurons of the largest; out_room: of the narrowest grid. */
 static qd_code reach_of_group(const qd_context *c, qd_block *block, size_t first, size_t group,
-                              const qd_input_basis *input, double *reach, size_t *out_most, qd_error *err)
+                              const qd_input_basis *input, double *reach, size_t *out_most, double *out_room,
+                              qd_error *err)
 {
     size_t count = qd_model_linear_count(c->model);
     qd_code code = QD_OK;
     *out_most = 0;
+    *out_room = INFINITY;
     for (size_t at = first, last = 0; code == QD_OK && at < count; at++) {
         size_t own = qd_model_linear_at(c->model, at)->group;
         if (own < last || own > group) /* the next block, or past the group */
@@ -41,10 +43,17 @@ static qd_code reach_of_group(const qd_context *c, qd_block *block, size_t first
             continue;
         QD_AUTO(qd_transformed_fini) qd_transformed t = { 0 };
         qd_cmatf w = qd_matf_const(qd_block_weight(block, at - first));
-        code = qd_transform_layer(c->recipe, input, w, c->pool, &t, err);
-        *out_most = qd_max_size(*out_most, w.rows);
+        int32_t low = 0, high = 0;
+        qd_grid_spec spec = { 0 };
+        code = qd_recipe_layer_spec(c->recipe, qd_model_linear_at(c->model, at), &spec, err);
         if (code == QD_OK)
-            add_reach(t.rounded, reach);
+            code = qd_transform_layer(c->recipe, spec.group_size, input, w, c->pool, &t, err);
+        *out_most = qd_max_size(*out_most, w.rows);
+        if (code != QD_OK)
+            return code;
+        qd_grid_range(&spec, &low, &high);
+        *out_room = fmin(*out_room, qd_drift_room(low, high, spec.zero));
+        add_reach(t.rounded, reach);
     }
     return code;
 }
@@ -53,21 +62,19 @@ qd_code qd_group_guard_init(const qd_context *c, qd_block *block, size_t first, 
                             const qd_input_basis *input, qd_group_guard *out, qd_error *err)
 {
     const qd_recipe *r = c->recipe;
+    double room = 0.0;
     size_t most = 0, width = qd_block_group_width(block, group);
     if (!r->certified || r->algorithm->drift == QD_DRIFT_NONE)
         return QD_OK;
     qd_code code = qd_alloc(width, sizeof *out->reach, (void **)&out->reach, err);
     if (code == QD_OK)
-        code = reach_of_group(c, block, first, group, input, out->reach, &most, err);
+        code = reach_of_group(c, block, first, group, input, out->reach, &most, &room, err);
     if (code != QD_OK) {
         qd_group_guard_fini(out);
         return code;
     }
-    int32_t low, high;
-    qd_grid_range(&r->grid, &low, &high);
-    out->guard = (qd_guard){ .drift = r->algorithm->drift,
-                             .room = qd_drift_room(low, high, r->grid.zero),
-                             .deviation = qd_drift_deviation(width, most),
-                             .reach = out->reach };
+    out->guard = (qd_guard){
+        .drift = r->algorithm->drift, .room = room, .deviation = qd_drift_deviation(width, most), .reach = out->reach
+    };
     return QD_OK;
 }

@@ -34,6 +34,7 @@ qd_code qd_shared_diagonal(qd_shared *shared, qd_error *err)
 typedef struct attempt {
     const qd_context *context;
     const char *name;
+    qd_grid_spec spec; /* of this layer */
     qd_layer_input input;
     qd_weight_target *target; /* NULL = the weights */
     qd_grid fitted;           /* what refining made of out->grid, if anything */
@@ -56,13 +57,12 @@ static const qd_algorithm *nearest(void)
 /* What is rounded to nearest wants scales of its weights, not of a target that nothing aims at any more. */
 static qd_code forget_target(attempt *a, qd_error *err)
 {
-    const qd_recipe *r = a->context->recipe;
     a->input.factor = NULL;
-    if (a->input.target == NULL || !qd_aim_guides(r->grid.rule))
+    if (a->input.target == NULL || !qd_aim_guides(a->spec.rule))
         return QD_OK;
     a->input.target = NULL;
     qd_grid_fini(&a->out->grid);
-    return qd_aim_grid(&a->input, &r->grid, a->input.v, NULL, &a->out->grid, err);
+    return qd_aim_grid(&a->input, &a->spec, a->input.v, NULL, &a->out->grid, err);
 }
 
 /* The bottom of the ladder: nearest, without data. */
@@ -94,7 +94,7 @@ static qd_code try_round(attempt *a, const qd_shared *shared, qd_error why, qd_e
     qd_growth growth = { 0 };
     qd_code code = !r->certified
                        ? QD_OK
-                       : qd_layer_guarantee(r->algorithm, &a->input, r->grid.scale_type, &a->out->grid, &growth, err);
+                       : qd_layer_guarantee(r->algorithm, &a->input, a->spec.scale_type, &a->out->grid, &growth, err);
     if (code == QD_OK)
         code = qd_layer_round(r->algorithm, &a->input, a->out->codes, &a->certificate, err);
     a->certificate.chance.growth_largest = growth.largest;
@@ -114,12 +114,12 @@ static qd_code make_grid(attempt *a, const qd_shared *shared, qd_error *out_why,
     qd_code code = qd_aim_create(r->algorithm, &a->input, &a->target, err);
     a->input.target = a->target;
     if (code == QD_OK)
-        code = qd_aim_grid(&a->input, &r->grid, w, shared->diagonal, &a->out->grid, err);
+        code = qd_aim_grid(&a->input, &a->spec, w, shared->diagonal, &a->out->grid, err);
     if (code != QD_ENUMERIC || a->input.factor == NULL)
         return code;
     *out_why = *err;
     a->input.target = NULL;
-    return qd_aim_grid(&a->input, &r->grid, w, shared->diagonal, &a->out->grid, err);
+    return qd_aim_grid(&a->input, &a->spec, w, shared->diagonal, &a->out->grid, err);
 }
 
 /* The codes are of the grid that refining fitted to them. */
@@ -138,12 +138,16 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
     const qd_recipe *r = c->recipe;
     double started = qd_clock_seconds();
     QD_AUTO(qd_transformed_fini) qd_transformed t = { 0 };
-    qd_code code = qd_transform_layer(r, &shared->input, w, c->pool, &t, err);
+    qd_grid_spec spec;
+    qd_code code = qd_recipe_layer_spec(r, qd_model_linear_at(c->model, index), &spec, err);
+    if (code == QD_OK)
+        code = qd_transform_layer(r, spec.group_size, &shared->input, w, c->pool, &t, err);
     if (code == QD_OK)
         code = qd_alloc(w.rows * w.cols, 1, (void **)&out->codes, err);
     QD_AUTO(attempt_fini)
     attempt a = { .context = c,
                   .name = qd_model_linear_at(c->model, index)->name,
+                  .spec = spec,
                   .input = { .w = t.rounded,
                              .v = t.v,
                              .grid = &out->grid,
@@ -157,7 +161,7 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
                              .refine = r->refine,
                              .pool = c->pool },
                   .out = out };
-    a.input.refine.scale_type = r->grid.scale_type;
+    a.input.refine.scale_type = spec.scale_type;
     a.input.fitted = &a.fitted;
     qd_error why = { 0 };
     if (code == QD_OK)
@@ -169,7 +173,7 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
     take_fitted(&a);
     const qd_layer_facts facts = { .index = index,
                                    .linear = qd_model_linear_at(c->model, index),
-                                   .recipe = r,
+                                   .spec = &a.spec,
                                    .transforms = t.record,
                                    .grid = &out->grid,
                                    .certificate = &a.certificate,

@@ -48,8 +48,7 @@ static qd_code begin(const qd_context *c, qd_error *err)
 static qd_code append_record(const qd_context *c, size_t index, json_t *layers, qd_error *err)
 {
     QD_AUTO(qd_checkpoint_fini) qd_checkpoint layer = { 0 };
-    qd_code code = qd_checkpoint_read(c->paths->work_dir, index, c->keys[index], qd_model_linear_at(c->model, index),
-                                      &c->recipe->grid, &layer, err);
+    qd_code code = qd_context_read_layer(c, index, &layer, err);
     if (code != QD_OK)
         return code;
     json_object_del(layer.record, "seconds");
@@ -94,7 +93,11 @@ static qd_code recipe_document(const qd_context *c, json_t **out, qd_error *err)
     *out =
         json_pack("{s:o, s:{s:s, s:O}, s:o}", "recipe", portable_recipe(c), "source", "architecture",
                   qd_model_borrow_config(c->model)->architecture, "files", c->model_files, "calibration", calibration);
-    return *out == NULL ? qd_fail(err, QD_EINTERNAL, "the recipe could not be described") : QD_OK;
+    if (*out == NULL)
+        return qd_fail(err, QD_EINTERNAL, "the recipe could not be described");
+    if (c->quantized != NULL)
+        json_object_update(json_object_get(*out, "source"), c->quantized);
+    return QD_OK;
 }
 
 /* Takes the document. */

@@ -283,8 +283,7 @@ static qd_code resume_layer(blockwise *b, size_t index, qd_error *err)
 {
     qd_context *c = b->context;
     QD_AUTO(qd_checkpoint_fini) qd_checkpoint found = { 0 };
-    qd_code code = qd_checkpoint_read(c->paths->work_dir, index, c->keys[index], qd_model_linear_at(c->model, index),
-                                      &c->recipe->grid, &found, err);
+    qd_code code = qd_context_read_layer(c, index, &found, err);
     if (code != QD_OK)
         return code;
     if (b->block != NULL)
@@ -379,8 +378,7 @@ static qd_code find_finished(qd_context *c, qd_error *err)
         qd_code code = qd_cancel_check(c->cancel, err);
         if (code != QD_OK)
             return code;
-        code = qd_checkpoint_read(c->paths->work_dir, c->finished, c->keys[c->finished],
-                                  qd_model_linear_at(c->model, c->finished), &c->recipe->grid, &found, &why);
+        code = qd_context_read_layer(c, c->finished, &found, &why);
         if (code == QD_ENOTFOUND)
             return QD_OK;
         if (code != QD_OK)

@@ -114,14 +114,35 @@ bool qd_recipe_moves_scales(const qd_recipe *recipe)
            (recipe->algorithm->aim != NULL && qd_aim_guides(recipe->grid.rule));
 }
 
-/* What an alphabet has only one of, it decides. */
-void qd_recipe_settle(qd_recipe *recipe, const json_t *request)
+qd_code qd_recipe_layer_spec(const qd_recipe *recipe, const qd_linear *linear, qd_grid_spec *out, qd_error *err)
+{
+    *out = recipe->grid;
+    for (size_t i = 0; i < recipe->format_count; i++) {
+        const qd_format_choice *choice = &recipe->formats[i];
+        qd_grid_spec own = recipe->grid;
+        qd_code code = choice->format->layer_spec == NULL
+                           ? QD_OK
+                           : choice->format->layer_spec(&recipe->grid, choice->variant, linear, &own, err);
+        if (code != QD_OK)
+            return code;
+        if (qd_grid_spec_equal(&own, &recipe->grid))
+            continue;
+        *out = own;
+        return QD_OK;
+    }
+    return QD_OK;
+}
+
+/* What an alphabet has only one of, it decides. implied: what a container decided, by path. */
+void qd_recipe_settle(qd_recipe *recipe, const json_t *request, const json_t *implied)
 {
     const json_t *alphabet = json_object_get(request, "alphabet");
     qd_grid_spec *spec = &recipe->grid;
+    if (alphabet == NULL)
+        alphabet = json_object_get(implied, "alphabet");
     if (json_object_get(alphabet, "levels") != NULL && json_object_get(alphabet, "kind") == NULL)
         spec->alphabet = qd_alphabet_find("levels");
-    if (json_object_get(alphabet, "zero") == NULL)
+    if (json_object_get(alphabet, "zero") == NULL && json_object_get(implied, "alphabet/zero") == NULL)
         spec->zero = spec->alphabet->zero;
     bool bits_given = json_object_get(request, "bits") != NULL;
     if (!bits_given && spec->alphabet->codes == QD_CODES_OWN_LEVELS)

@@ -74,6 +74,10 @@ qd_code qd_recipe_gate_refuse(const qd_recipe *recipe, qd_error *err);
 /* Are scales what the rule chooses from weights alone, or moved from there: to a target, to the codes, up to a guarantee? */
 bool qd_recipe_moves_scales(const qd_recipe *recipe);
 
+/* The grid of one layer: the job's, or the one that a container of the job falls back to where it does not fit the layer's rows (of several
+ * containers, the first that does). Engine code asks this wherever a layer is meant. */
+qd_code qd_recipe_layer_spec(const qd_recipe *recipe, const qd_linear *linear, qd_grid_spec *out, qd_error *err);
+
 /* One finding of the parser: a JSON Pointer and a sentence "bits: 17 is not in 2, 3, 4, 5, 6, 7, 8". */
 typedef struct qd_issue {
     char pointer[160];

@@ -71,7 +71,7 @@ bool qd_field_is_member(const qd_field *field, const char *parent);
 
 /* A recipe with every default; QD_ENOMEM only. */
 qd_code qd_recipe_create(qd_recipe **out, qd_error *err);
-/* Fields whose default follows from others, where the request leaves them out. */
-void qd_recipe_settle(qd_recipe *recipe, const json_t *request);
+/* Fields whose default follows from others, where the request leaves them out; `implied` has what the job's format decided, by path. */
+void qd_recipe_settle(qd_recipe *recipe, const json_t *request, const json_t *implied);
 
 #endif

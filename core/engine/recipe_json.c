@@ -401,19 +401,49 @@ static void parse_members(parser *p, const json_t *object, const char *parent, c
     }
 }
 
-/* The members of the preset that nobody gave and that mean something here. Its rows are right, or a test says so. */
-static void take_effort(parser *p, const json_t *request)
+/* A value of a table, whose rows are right, or a test says so. */
+static void take_own(parser *p, const qd_field *field, const char *text)
+{
+    QD_AUTO(qd_json_fini) json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
+    if (value == NULL)
+        p->code = qd_fail(p->err, QD_ENOMEM, "out of memory");
+    else
+        parse_value(p, field, value, field->path);
+}
+
+/* Is the field, or the object that it is a member of, named by the job as a whole? "alphabet": "nf4" names alphabet/zero, too. */
+static bool is_named(const qd_field *field, const json_t *request)
+{
+    size_t length = (size_t)(qd_field_key(field) - field->path);
+    char parent[QD_WORD];
+    snprintf(parent, sizeof parent, "%.*s", length == 0 ? 0 : (int)length - 1, field->path);
+    const json_t *whole = length == 0 ? NULL : json_object_get(request, parent);
+    return qd_field_value(field, request) != NULL || (whole != NULL && !json_is_object(whole));
+}
+
+/* What the container of the artifact has only one of: the first, where there are several. */
+static void take_implied(parser *p, const json_t *request, json_t *implied)
+{
+    const qd_format_choice *choice = &p->recipe->formats[0];
+    const qd_format_field *f = choice->format->implied == NULL ? NULL : choice->format->implied(choice->variant);
+    for (; f != NULL && f->path != NULL; f++) {
+        const qd_field *field = qd_field_at_path(f->path);
+        if (is_named(field, request))
+            continue;
+        take_own(p, field, f->value);
+        json_object_set_new(implied, f->path, json_loads(f->value, JSON_DECODE_ANY, NULL));
+    }
+}
+
+/* The members of the preset that nobody gave and that mean something here. */
+static void take_effort(parser *p, const json_t *request, const json_t *implied)
 {
     for (const qd_setting *s = p->recipe->effort->settings; s->path != NULL; s++) {
         const qd_field *field = qd_field_at_path(s->path);
-        if (qd_field_value(field, request) != NULL || (field->applies != NULL && !field->applies(p->recipe)) ||
-            (s->when != NULL && !s->when(p->recipe)))
+        if (qd_field_value(field, request) != NULL || json_object_get(implied, s->path) != NULL ||
+            (field->applies != NULL && !field->applies(p->recipe)) || (s->when != NULL && !s->when(p->recipe)))
             continue;
-        QD_AUTO(qd_json_fini) json_t *value = json_loads(s->value, JSON_DECODE_ANY, NULL);
-        if (value == NULL)
-            p->code = qd_fail(p->err, QD_ENOMEM, "out of memory");
-        else
-            parse_value(p, field, value, s->path);
+        take_own(p, field, s->value);
     }
 }
 
@@ -425,10 +455,12 @@ qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issue
     qd_code code = qd_recipe_create(&p.recipe, err);
     if (code != QD_OK)
         return code;
+    QD_AUTO(qd_json_fini) json_t *implied = json_object();
     if (json_is_object(request)) {
         parse_members(&p, request, "", "");
-        take_effort(&p, request);
-        qd_recipe_settle(p.recipe, request);
+        take_implied(&p, request, implied);
+        take_effort(&p, request, implied);
+        qd_recipe_settle(p.recipe, request, implied);
         qd_formats_settle(p.recipe);
         qd_recipe_check(p.recipe, request, p.issues);
     } else

@@ -138,6 +138,38 @@ static json_t *print_levels(const qd_levels *levels)
     return out;
 }
 
+static json_t *print_extent(const qd_matf_buf *part)
+{
+    float least = INFINITY, most = 0.0f;
+    for (size_t i = 0; i < part->view.rows; i++)
+        for (size_t j = 0; j < part->view.cols; j++) {
+            float value = qd_matf_row(part->view, i)[j];
+            least = fminf(least, value);
+            most = fmaxf(most, value);
+        }
+    return json_pack("{s:I, s:o, s:o}", "count", (json_int_t)(part->view.rows * part->view.cols), "least",
+                     qd_number_print((double)least), "most", qd_number_print((double)most));
+}
+
+/* What a container's grid has besides scales and zeros. */
+static void print_container(json_t *out, const qd_grid_spec *spec, const qd_grid *grid)
+{
+    const qd_scale_type *type = spec->scale_type;
+    if (type->per_block > 0)
+        json_object_set_new(out, "groups_per_unit", json_integer((json_int_t)type->per_block));
+    if (grid->unit.view.rows > 0)
+        json_object_set_new(out, "units", print_extent(&grid->unit));
+    if (grid->offset_unit.view.rows > 0)
+        json_object_set_new(out, "offset_units", print_extent(&grid->offset_unit));
+    if (!type->mirrored || spec->zero != QD_ZERO_INTEGER)
+        return;
+    size_t negative = 0;
+    for (size_t i = 0; i < grid->zero.view.rows; i++)
+        for (size_t g = 0; g < grid->groups; g++)
+            negative += qd_matf_row(grid->zero.view, i)[g] != (float)((grid->high + 1) / 2);
+    json_object_set_new(out, "negative_scales", json_integer((json_int_t)negative));
+}
+
 json_t *qd_grid_spec_print(const qd_grid_spec *spec, const qd_grid *grid)
 {
     json_t *out = json_pack("{s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:s, s:f}", "alphabet", spec->alphabet->name, "zero",
@@ -146,12 +178,13 @@ json_t *qd_grid_spec_print(const qd_grid_spec *spec, const qd_grid *grid)
                             spec->rule->name, "scale_type", spec->scale_type->name, "shrink", spec->shrink);
     if (grid->levels.count > 0)
         json_object_set_new(out, "levels", print_levels(&grid->levels));
+    print_container(out, spec, grid);
     return out;
 }
 
 json_t *qd_layer_print(const qd_layer_facts *f)
 {
-    const qd_grid_spec *spec = &f->recipe->grid;
+    const qd_grid_spec *spec = f->spec;
     json_t *out = json_pack("{s:I, s:s, s:[I, I], s:o, s:o, s:s, s:f}", "index", (json_int_t)f->index, "name",
                             f->linear->name, "shape", (json_int_t)f->linear->out, (json_int_t)f->linear->in, "bits",
                             whole_or_real(spec->bits), "grid", qd_grid_spec_print(spec, f->grid), "order",

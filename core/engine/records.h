@@ -17,7 +17,7 @@ json_t *qd_grid_spec_print(const qd_grid_spec *spec, const qd_grid *grid);
 typedef struct qd_layer_facts {
     size_t index;
     const qd_linear *linear;
-    const qd_recipe *recipe;
+    const qd_grid_spec *spec;
     const json_t *transforms; /* what was done to the weights before */
     const qd_grid *grid;
     const qd_certificate *certificate;

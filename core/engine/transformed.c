@@ -96,14 +96,13 @@ static double over(double a, double b)
     return b > 0.0 ? a / b : 0.0;
 }
 
-static qd_code shape(const qd_transform_use *use, const qd_recipe *recipe, qd_cmatd reference, qd_pool *pool,
+static qd_code shape(const qd_transform_use *use, size_t group_size, qd_cmatd reference, qd_pool *pool,
                      qd_transformed *t, json_t *record, qd_error *err)
 {
     qd_magr_report report = { 0 };
     qd_code code = qd_matf_buf_init(&t->shaped, t->w.rows, t->w.cols, err);
     if (code == QD_OK)
-        code =
-            use->row->shape(use->values, recipe->grid.group_size, t->w, reference, pool, t->shaped.view, &report, err);
+        code = use->row->shape(use->values, group_size, t->w, reference, pool, t->shaped.view, &report, err);
     t->v = qd_matf_const(t->shaped.view);
     json_object_set_new(record, "relative_change",
                         qd_number_print(sqrt(fmax(0.0, over(report.change_sq, report.output_sq)))));
@@ -111,8 +110,8 @@ static qd_code shape(const qd_transform_use *use, const qd_recipe *recipe, qd_cm
     return code;
 }
 
-qd_code qd_transform_layer(const qd_recipe *recipe, const qd_input_basis *input, qd_cmatf w, qd_pool *pool,
-                           qd_transformed *out, qd_error *err)
+qd_code qd_transform_layer(const qd_recipe *recipe, size_t group_size, const qd_input_basis *input, qd_cmatf w,
+                           qd_pool *pool, qd_transformed *out, qd_error *err)
 {
     qd_transformed t = { .w = w, .v = w, .record = qd_transforms_print(&recipe->transforms) };
     qd_code code = t.record == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
@@ -123,7 +122,7 @@ qd_code qd_transform_layer(const qd_recipe *recipe, const qd_input_basis *input,
         if (use->row->turn != NULL)
             code = turn(input->basis, pool, &t, record, err);
         else if (input->reference.view.rows > 0) {
-            code = shape(use, recipe, qd_matd_const(input->reference.view), pool, &t, record, err);
+            code = shape(use, group_size, qd_matd_const(input->reference.view), pool, &t, record, err);
             aims_at_v = qd_transforms_move_target(&recipe->transforms, recipe->algorithm);
             json_object_set_new(record, "rounded", json_boolean(aims_at_v));
         }

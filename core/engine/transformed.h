@@ -35,8 +35,8 @@ typedef struct qd_transformed {
     json_t *record;             /* what was done, a member a transform */
 } qd_transformed;
 void qd_transformed_fini(qd_transformed *transformed);
-/* w is borrowed. */
-qd_code qd_transform_layer(const qd_recipe *recipe, const qd_input_basis *input, qd_cmatf w, qd_pool *pool,
-                           qd_transformed *out, qd_error *err);
+/* w is borrowed. group_size: of the layer's grid. */
+qd_code qd_transform_layer(const qd_recipe *recipe, size_t group_size, const qd_input_basis *input, qd_cmatf w,
+                           qd_pool *pool, qd_transformed *out, qd_error *err);
 
 #endif

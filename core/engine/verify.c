@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "engine/run.h"
 #include "engine/transformed.h"
+#include "quant/container.h"
 
 enum { FINDINGS_MAX = 100, RECORD_LIMIT = 256 << 20, RECORD_DEPTH = 16 };
 
@@ -115,20 +116,39 @@ static void check_values(const qd_linear *linear, const json_t *record, const qd
 }
 
 /* The record's grid is the recipe's, or what the format falls back to where that does not fit the layer. */
-static qd_code check_spec(const qd_artifact *artifact, const qd_linear *linear, const json_t *record,
-                          const qd_recipe *recipe, qd_findings *findings, qd_error *err)
+static qd_code check_spec(const qd_linear *linear, const json_t *record, const qd_recipe *recipe, qd_findings *findings,
+                          qd_error *err)
 {
-    const qd_format *format = qd_artifact_format(artifact);
     const char *alphabet = json_string_value(json_object_get(json_object_get(record, "grid"), "alphabet"));
     double bits = json_number_value(json_object_get(record, "bits"));
-    qd_grid_spec spec = recipe->grid;
-    qd_code code = QD_OK;
-    if (format->layer_spec != NULL)
-        code = format->layer_spec(&recipe->grid, qd_artifact_variant(artifact), linear, &spec, err);
+    qd_grid_spec spec;
+    qd_code code = qd_recipe_layer_spec(recipe, linear, &spec, err);
     if (code == QD_OK && (bits != spec.bits || alphabet == NULL || strcmp(alphabet, spec.alphabet->name) != 0))
         qd_findings_add(findings, linear->name, "its record says '%.40s' of %g bits, the recipe '%s' of %g",
                         alphabet == NULL ? "" : alphabet, bits, spec.alphabet->name, spec.bits);
     return code;
+}
+
+/* Where the container's own codes and scales can be read: are the scales what the job's type stores? Parts that this container does not keep (units
+ * in a container of plain scales) are not missed. */
+static qd_code check_stored(const qd_artifact *artifact, size_t index, const qd_recipe *recipe, qd_findings *findings,
+                            qd_error *err)
+{
+    const qd_format *format = qd_artifact_format(artifact);
+    const qd_linear *linear = qd_model_linear_at(qd_artifact_model(artifact), index);
+    QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
+    QD_AUTO(qd_free_pointer) uint8_t *codes = NULL;
+    qd_grid_spec spec;
+    qd_error why = { 0 };
+    qd_code code = qd_recipe_layer_spec(recipe, linear, &spec, err);
+    if (code != QD_OK || format == NULL || format->read_rounded == NULL)
+        return code;
+    code = format->read_rounded(qd_artifact_model(artifact), linear, &grid, &codes, &why);
+    if (code == QD_OK && qd_container_keeps(spec.scale_type, &grid))
+        code = qd_container_check(spec.scale_type, &grid, &why);
+    if (code != QD_OK)
+        qd_findings_add(findings, linear->name, "%s", why.text);
+    return code == QD_ENOMEM ? qd_fail(err, code, "%s", why.text) : QD_OK;
 }
 
 /* recipe: NULL where it cannot be read: then nothing tells the basis, and that was found before. */
@@ -149,13 +169,15 @@ static qd_code check_layer(const qd_artifact *artifact, size_t index, const json
     }
     if (!are_finite(linear, qd_matf_const(w.view), findings) || recipe == NULL)
         return QD_OK;
-    code = check_spec(artifact, linear, record, recipe, findings, err);
+    code = check_spec(linear, record, recipe, findings, err);
     if (code == QD_OK)
         code = qd_basis_create(recipe, qd_artifact_model(artifact), index, &basis, err);
     if (code == QD_OK && basis != NULL)
         code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w.view), w.view, NULL, err);
     if (code == QD_OK)
         check_values(linear, record, basis, w.view, findings);
+    if (code == QD_OK)
+        code = check_stored(artifact, index, recipe, findings, err);
     qd_hadamard_destroy(basis);
     return code;
 }

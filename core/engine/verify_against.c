@@ -9,9 +9,27 @@
 #include "base/mem.h"
 #include "engine/transformed.h"
 #include "engine/verify.h"
+#include "export/artifact.h"
+#include "model/folder.h"
 
-static qd_code check_source_file(const char *dir, const json_t *file, qd_findings *findings, qd_error *err)
+/* Digest of a source's file, real or made; a GGUF is known by what it holds, not by its name. */
+static qd_code digest_of(const qd_folder *folder, const char *name, char *out_hex, qd_error *err)
 {
+    QD_AUTO(qd_free_pointer) char *path = NULL;
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    const qd_gguf_set *gguf = qd_folder_gguf(folder);
+    bool whole = gguf != NULL && gguf->count == 1 && qd_glob_match("*.gguf", name);
+    qd_code code = qd_folder_locate(folder, whole ? gguf->names[0] : name, &path, err);
+    if (code == QD_OK && path != NULL)
+        return qd_sha256_file(path, out_hex, err);
+    if (code == QD_OK)
+        code = qd_folder_read(folder, name, SIZE_MAX, &text, err);
+    return code == QD_OK ? qd_sha256(qd_str_borrow(&text), text.length, out_hex, err) : code;
+}
+
+static qd_code check_source_file(const qd_folder *folder, const json_t *file, qd_findings *findings, qd_error *err)
+{
+    const char *dir = qd_folder_borrow_path(folder);
     char hex[QD_DIGEST_HEX];
     const char *name = json_string_value(json_object_get(file, "name")),
                *wanted = json_string_value(json_object_get(file, "sha256"));
@@ -19,8 +37,7 @@ static qd_code check_source_file(const char *dir, const json_t *file, qd_finding
         qd_findings_add(findings, "recipe.json", "a source file without a bare name or without a digest");
         return QD_OK;
     }
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
-    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_sha256_file(path, hex, err);
+    qd_code code = digest_of(folder, name, hex, err);
     if (code == QD_ENOTFOUND)
         qd_findings_add(findings, name, "the artifact was made from it, '%s' has none", dir);
     else if (code == QD_OK && strcmp(hex, wanted) != 0)
@@ -32,17 +49,20 @@ static qd_code check_source_file(const char *dir, const json_t *file, qd_finding
 static qd_code check_source(const char *dir, const json_t *recipe, qd_findings *findings, qd_error *err)
 {
     const json_t *files = json_object_get(json_object_get(recipe, "source"), "files");
-    qd_code code = QD_OK;
+    qd_folder *folder = NULL;
+    qd_code code = qd_folder_open(dir, &folder, err);
     if (json_array_size(files) == 0)
         qd_findings_add(findings, "recipe.json", "no source files are listed");
     for (size_t i = 0; code == QD_OK && i < json_array_size(files); i++)
-        code = check_source_file(dir, json_array_get(files, i), findings, err);
+        code = check_source_file(folder, json_array_get(files, i), findings, err);
+    qd_folder_destroy(folder);
     return code;
 }
 
-/* The tensors that nobody quantizes are the source's, bit for bit. */
+/* The tensors that nobody quantizes are the source's. */
 static void check_others(const qd_model *artifact, const qd_model *source, qd_findings *findings)
 {
+    qd_error why = { 0 };
     for (size_t i = 0; i < qd_model_tensor_count(source); i++) {
         const qd_tensor *wanted = qd_model_tensor_at(source, i);
         const qd_tensor *found = qd_model_tensor(artifact, wanted->name);
@@ -53,8 +73,8 @@ static void check_others(const qd_model *artifact, const qd_model *source, qd_fi
             continue;
         if (found == NULL)
             qd_findings_add(findings, wanted->name, "this tensor of the source is missing");
-        else if (found->bytes != wanted->bytes || memcmp(found->data, wanted->data, wanted->bytes) != 0)
-            qd_findings_add(findings, wanted->name, "this tensor is not the source's");
+        else if (qd_artifact_check_kept(found, wanted, &why) != QD_OK)
+            qd_findings_add(findings, wanted->name, "%s", why.text);
     }
 }
 
@@ -102,11 +122,26 @@ static void find_scale(const qd_grid_spec *spec, qd_cmatf w, qd_cmatf q, size_t 
     *at_zero = zero;
 }
 
+/* Of a signed scale: the end of largest magnitude is a code times the scale, from the middle code or the one before it. */
+static bool lay_signed_grid(const double ends[2], int index, size_t row, size_t group, qd_grid *grid)
+{
+    int steps = grid->high - grid->low, middle = (grid->high + 1) / 2;
+    double far = fabs(ends[0]) > fabs(ends[1]) ? ends[0] : ends[1], zero = middle - index % 2, at = index / 2 - zero;
+    if (index > 2 * steps + 1)
+        return false;
+    bool fits = far / at > 0 && isfinite(far / at);
+    qd_matf_row(grid->scale.view, row)[group] = fits ? (float)(far / at) : 1;
+    qd_matf_row(grid->zero.view, row)[group] = (float)zero;
+    return true;
+}
+
 /* Every grid of the job's kind that a group with these ends can lie on, by index; false past the last. Without a zero the end of largest
  * magnitude is a level times the scale. With one it is a number of steps from 0, whose code leaves room for both ends. A float zero puts the
  * lower end on the first code: only how many steps lie between the ends matters. */
-static bool lay_grid(const double ends[2], int index, size_t row, size_t group, qd_grid *grid)
+static bool lay_grid(const qd_grid_spec *spec, const double ends[2], int index, size_t row, size_t group, qd_grid *grid)
 {
+    if (spec->scale_type->mirrored && spec->zero == QD_ZERO_INTEGER)
+        return lay_signed_grid(ends, index, row, group, grid);
     int steps = grid->high - grid->low;
     double far = fabs(ends[0]) > fabs(ends[1]) ? ends[0] : ends[1], scale = 1, zero = 0;
     if (index > (grid->zero_kind == QD_ZERO_INTEGER ? 2 * steps : steps))
@@ -127,7 +162,7 @@ static bool lay_grid(const double ends[2], int index, size_t row, size_t group, 
 
 /* Scales fitted to the codes, or chosen on a target, do not follow from the source: the group's values must lie on some grid of the kind that
  * the job asked for. */
-static void fit_scale(qd_cmatf q, size_t row, size_t group, qd_slack s, qd_grid *grid)
+static void fit_scale(const qd_grid_spec *spec, qd_cmatf q, size_t row, size_t group, qd_slack s, qd_grid *grid)
 {
     size_t start = group * grid->group_size, end = qd_min_size(start + grid->group_size, q.cols);
     const float *values = qd_cmatf_row(q, row);
@@ -136,7 +171,7 @@ static void fit_scale(qd_cmatf q, size_t row, size_t group, qd_slack s, qd_grid 
         ends[0] = fmin(ends[0], (double)values[j]);
         ends[1] = fmax(ends[1], (double)values[j]);
     }
-    for (int i = 0; lay_grid(ends, i, row, group, grid); i++)
+    for (int i = 0; lay_grid(spec, ends, i, row, group, grid); i++)
         if (count_strangers(grid, q, row, group, 1, s) == 0)
             return;
 }
@@ -144,6 +179,7 @@ static void fit_scale(qd_cmatf q, size_t row, size_t group, qd_slack s, qd_grid 
 /* A layer beside its source, both in the basis of the codes. */
 typedef struct comparison {
     const qd_recipe *recipe;
+    const qd_grid_spec *spec; /* of the layer */
     const qd_linear *stored;
     const qd_hadamard *basis; /* NULL = the input's own */
     const json_t *certificate;
@@ -151,28 +187,30 @@ typedef struct comparison {
     qd_findings *findings;
 } comparison;
 
-/* Were the scales chosen from the source's weights, or do they depend on data: on a target, on codes, on weights that a transform shaped? */
-static bool is_fitted(const qd_recipe *recipe)
+/* Were the scales chosen from the source's weights, or do they depend on data: on a target, on codes, on weights that a transform shaped, on an
+ * importance that a search went by? */
+static bool is_fitted(const comparison *c)
 {
-    return qd_recipe_moves_scales(recipe) || qd_transforms_shaping(&recipe->transforms) != NULL;
+    return qd_recipe_moves_scales(c->recipe) || qd_transforms_shaping(&c->recipe->transforms) != NULL ||
+           (c->spec->rule->candidate != NULL && !qd_scale_type_raises(c->spec->scale_type));
 }
 
 /* A fitted grid is laid through stored weights: their own slack comes twice. */
 static qd_slack row_slack(const comparison *c, size_t row)
 {
     qd_slack s = qd_slack_of_row(c->stored, c->basis, c->q, row);
-    return is_fitted(c->recipe) ? (qd_slack){ s.relative, 2 * s.absolute, 2 * s.relative } : s;
+    return is_fitted(c) ? (qd_slack){ s.relative, 2 * s.absolute, 2 * s.relative } : s;
 }
 
 static void find_scales(const comparison *c, qd_grid *grid)
 {
-    const qd_grid_spec *spec = &c->recipe->grid;
-    bool fitted = is_fitted(c->recipe);
+    const qd_grid_spec *spec = c->spec;
+    bool fitted = is_fitted(c);
     c->findings->scales = fitted ? "fitted" : "chosen";
     for (size_t row = 0; row < c->w.rows && (fitted || spec->rule->candidate != NULL); row++)
         for (size_t group = 0; group < grid->groups; group++)
             if (fitted)
-                fit_scale(c->q, row, group, row_slack(c, row), grid);
+                fit_scale(spec, c->q, row, group, row_slack(c, row), grid);
             else
                 find_scale(spec, c->w, c->q, row, group, row_slack(c, row), grid);
 }
@@ -192,7 +230,7 @@ static void compare_codes(const comparison *c, const qd_grid *grid)
     }
     if (strangers > 0)
         qd_findings_add(c->findings, c->stored->name, "%zu weights are not on the grid %s, the first at (%zu, %zu)",
-                        strangers, is_fitted(c->recipe) ? "that the others fit" : "of the source's", row, column);
+                        strangers, is_fitted(c) ? "that the others fit" : "of the source's", row, column);
 }
 
 /* ||w - q|| moves at most by ||stored - decided||, in any basis; dead columns were certified against zero instead of w. */
@@ -218,7 +256,7 @@ static void compare_distance(const comparison *c)
 static qd_code compare_weights(const comparison *c, qd_error *err)
 {
     QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
-    qd_code code = qd_grid_build(&c->recipe->grid, c->w, NULL, NULL, &grid, err);
+    qd_code code = qd_grid_build(c->spec, c->w, NULL, NULL, &grid, err);
     if (code != QD_OK)
         return code;
     find_scales(c, &grid);
@@ -250,7 +288,11 @@ static qd_code compare_layer(const qd_artifact *artifact, size_t index, const qd
         code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w.view), w.view, NULL, err);
     if (code == QD_OK && basis != NULL)
         code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(q.view), q.view, NULL, err);
+    qd_grid_spec spec = recipe->grid;
+    if (code == QD_OK)
+        code = qd_recipe_layer_spec(recipe, source, &spec, err);
     const comparison c = { .recipe = recipe,
+                           .spec = &spec,
                            .stored = stored,
                            .basis = basis,
                            .certificate = certificate,

@@ -41,4 +41,8 @@ const qd_overlay *qd_artifact_overlay(const qd_artifact *artifact); /* NULL for 
 const qd_format *qd_artifact_format(const qd_artifact *artifact);   /* NULL for a plain model */
 size_t qd_artifact_variant(const qd_artifact *artifact);            /* of the format */
 
+/* Whether a tensor that no format quantizes is the source's: its shape, and its type and bytes, or else the same numbers,
+ * in F32 where the types differ. QD_EFORMAT says what is not so; QD_ENUMERIC a number that is none. */
+qd_code qd_artifact_check_kept(const qd_tensor *found, const qd_tensor *wanted, qd_error *err);
+
 #endif

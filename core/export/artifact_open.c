@@ -94,9 +94,16 @@ static qd_code open_artifact(const char *dir, qd_artifact *artifact, qd_error *e
     qd_code code = recognize(dir, artifact, err);
     if (code != QD_OK)
         return qd_within(err, code, "artifact '%s'", dir);
-    if (artifact->format == NULL)
-        return qd_model_open(dir, &artifact->model, err);
     artifact->overlay = (qd_overlay){ .weight = read_overlay, .ctx = artifact };
+    if (artifact->format == NULL) {
+        code = qd_model_open(dir, &artifact->model, err);
+        for (size_t i = 0; code == QD_OK && artifact->format == NULL && qd_format_at(i) != NULL; i++) {
+            const qd_format *format = qd_format_at(i);
+            if (format->recognize_files != NULL && format->recognize_files(artifact->model, &artifact->variant))
+                artifact->format = format;
+        }
+        return code;
+    }
     code = qd_model_open_packed(dir, &artifact->model, err);
     return code == QD_OK ? check_room(artifact->model, err) : code;
 }

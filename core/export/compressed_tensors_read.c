@@ -206,7 +206,7 @@ static qd_code open_layer(const qd_model *packed, const qd_linear *linear, packe
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
     *out = (packed_layer){ .model = packed, .linear = linear };
-    qd_code code = qd_config_json_read(qd_model_borrow_dir(packed), &config, err);
+    qd_code code = qd_config_json_read(qd_model_borrow_path(packed), &config, err);
     return code == QD_OK ? qd_packed_scheme_of(config, linear->name, &out->scheme, err) : code;
 }
 
@@ -253,7 +253,7 @@ qd_code qd_packed_read_spec(const qd_model *packed, qd_grid_spec *out, qd_error 
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
     qd_packed_scheme s;
-    qd_code code = qd_config_json_read(qd_model_borrow_dir(packed), &config, err);
+    qd_code code = qd_config_json_read(qd_model_borrow_path(packed), &config, err);
     if (code == QD_OK)
         code = qd_packed_scheme_read(config, &s, err);
     if (code != QD_OK)

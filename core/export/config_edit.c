@@ -5,16 +5,17 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/folder.h"
 #include "model/model.h"
-#include "model/shards.h"
 
 qd_code qd_config_json_read(const char *dir, json_t **out, qd_error *err)
 {
-    QD_AUTO(qd_free_pointer) char *path = NULL;
-    qd_code code = qd_folder_file(dir, "config.json", &path, err);
-    if (code != QD_OK)
-        return code;
-    return qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err);
+    qd_folder *folder = NULL;
+    qd_code code = qd_folder_open(dir, &folder, err);
+    if (code == QD_OK)
+        code = qd_folder_config(folder, out, err);
+    qd_folder_destroy(folder);
+    return code;
 }
 
 static const char *const quantization_keys[] = { "quantization_config", "compression_config" };

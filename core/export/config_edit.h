@@ -1,5 +1,5 @@
 /* config_edit.h: config.json of an artifact: the source's, with the members a format demands.
- * Room: core/export, private to it. May use: base.
+ * Room: core/export, private to it. May use: base, model.
  * Threads: any. */
 #ifndef QD_EXPORT_CONFIG_EDIT_H
 #define QD_EXPORT_CONFIG_EDIT_H
@@ -8,14 +8,14 @@
 
 #include "base/error.h"
 
-/* DIR/config.json as an object (new reference). */
+/* The config.json of a folder or a .gguf, real or made (model/folder.h), as an object (new reference). */
 qd_code qd_config_json_read(const char *dir, json_t **out, qd_error *err);
 /* Its "quantization_config" (or what that was called before, "compression_config"), borrowed; NULL = none. */
 json_t *qd_quantization_of(const json_t *config);
 /* config.json of a folder that is opened as an artifact: with "quantization_config" made of quantize_config.json or quant_config.json where
  * only these say that it is quantized. */
 qd_code qd_config_json_read_quantized(const char *dir, json_t **out, qd_error *err);
-/* Reads SOURCE/config.json, drops what it says of a quantization of the source, sets each member of `changes` (borrowed), writes
+/* Reads SOURCE's config.json, drops what it says of a quantization of the source, sets each member of `changes` (borrowed), writes
  * DIR/config.json; other members keep value and order. */
 qd_code qd_config_json_edit(const char *source_dir, const json_t *changes, const char *dir, qd_error *err);
 /* The same with only the weight type changed, under the key the source uses: "torch_dtype" or "dtype" (the newer one,

@@ -52,12 +52,16 @@ typedef struct qd_format {
     /* When the model is known. spec is the layer's (layer_spec), dtype the model's. */
     qd_code (*check_layer)(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype,
                            qd_error *err);
+    /* Before any work, when the model is known: what else the container has to hold of it: architecture, tokenizer. NULL = nothing. */
+    qd_code (*check_model)(const qd_model *model, size_t variant, qd_error *err);
     /* Writes weight files and config.json into dir (exists, empty). Side files are copied by the caller. */
     qd_code (*write)(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
                      const char *dir, qd_error *err);
     /* Whose folder is this? QD_OK and the variant; QD_ENOTFOUND (err untouched): another's; else what is wrong with
      * it. Both are objects as found on disk; manifest is NULL where there is none. */
     qd_code (*recognize)(const json_t *config, const json_t *manifest, size_t *out_variant, qd_error *err);
+    /* The same where neither tells, by the names of the weight files; false: another's. NULL = never. */
+    bool (*recognize_files)(const qd_model *model, size_t *out_variant);
     /* The weight of a linear as a client of this format computes it, in float32, from the files alone. */
     qd_code (*read_weight)(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err);
     /* The grid of the whole folder, as far as its files tell it, and codes and grid of a layer as stored (`grid` and *out_codes, O x I as in

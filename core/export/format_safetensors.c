@@ -93,7 +93,7 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
     /* Loaders turn every tensor into the config's type: the variant's where the other tensors have it too, else
      * float32, which holds both. */
     bool same = strcmp(qd_model_borrow_config(model)->dtype, dtype->name) == 0;
-    return qd_config_json_set_dtype(qd_model_borrow_dir(model), config_names[same ? variant : 0], dir, err);
+    return qd_config_json_set_dtype(qd_model_borrow_path(model), config_names[same ? variant : 0], dir, err);
 }
 
 /* Nothing but our manifest tells such a folder from a source model. */

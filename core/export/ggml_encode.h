@@ -44,6 +44,12 @@ typedef struct qd_ggml_encoder {
     const qd_format_field *implied; /* the same as fields of a job */
 } qd_ggml_encoder;
 
+/* Is there a scale of the whole tensor as well, in a tensor of its own? */
+static inline bool qd_ggml_has_layer_unit(const qd_ggml_encoder *encoder)
+{
+    return !encoder->units && encoder->layout->span < encoder->layout->block;
+}
+
 /* Rows in the order of qd_format_gguf's variants. */
 const qd_ggml_encoder *qd_ggml_encoder_at(size_t variant); /* NULL past the end */
 const qd_ggml_encoder *

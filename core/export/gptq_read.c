@@ -32,7 +32,7 @@ qd_code qd_gptq_numbers_read(const json_t *quantization, const char *bits_key, c
 static qd_code scheme_of(const qd_model *packed, qd_gptq_scheme *out, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
-    qd_code code = qd_config_json_read_quantized(qd_model_borrow_dir(packed), &config, err);
+    qd_code code = qd_config_json_read_quantized(qd_model_borrow_path(packed), &config, err);
     if (code == QD_OK)
         code = qd_gptq_scheme_read(config, out, err);
     if (code == QD_ENOTFOUND)

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "model/folder.h"
 
 enum { CHUNK = 1 << 16 };
 
@@ -121,9 +122,54 @@ qd_code qd_regular_files_list(const char *dir, char ***out, size_t *out_count, q
 }
 
 /* Weights may be links (they are only read, as numbers); what is copied may not. */
-qd_code qd_side_files_list(const char *dir, char ***out, size_t *out_count, qd_error *err)
+static qd_code list_real(const char *dir, char ***out, size_t *out_count, qd_error *err)
 {
     return list(dir, KEEP_SIDE, FOLDERS_SKIP, out, out_count, err);
+}
+
+static qd_code add_made(const qd_folder *folder, char ***names, size_t *count, qd_error *err)
+{
+    size_t capacity = 0;
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && qd_folder_made_at(folder, i) != NULL; i++) {
+        const char *name = qd_folder_made_at(folder, i);
+        if (qd_file_role_of(name) != QD_ROLE_SIDE)
+            continue;
+        code = qd_grow((void **)names, &capacity, *count + 1, sizeof **names, err);
+        if (code == QD_OK)
+            code = qd_dup(name, &(*names)[*count], err);
+        *count += code == QD_OK;
+    }
+    qd_names_sort(*names, *count);
+    return code;
+}
+
+static qd_code list_source(const qd_folder *folder, char ***out, size_t *out_count, qd_error *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    qd_code code = QD_OK;
+    if (qd_folder_borrow_dir(folder) != NULL)
+        code = list_real(qd_folder_borrow_dir(folder), &names, &count, err);
+    if (code == QD_OK)
+        code = add_made(folder, &names, &count, err);
+    if (code != QD_OK) {
+        qd_names_free(names, count);
+        return code;
+    }
+    *out = names;
+    *out_count = count;
+    return QD_OK;
+}
+
+qd_code qd_side_files_list(const char *source, char ***out, size_t *out_count, qd_error *err)
+{
+    qd_folder *folder = NULL;
+    qd_code code = qd_folder_open(source, &folder, err);
+    if (code == QD_OK)
+        code = list_source(folder, out, out_count, err);
+    qd_folder_destroy(folder);
+    return code;
 }
 
 static qd_code open_regular(const char *dir, const char *name, int *out_fd, qd_error *err)
@@ -189,14 +235,48 @@ static qd_code copy_file(const char *source_dir, const char *dir, const char *na
     return fsync(to) == 0 ? QD_OK : qd_fail_errno(err, "fsync '%s'", path);
 }
 
-qd_code qd_side_files_copy(const char *source_dir, const char *dir, qd_error *err)
+/* A made file is written as a real one is copied: it must not be there yet. */
+static qd_code write_made(const qd_folder *folder, const char *dir, const char *name, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
+    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
+                                : qd_folder_read(folder, name, SIZE_MAX, &text, err);
+    if (code == QD_OK && qd_path_exists(path))
+        code = qd_fail(err, QD_ECONFLICT, "create '%s': it exists", path);
+    return code == QD_OK ? qd_file_write(path, qd_str_borrow(&text), text.length, err) : code;
+}
+
+qd_code qd_side_files_copy(const char *source, const char *dir, qd_error *err)
 {
     char **names = NULL;
     size_t count = 0;
-    qd_code code = qd_side_files_list(source_dir, &names, &count, err);
+    qd_folder *folder = NULL;
+    qd_code code = qd_folder_open(source, &folder, err);
+    if (code == QD_OK)
+        code = list_source(folder, &names, &count, err);
     for (size_t i = 0; code == QD_OK && i < count; i++)
-        code = copy_file(source_dir, dir, names[i], err);
+        code = qd_folder_makes(folder, names[i]) ? write_made(folder, dir, names[i], err)
+                                                 : copy_file(qd_folder_borrow_dir(folder), dir, names[i], err);
     qd_names_free(names, count);
+    qd_folder_destroy(folder);
+    return code;
+}
+
+static qd_code compare_made(const qd_folder *folder, const char *dir, const char *name, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str wanted = { 0 }, found = { 0 };
+    QD_AUTO(qd_close_fd) int fd = -1;
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
+    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
+                                : qd_folder_read(folder, name, SIZE_MAX, &wanted, err);
+    if (code == QD_OK)
+        code = open_regular(dir, name, &fd, err);
+    if (code == QD_OK)
+        code = qd_file_read(path, wanted.length, &found, err);
+    if (code == QD_ETOOBIG || (code == QD_OK && (found.length != wanted.length ||
+                                                 memcmp(qd_str_borrow(&found), qd_str_borrow(&wanted), found.length) != 0)))
+        return qd_fail(err, QD_EFORMAT, "side file '%s' is not what the source's metadata give", name);
     return code;
 }
 
@@ -221,22 +301,36 @@ static qd_code compare_file(const char *source_dir, const char *dir, const char 
     return code;
 }
 
-qd_code qd_side_files_compare(const char *source_dir, const char *dir, qd_error *err)
+static qd_code compare_all(const qd_folder *folder, const char *dir, char *const *names, size_t count, qd_error *err)
 {
-    char **names = NULL, **copies = NULL;
-    size_t count = 0, copied = 0;
-    qd_code code = qd_side_files_list(source_dir, &names, &count, err);
-    if (code == QD_OK)
-        code = qd_side_files_list(dir, &copies, &copied, err);
+    char **copies = NULL;
+    size_t copied = 0;
+    qd_code code = list_real(dir, &copies, &copied, err);
     for (size_t i = 0; code == QD_OK && i < qd_max_size(count, copied); i++) {
         if (i == copied || (i < count && strcmp(names[i], copies[i]) < 0))
             code = qd_fail(err, QD_EFORMAT, "side file '%s' of the source is missing", names[i]);
         else if (i == count || strcmp(names[i], copies[i]) > 0)
             code = qd_fail(err, QD_EFORMAT, "file '%s' is neither the source's nor ours", copies[i]);
+        else if (qd_folder_makes(folder, names[i]))
+            code = compare_made(folder, dir, names[i], err);
         else
-            code = compare_file(source_dir, dir, names[i], err);
+            code = compare_file(qd_folder_borrow_dir(folder), dir, names[i], err);
     }
-    qd_names_free(names, count);
     qd_names_free(copies, copied);
+    return code;
+}
+
+qd_code qd_side_files_compare(const char *source, const char *dir, qd_error *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    qd_folder *folder = NULL;
+    qd_code code = qd_folder_open(source, &folder, err);
+    if (code == QD_OK)
+        code = list_source(folder, &names, &count, err);
+    if (code == QD_OK)
+        code = compare_all(folder, dir, names, count, err);
+    qd_names_free(names, count);
+    qd_folder_destroy(folder);
     return code;
 }

@@ -1,5 +1,5 @@
 /* side_files.h: what a folder holds besides weights and config.json: tokenizer, generation config, licence, ...
- * Room: core/export, private to it. May use: base, jansson.
+ * Room: core/export, private to it. May use: base, model, jansson.
  * Threads: called from one thread.
  *
  * The source folder is foreign: only regular files directly in it are taken, opened without following links; folders
@@ -17,11 +17,12 @@ typedef enum qd_file_role { QD_ROLE_WEIGHTS, QD_ROLE_CONFIG, QD_ROLE_SIDE, QD_RO
 qd_file_role qd_file_role_of(const char *name);
 const char *qd_file_role_name(qd_file_role role);
 
-/* Side files of a folder, sorted; QD_EFORMAT names one that is no regular file. Release by qd_names_free. */
-qd_code qd_side_files_list(const char *dir, char ***out, size_t *out_count, qd_error *err);
-qd_code qd_side_files_copy(const char *source_dir, const char *dir, qd_error *err);
-/* Same names, same bytes; QD_EFORMAT names the first that differs. */
-qd_code qd_side_files_compare(const char *source_dir, const char *dir, qd_error *err);
+/* Side files of a source, sorted: those of its folder, and those that are made of its GGUF (model/folder.h); QD_EFORMAT
+ * names one that is no regular file. Release by qd_names_free. */
+qd_code qd_side_files_list(const char *source, char ***out, size_t *out_count, qd_error *err);
+qd_code qd_side_files_copy(const char *source, const char *dir, qd_error *err);
+/* Same names, same bytes; QD_EFORMAT names the first that differs. dir has no files but real ones. */
+qd_code qd_side_files_compare(const char *source, const char *dir, qd_error *err);
 
 /* All files of an artifact, sorted; QD_EFORMAT names a folder or anything else that is no regular file. */
 qd_code qd_regular_files_list(const char *dir, char ***out, size_t *out_count, qd_error *err);

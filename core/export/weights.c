@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "base/file.h"
 #include "base/mem.h"
 
 const qd_linear *qd_weights_linear(const qd_model *model, const qd_tensor *tensor, size_t *out_index)
@@ -47,20 +46,15 @@ static qd_code write_tensor(const walk *w, const qd_tensor *tensor, qd_error *er
     return code == QD_OK ? QD_OK : qd_within(err, code, "layer '%s'", linear->name);
 }
 
-/* The file is opened again only for the names in it: the model knows tensors, not where they lie. */
-static qd_code write_file(const walk *w, const char *name, qd_error *err)
+/* Tensors of one file of the source, by name. */
+static qd_code write_file(const walk *w, size_t file, qd_error *err)
 {
-    qd_safetensors *file = NULL;
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(qd_model_borrow_dir(w->model), name);
-    if (path == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
-    qd_code code = qd_safetensors_open(path, &file, err);
-    for (size_t i = 0; code == QD_OK && i < qd_safetensors_count(file); i++) {
-        const qd_tensor *tensor = qd_model_tensor(w->model, qd_safetensors_at(file, i)->name);
-        code = tensor == NULL ? qd_fail(err, QD_EFORMAT, "'%s' changed while it was read", path)
-                              : write_tensor(w, tensor, err);
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < qd_model_tensor_count(w->model); i++) {
+        const qd_tensor *tensor = qd_model_tensor_at(w->model, i);
+        if (qd_model_file_of(w->model, tensor) == file)
+            code = write_tensor(w, tensor, err);
     }
-    qd_safetensors_destroy(file);
     return code;
 }
 
@@ -74,7 +68,7 @@ qd_code qd_weights_write(const qd_model *model, const qd_rounded_source *source,
         code = qd_shard_writer_init(&writer, dir, 0, err);
     const walk w = { model, source, layers, &writer, written };
     for (size_t i = 0; code == QD_OK && i < qd_model_file_count(model); i++) {
-        code = write_file(&w, qd_model_file_at(model, i), err);
+        code = write_file(&w, i, err);
         if (code == QD_OK)
             code = qd_shard_writer_cut(&writer, err);
     }

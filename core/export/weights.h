@@ -14,7 +14,7 @@ typedef struct qd_layer_writer {
     const void *ctx;
 } qd_layer_writer;
 
-/* Every tensor that is no layer's is copied bit for bit. A shard of the source becomes (at least) one shard of the artifact. */
+/* Every tensor that is no layer's is copied (qd_shard_writer_copy). A shard of the source becomes (at least) one shard of the artifact. */
 qd_code qd_weights_write(const qd_model *model, const qd_rounded_source *source, const qd_layer_writer *layers,
                          const char *dir, qd_error *err);
 /* The linear layer whose weight this tensor is, or a part of it in a packed folder: anything below the layer's name but its bias. NULL for

@@ -7,6 +7,8 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "model/model.h"
+#include "model/shards.h"
 
 enum { KEY_BYTES = 128 };
 
@@ -224,4 +226,21 @@ qd_code qd_gguf_config(const qd_gguf *file, json_t **out, qd_error *err)
     char *names[] = { (char *)(uintptr_t)qd_gguf_borrow_name(file) };
     const qd_gguf_set set = { NULL, files, names, 1 };
     return qd_gguf_set_config(&set, out, err);
+}
+
+qd_code qd_gguf_config_beside(const char *path, json_t **out, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *file = NULL;
+    QD_AUTO(qd_json_fini) json_t *beside = NULL;
+    *out = NULL;
+    if (qd_gguf_is_path(path))
+        return QD_OK;
+    qd_code code = qd_folder_file(path, "config.json", &file, err);
+    if (code == QD_ENOTFOUND)
+        return QD_OK;
+    if (code == QD_OK)
+        code = qd_json_read_object(file, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, &beside, err);
+    if (code == QD_OK && json_array_size(json_object_get(beside, "architectures")) > 0)
+        *out = json_incref(beside);
+    return code;
 }

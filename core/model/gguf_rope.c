@@ -31,12 +31,17 @@ static double divisor_of(const llama3 *p, double frequency)
     return 1 / ((1 - s) / p->factor + s);
 }
 
+static double frequency(double theta, size_t i, size_t pairs)
+{
+    return pow(theta, -(double)i / (double)pairs);
+}
+
 static bool fits(const llama3 *p, const float *divisors, size_t pairs, double theta)
 {
     if (!(p->original > 0 && p->high > p->low && isfinite(p->original) && isfinite(p->high)))
         return false;
     for (size_t i = 0; i < pairs; i++) {
-        double want = divisor_of(p, pow(theta, -(double)i / (double)pairs));
+        double want = divisor_of(p, frequency(theta, i, pairs));
         if (!(fabs((double)divisors[i] - want) <= CLOSE * want))
             return false;
     }
@@ -48,24 +53,57 @@ static double round_if_close(double value)
     return fabs(value - rint(value)) <= 1e-3 * fabs(value) ? rint(value) : value;
 }
 
-/* The line through the outermost divisors that are neither 1 nor factor. */
-static llama3 line_through(const float *divisors, size_t pairs, double theta, double factor)
+/* The pairs whose divisors are neither 1 nor factor: first and last; `pairs` where there is none. */
+typedef struct between {
+    size_t first, last;
+} between;
+
+static between find_between(const float *divisors, size_t pairs, double factor)
 {
-    size_t first = pairs, last = pairs;
+    between b = { pairs, pairs };
     for (size_t i = 0; i < pairs; i++)
         if ((double)divisors[i] > 1 + CLOSE && (double)divisors[i] < factor * (1 - CLOSE)) {
-            first = first == pairs ? i : first;
-            last = i;
+            b.first = b.first == pairs ? i : b.first;
+            b.last = i;
         }
-    llama3 p = { .factor = factor, .low = 1 };
-    if (first == last)
-        return p; /* too few: no fit */
-    double f1 = pow(theta, -(double)first / (double)pairs), f2 = pow(theta, -(double)last / (double)pairs);
-    double s1 = (factor / (double)divisors[first] - 1) / (factor - 1);
-    double s2 = (factor / (double)divisors[last] - 1) / (factor - 1);
+    return b;
+}
+
+/* s of a divisor between 1 and factor. */
+static double blend(double divisor, double factor)
+{
+    return (factor / divisor - 1) / (factor - 1);
+}
+
+/* The line through two points. */
+static llama3 line_through(const float *divisors, size_t pairs, double theta, double factor, between b)
+{
+    if (b.first == b.last)
+        return (llama3){ .factor = factor }; /* too few: no fit */
+    double f1 = frequency(theta, b.first, pairs), f2 = frequency(theta, b.last, pairs);
+    double s1 = blend((double)divisors[b.first], factor), s2 = blend((double)divisors[b.last], factor);
     double slope = (s1 - s2) / (f1 - f2), below = slope * f1 - s1; /* s = slope f - below */
-    p.high = round_if_close(1 + 1 / below);
-    p.original = round_if_close(slope * 2 * M_PI * (p.high - p.low));
+    double high = round_if_close(1 + 1 / below);
+    return (llama3){ factor, 1, high, round_if_close(slope * 2 * M_PI * (high - 1)) };
+}
+
+/* With the usual low and high, oc follows from one point; without any, from the two divisors the step lies between. */
+static llama3 usual_through(const float *divisors, size_t pairs, double theta, double factor, between b)
+{
+    llama3 p = { factor, 1, 4, 0 };
+    size_t step = 0;
+    if (b.first < pairs) {
+        double s = blend((double)divisors[b.first], factor);
+        p.original = round_if_close(2 * M_PI * (p.low + s * (p.high - p.low)) / frequency(theta, b.first, pairs));
+        return p;
+    }
+    while (step < pairs && divisors[step] == 1)
+        step++;
+    if (step == 0 || step == pairs)
+        return p; /* all or none slowed down: linear, or nothing */
+    double least = 2 * M_PI * p.high / frequency(theta, step - 1, pairs);
+    double most = 2 * M_PI * p.low / frequency(theta, step, pairs);
+    p.original = rint(sqrt(least * most));
     return p;
 }
 
@@ -83,8 +121,11 @@ static qd_code recover(const qd_tensor *tensor, size_t pairs, double theta, json
     double factor = 1;
     for (size_t i = 0; i < pairs; i++)
         factor = fmax(factor, (double)divisors[i]);
-    const llama3 usual = { qd_gguf_tidy(factor), 1, 4, 8192 };
-    const llama3 tries[] = { usual, line_through(divisors, pairs, theta, qd_gguf_tidy(factor)) };
+    factor = qd_gguf_tidy(factor);
+    between b = find_between(divisors, pairs, factor);
+    const llama3 tries[] = { { factor, 1, 4, 8192 },
+                             usual_through(divisors, pairs, theta, factor, b),
+                             line_through(divisors, pairs, theta, factor, b) };
     for (size_t i = 0; factor > 1 && i < QD_LENGTH(tries); i++)
         if (fits(&tries[i], divisors, pairs, theta)) {
             *out = json_pack("{s:s, s:f, s:f, s:f, s:I}", "rope_type", "llama3", "factor", tries[i].factor,

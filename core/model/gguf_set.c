@@ -137,25 +137,30 @@ static qd_code split_path(const char *path, char **out_dir, char **out_name, qd_
 }
 
 /* What the keys of a split file say must be what its name says. */
-static qd_code check_split(const qd_gguf_set *set, size_t index, qd_error *err)
+static qd_code check_numbers(const qd_gguf_set *set, size_t index, qd_error *err)
 {
-    size_t number = index, count = set->count, tensors = 0, total = 0;
+    size_t number = index, count = set->count;
     qd_code code = qd_gguf_size(set->files[index], "split.no", index, &number, err);
     if (code == QD_OK)
         code = qd_gguf_size(set->files[index], "split.count", set->count, &count, err);
-    for (size_t i = 0; i < set->count; i++)
-        tensors += qd_gguf_count(set->files[i]);
-    if (code == QD_OK)
-        code = qd_gguf_size(set->files[index], "split.tensors.count", tensors, &total, err);
     if (code != QD_OK)
         return code;
     if (number != index || (count != set->count && !(count == 0 && set->count == 1)))
         return qd_fail(err, QD_EFORMAT, "'%s': keys 'split.no' %zu and 'split.count' %zu, but it is file %zu of %zu",
                        set->names[index], number, count, index + 1, set->count);
-    if (total != tensors)
-        return qd_fail(err, QD_EFORMAT, "'%s': key 'split.tensors.count' is %zu, but the files have %zu",
-                       set->names[index], total, tensors);
     return QD_OK;
+}
+
+static qd_code check_total(const qd_gguf_set *set, size_t index, qd_error *err)
+{
+    size_t tensors = 0, total = 0;
+    for (size_t i = 0; i < set->count; i++)
+        tensors += qd_gguf_count(set->files[i]);
+    qd_code code = qd_gguf_size(set->files[index], "split.tensors.count", tensors, &total, err);
+    if (code == QD_OK && total != tensors)
+        code = qd_fail(err, QD_EFORMAT, "'%s': key 'split.tensors.count' is %zu, but the files have %zu",
+                       set->names[index], total, tensors);
+    return code;
 }
 
 typedef enum given { GIVEN_FILE, GIVEN_FOLDER } given;
@@ -192,7 +197,9 @@ qd_code qd_gguf_set_open(const char *path, qd_gguf_set *out, qd_error *err)
     for (size_t i = 0; code == QD_OK && i < set.count; i++)
         code = open_file(&set, i, how, err);
     for (size_t i = 0; code == QD_OK && i < set.count; i++)
-        code = check_split(&set, i, err);
+        code = check_numbers(&set, i, err);
+    for (size_t i = 0; code == QD_OK && i < set.count; i++)
+        code = check_total(&set, i, err);
     if (code != QD_OK)
         return code;
     *out = set;

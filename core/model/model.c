@@ -14,7 +14,7 @@
 enum { NAME_BYTES = 512, MAX_BLOCKS = 100000 };
 
 struct qd_model {
-    char *dir;
+    char *path, *dir;
     json_t *config_json;
     qd_shards shards;
     const qd_arch *arch;
@@ -36,6 +36,7 @@ void qd_model_destroy(qd_model *model)
     free(model->linears);
     qd_shards_fini(&model->shards);
     json_decref(model->config_json);
+    free(model->path);
     free(model->dir);
     free(model);
 }
@@ -242,18 +243,13 @@ static qd_code read_file(const char *dir, json_t **out, qd_error *err)
     return code == QD_OK ? qd_json_read_object(path, QD_CONFIG_LIMIT, QD_CONFIG_DEPTH, out, err) : code;
 }
 
-/* What the metadata says, unless the folder has a config.json of its own that names its class: what lies beside a GGUF
- * file is often a mere stub. */
+/* What the metadata says, unless the folder has a config.json of its own. */
 static qd_code make_config(qd_model *model, const char *path, packing how, qd_error *err)
 {
-    QD_AUTO(qd_json_fini) json_t *beside = NULL;
-    qd_code code = qd_gguf_is_path(path) ? QD_ENOTFOUND : read_file(path, &beside, err);
-    if (code != QD_OK && code != QD_ENOTFOUND)
-        return code;
-    if (json_array_size(json_object_get(beside, "architectures")) == 0)
+    qd_code code = qd_gguf_config_beside(path, &model->config_json, err);
+    if (code == QD_OK && model->config_json == NULL)
         return qd_gguf_set_config(&model->shards.gguf, &model->config_json, err);
-    model->config_json = json_incref(beside);
-    return check_plain(model, how, err);
+    return code == QD_OK ? check_plain(model, how, err) : code;
 }
 
 /* Weights whose bytes need scales get them. */
@@ -291,8 +287,9 @@ static qd_code open_safetensors(qd_model *model, const char *dir, packing how, q
 
 static qd_code open_model(const char *path, packing how, qd_model *model, qd_error *err)
 {
-    qd_code code =
-        qd_shards_are_gguf(path) ? open_gguf(model, path, how, err) : open_safetensors(model, path, how, err);
+    qd_code code = qd_dup(path, &model->path, err);
+    if (code == QD_OK)
+        code = qd_shards_are_gguf(path) ? open_gguf(model, path, how, err) : open_safetensors(model, path, how, err);
     if (code == QD_OK)
         code = read_ends(model, err);
     if (code == QD_OK)
@@ -333,6 +330,11 @@ qd_code qd_model_open_packed(const char *dir, qd_model **out, qd_error *err)
 const qd_model_config *qd_model_borrow_config(const qd_model *model)
 {
     return &model->config;
+}
+
+const char *qd_model_borrow_path(const qd_model *model)
+{
+    return model->path;
 }
 
 const char *qd_model_borrow_dir(const qd_model *model)

@@ -51,7 +51,9 @@ qd_code qd_model_open_packed(const char *dir, qd_model **out, qd_error *err);
 void qd_model_destroy(qd_model *model); /* NULL is fine */
 
 const qd_model_config *qd_model_borrow_config(const qd_model *model);
-/* The folder of the files; of a .gguf path, the one the file lies in. */
+/* As it was opened, for model/folder.h: a folder, or a .gguf file whose siblings are none of ours. */
+const char *qd_model_borrow_path(const qd_model *model);
+/* The folder of the weight files; of a .gguf path, the one the file lies in. */
 const char *qd_model_borrow_dir(const qd_model *model);
 /* config.json as it was read or made. */
 const json_t *qd_model_borrow_config_json(const qd_model *model);

@@ -166,10 +166,19 @@ static qd_code read_dimensions(const json_t *source, const json_t *config, size_
     return QD_OK;
 }
 
-static double frequency_of(const qd_rope *rope, size_t i)
+const char *qd_rope_scaling_name(const qd_rope *rope)
 {
-    double plain = pow(rope->theta, -2.0 * (double)i / (double)rope->dimensions);
-    return rope->scaling->frequency(rope, i, plain);
+    return rope->scaling->name;
+}
+
+double qd_rope_plain_frequency(const qd_rope *rope, size_t i)
+{
+    return pow(rope->theta, -2.0 * (double)i / (double)rope->dimensions);
+}
+
+double qd_rope_frequency(const qd_rope *rope, size_t i)
+{
+    return rope->scaling->frequency(rope, i, qd_rope_plain_frequency(rope, i));
 }
 
 /* What cosine and sine of position times frequency multiply: 1 but for yarn. */
@@ -189,9 +198,9 @@ static qd_code check_angles(const qd_rope *rope, qd_error *err)
     if (!(rope->attention_factor >= 0 && rope->attention_factor <= most))
         return qd_fail(err, QD_EFORMAT, "attention_factor %g is not in [0, %g]", rope->attention_factor, most);
     for (size_t i = 0; i < rope->dimensions / 2; i++)
-        if (!(frequency_of(rope, i) >= 0 && frequency_of(rope, i) <= most))
+        if (!(qd_rope_frequency(rope, i) >= 0 && qd_rope_frequency(rope, i) <= most))
             return qd_fail(err, QD_EFORMAT, "rope type '%s': pair %zu turns by %g a position", rope->scaling->name, i,
-                           frequency_of(rope, i));
+                           qd_rope_frequency(rope, i));
     return QD_OK;
 }
 
@@ -224,7 +233,7 @@ void qd_rope_tables(const qd_rope *rope, qd_matf out_cosine, qd_matf out_sine)
 {
     double scale = amplitude_of(rope);
     for (size_t i = 0; i < rope->dimensions / 2; i++) {
-        double frequency = frequency_of(rope, i);
+        double frequency = qd_rope_frequency(rope, i);
         for (size_t t = 0; t < out_cosine.rows; t++) {
             qd_matf_row(out_cosine, t)[i] = (float)(cos((double)t * frequency) * scale);
             qd_matf_row(out_sine, t)[i] = (float)(sin((double)t * frequency) * scale);

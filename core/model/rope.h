@@ -23,6 +23,11 @@ typedef struct qd_rope {
 /* From config.json: `rope_parameters` first, else `rope_theta` and `rope_scaling` ("type" or "rope_type").
  * QD_EUNSUPPORTED for an unknown type lists the known ones. */
 qd_code qd_rope_read(const json_t *config, size_t head_dim, size_t max_positions, qd_rope *out, qd_error *err);
+/* "default", "linear", "llama3", "yarn" */
+const char *qd_rope_scaling_name(const qd_rope *rope);
+/* Radians that pair i turns by a position, without the scaling and with it. */
+double qd_rope_plain_frequency(const qd_rope *rope, size_t i);
+double qd_rope_frequency(const qd_rope *rope, size_t i);
 /* cosine, sine: T x r/2 each, positions 0..T-1; computed in double. */
 void qd_rope_tables(const qd_rope *rope, qd_matf out_cosine, qd_matf out_sine);
 /* Rotates every head of x (T x heads * head_dim) in place. */

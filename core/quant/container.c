@@ -93,12 +93,23 @@ static bool is_half(float value)
     return value > 0.0f && (double)value == qd_fit_half((double)value);
 }
 
+static bool is_of(const qd_matf_buf *part, size_t rows, size_t cols)
+{
+    return part->view.rows == rows && part->view.cols == cols;
+}
+
+bool qd_container_keeps(const qd_scale_type *type, const qd_grid *grid)
+{
+    size_t rows = grid->scale.view.rows, blocks = block_of(type, grid->groups - 1) + 1;
+    return (!type->offset || is_of(&grid->offset, rows, grid->groups)) &&
+           (!has_units(type) || is_of(&grid->unit, rows, blocks)) &&
+           (type->offset_high == 0 || is_of(&grid->offset_unit, rows, blocks));
+}
+
 static qd_code check_units(const qd_scale_type *type, const qd_grid *grid, qd_error *err)
 {
     size_t rows = grid->scale.view.rows, blocks = block_of(type, grid->groups - 1) + 1;
-    if ((type->offset && (grid->offset.view.rows != rows || grid->offset.view.cols != grid->groups)) ||
-        (has_units(type) && (grid->unit.view.rows != rows || grid->unit.view.cols != blocks)) ||
-        (type->offset_high > 0 && (grid->offset_unit.view.rows != rows || grid->offset_unit.view.cols != blocks)))
+    if (!qd_container_keeps(type, grid))
         return qd_fail(err, QD_EINVAL, "offsets or units that scale type '%s' has are missing", type->name);
     for (size_t row = 0; row < rows && has_units(type); row++)
         for (size_t b = 0; b < blocks; b++) {

@@ -25,6 +25,8 @@ float qd_container_scale(const qd_scale_type *type, const qd_grid *grid, size_t 
 /* The zero that is stored where `zero` is wanted beside a stored scale, and the offset it is stored as (0 where there is none). */
 float qd_container_zero(const qd_scale_type *type, const qd_grid *grid, size_t row, size_t group, float scale,
                         double zero, float *out_offset);
+/* Does the grid have the offsets and units that the type stores? A container of plain scales keeps none. */
+bool qd_container_keeps(const qd_scale_type *type, const qd_grid *grid);
 /* Is every scale, zero, offset and unit one that the type stores? QD_EINVAL names the first that is not. */
 qd_code qd_container_check(const qd_scale_type *type, const qd_grid *grid, qd_error *err);
 

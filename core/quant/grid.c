@@ -143,7 +143,7 @@ static qd_code build_rows(void *ctx, size_t index, size_t worker, qd_error *err)
     return code;
 }
 
-static qd_code allocate(const qd_scale_type *type, size_t rows, qd_grid *grid, qd_error *err)
+qd_code qd_grid_allocate(const qd_scale_type *type, size_t rows, qd_grid *grid, qd_error *err)
 {
     qd_code code = qd_matf_buf_init(&grid->scale, rows, grid->groups, err);
     if (code == QD_OK)
@@ -161,7 +161,7 @@ qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagon
         return qd_fail(err, QD_ESHAPE, "a grid for %zu x %zu weights", w.rows, w.cols);
     QD_AUTO(qd_grid_fini) qd_grid grid = { 0 };
     qd_grid_shape(spec, w.cols, &grid);
-    code = allocate(spec->scale_type, w.rows, &grid, err);
+    code = qd_grid_allocate(spec->scale_type, w.rows, &grid, err);
     if (code == QD_OK && spec->scale_type->layer_unit) {
         float unit = qd_container_layer_unit(spec, w);
         for (size_t row = 0; row < w.rows; row++)

@@ -88,6 +88,7 @@ typedef struct qd_grid_spec {
 } qd_grid_spec;
 /* QD_EINVAL begins with the field that is wrong, as "bits: ...", and says what goes with the others. */
 qd_code qd_grid_spec_check(const qd_grid_spec *spec, qd_error *err);
+bool qd_grid_spec_equal(const qd_grid_spec *a, const qd_grid_spec *b);
 /* NULL for integers. */
 const qd_levels *qd_grid_spec_levels(const qd_grid_spec *spec);
 /* Bits that hold any code: 2 for 1.58. */
@@ -117,6 +118,8 @@ qd_code qd_grid_build(const qd_grid_spec *spec, qd_cmatf w, const double *diagon
                       qd_error *err);
 /* Everything of a grid for rows of `cols` weights but its scales and zeros. */
 void qd_grid_shape(const qd_grid_spec *spec, size_t cols, qd_grid *out);
+/* The matrices of a shaped grid, as the scale type has them, all 0. */
+qd_code qd_grid_allocate(const qd_scale_type *type, size_t rows, qd_grid *grid, qd_error *err);
 /* Code range of a spec, without weights (formats check against it). */
 void qd_grid_range(const qd_grid_spec *spec, int32_t *out_low, int32_t *out_high);
 

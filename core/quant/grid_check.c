@@ -4,6 +4,16 @@
 
 #include "quant/grid.h"
 
+bool qd_grid_spec_equal(const qd_grid_spec *a, const qd_grid_spec *b)
+{
+    const qd_levels *x = qd_grid_spec_levels(a), *y = qd_grid_spec_levels(b);
+    if (a->alphabet != b->alphabet || a->zero != b->zero || a->narrow != b->narrow || a->bits != b->bits ||
+        a->group_size != b->group_size || a->rule != b->rule || a->shrink != b->shrink ||
+        a->scale_type != b->scale_type)
+        return false;
+    return x == NULL || (x->count == y->count && memcmp(x->value, y->value, x->count * sizeof *x->value) == 0);
+}
+
 static qd_code check_width(const qd_grid_spec *spec, qd_error *err)
 {
     const qd_alphabet *alphabet = spec->alphabet;

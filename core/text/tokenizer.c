@@ -10,7 +10,7 @@
 #include "text/nul_text.h"
 #include "text/tokenizer_private.h"
 
-enum { FILE_BYTES = 64 << 20, CONFIG_BYTES = 16 << 20, DEPTH = 32 };
+enum { DEPTH = 32 };
 
 void qd_tokenizer_destroy(qd_tokenizer *tokenizer)
 {
@@ -128,30 +128,39 @@ static void read_bos(qd_tokenizer *t, const json_t *config)
         t->bos = id;
 }
 
+qd_code qd_tokenizer_configure(qd_tokenizer *tokenizer, const char *json, size_t length, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *config = NULL;
+    qd_code code = qd_json_parse_object(json, length, DEPTH, &config, err);
+    if (code == QD_OK)
+        read_bos(tokenizer, config);
+    return code;
+}
+
 qd_code qd_tokenizer_open(const char *model_dir, qd_tokenizer **out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(model_dir, "tokenizer.json");
     QD_AUTO(qd_free_pointer) char *config_path = qd_path_join(model_dir, "tokenizer_config.json");
-    QD_AUTO(qd_json_fini) json_t *config = NULL;
     QD_AUTO(qd_str_fini) qd_str text = { 0 };
     qd_tokenizer *t = NULL;
     if (path == NULL || config_path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory opening a tokenizer");
-    qd_code code = qd_file_read_regular(path, FILE_BYTES, &text, err);
+    qd_code code = qd_file_read_regular(path, QD_TOKENIZER_LIMIT, &text, err);
     if (code != QD_OK)
         return code;
     code = qd_tokenizer_parse(qd_str_borrow(&text), text.length, &t, err);
     if (code != QD_OK)
         return qd_within(err, code, "'%s'", path);
-    if (code == QD_OK && qd_path_exists(config_path))
-        code = qd_json_read_object(config_path, CONFIG_BYTES, DEPTH, &config, err);
-    if (code != QD_OK) {
-        qd_tokenizer_destroy(t);
-        return code;
+    if (qd_path_exists(config_path)) {
+        code = qd_file_read_regular(config_path, QD_TOKENIZER_CONFIG_LIMIT, &text, err);
+        if (code == QD_OK && (code = qd_tokenizer_configure(t, qd_str_borrow(&text), text.length, err)) != QD_OK)
+            qd_within(err, code, "'%s'", config_path);
     }
-    read_bos(t, config);
-    *out = t;
-    return QD_OK;
+    if (code == QD_OK)
+        *out = t;
+    else
+        qd_tokenizer_destroy(t);
+    return code;
 }
 
 size_t qd_tokenizer_vocabulary(const qd_tokenizer *tokenizer)

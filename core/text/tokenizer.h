@@ -29,8 +29,11 @@ typedef enum qd_special { QD_SPECIAL_NONE, QD_SPECIAL_ADD } qd_special;
 /* Opens DIR/tokenizer.json (and DIR/tokenizer_config.json for bos_token, when there). QD_ENOTFOUND when there is no
  * tokenizer.json; QD_EUNSUPPORTED names the component that is not known and lists those that are. */
 qd_code qd_tokenizer_open(const char *model_dir, qd_tokenizer **out, qd_error *err);
-/* The same from the bytes of a tokenizer.json (hostile input is fine). */
+/* The same from the bytes of a tokenizer.json (hostile input is fine), for files that lie in no folder. */
 qd_code qd_tokenizer_parse(const char *json, size_t length, qd_tokenizer **out, qd_error *err);
+/* Takes bos_token from the bytes of a tokenizer_config.json. */
+qd_code qd_tokenizer_configure(qd_tokenizer *tokenizer, const char *json, size_t length, qd_error *err);
+enum { QD_TOKENIZER_LIMIT = 64 << 20, QD_TOKENIZER_CONFIG_LIMIT = 16 << 20 }; /* bytes of the two files */
 void qd_tokenizer_destroy(qd_tokenizer *tokenizer); /* NULL is fine */
 
 /* Appends the ids of `text` (UTF-8; invalid bytes become U+FFFD, as the usual readers do). Text of any size; time O(n

@@ -4,6 +4,7 @@
 
 #include "base/pool.h"
 #include "cli/verb.h"
+#include "engine/source.h"
 #include "eval/perplexity.h"
 #include "export/artifact.h"
 #include "text/corpus.h"
@@ -57,7 +58,7 @@ static qd_code cut_windows(const char *dir, const qd_model *model, const setting
     const qd_model_config *config = qd_model_borrow_config(model);
     qd_tokenizer *tokenizer = NULL;
     QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
-    qd_code code = qd_tokenizer_open(dir, &tokenizer, err);
+    qd_code code = qd_source_tokenizer(dir, &tokenizer, err);
     if (code == QD_OK)
         code = qd_corpus_read(tokenizer, s->text, s->split, QD_TEXT_LIMIT, &ids, err);
     uint32_t id = 0;

@@ -20,7 +20,7 @@
 enum { OUT, MODEL, CALIBRATION, EVALUATION, WORK, THREADS, PROGRESS_FD, CACHE, HUB_URL, ALLOW_HTTP, ALLOW_NET };
 static const qd_verb_option options[] = {
     [OUT] = { "out", "DIR", NULL, "folder of the artifact; required, made afresh" },
-    [MODEL] = { "model", "DIR", NULL, "model folder, instead of the job's URL" },
+    [MODEL] = { "model", "PATH", NULL, "model folder or .gguf file, instead of the job's URL" },
     [CALIBRATION] = { "calibration-text", "FILE", NULL, "text for a job that names none" },
     [EVALUATION] = { "evaluation-text", "FILE", NULL, "text for a job that names none" },
     [WORK] = { "work", "DIR", "OUT.work",

@@ -5,7 +5,7 @@
 
 #include "base/json.h"
 #include "cli/verb.h"
-#include "text/tokenizer.h"
+#include "engine/source.h"
 
 enum { SPECIAL, LINE_DEPTH = 4 };
 static const qd_verb_option options[] = {
@@ -61,7 +61,7 @@ static int run(const qd_arguments *arguments)
 {
     qd_error err = { 0 };
     qd_tokenizer *tokenizer = NULL;
-    qd_code code = qd_tokenizer_open(arguments->operands[0], &tokenizer, &err);
+    qd_code code = qd_source_tokenizer(arguments->operands[0], &tokenizer, &err);
     if (code == QD_OK)
         code = encode_lines(tokenizer, arguments->values[SPECIAL] == NULL ? QD_SPECIAL_NONE : QD_SPECIAL_ADD, &err);
     qd_tokenizer_destroy(tokenizer);

@@ -10,6 +10,7 @@
 
 static const char index_name[] = "model.safetensors.index.json";
 static const char single_name[] = "model.safetensors";
+static const char gguf_name[] = "model.gguf";
 enum { MAX_SHARDS = 10000, INDEX_DEPTH = 16 };
 static const uint64_t side_file_cap = 256u << 20, index_cap = 64u << 20;
 
@@ -158,14 +159,16 @@ uint64_t qd_side_file_cap(const qd_fetcher *fetcher)
     return smaller(side_file_cap, fetcher->max_file_bytes);
 }
 
+/* A GGUF has a configuration in it. */
 static qd_code obtain_side_files(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                                  qd_items *items, qd_error *err)
 {
     uint64_t cap = qd_side_file_cap(run->fetcher);
-    qd_code code = want(supply, sha256, items, "config.json", "config.json", QD_NEED_ALWAYS, cap, err);
+    qd_need need = supply->gguf != NULL && weights == NULL ? QD_NEED_NOT : QD_NEED_ALWAYS;
+    qd_code code = want(supply, sha256, items, "config.json", "config.json", need, cap, err);
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(side_files); i++)
         code = want(supply, sha256, items, side_files[i], side_files[i], QD_NEED_NOT, cap, err);
-    if (code == QD_OK && weights == NULL)
+    if (code == QD_OK && weights == NULL && supply->gguf == NULL)
         code = want(supply, sha256, items, index_name, index_name, QD_NEED_NOT, smaller(index_cap, cap), err);
     return code == QD_OK ? supply->obtain(supply->ctx, run, items, 0, err) : code;
 }
@@ -225,15 +228,61 @@ static bool is_shard(const char *name)
     return true;
 }
 
+static bool holds_safetensors(const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], single_name) == 0 || strcmp(names[i], index_name) == 0)
+            return true;
+    return false;
+}
+
+qd_code qd_contents_find_gguf(const char *const *names, size_t count, const char **out, qd_error *err)
+{
+    enum { SHOWN = 8 };
+    QD_AUTO(qd_str_fini) qd_str list = { 0 };
+    size_t found = 0;
+    *out = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (qd_name_is_gguf(names[i]) != QD_SAME || qd_name_is_plain(names[i]) != QD_SAME)
+            continue;
+        *out = names[i];
+        if (found++ < SHOWN)
+            qd_str_addf(&list, "%s%.50s", found == 1 ? "" : ", ", names[i]);
+    }
+    if (holds_safetensors(names, count))
+        *out = NULL;
+    if (*out == NULL || found == 1)
+        return QD_OK;
+    return qd_fail(err, QD_EINVAL, "it has %zu .gguf files and no model.safetensors (%s%s): the URL must name one",
+                   found, qd_str_borrow(&list), found > SHOWN ? ", ..." : "");
+}
+
+static qd_code obtain_gguf(qd_fetch_run *run, const qd_supply *supply, const char *remote, const json_t *sha256,
+                           qd_items *items, qd_error *err)
+{
+    size_t first = items->count;
+    qd_code code =
+        want(supply, sha256, items, gguf_name, remote, QD_NEED_ALWAYS, run->fetcher->max_file_bytes, err);
+    return code == QD_OK ? supply->obtain(supply->ctx, run, items, first, err) : code;
+}
+
 qd_code qd_contents_obtain(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                            qd_items *items, qd_error *err)
 {
+    qd_code code;
+    if (weights != NULL && qd_name_is_gguf(weights) == QD_SAME) {
+        code = obtain_gguf(run, supply, weights, sha256, items, err);
+        return code == QD_OK ? qd_check_all_wanted(sha256, items, weights, err) : code;
+    }
     if (weights != NULL && is_shard(weights))
         weights = NULL;
     atomic_fetch_add(&run->unannounced, 1); /* the weights: until they are asked for, no total is known */
-    qd_code code = obtain_side_files(run, supply, weights, sha256, items, err);
+    code = obtain_side_files(run, supply, weights, sha256, items, err);
     atomic_fetch_sub(&run->unannounced, 1);
-    if (code == QD_OK)
+    bool gguf = weights == NULL && supply->gguf != NULL;
+    if (code == QD_OK && gguf)
+        code = obtain_gguf(run, supply, supply->gguf, sha256, items, err);
+    else if (code == QD_OK)
         code = obtain_weights(run, supply, weights, sha256, items, err);
-    return code == QD_OK ? qd_check_all_wanted(sha256, items, weights, err) : code;
+    return code == QD_OK ? qd_check_all_wanted(sha256, items, gguf ? supply->gguf : weights, err) : code;
 }

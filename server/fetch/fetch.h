@@ -41,7 +41,8 @@ qd_code qd_fetcher_create(const qd_fetch_policy *policy, qd_fetcher **out, qd_er
 void qd_fetcher_destroy(qd_fetcher *fetcher); /* NULL is fine; no fetch may be running */
 
 typedef struct qd_fetch_request {
-    /* hf://org/name, hub page URL, http(s) directory URL, http(s) URL of one .safetensors, or file:///dir */
+    /* hf://org/name, hub page URL, http(s) directory URL, http(s) URL of one .safetensors or .gguf,
+     * file:///dir or file:///dir/x.gguf. A .gguf says all by itself: nothing beside it is taken. */
     const char *url;
     const char *revision; /* hub only; NULL = "main" */
     /* Bearer token, NULL = none. Only ever sent to the hub's own host (for a plain directory URL: that URL's host),

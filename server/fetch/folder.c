@@ -2,6 +2,7 @@
  * Files are copied into the cache: a model must not change under a job that takes hours. */
 #include "fetch/run.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -214,9 +215,48 @@ static qd_code obtain(void *ctx, qd_fetch_run *run, qd_items *items, size_t firs
     return code;
 }
 
+/* Names in the source's folder, as far as they may be in a snapshot. */
+static qd_code list_names(const qd_fetch_run *run, const char *path, char ***names, size_t *count, qd_error *err)
+{
+    QD_AUTO(qd_close_fd) int fd = -1;
+    const char *rest = "", *root = find_root(run->fetcher, path, &rest);
+    size_t capacity = 0;
+    qd_code code = root == NULL ? qd_folder_check(run->fetcher, path, err) : open_beneath(root, rest, &fd, err);
+    if (code != QD_OK)
+        return code;
+    DIR *folder = fdopendir(fd);
+    if (folder == NULL)
+        return qd_fail_errno(err, "'%s'", path);
+    fd = -1; /* closed with it */
+    for (const struct dirent *entry; code == QD_OK && (entry = readdir(folder)) != NULL;) {
+        if (qd_name_is_plain(entry->d_name) != QD_SAME)
+            continue;
+        code = qd_grow((void **)names, &capacity, *count + 1, sizeof **names, err);
+        if (code == QD_OK)
+            code = qd_dup(entry->d_name, &(*names)[*count], err);
+        *count += code == QD_OK;
+    }
+    closedir(folder);
+    qd_names_sort(*names, *count);
+    return code;
+}
+
 qd_code qd_folder_obtain(qd_fetch_run *run, const qd_source *source, const json_t *sha256, qd_items *items,
                          qd_error *err)
 {
-    const qd_supply supply = { .obtain = obtain, .locate = locate, .ctx = (void *)(uintptr_t)source };
-    return qd_contents_obtain(run, &supply, source->weights, sha256, items, err);
+    char **names = NULL;
+    size_t count = 0;
+    qd_supply supply = { .obtain = obtain, .locate = locate, .ctx = (void *)(uintptr_t)source };
+    qd_code code = QD_OK;
+    if (source->weights == NULL) {
+        /* A folder that may not be listed may still hold files of known names: they will tell. */
+        (void)list_names(run, source->local, &names, &count, NULL);
+        code = qd_contents_find_gguf((const char *const *)names, count, &supply.gguf, err);
+        if (code != QD_OK)
+            code = qd_within(err, code, "'%s'", source->local);
+    }
+    if (code == QD_OK)
+        code = qd_contents_obtain(run, &supply, source->weights, sha256, items, err);
+    qd_names_free(names, count);
+    return code;
 }

@@ -13,6 +13,7 @@ typedef struct hub {
     const qd_source *source;
     const char *commit;
     const qd_hub_tree *tree;
+    const char *gguf; /* the only weights where no safetensors are; NULL = none */
 } hub;
 
 /* BASE/REPO/resolve/COMMIT/NAME */
@@ -80,7 +81,8 @@ static qd_code more_side_files(const hub *h, const json_t *sha256, const qd_fetc
     for (size_t i = 0; code == QD_OK && i < h->tree->count; i++) {
         const char *name = h->tree->files[i].name;
         qd_item *item;
-        if (strstr(name, ".safetensors") != NULL || h->tree->files[i].size > qd_side_file_cap(fetcher))
+        if (strstr(name, ".safetensors") != NULL || qd_name_is_gguf(name) == QD_SAME ||
+            h->tree->files[i].size > qd_side_file_cap(fetcher))
             continue; /* what is both needed and too large, contents.c refuses by name */
         if (items->count == MAX_SIDE_FILES)
             return qd_fail(err, QD_EFORMAT, "more than %d small files beside the weights", MAX_SIDE_FILES);
@@ -96,9 +98,12 @@ static qd_code more_side_files(const hub *h, const json_t *sha256, const qd_fetc
 /* Weights that cannot be taken are refused before anything is asked for. */
 static qd_code check_weights(const hub *h, const qd_fetcher *fetcher, qd_error *err)
 {
+    const char *weights = h->source->weights != NULL ? h->source->weights
+                          : h->gguf != NULL          ? h->gguf
+                                                     : "model.safetensors";
     for (size_t i = 0; i < h->tree->count; i++) {
         const qd_hub_file *file = &h->tree->files[i];
-        if (strcmp(file->name, h->source->weights == NULL ? "model.safetensors" : h->source->weights) != 0)
+        if (strcmp(file->name, weights) != 0)
             continue;
         if (file->size > fetcher->max_file_bytes || file->size > fetcher->max_total_bytes)
             return qd_fail(err, QD_ETOOBIG, "'%s' at the hub has %" PRIu64 " bytes; the limit is %" PRIu64, file->name,
@@ -110,11 +115,23 @@ static qd_code check_weights(const hub *h, const qd_fetcher *fetcher, qd_error *
     return QD_OK;
 }
 
+static qd_code find_gguf(hub *h, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) const char **names = NULL;
+    qd_code code = qd_alloc(h->tree->count, sizeof *names, (void **)&names, err);
+    for (size_t i = 0; code == QD_OK && i < h->tree->count; i++)
+        names[i] = h->tree->files[i].name;
+    if (code == QD_OK)
+        code = qd_contents_find_gguf(names, h->tree->count, &h->gguf, err);
+    return code == QD_OK ? QD_OK : qd_within(err, code, "'%s' at commit %s", h->source->repo, h->commit);
+}
+
 static qd_code bring(qd_fetch_run *run, const hub *h, const json_t *sha256, qd_items *items, qd_error *err)
 {
-    const qd_supply supply = { .obtain = obtain, .locate = locate, .ctx = (void *)(uintptr_t)h };
+    const qd_supply supply = { .obtain = obtain, .locate = locate, .ctx = (void *)(uintptr_t)h, .gguf = h->gguf };
+    const char *weights = h->source->weights;
     qd_code code = check_weights(h, run->fetcher, err);
-    if (code == QD_OK)
+    if (code == QD_OK && (weights == NULL || qd_name_is_gguf(weights) != QD_SAME))
         code = more_side_files(h, sha256, run->fetcher, items, err);
     return code == QD_OK ? qd_contents_obtain(run, &supply, h->source->weights, sha256, items, err) : code;
 }
@@ -133,7 +150,10 @@ qd_code qd_hub_obtain(qd_fetch_run *run, const qd_source *source, const char *re
         code = qd_hub_list(run, &line, &source->url, source->repo, commit, &tree, err);
     if (code != QD_OK)
         return code;
-    const hub h = { .source = source, .commit = commit, .tree = &tree };
-    code = bring(run, &h, sha256, items, err);
+    hub h = { .source = source, .commit = commit, .tree = &tree };
+    if (source->weights == NULL)
+        code = find_gguf(&h, err);
+    if (code == QD_OK)
+        code = bring(run, &h, sha256, items, err);
     return code == QD_OK ? qd_dup(commit, out_commit, err) : code;
 }

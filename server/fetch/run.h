@@ -98,11 +98,15 @@ typedef struct qd_supply {
     /* fills url and what else is known of the file that is called `name` there */
     qd_code (*locate)(void *ctx, const char *name, qd_item *item, qd_error *err);
     void *ctx;
+    const char *gguf; /* what its listing has instead of safetensors: the only .gguf; NULL = none, or no listing */
 } qd_supply;
-/* Which files a model folder has: formats.md §1.4. weights: the one .safetensors file asked for, or NULL.
- * (contents.c) */
+/* Which files a model folder has: formats.md §1.4. weights: the one .safetensors or .gguf file asked for, or NULL. A
+ * GGUF is "model.gguf" in the snapshot. (contents.c) */
 qd_code qd_contents_obtain(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                            qd_items *items, qd_error *err);
+/* Of a source whose listing is known: the only .gguf where no safetensors are; *out = NULL when there is none, or
+ * safetensors are. Borrowed from names. Several are QD_EINVAL, which names them. */
+qd_code qd_contents_find_gguf(const char *const *names, size_t count, const char **out, qd_error *err);
 /* QD_EINVAL when the request enforces a digest for a file that the model does not have. */
 qd_code qd_check_all_wanted(const json_t *sha256, const qd_items *items, const char *weights, qd_error *err);
 /* No config, tokenizer or template is larger. */

@@ -36,15 +36,38 @@ static bool ends_with(const char *text, const char *end)
     return a >= b && strcasecmp(text + a - b, end) == 0;
 }
 
+qd_same qd_name_is_gguf(const char *name)
+{
+    return ends_with(name, ".gguf") ? QD_SAME : QD_DIFFERENT;
+}
+
+/* "x-00001-of-00003.gguf": a model in several files, which the first one alone is not. */
+static bool is_gguf_part(const char *name)
+{
+    static const char shape[] = "-00000-of-00000.gguf";
+    size_t length = strlen(name), tail = sizeof shape - 1;
+    if (length < tail || qd_name_is_gguf(name) != QD_SAME)
+        return false;
+    for (size_t i = 0; i < tail - 5; i++) {
+        char c = name[length - tail + i];
+        if (shape[i] == '0' ? !isdigit((unsigned char)c) : c != shape[i])
+            return false;
+    }
+    return true;
+}
+
 /* A last path part that is a single file: fills source->weights and leaves the siblings' folder to the caller. */
 static qd_code take_weights(const char *name, qd_source *out, qd_error *err)
 {
-    static const char *const refused[] = { ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".h5", ".npz", ".py" };
+    static const char *const refused[] = { ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".h5", ".npz", ".py" };
     for (size_t i = 0; i < QD_LENGTH(refused); i++)
         if (ends_with(name, refused[i]))
-            return qd_fail(err, QD_EUNSUPPORTED, "'%s' files cannot be read; weights must be .safetensors", refused[i]);
-    if (!ends_with(name, ".safetensors"))
+            return qd_fail(err, QD_EUNSUPPORTED, "'%s' files cannot be read; weights must be .safetensors or .gguf",
+                           refused[i]);
+    if (!ends_with(name, ".safetensors") && qd_name_is_gguf(name) != QD_SAME)
         return QD_OK;
+    if (is_gguf_part(name))
+        return qd_fail(err, QD_EUNSUPPORTED, "'%s' is one part of a GGUF in several files; join them to one file", name);
     if (qd_name_is_plain(name) != QD_SAME)
         return qd_fail(err, QD_EINVAL, "file name '%s' holds more than letters, digits, '.', '_' and '-'", name);
     return qd_dup(name, &out->weights, err);
@@ -63,7 +86,7 @@ static char *next_part(char **at)
     return part;
 }
 
-/* org/name, org/name/tree/REVISION, org/name/resolve|blob/REVISION/FILE.safetensors */
+/* org/name, org/name/tree/REVISION, org/name/resolve|blob/REVISION/FILE.safetensors or FILE.gguf */
 static qd_code read_hub_path(const char *path, qd_source *out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *copy = strdup(path);
@@ -83,13 +106,13 @@ static qd_code read_hub_path(const char *path, qd_source *out, qd_error *err)
     if (count > 2 && !tree && !file)
         return qd_fail(err, QD_EINVAL,
                        "a hub page is org/name, org/name/tree/REVISION or "
-                       "org/name/resolve/REVISION/FILE.safetensors");
+                       "org/name/resolve/REVISION/FILE.safetensors or FILE.gguf");
     if (count > 2 && qd_name_is_plain(parts[3]) != QD_SAME)
         return qd_fail(err, QD_EINVAL, "revision '%s' of the url is not plain letters, digits, '.', '_' and '-'",
                        parts[3]);
     qd_code code = file ? take_weights(parts[4], out, err) : QD_OK;
     if (code == QD_OK && file && out->weights == NULL)
-        code = qd_fail(err, QD_EINVAL, "'%s' is not a .safetensors file", parts[4]);
+        code = qd_fail(err, QD_EINVAL, "'%s' is neither a .safetensors nor a .gguf file", parts[4]);
     if (code == QD_OK && count > 2)
         code = qd_dup(parts[3], &out->revision, err);
     if (code != QD_OK)
@@ -191,7 +214,8 @@ static qd_code classify(qd_url *url, const qd_url *hub, qd_source *out, qd_error
     if (url->scheme == QD_SCHEME_FILE)
         return classify_folder(url, out, err);
     const char *hub_path = below_hub(url, hub);
-    if (hub_path != NULL && strstr(hub_path, "/resolve/") != NULL && !ends_with(hub_path, ".safetensors"))
+    if (hub_path != NULL && strstr(hub_path, "/resolve/") != NULL && !ends_with(hub_path, ".safetensors") &&
+        qd_name_is_gguf(hub_path) != QD_SAME)
         hub_path = NULL; /* one plain file of the hub, a text for example */
     return hub_path != NULL ? classify_hub(hub, hub_path, out, err) : classify_web(url, out, err);
 }

@@ -42,6 +42,8 @@ qd_same qd_url_same_origin(const qd_url *a, const qd_url *b);
 
 /* [A-Za-z0-9._-]+ without a leading dot, at most 255 characters: the names that may appear in a snapshot. */
 qd_same qd_name_is_plain(const char *name);
+/* Whether a file name says GGUF. */
+qd_same qd_name_is_gguf(const char *name);
 const char *qd_url_last_name(const qd_url *url); /* borrowed: what follows the path's last '/' */
 
 typedef enum qd_source_kind { QD_SOURCE_HUB, QD_SOURCE_DIRECTORY, QD_SOURCE_FILE, QD_SOURCE_FOLDER } qd_source_kind;
@@ -52,11 +54,11 @@ typedef struct qd_source {
     qd_url url;     /* directory, file, folder: where; hub: the configured base */
     char *repo;     /* hub: "org/name" */
     char *revision; /* hub: named by the URL; NULL = not named */
-    char *weights;  /* the one .safetensors file asked for; NULL = the folder decides */
+    char *weights;  /* the one .safetensors or .gguf file asked for; NULL = the folder decides */
     char *local;    /* folder: decoded absolute path of the folder */
 } qd_source;
 
-/* hub: the hub's base URL. QD_EUNSUPPORTED for .gguf and other weights that are not safetensors. */
+/* hub: the hub's base URL. QD_EUNSUPPORTED for weights that are neither safetensors nor GGUF. */
 qd_code qd_source_classify(const char *text, const qd_url *hub, qd_source *out, qd_error *err);
 /* One text file: kind FILE with url, or FOLDER with local = the file's path. */
 qd_code qd_source_text(const char *text, qd_source *out, qd_error *err);

@@ -203,7 +203,8 @@ static inline qd_rounded_source decided_source(decision *d)
     return (qd_rounded_source){ decided_layer, d };
 }
 
-static inline decision decide(const qd_model *model, const qd_grid_spec *spec)
+/* Each layer on its own grid, where the format has another for some. */
+static inline decision decide(const qd_model *model, const qd_grid_spec *whole, const qd_format *format, size_t variant)
 {
     qd_error err = { 0 };
     decision d = { .model = model };
@@ -212,9 +213,12 @@ static inline decision decide(const qd_model *model, const qd_grid_spec *spec)
         const qd_linear *linear = qd_model_linear_at(model, i);
         qd_matf_buf w = { 0 };
         qd_certificate certificate;
+        qd_grid_spec spec = *whole;
+        if (format->layer_spec != NULL)
+            check_ok(format->layer_spec(whole, variant, linear, &spec, &err));
         check_ok(qd_matf_buf_init(&w, linear->out, linear->in, &err));
         check_ok(qd_tensor_to_floats(linear->weight, w.view.data, &err));
-        check_ok(qd_grid_build(spec, qd_matf_const(w.view), NULL, NULL, &d.grids[i], &err));
+        check_ok(qd_grid_build(&spec, qd_matf_const(w.view), NULL, NULL, &d.grids[i], &err));
         check_ok(qd_alloc(linear->out, linear->in, (void **)&d.codes[i], &err));
         const qd_layer_input input = { .w = qd_matf_const(w.view), .grid = &d.grids[i] };
         check_ok(qd_layer_round(qd_algorithm_find("rtn"), &input, d.codes[i], &certificate, &err));
@@ -252,7 +256,7 @@ static inline scene *scene_open(const char *source, const char *format, qd_grid_
     s->format = qd_format_find(format, &s->variant);
     assert_non_null(s->format);
     check_ok(qd_model_open(source, &s->model, &err));
-    s->decided = decide(s->model, &s->spec);
+    s->decided = decide(s->model, &s->spec, s->format, s->variant);
     return s;
 }
 

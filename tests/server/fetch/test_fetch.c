@@ -18,6 +18,7 @@ typedef struct example {
     how by;
     const char *sha256, *token, *revision;
     unsigned retries; /* 0: the setting's */
+    size_t files;     /* of the snapshot; 0: two or more */
 } example;
 
 #define WHOLE_TINY (TINY_WEIGHTS + TINY_OTHERS)
@@ -43,8 +44,24 @@ static const example examples[] = {
     { "a renamed repository is followed at the hub", "hf://old/tiny", .model = "tiny" },
     { "a token opens a plain server", "{ORIGIN}/~token:sesame@*/files/tiny/", .model = "tiny", .token = "sesame" },
     { "a repository that is not there says so", "hf://missing/tiny", .code = QD_EDENIED, .text = "may also not exist" },
-    { "a GGUF file is refused with what would work", "{ORIGIN}/files/tiny/x.gguf", .code = QD_EUNSUPPORTED,
-      .text = ".safetensors" },
+    { "a pickle is refused with what would work", "{ORIGIN}/files/tiny/x.bin", .code = QD_EUNSUPPORTED,
+      .text = ".safetensors or .gguf" },
+    { "a GGUF is a model by itself", "{ORIGIN}/files/gguf/model.gguf", .model = "gguf", .files = 1 },
+    { "a broken GGUF download goes on where it stopped", "{ORIGIN}/~drop:1000000*1@*.gguf/files/gguf/model.gguf",
+      .model = "gguf", .files = 1, .body_min = TINY_WEIGHTS, .body_max = TINY_WEIGHTS },
+    { "a local GGUF is a model by itself", "file://{MODELS}/gguf/model.gguf", .model = "gguf", .files = 1 },
+    { "a local folder's only GGUF is its weights", "file://{MODELS}/gguf", .model = "gguf", .files = 2 },
+    { "safetensors win over a GGUF beside them", "file://{MODELS}/both", .model = "both", .files = 2 },
+    { "several GGUF files are named, and one is asked for", "file://{MODELS}/quants", .code = QD_EINVAL,
+      .text = "model.Q4_0.gguf, model.gguf", .also = "name one" },
+    { "a GGUF of a hub page with several", "{ORIGIN}/hub/org/quants/resolve/main/model.gguf", .model = "quants",
+      .files = 1 },
+    { "a part of a GGUF is refused", "{ORIGIN}/files/gguf/x-00001-of-00002.gguf", .code = QD_EUNSUPPORTED,
+      .text = "one part" },
+    { "a GGUF that is not there is named", "{ORIGIN}/files/gguf/y.gguf", .code = QD_ENOTFOUND, .text = "gguf",
+      .also = "404" },
+    { "a digest for weights that a GGUF does not have is refused", "{ORIGIN}/files/gguf/model.gguf", .code = QD_EINVAL,
+      .text = "model.safetensors", .sha256 = "0000000000000000000000000000000000000000000000000000000000000000" },
     { "a digest for a file that the model lacks is refused", "{ORIGIN}/files/shards/", .code = QD_EINVAL,
       .text = "model.safetensors", .sha256 = "0000000000000000000000000000000000000000000000000000000000000000" },
     { "forty-four cuts leave the right file", "{ORIGIN}/~drop:70001/files/tiny/", .model = "tiny",
@@ -131,6 +148,11 @@ static const example examples[] = {
 
     { "a hub model arrives whole", "{ORIGIN}/hub", .model = "tiny", .body_min = WHOLE_TINY, .body_max = WHOLE_TINY,
       .by = BY_HUB },
+    { "a hub page's only GGUF is its weights", "{ORIGIN}/hub", .model = "gguf", .by = BY_HUB, .files = 2 },
+    { "a GGUF with a changed byte is refused", "{ORIGIN}/~corrupt:77@*.gguf/hub", .model = "gguf", .code = QD_EFORMAT,
+      .text = "sha256", .also = "model.gguf", .by = BY_HUB },
+    { "a hub page's GGUF files are named", "{ORIGIN}/hub", .model = "quants", .code = QD_EINVAL,
+      .text = "model.Q4_0.gguf, model.gguf", .also = "name one", .body_min = -1, .by = BY_HUB },
     { "a sharded hub model arrives without pickles and subfolders", "{ORIGIN}/hub", .model = "shards", .by = BY_HUB },
     { "a hub model's tag is resolved", "{ORIGIN}/hub", .model = "tiny", .by = BY_HUB, .revision = "refs/pr/1" },
     { "a hub at the root of its host works", "{ORIGIN}", .model = "tiny", .by = BY_HUB },
@@ -198,7 +220,8 @@ static void run_example(void **state)
     const qd_fetch_request request = { .url = url, .revision = e->revision, .token = e->token, .sha256 = sha256 };
     check_fails(qd_fetch_model(fetcher, &request, NULL, NULL, &fetched, &err), e->code);
     if (e->code == QD_OK)
-        assert_true(check_snapshot(w, fetched.folder, e->model) >= 2);
+        assert_in_range(check_snapshot(w, fetched.folder, e->model), e->files == 0 ? 2 : e->files,
+                        e->files == 0 ? 100 : e->files);
     if (e->text != NULL)
         check_contains(err.text, e->text);
     if (e->also != NULL)

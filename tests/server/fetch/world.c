@@ -85,6 +85,12 @@ static void make_models(const world *w)
     put_text(w, "both", "config.json", "{}");
     put_noise(w, "both", "model.safetensors", 1000, 5);
     put_index(w, "both", names, 1);
+    put_noise(w, "both", "model.Q4_0.gguf", 1000, 7);
+    put_noise(w, "gguf", "model.gguf", TINY_WEIGHTS, 8);
+    put_text(w, "gguf", "tokenizer_config.json", "{}");
+    put_text(w, "gguf", "README.md", "not for us");
+    put_noise(w, "quants", "model.gguf", 1000, 9);
+    put_noise(w, "quants", "model.Q4_0.gguf", 1000, 9);
     put_noise(w, "no-config", "model.safetensors", 1000, 6);
     put_text(w, "no-weights", "config.json", "{}");
     put_hostile_index(w, "dotdot", "../x.safetensors");

@@ -1,0 +1,310 @@
+/* gguf_meta.c: see gguf_meta.h. */
+#include "export/gguf_meta.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "export/gguf_tokenizer.h"
+
+enum { QUANTIZATION_VERSION = 2, TOKENIZER_LIMIT = 128 << 20, SMALL_LIMIT = 4 << 20, DEPTH = 64, KEY = 128, CONTEXT = 2048 };
+
+qd_code qd_gguf_source_path(const qd_model *model, char **out, qd_error *err)
+{
+    const char *name = qd_model_file_count(model) == 0 ? "" : qd_model_file_at(model, 0);
+    *out = NULL;
+    if (!qd_glob_match("*.gguf", name))
+        return QD_OK;
+    *out = qd_path_join(qd_model_borrow_dir(model), name);
+    return *out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+}
+
+qd_code qd_gguf_arch_of_model(const qd_model *model, const qd_gguf_arch **out, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str known = { 0 };
+    const char *class_name = qd_model_borrow_config(model)->architecture;
+    *out = qd_gguf_arch_of_class(class_name);
+    if (*out != NULL)
+        return QD_OK;
+    for (size_t i = 0; qd_gguf_arch_at(i) != NULL; i++)
+        for (size_t k = 0; qd_gguf_arch_at(i)->classes[k] != NULL; k++)
+            qd_str_addf(&known, "%s%s", known.length == 0 ? "" : ", ", qd_gguf_arch_at(i)->classes[k]);
+    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%.80s' is not written to GGUF; written are %s", class_name,
+                   qd_str_borrow(&known));
+}
+
+qd_code qd_gguf_head_dim(const json_t *config, size_t *out, qd_error *err)
+{
+    size_t hidden = 0, heads = 1;
+    qd_code code = qd_json_size(config, "hidden_size", 0, &hidden, err);
+    if (code == QD_OK)
+        code = qd_json_size(config, "num_attention_heads", 1, &heads, err);
+    if (code == QD_OK)
+        code = qd_json_size(config, "head_dim", 0, out, err);
+    if (code == QD_OK && *out == 0)
+        *out = heads == 0 ? 0 : hidden / heads;
+    return code;
+}
+
+qd_code qd_gguf_rope_of(const qd_model *model, qd_rope *out, qd_error *err)
+{
+    size_t head_dim = 0;
+    const json_t *config = qd_model_borrow_config_json(model);
+    qd_code code = qd_gguf_head_dim(config, &head_dim, err);
+    return code == QD_OK ? qd_rope_read(config, head_dim, qd_model_borrow_config(model)->max_positions, out, err) : code;
+}
+
+/* ---- keys of an architecture ---- */
+typedef struct keys {
+    qd_gguf_meta *meta;
+    const char *arch;
+    const json_t *config;
+    const qd_model *model;
+} keys;
+
+static const char *key_of(const keys *k, const char *name, char out[KEY])
+{
+    snprintf(out, KEY, "%s.%s", k->arch, name);
+    return out;
+}
+
+static void put_count(const keys *k, const char *name, size_t value)
+{
+    char key[KEY];
+    qd_gguf_meta_u32(k->meta, key_of(k, name, key), (uint32_t)qd_min_size(value, UINT32_MAX));
+}
+
+static void put_real(const keys *k, const char *name, double value)
+{
+    char key[KEY];
+    qd_gguf_meta_f32(k->meta, key_of(k, name, key), (float)value);
+}
+
+static void put_word(const keys *k, const char *name, const char *value)
+{
+    char key[KEY];
+    qd_gguf_meta_text(k->meta, key_of(k, name, key), value);
+}
+
+/* llama3 is a tensor of divisors (gguf_plan.c). yarn: clients multiply by 0.1 ln(factor) + 1 themselves, and by attn_factor. */
+static void put_rope(const keys *k, const qd_rope *rope)
+{
+    const char *scaling = qd_rope_scaling_name(rope);
+    bool yarn = strcmp(scaling, "yarn") == 0;
+    put_count(k, "rope.dimension_count", rope->dimensions);
+    put_real(k, "rope.freq_base", rope->theta);
+    if (!yarn && strcmp(scaling, "linear") != 0)
+        return;
+    put_word(k, "rope.scaling.type", scaling);
+    put_real(k, "rope.scaling.factor", rope->factor);
+    if (!yarn)
+        return;
+    put_count(k, "rope.scaling.original_context_length", (size_t)rope->original_positions);
+    put_real(k, "rope.scaling.yarn_beta_fast", rope->beta_fast);
+    put_real(k, "rope.scaling.yarn_beta_slow", rope->beta_slow);
+    if (rope->attention_factor > 0 && rope->factor > 1)
+        put_real(k, "rope.scaling.attn_factor", rope->attention_factor / (0.1 * log(rope->factor) + 1));
+}
+
+/* A window over every layer is none for texts that are no longer than it; llama.cpp's llama knows no other. */
+static qd_code context_length(const keys *k, size_t *out, qd_error *err)
+{
+    size_t window = 0, positions = qd_model_borrow_config(k->model)->max_positions;
+    const json_t *types = json_object_get(k->config, "layer_types");
+    const char *first = json_string_value(json_array_get(types, 0));
+    qd_code code = QD_OK;
+    if (strcmp(qd_model_borrow_config(k->model)->architecture, "LlamaForCausalLM") != 0 &&
+        (first == NULL || strcmp(first, "sliding_attention") == 0))
+        code = qd_json_size(k->config, "sliding_window", 0, &window, err);
+    positions = positions == 0 ? CONTEXT : positions;
+    *out = window == 0 ? positions : qd_min_size(window, positions);
+    return code;
+}
+
+/* Decoders with rotary attention, RMS norms and a gated MLP. */
+static qd_code put_decoder(const keys *k, qd_error *err)
+{
+    size_t context = 0, feed_forward = 0, heads = 0, kv_heads = 0, head_dim = 0;
+    double eps = 0;
+    qd_rope rope;
+    const qd_model_config *c = qd_model_borrow_config(k->model);
+    qd_code code = context_length(k, &context, err);
+    if (code == QD_OK)
+        code = qd_json_size(k->config, "intermediate_size", 0, &feed_forward, err);
+    if (code == QD_OK)
+        code = qd_json_size(k->config, "num_attention_heads", 0, &heads, err);
+    if (code == QD_OK)
+        code = qd_json_size(k->config, "num_key_value_heads", heads, &kv_heads, err);
+    if (code == QD_OK)
+        code = qd_json_real(k->config, "rms_norm_eps", 1e-6, &eps, err);
+    if (code == QD_OK)
+        code = qd_gguf_head_dim(k->config, &head_dim, err);
+    if (code == QD_OK)
+        code = qd_gguf_rope_of(k->model, &rope, err);
+    if (code != QD_OK)
+        return code;
+    put_count(k, "context_length", context);
+    put_count(k, "embedding_length", c->hidden);
+    put_count(k, "block_count", c->blocks);
+    put_count(k, "feed_forward_length", feed_forward);
+    put_count(k, "attention.head_count", heads);
+    put_count(k, "attention.head_count_kv", kv_heads);
+    put_real(k, "attention.layer_norm_rms_epsilon", eps);
+    if (head_dim * heads != c->hidden) {
+        put_count(k, "attention.key_length", head_dim);
+        put_count(k, "attention.value_length", head_dim);
+    }
+    put_rope(k, &rope);
+    put_count(k, "vocab_size", c->vocabulary);
+    return QD_OK;
+}
+
+static const struct {
+    const char *arch;
+    qd_code (*put)(const keys *k, qd_error *err);
+} architectures[] = {
+    { "llama", put_decoder },
+};
+
+static qd_code put_architecture(const keys *k, qd_error *err)
+{
+    for (size_t i = 0; i < QD_LENGTH(architectures); i++)
+        if (strcmp(architectures[i].arch, k->arch) == 0)
+            return architectures[i].put(k, err);
+    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%s' is not written to GGUF", k->arch);
+}
+
+/* ---- what it is ---- */
+static uint64_t parameters(const qd_model *model)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < qd_model_tensor_count(model); i++)
+        sum += qd_model_tensor_at(model, i)->elements;
+    return sum;
+}
+
+static void put_size_label(const qd_model *model, qd_gguf_meta *meta)
+{
+    char label[32];
+    double count = (double)parameters(model);
+    if (count >= 1e9)
+        snprintf(label, sizeof label, "%.1fB", count / 1e9);
+    else
+        snprintf(label, sizeof label, count >= 1e6 ? "%.0fM" : "%.0fK", count >= 1e6 ? count / 1e6 : count / 1e3);
+    qd_gguf_meta_text(meta, "general.size_label", label);
+}
+
+/* Where the folder lies says nothing of the model; what the config says it was made as does. */
+static void put_name(const keys *k)
+{
+    const char *path = json_string_value(json_object_get(k->config, "_name_or_path"));
+    const char *slash = path == NULL ? NULL : strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    qd_gguf_meta_text(k->meta, "general.name",
+                      name != NULL && name[0] != '\0' ? name : qd_model_borrow_config(k->model)->architecture);
+}
+
+static void put_general(const keys *k)
+{
+    const char *license = json_string_value(json_object_get(k->config, "license"));
+    qd_gguf_meta_text(k->meta, "general.architecture", k->arch);
+    qd_gguf_meta_text(k->meta, "general.type", "model");
+    put_name(k);
+    put_size_label(k->model, k->meta);
+    if (license != NULL)
+        qd_gguf_meta_text(k->meta, "general.license", license);
+}
+
+/* What the types of the weights decide. */
+static void put_types(const qd_ggml_encoder *encoder, qd_gguf_meta *meta)
+{
+    qd_gguf_meta_u32(meta, "general.file_type", qd_ggml_type_named(encoder->type)->file_type);
+    qd_gguf_meta_u32(meta, "general.quantization_version", QUANTIZATION_VERSION);
+    qd_gguf_meta_text(meta, "general.quantized_by", "quantd");
+}
+
+static qd_code repeat_keys(const char *path, const qd_ggml_encoder *encoder, qd_gguf_meta *meta, qd_error *err)
+{
+    static const char *const decided[] = { "general.file_type",     "general.quantization_version", "general.quantized_by",
+                                           "general.alignment",     "split.no",                     "split.count",
+                                           "split.tensors.count" };
+    qd_gguf *file = NULL;
+    qd_code code = qd_gguf_open(path, &file, err);
+    for (size_t i = 0; code == QD_OK && i < qd_gguf_key_count(file); i++) {
+        const qd_gguf_value *value = qd_gguf_key_at(file, i);
+        bool ours = false;
+        for (size_t d = 0; d < QD_LENGTH(decided); d++)
+            ours = ours || strcmp(decided[d], value->key) == 0;
+        if (!ours)
+            qd_gguf_meta_copy(meta, value);
+    }
+    if (code == QD_OK)
+        put_types(encoder, meta);
+    qd_gguf_destroy(file);
+    return code;
+}
+
+/* ---- the tokenizer ---- */
+static qd_code read_optional(const char *dir, const char *name, json_t **out, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    return qd_path_exists(path) ? qd_json_read_object(path, SMALL_LIMIT, DEPTH, out, err) : QD_OK;
+}
+
+static qd_code read_template(const char *dir, char **out, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "chat_template.jinja");
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    if (!qd_path_exists(path))
+        return QD_OK;
+    qd_code code = qd_file_read(path, SMALL_LIMIT, &text, err);
+    return code == QD_OK ? qd_dup(qd_str_borrow(&text), out, err) : code;
+}
+
+static qd_code put_tokenizer(const qd_model *model, qd_gguf_meta *meta, qd_error *err)
+{
+    const char *dir = qd_model_borrow_dir(model);
+    QD_AUTO(qd_gguf_texts_fini) qd_gguf_texts texts = { 0 };
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "tokenizer.json");
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    if (!qd_path_exists(path))
+        return qd_fail(err, QD_EUNSUPPORTED, "the model has no tokenizer.json, which a GGUF file carries in its keys");
+    qd_code code = qd_json_read_object(path, TOKENIZER_LIMIT, DEPTH, &texts.tokenizer, err);
+    if (code == QD_OK)
+        code = read_optional(dir, "tokenizer_config.json", &texts.tokenizer_config, err);
+    if (code == QD_OK)
+        code = read_optional(dir, "generation_config.json", &texts.generation, err);
+    if (code == QD_OK)
+        code = read_template(dir, &texts.chat_template, err);
+    if (code != QD_OK)
+        return code;
+    texts.config = json_incref((json_t *)(uintptr_t)qd_model_borrow_config_json(model));
+    return qd_gguf_tokenizer_put(&texts, qd_model_borrow_config(model)->vocabulary, meta, err);
+}
+
+qd_code qd_gguf_meta_build(const qd_model *model, const qd_ggml_encoder *encoder, qd_gguf_meta *meta, qd_error *err)
+{
+    const qd_gguf_arch *arch = NULL;
+    QD_AUTO(qd_free_pointer) char *source = NULL;
+    qd_code code = qd_gguf_source_path(model, &source, err);
+    if (code == QD_OK)
+        code = qd_gguf_arch_of_model(model, &arch, err);
+    if (code != QD_OK)
+        return code;
+    if (source != NULL)
+        return repeat_keys(source, encoder, meta, err);
+    const keys k = { meta, arch->id, qd_model_borrow_config_json(model), model };
+    put_general(&k);
+    code = put_architecture(&k, err);
+    put_types(encoder, meta);
+    if (code == QD_OK)
+        code = put_tokenizer(model, meta, err);
+    return code == QD_OK ? qd_gguf_meta_check(meta, err) : code;
+}
