@@ -70,7 +70,8 @@ static qd_code check_marks(const char *name, const char *text, size_t length, qd
 {
     marks m = count_marks(text, length);
     if (m.objects > TENSOR_LIMIT + 2)
-        return qd_fail(err, QD_EFORMAT, "'%s': header: %zu objects, the limit is %d tensors", name, m.objects, TENSOR_LIMIT);
+        return qd_fail(err, QD_EFORMAT, "'%s': header: %zu objects, the limit is %d tensors", name, m.objects,
+                       TENSOR_LIMIT);
     if (m.objects > 8 + length / TENSOR_TEXT || m.arrays > 2 * m.objects)
         return qd_fail(err, QD_EFORMAT, "'%s': header: %zu objects and %zu arrays in %zu bytes are not tensors", name,
                        m.objects, m.arrays, length);
