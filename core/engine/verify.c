@@ -137,6 +137,20 @@ static qd_code check_stored(const qd_artifact *artifact, size_t index, const qd_
     return code == QD_ENOMEM ? qd_fail(err, code, "%s", why.text) : QD_OK;
 }
 
+/* The record's grid is the recipe's, or what a format falls back to where that does not fit the layer. */
+static qd_code check_spec(const qd_linear *linear, const json_t *record, const qd_recipe *recipe, qd_findings *findings,
+                          qd_error *err)
+{
+    const char *alphabet = json_string_value(json_object_get(json_object_get(record, "grid"), "alphabet"));
+    double bits = json_number_value(json_object_get(record, "bits"));
+    qd_grid_spec spec;
+    qd_code code = qd_recipe_layer_spec(recipe, linear, &spec, err);
+    if (code == QD_OK && (bits != spec.bits || alphabet == NULL || strcmp(alphabet, spec.alphabet->name) != 0))
+        qd_findings_add(findings, linear->name, "its record says '%.40s' of %g bits, the recipe '%s' of %g",
+                        alphabet == NULL ? "" : alphabet, bits, spec.alphabet->name, spec.bits);
+    return code;
+}
+
 /* recipe: NULL where it cannot be read: then nothing tells the basis, and that was found before. */
 static qd_code check_layer(const qd_artifact *artifact, size_t index, const json_t *record, const qd_recipe *recipe,
                            qd_findings *findings, qd_error *err)
@@ -155,7 +169,9 @@ static qd_code check_layer(const qd_artifact *artifact, size_t index, const json
     }
     if (!are_finite(linear, qd_matf_const(w.view), findings) || recipe == NULL)
         return QD_OK;
-    code = qd_basis_create(recipe, qd_artifact_model(artifact), index, &basis, err);
+    code = check_spec(linear, record, recipe, findings, err);
+    if (code == QD_OK)
+        code = qd_basis_create(recipe, qd_artifact_model(artifact), index, &basis, err);
     if (code == QD_OK && basis != NULL)
         code = qd_hadamard_weights(basis, QD_TURN, qd_matf_const(w.view), w.view, NULL, err);
     if (code == QD_OK)

@@ -1,5 +1,8 @@
 /* artifact_open.c: the reading half of artifact.h: a folder as a model whose linear weights its format reads. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -48,6 +51,44 @@ static qd_code recognize(const char *dir, qd_artifact *artifact, qd_error *err)
     return QD_OK;
 }
 
+enum { PREFIX_BYTES = 640 };
+/* Bytes of all tensors "NAME.something"; the model has them in order of their names. */
+static uint64_t bytes_below(const qd_model *model, const char *name)
+{
+    char prefix[PREFIX_BYTES];
+    int length = snprintf(prefix, sizeof prefix, "%s.", name);
+    size_t low = 0, high = qd_model_tensor_count(model);
+    uint64_t bytes = 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(qd_model_tensor_at(model, middle)->name, prefix) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (const qd_tensor *t; (t = qd_model_tensor_at(model, low)) != NULL; low++) {
+        if (strncmp(t->name, prefix, (size_t)length) != 0)
+            break;
+        bytes += t->bytes;
+    }
+    return bytes;
+}
+
+/* A packed layer's size is told by config.json alone: before anybody makes room for its weights, its tensors must have at least one bit for
+ * each. */
+static qd_code check_room(const qd_model *model, qd_error *err)
+{
+    for (size_t i = 0; i < qd_model_linear_count(model); i++) {
+        const qd_linear *linear = qd_model_linear_at(model, i);
+        uint64_t bytes = bytes_below(model, linear->name), weights;
+        if (__builtin_mul_overflow(linear->out, linear->in, &weights) || weights / 8 > bytes)
+            return qd_fail(err, QD_EFORMAT,
+                           "layer '%s': %zu x %zu weights by config.json, but its tensors have %" PRIu64 " bytes",
+                           linear->name, linear->out, linear->in, bytes);
+    }
+    return QD_OK;
+}
+
 static qd_code open_artifact(const char *dir, qd_artifact *artifact, qd_error *err)
 {
     qd_code code = recognize(dir, artifact, err);
@@ -63,7 +104,8 @@ static qd_code open_artifact(const char *dir, qd_artifact *artifact, qd_error *e
         }
         return code;
     }
-    return qd_model_open_packed(dir, &artifact->model, err);
+    code = qd_model_open_packed(dir, &artifact->model, err);
+    return code == QD_OK ? check_room(artifact->model, err) : code;
 }
 
 qd_code qd_artifact_open(const char *dir, qd_artifact **out, qd_error *err)

@@ -27,6 +27,7 @@ typedef struct qd_packed_scheme {
     qd_packing packing;
     unsigned bits;  /* 2..8 */
     bool symmetric; /* no zero points: u_zero = 2^(b-1) */
+    bool ordered;   /* columns are out of order: weight_g_idx must be there */
     enum qd_packed_strategy { QD_STRATEGY_TENSOR, QD_STRATEGY_CHANNEL, QD_STRATEGY_GROUP } strategy;
     size_t group_size; /* 0 unless QD_STRATEGY_GROUP */
 } qd_packed_scheme;

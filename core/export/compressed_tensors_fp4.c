@@ -73,7 +73,8 @@ static qd_code fill_scales(const qd_packed_layer *layer, qd_packing packing, flo
         int byte = packing == QD_PACK_MXFP4 ? exponent_byte(scale) : e4m3_byte(scale / unit);
         if (byte < 0 || byte >= EXPONENT_NAN)
             return qd_fail(err, QD_EINTERNAL, "scale %.9g is no %s", (double)scale,
-                           packing == QD_PACK_MXFP4 ? "power of two in one byte" : "E4M3 number times the layer's unit");
+                           packing == QD_PACK_MXFP4 ? "power of two in one byte"
+                                                    : "E4M3 number times the layer's unit");
         out[i] = (uint8_t)byte;
     }
     return QD_OK;

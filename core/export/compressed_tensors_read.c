@@ -115,7 +115,8 @@ static qd_code read_zeros(const packed_layer *p, qd_stored *s, qd_error *err)
                        p->linear->name);
     if (t == NULL || strcmp(t->dtype->name, "I8") != 0)
         return unpack_zeros(p, s, err);
-    qd_code code = qd_part_need(p->model, p->linear, "weight_zero_point", "I8", p->linear->out, s->grid.groups, &t, err);
+    qd_code code =
+        qd_part_need(p->model, p->linear, "weight_zero_point", "I8", p->linear->out, s->grid.groups, &t, err);
     if (code != QD_OK)
         return code;
     unpack_signed_zeros(p, t, s);
@@ -159,6 +160,10 @@ static qd_code read_byte_codes(const packed_layer *p, qd_stored *s, qd_error *er
 static qd_code read_order(const packed_layer *p, qd_stored *s, qd_error *err)
 {
     const qd_tensor *t = qd_part_find(p->model, p->linear, "weight_g_idx");
+    if (t == NULL && p->scheme.ordered)
+        return qd_fail(err, QD_EFORMAT,
+                       "tensor '%s.weight_g_idx' is missing: actorder says that columns are out of order",
+                       p->linear->name);
     if (t == NULL)
         return QD_OK;
     qd_code code = qd_part_need(p->model, p->linear, "weight_g_idx", "I32", p->linear->in, 0, &t, err);
@@ -186,7 +191,8 @@ static qd_code read_stored(const packed_layer *p, qd_stored *s, qd_error *err)
 {
     size_t in = p->linear->in, size = p->scheme.group_size;
     if (p->linear->weight != NULL)
-        return qd_fail(err, QD_EFORMAT, "tensor '%s.weight' stands beside its packed form, or config.json should ignore it",
+        return qd_fail(err, QD_EFORMAT,
+                       "tensor '%s.weight' stands beside its packed form, or config.json should ignore it",
                        p->linear->name);
     if (size != 0 && in % size != 0)
         return qd_fail(err, QD_EFORMAT, "'%s': groups of %zu do not divide %zu input features", p->linear->name, size,
@@ -257,7 +263,7 @@ qd_code qd_packed_read_spec(const qd_model *packed, qd_grid_spec *out, qd_error 
                            : s.symmetric                ? "int"
                                                         : "int-asymmetric";
     *out = qd_stored_spec(alphabet, s.bits, s.group_size, scale_dtype_of(packed));
-    return out->scale_type == NULL ? qd_fail(err, QD_EUNSUPPORTED, "scales of dtype %s are not supported",
-                                             scale_dtype_of(packed))
-                                   : QD_OK;
+    return out->scale_type == NULL
+               ? qd_fail(err, QD_EUNSUPPORTED, "scales of dtype %s are not supported", scale_dtype_of(packed))
+               : QD_OK;
 }

@@ -128,6 +128,24 @@ static qd_code read_strategy(const json_t *weights, qd_packed_scheme *out, qd_er
     return QD_OK;
 }
 
+/* actorder: null, false and "weight" leave columns in their place; true and "group" do not. "static" and "dynamic" are older names. */
+static qd_code read_order(const json_t *weights, bool *out, qd_error *err)
+{
+    static const char *const names[] = { "weight", "static", "group", "dynamic" };
+    const json_t *order = json_object_get(weights, "actorder");
+    const char *text = json_string_value(order);
+    *out = json_is_true(order);
+    if (order == NULL || json_is_null(order) || json_is_boolean(order))
+        return QD_OK;
+    for (size_t i = 0; text != NULL && i < QD_LENGTH(names); i++)
+        if (strcmp(text, names[i]) == 0) {
+            *out = i >= 2;
+            return QD_OK;
+        }
+    return qd_fail(err, QD_EUNSUPPORTED, "actorder: '%.40s' is not supported; null, 'weight' and 'group' are",
+                   text == NULL ? qd_json_type_name(order) : text);
+}
+
 /* What numbers a container of this kind holds. */
 static qd_code check_numbers(const qd_packed_scheme *s, const char *type, qd_error *err)
 {
@@ -137,7 +155,8 @@ static qd_code check_numbers(const qd_packed_scheme *s, const char *type, qd_err
         return qd_fail(err, QD_EUNSUPPORTED, "type: '%.40s' does not go with format '%s'; '%s' does", type,
                        qd_packing_names[s->packing], is_float ? "float" : "int");
     if (is_float && (s->bits != 4 || !s->symmetric || s->group_size != group))
-        return qd_fail(err, QD_EFORMAT, "format '%s' has 4 bits, symmetric, in groups of %zu; found %u bits and groups of %zu",
+        return qd_fail(err, QD_EFORMAT,
+                       "format '%s' has 4 bits, symmetric, in groups of %zu; found %u bits and groups of %zu",
                        qd_packing_names[s->packing], group, s->bits, s->group_size);
     if (s->packing == QD_PACK_INT8 && s->bits != 8)
         return qd_fail(err, QD_EUNSUPPORTED, "num_bits: %u is not supported in format 'int-quantized'; 8 is", s->bits);
@@ -165,6 +184,8 @@ static qd_code read_group(const json_t *quantization, const json_t *group, qd_pa
         code = qd_json_size(weights, "num_bits", 0, &bits, err);
     if (code == QD_OK)
         code = qd_json_bool(weights, "symmetric", true, &out->symmetric, err);
+    if (code == QD_OK)
+        code = read_order(weights, &out->ordered, err);
     if (code == QD_OK)
         code = read_strategy(weights, out, err);
     out->bits = bits > 99 ? 99 : (unsigned)bits;

@@ -21,10 +21,11 @@ static qd_code check(const qd_grid_spec *spec, size_t variant, qd_error *err)
                        "'compressed-tensors'",
                        spec->bits);
     if (spec->group_size != 32 && spec->group_size != 64 && spec->group_size != 128)
-        return qd_fail(err, QD_EINVAL,
-                       "group_size: %zu does not go with format 'awq', whose loaders know 32, 64 and 128; use one of these, "
-                       "or format 'gptq' or 'compressed-tensors'",
-                       spec->group_size);
+        return qd_fail(
+            err, QD_EINVAL,
+            "group_size: %zu does not go with format 'awq', whose loaders know 32, 64 and 128; use one of these, "
+            "or format 'gptq' or 'compressed-tensors'",
+            spec->group_size);
     return QD_OK;
 }
 
@@ -50,9 +51,9 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
 {
     (void)variant;
     QD_AUTO(qd_json_fini)
-    json_t *changes =
-        json_pack("{s:{s:s, s:i, s:I, s:b, s:s, s:n}}", "quantization_config", "quant_method", "awq", "bits", 4, "group_size",
-                  (json_int_t)spec->group_size, "zero_point", 1, "version", "gemm", "modules_to_not_convert");
+    json_t *changes = json_pack("{s:{s:s, s:i, s:I, s:b, s:s, s:n}}", "quantization_config", "quant_method", "awq",
+                                "bits", 4, "group_size", (json_int_t)spec->group_size, "zero_point", 1, "version",
+                                "gemm", "modules_to_not_convert");
     if (changes == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
     qd_code code = qd_gptq_write_weights(model, spec, QD_AWQ_GEMM, source, dir, err);
@@ -64,7 +65,8 @@ static qd_code read_scheme(const json_t *quantization, qd_gptq_scheme *out, qd_e
 {
     bool old = json_object_get(quantization, "bits") == NULL && json_object_get(quantization, "w_bit") != NULL;
     const char *version = NULL;
-    qd_code code = qd_gptq_numbers_read(quantization, old ? "w_bit" : "bits", old ? "q_group_size" : "group_size", out, err);
+    qd_code code =
+        qd_gptq_numbers_read(quantization, old ? "w_bit" : "bits", old ? "q_group_size" : "group_size", out, err);
     if (code == QD_OK)
         code = qd_json_text(quantization, "version", "gemm", &version, err);
     if (code != QD_OK)
@@ -98,7 +100,8 @@ static qd_code recognize(const json_t *config, const json_t *manifest, size_t *o
 const qd_format qd_format_awq = {
     .name = name,
     .summary = "AWQ gemm checkpoint: 4 bits, loads in vLLM and transformers",
-    .constraints = "integers of 4 bits; zero none or integer; group_size 32, 64 or 128 that divides every row; scale.type half or f16; "
+    .constraints = "integers of 4 bits; zero none or integer; group_size 32, 64 or 128 that divides every row; "
+                   "scale.type half or f16; "
                    "rows and columns are multiples of 8",
     .implied = implied,
     .parts = qd_gptq_parts,

@@ -36,7 +36,8 @@ static qd_code check_packed(const qd_grid_spec *spec, qd_error *err)
     qd_code code = check_integers(spec, "compressed-tensors", err);
     if (code != QD_OK || (bits >= 2 && bits <= 8))
         return code;
-    return qd_fail(err, QD_EINVAL, "bits: %g does not go with format 'compressed-tensors', which holds 1.58 and 2 to 8 bits",
+    return qd_fail(err, QD_EINVAL,
+                   "bits: %g does not go with format 'compressed-tensors', which holds 1.58 and 2 to 8 bits",
                    spec->bits);
 }
 
@@ -53,10 +54,11 @@ static qd_code check_bytes(const qd_grid_spec *spec, qd_error *err)
                        "'compressed-tensors:pack-quantized'",
                        spec->bits, name);
     if (spec->zero != QD_ZERO_NONE)
-        return qd_fail(err, QD_EINVAL,
-                       "alphabet: zero '%s' does not go with format '%s', which has none; use alphabet 'int', or format "
-                       "'compressed-tensors:pack-quantized'",
-                       qd_zero_kind_name(spec->zero), name);
+        return qd_fail(
+            err, QD_EINVAL,
+            "alphabet: zero '%s' does not go with format '%s', which has none; use alphabet 'int', or format "
+            "'compressed-tensors:pack-quantized'",
+            qd_zero_kind_name(spec->zero), name);
     if (spec->group_size != 0)
         return qd_fail(err, QD_EINVAL,
                        "group_size: %zu does not go with format '%s', which has one scale a row; use 0, or format "
@@ -104,10 +106,9 @@ static const qd_format_field *implied(size_t variant)
 {
     static const qd_format_field bytes[] = { { "bits", "8" }, { "group_size", "0" }, { NULL, NULL } };
     static const qd_format_field mxfp4[] = { { "alphabet", "\"mxfp4\"" }, { NULL, NULL } };
-    static const qd_format_field nvfp4[] = { { "alphabet", "\"e2m1\"" },
-                                             { "group_size", "16" },
-                                             { "scale/type", "\"e4m3\"" },
-                                             { NULL, NULL } };
+    static const qd_format_field nvfp4[] = {
+        { "alphabet", "\"e2m1\"" }, { "group_size", "16" }, { "scale/type", "\"e4m3\"" }, { NULL, NULL }
+    };
     static const qd_format_field *const fields[] = { NULL, bytes, mxfp4, nvfp4 };
     return fields[variant];
 }
@@ -119,7 +120,8 @@ static const char *note(const qd_grid_spec *spec, size_t variant)
         return "Loaders round the inputs of every layer to 8 bits as well, token by token (W8A8).";
     if (variant != QD_PACK_INT || bits == 2 || bits == 4 || bits == 8)
         return NULL;
-    return "Codes are packed densely, as compressed-tensors has it since 2026-05-29: versions before it read another layout "
+    return "Codes are packed densely, as compressed-tensors has it since 2026-05-29: versions before it read another "
+           "layout "
            "of 3, 5, 6 and 7 bits.";
 }
 
@@ -176,10 +178,10 @@ static json_t *describe_weights(const qd_grid_spec *spec, qd_packing packing)
     const char *strategy = packing == QD_PACK_NVFP4 ? "tensor_group" : spec->group_size == 0 ? "channel" : "group";
     const char *dtype = packing == QD_PACK_MXFP4 ? "torch.uint8" : "torch.float8_e4m3fn";
     json_t *weights =
-        json_pack("{s:i, s:s, s:b, s:s, s:o, s:b, s:n, s:n, s:s, s:{}}", "num_bits", (int)qd_grid_code_bits(spec), "type",
-                  is_float ? "float" : "int", "symmetric", spec->zero == QD_ZERO_NONE, "strategy", strategy, "group_size",
-                  spec->group_size == 0 ? json_null() : json_integer((json_int_t)spec->group_size), "dynamic", 0,
-                  "actorder", "block_structure", "observer", "minmax", "observer_kwargs");
+        json_pack("{s:i, s:s, s:b, s:s, s:o, s:b, s:n, s:n, s:s, s:{}}", "num_bits", (int)qd_grid_code_bits(spec),
+                  "type", is_float ? "float" : "int", "symmetric", spec->zero == QD_ZERO_NONE, "strategy", strategy,
+                  "group_size", spec->group_size == 0 ? json_null() : json_integer((json_int_t)spec->group_size),
+                  "dynamic", 0, "actorder", "block_structure", "observer", "minmax", "observer_kwargs");
     if (is_float) {
         json_object_set_new(weights, "scale_dtype", json_string(dtype));
         json_object_set_new(weights, "zp_dtype", json_string(dtype));
@@ -218,17 +220,19 @@ static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w
     qd_grid_dequantize(rounded->grid, rounded->codes, w);
 }
 
-static const char *const parts[] = { "weight_packed",     "weight",       "weight_scale",        "weight_zero_point",
-                                     "weight_shape",      "weight_g_idx", "weight_global_scale", NULL };
+static const char *const parts[] = { "weight_packed", "weight",       "weight_scale",        "weight_zero_point",
+                                     "weight_shape",  "weight_g_idx", "weight_global_scale", NULL };
 
 const qd_format qd_format_compressed_tensors = {
     .name = "compressed-tensors",
     .summary = "compressed-tensors: loads in vLLM and transformers",
     .variants = qd_packing_names,
-    .constraints = "pack-quantized: integers of 1.58 or 2 to 8 bits (3, 5, 6 and 7 need a compressed-tensors of 2026-05-29 or later), zero "
-                   "none or integer; int-quantized: 8 bits, zero none, group_size 0, inputs rounded too (W8A8); "
-                   "mxfp4-pack-quantized: alphabet mxfp4; nvfp4-pack-quantized: alphabet e2m1, group_size 16, scale.type e4m3. "
-                   "group_size divides every row; scale.type is the model's",
+    .constraints =
+        "pack-quantized: integers of 1.58 or 2 to 8 bits (3, 5, 6 and 7 need a compressed-tensors of 2026-05-29 or "
+        "later), zero "
+        "none or integer; int-quantized: 8 bits, zero none, group_size 0, inputs rounded too (W8A8); "
+        "mxfp4-pack-quantized: alphabet mxfp4; nvfp4-pack-quantized: alphabet e2m1, group_size 16, scale.type e4m3. "
+        "group_size divides every row; scale.type is the model's",
     .implied = implied,
     .parts = parts,
     .note = note,

@@ -20,15 +20,17 @@ static qd_code check(const qd_grid_spec *spec, size_t variant, qd_error *err)
     if (code != QD_OK)
         return code;
     if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
-        return qd_fail(err, QD_EINVAL,
-                       "bits: %g does not go with format '%s', which holds 1.58, 2, 3, 4 or 8 bits; use one of these, or "
-                       "format 'compressed-tensors'",
-                       spec->bits, names[variant]);
+        return qd_fail(
+            err, QD_EINVAL,
+            "bits: %g does not go with format '%s', which holds 1.58, 2, 3, 4 or 8 bits; use one of these, or "
+            "format 'compressed-tensors'",
+            spec->bits, names[variant]);
     /* mirrored zeros are 2^(b-1) or one less */
     if (variant == QD_GPTQ_V1 && spec->zero == QD_ZERO_INTEGER && !spec->scale_type->mirrored)
-        return qd_fail(err, QD_EINVAL,
-                       "alphabet: zero 'integer' does not go with format 'gptq:v1', which stores the zero point less 1 and so "
-                       "has no zero point 0; use format 'gptq:v2', or zero 'none'");
+        return qd_fail(
+            err, QD_EINVAL,
+            "alphabet: zero 'integer' does not go with format 'gptq:v1', which stores the zero point less 1 and so "
+            "has no zero point 0; use format 'gptq:v2', or zero 'none'");
     return QD_OK;
 }
 
@@ -45,7 +47,8 @@ static const char *note(const qd_grid_spec *spec, size_t variant)
     (void)variant;
     if ((bits == 4 || bits == 8) && spec->zero == QD_ZERO_NONE)
         return NULL;
-    return "vLLM loads GPTQ checkpoints of 4 and 8 bits without zero points only; GPTQModel and transformers load these too.";
+    return "vLLM loads GPTQ checkpoints of 4 and 8 bits without zero points only; GPTQModel and transformers load "
+           "these too.";
 }
 
 static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype,
@@ -58,11 +61,12 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
 /* What GPTQ did it with (damping, order of the layers) is no part of the layout and stands in recipe.json. */
 static json_t *describe(const qd_grid_spec *spec, size_t variant)
 {
-    return json_pack("{s:i, s:I, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:s, s:{s:[s]}}", "bits", (int)qd_grid_code_bits(spec),
-                     "group_size", spec->group_size == 0 ? (json_int_t)-1 : (json_int_t)spec->group_size, "desc_act", 0,
-                     "sym", spec->zero == QD_ZERO_NONE, "lm_head", 0, "true_sequential", 1, "static_groups", 0,
-                     "quant_method", "gptq", "checkpoint_format", checkpoint_formats[variant], "pack_dtype", "int32",
-                     "meta", "quantizer", "quantd:" PACKAGE_VERSION);
+    return json_pack("{s:i, s:I, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:s, s:{s:[s]}}", "bits",
+                     (int)qd_grid_code_bits(spec), "group_size",
+                     spec->group_size == 0 ? (json_int_t)-1 : (json_int_t)spec->group_size, "desc_act", 0, "sym",
+                     spec->zero == QD_ZERO_NONE, "lm_head", 0, "true_sequential", 1, "static_groups", 0, "quant_method",
+                     "gptq", "checkpoint_format", checkpoint_formats[variant], "pack_dtype", "int32", "meta",
+                     "quantizer", "quantd:" PACKAGE_VERSION);
 }
 
 static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
@@ -103,6 +107,8 @@ static qd_code read_scheme(const json_t *quantization, qd_gptq_scheme *out, qd_e
     if (code == QD_OK)
         code = qd_json_bool(quantization, "sym", true, &out->symmetric, err);
     if (code == QD_OK)
+        code = qd_json_bool(quantization, "desc_act", false, &out->ordered, err);
+    if (code == QD_OK)
         code = check_dynamic(quantization, err);
     if (code != QD_OK)
         return code;
@@ -142,7 +148,8 @@ const qd_format qd_format_gptq = {
     .name = "gptq",
     .summary = "GPTQ checkpoint: loads in vLLM, transformers and GPTQModel",
     .variants = variants,
-    .constraints = "integers of 1.58, 2, 3, 4 or 8 bits; zero none, or integer in v2; group_size divides every row; scale.type half or "
+    .constraints = "integers of 1.58, 2, 3, 4 or 8 bits; zero none, or integer in v2; group_size divides every row; "
+                   "scale.type half or "
                    "f16; rows and columns are multiples of 32 / bits (of 32 at 3 bits)",
     .implied = implied,
     .parts = qd_gptq_parts,

@@ -9,7 +9,7 @@
 typedef struct place {
     const qd_ggml_encoder *encoder;
     const qd_grid *grid;
-    size_t row, at; /* first weight */
+    size_t row, at;       /* first weight */
     const uint8_t *codes; /* of the block */
 } place;
 
@@ -30,8 +30,8 @@ static qd_code group_of(const place *p, size_t span, size_t *out, qd_error *err)
     size_t first = p->at + span * p->encoder->layout->span, last = first + p->encoder->layout->span - 1;
     *out = first / p->grid->group_size;
     if (last / p->grid->group_size != *out)
-        return qd_fail(err, QD_EUNSUPPORTED, "groups of %zu weights, blocks have a scale for every %zu", p->grid->group_size,
-                       p->encoder->layout->span);
+        return qd_fail(err, QD_EUNSUPPORTED, "groups of %zu weights, blocks have a scale for every %zu",
+                       p->grid->group_size, p->encoder->layout->span);
     return QD_OK;
 }
 
@@ -60,8 +60,8 @@ static qd_code choose_sign(const place *p, size_t span, int zero, sign *out, qd_
     }
     *out = in_range(e, least, largest, POSITIVE) ? POSITIVE : NEGATIVE;
     if (!in_range(e, least, largest, *out))
-        return qd_fail(err, QD_EUNSUPPORTED, "codes from %d to %d around the zero; the type holds %d to %d", least, largest, e->low,
-                       e->high);
+        return qd_fail(err, QD_EUNSUPPORTED, "codes from %d to %d around the zero; the type holds %d to %d", least,
+                       largest, e->low, e->high);
     return QD_OK;
 }
 
@@ -155,12 +155,13 @@ static qd_code encode_block(const place *p, unsigned char *out, qd_error *err)
         fill_units(p, &block);
         code = qd_ggml_pack(layout, &block, out, err);
     }
-    return code == QD_OK ? QD_OK
-                         : qd_within(err, code, "%s cannot hold row %zu from weight %zu on", p->encoder->type, p->row, p->at);
+    return code == QD_OK
+               ? QD_OK
+               : qd_within(err, code, "%s cannot hold row %zu from weight %zu on", p->encoder->type, p->row, p->at);
 }
 
-qd_code qd_ggml_encode_row(const qd_ggml_encoder *encoder, const qd_grid *grid, size_t row, const uint8_t *codes, size_t cols,
-                           unsigned char *out, qd_error *err)
+qd_code qd_ggml_encode_row(const qd_ggml_encoder *encoder, const qd_grid *grid, size_t row, const uint8_t *codes,
+                           size_t cols, unsigned char *out, qd_error *err)
 {
     const qd_ggml_layout *layout = encoder->layout;
     assert(cols % layout->block == 0);

@@ -34,11 +34,12 @@ typedef struct qd_ggml_encoder {
     qd_ggml_kind kind;
     int low, high; /* CENTRED: least and largest multiple of a positive scale; else codes 0..high */
     const qd_ggml_layout *layout;
-    bool units;                     /* scales are multiples of a unit that a block shares */
-    const uint8_t *stored;          /* LEVELS: what is stored for each code of the alphabet; NULL = the code */
-    const char *fallback;           /* the variant for rows that are no whole blocks of this one; NULL = none */
-    const char *const *scale_types; /* whose every value the type holds, with groups that fill its blocks; ends with NULL */
-    const char *own_scale_type;     /* whose groups share units as its blocks do; NULL = none */
+    bool units;            /* scales are multiples of a unit that a block shares */
+    const uint8_t *stored; /* LEVELS: what is stored for each code of the alphabet; NULL = the code */
+    const char *fallback;  /* the variant for rows that are no whole blocks of this one; NULL = none */
+    const char *const
+        *scale_types;           /* whose every value the type holds, with groups that fill its blocks; ends with NULL */
+    const char *own_scale_type; /* whose groups share units as its blocks do; NULL = none */
     qd_ggml_grid grid;
     const qd_format_field *implied; /* the same as fields of a job */
 } qd_ggml_encoder;
@@ -50,8 +51,9 @@ static inline bool qd_ggml_has_layer_unit(const qd_ggml_encoder *encoder)
 }
 
 /* Rows in the order of qd_format_gguf's variants. */
-const qd_ggml_encoder *qd_ggml_encoder_at(size_t variant);     /* NULL past the end */
-const qd_ggml_encoder *qd_ggml_encoder_of(const char *type);   /* by the type's name; NULL for types that we do not write */
+const qd_ggml_encoder *qd_ggml_encoder_at(size_t variant); /* NULL past the end */
+const qd_ggml_encoder *
+qd_ggml_encoder_of(const char *type); /* by the type's name; NULL for types that we do not write */
 /* The row whose blocks fit rows of `cols` weights: this one, or what it falls back to; NULL = neither. */
 const qd_ggml_encoder *qd_ggml_encoder_for(const qd_ggml_encoder *encoder, size_t cols);
 /* Alphabet, zero, width, groups and scale type of the row's own grid; the rest of `spec` stays. */
@@ -66,15 +68,15 @@ static inline size_t qd_ggml_row_bytes(const qd_ggml_encoder *encoder, size_t co
 }
 /* Row `row` of a layer, codes as in qd_rounded but of this row only: I of them, whole blocks. QD_EUNSUPPORTED says where and why the type
  * cannot hold it. */
-qd_code qd_ggml_encode_row(const qd_ggml_encoder *encoder, const qd_grid *grid, size_t row, const uint8_t *codes, size_t cols,
-                           unsigned char *out, qd_error *err);
+qd_code qd_ggml_encode_row(const qd_ggml_encoder *encoder, const qd_grid *grid, size_t row, const uint8_t *codes,
+                           size_t cols, unsigned char *out, qd_error *err);
 
 /* The way back. */
 /* An empty grid for rows x cols weights of this type, all scales 1 (ggml_decode). */
 qd_code qd_ggml_grid_init(const qd_ggml_encoder *encoder, size_t rows, size_t cols, qd_grid *out, qd_error *err);
 /* Fills row `row` of the grid and its codes (I of them). unit: the tensor's own scale where the type has one, else 1. QD_EUNSUPPORTED for
  * values that are on no grid of ours. */
-qd_code qd_ggml_decode_row(const qd_ggml_encoder *encoder, const unsigned char *bytes, float unit, qd_grid *grid, size_t row,
-                           uint8_t *codes, size_t cols, qd_error *err);
+qd_code qd_ggml_decode_row(const qd_ggml_encoder *encoder, const unsigned char *bytes, float unit, qd_grid *grid,
+                           size_t row, uint8_t *codes, size_t cols, qd_error *err);
 
 #endif

@@ -135,7 +135,8 @@ static qd_code put_power(const qd_ggml_layout *l, const qd_ggml_block *block, un
     int exponent;
     float part = frexpf(block->scale[0], &exponent);
     if (part != 0.5f || exponent - 1 + E8M0_BIAS < 0 || exponent - 1 + E8M0_BIAS > E8M0_MAX)
-        return qd_fail(err, QD_EUNSUPPORTED, "scale %.9g is no power of two from 2^-127 to 2^127", (double)block->scale[0]);
+        return qd_fail(err, QD_EUNSUPPORTED, "scale %.9g is no power of two from 2^-127 to 2^127",
+                       (double)block->scale[0]);
     bytes[l->scale_at] = (unsigned char)(exponent - 1 + E8M0_BIAS);
     return QD_OK;
 }
@@ -168,8 +169,8 @@ static qd_code put_small(const qd_ggml_layout *l, const qd_ggml_block *block, un
                 high = middle;
         }
         if (e4m3_value(low) != wanted || wanted * block->unit != block->scale[j])
-            return qd_fail(err, QD_EUNSUPPORTED, "scale %.9g is not %.9g times a value of E4M3", (double)block->scale[j],
-                           (double)block->unit);
+            return qd_fail(err, QD_EUNSUPPORTED, "scale %.9g is not %.9g times a value of E4M3",
+                           (double)block->scale[j], (double)block->unit);
         bytes[l->scale_at + j] = low;
     }
     return QD_OK;
@@ -186,8 +187,8 @@ static qd_code multiple(float value, float unit, int low, int high, const char *
 {
     float k = unit == 0.0f ? 0.0f : rintf(value / unit);
     if (!(k >= (float)low && k <= (float)high) || k * unit != value)
-        return qd_fail(err, QD_EUNSUPPORTED, "%s %.9g is not %.9g times a whole number from %d to %d", what, (double)value,
-                       (double)unit, low, high);
+        return qd_fail(err, QD_EUNSUPPORTED, "%s %.9g is not %.9g times a whole number from %d to %d", what,
+                       (double)value, (double)unit, low, high);
     *out = (int)k;
     return QD_OK;
 }
@@ -202,8 +203,8 @@ static qd_code multiples(const float *values, size_t count, float unit, int low,
 }
 
 /* Scales and offsets, 0 to `high` of their unit each, and both units at `units`. */
-static qd_code both(const qd_ggml_layout *l, const qd_ggml_block *block, int high, unsigned char *units, int *scale, int *offset,
-                    qd_error *err)
+static qd_code both(const qd_ggml_layout *l, const qd_ggml_block *block, int high, unsigned char *units, int *scale,
+                    int *offset, qd_error *err)
 {
     size_t count = l->block / l->span;
     qd_code code = multiples(block->scale, count, block->unit, 0, high, "scale", scale, err);
@@ -231,7 +232,8 @@ static float signed_unit(const qd_ggml_layout *l, const qd_ggml_block *block, in
     return largest > (float)high * block->unit ? -block->unit : block->unit;
 }
 
-static qd_code put_nibble_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes, qd_error *err)
+static qd_code put_nibble_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes,
+                                 qd_error *err)
 {
     int scale[QD_GGML_SPANS_MAX], offset[QD_GGML_SPANS_MAX];
     qd_code code = both(l, block, 15, bytes + Q2_UNITS, scale, offset, err);
@@ -250,7 +252,8 @@ static void get_nibble_scales(const qd_ggml_layout *l, const unsigned char *byte
 }
 
 /* Sixteen scales of 6 bits around 32: low nibbles in eight bytes, high pairs in four. */
-static qd_code put_centred_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes, qd_error *err)
+static qd_code put_centred_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes,
+                                  qd_error *err)
 {
     int scale[QD_GGML_SPANS_MAX];
     unsigned char *to = bytes + l->scale_at;
@@ -275,7 +278,8 @@ static void get_centred_scales(const qd_ggml_layout *l, const unsigned char *byt
 }
 
 /* Eight pairs of 6 bits in twelve bytes; the units come before them. */
-static qd_code put_paired_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes, qd_error *err)
+static qd_code put_paired_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes,
+                                 qd_error *err)
 {
     int scale[QD_GGML_SPANS_MAX], offset[QD_GGML_SPANS_MAX];
     unsigned char *to = bytes + l->scale_at;
@@ -300,7 +304,8 @@ static void get_paired_scales(const qd_ggml_layout *l, const unsigned char *byte
     }
 }
 
-static qd_code put_signed_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes, qd_error *err)
+static qd_code put_signed_scales(const qd_ggml_layout *l, const qd_ggml_block *block, unsigned char *bytes,
+                                 qd_error *err)
 {
     int scale[QD_GGML_SPANS_MAX];
     float unit = signed_unit(l, block, 127);
@@ -318,43 +323,110 @@ static void get_signed_scales(const qd_ggml_layout *l, const unsigned char *byte
 }
 
 /* ---- layouts ---- */
-const qd_ggml_layout qd_ggml_layout_q4_0 = { .block = 32, .bytes = 18, .span = 32, .fields = { { 4, 0, 2, at_halves } },
-                                      .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_layout_q4_1 = { .block = 32, .bytes = 20, .span = 32, .fields = { { 4, 0, 4, at_halves } },
-                                      .put_scales = put_offset, .get_scales = get_offset };
-const qd_ggml_layout qd_ggml_layout_q5_0 = { .block = 32, .bytes = 22, .span = 32,
-                                      .fields = { { 4, 0, 6, at_halves }, { 1, 4, 2, at_bit } },
-                                      .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_layout_q5_1 = { .block = 32, .bytes = 24, .span = 32,
-                                      .fields = { { 4, 0, 8, at_halves }, { 1, 4, 4, at_bit } },
-                                      .put_scales = put_offset, .get_scales = get_offset };
-const qd_ggml_layout qd_ggml_layout_q8_0 = { .block = 32, .bytes = 34, .span = 32, .fields = { { 8, 0, 2, at_byte } }, .flip = 0x80,
-                                      .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_layout_mxfp4 = { .block = 32, .bytes = 17, .span = 32, .fields = { { 4, 0, 1, at_halves } },
-                                       .put_scales = put_power, .get_scales = get_power };
-const qd_ggml_layout qd_ggml_layout_nvfp4 = { .block = 64, .bytes = 36, .span = 16, .fields = { { 4, 0, 4, at_sixteens } },
-                                       .put_scales = put_small, .get_scales = get_small };
-const qd_ggml_layout qd_ggml_layout_q1_0 = { .block = 128, .bytes = 18, .span = 128, .fields = { { 1, 0, 2, at_bit } },
-                                             .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_layout_q2_0 = { .block = 64, .bytes = 18, .span = 64, .fields = { { 2, 0, 2, at_pair } },
-                                      .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_layout_q2_k = { .block = 256, .bytes = 84, .span = 16, .fields = { { 2, 0, 16, at_planes } },
-                                      .put_scales = put_nibble_scales, .get_scales = get_nibble_scales };
-const qd_ggml_layout qd_ggml_layout_q3_k = { .block = 256, .bytes = 110, .span = 16,
-                                      .fields = { { 2, 0, 32, at_planes }, { 1, 2, 0, at_masks } }, .scale_at = 96,
-                                      .put_scales = put_centred_scales, .get_scales = get_centred_scales };
-const qd_ggml_layout qd_ggml_layout_q4_k = { .block = 256, .bytes = 144, .span = 32, .fields = { { 4, 0, 16, at_chunks } },
-                                      .scale_at = 4, .put_scales = put_paired_scales, .get_scales = get_paired_scales };
-const qd_ggml_layout qd_ggml_layout_q5_k = { .block = 256, .bytes = 176, .span = 32,
-                                      .fields = { { 4, 0, 48, at_chunks }, { 1, 4, 16, at_masks } }, .scale_at = 4,
-                                      .put_scales = put_paired_scales, .get_scales = get_paired_scales };
-const qd_ggml_layout qd_ggml_layout_q6_k = { .block = 256, .bytes = 210, .span = 16,
-                                      .fields = { { 4, 0, 0, at_nibble_planes }, { 2, 4, 128, at_planes } }, .scale_at = 192,
-                                      .put_scales = put_signed_scales, .get_scales = get_signed_scales };
-const qd_ggml_layout qd_ggml_layout_tq1_0 = { .block = 256, .bytes = 54, .span = 256, .put_codes = put_trits, .get_codes = get_trits,
-                                       .scale_at = 52, .put_scales = put_scale, .get_scales = get_scale };
-const qd_ggml_layout qd_ggml_layout_tq2_0 = { .block = 256, .bytes = 66, .span = 256, .fields = { { 2, 0, 0, at_planes } },
-                                       .scale_at = 64, .put_scales = put_scale, .get_scales = get_scale };
+const qd_ggml_layout qd_ggml_layout_q4_0 = { .block = 32,
+                                             .bytes = 18,
+                                             .span = 32,
+                                             .fields = { { 4, 0, 2, at_halves } },
+                                             .put_scales = put_scale,
+                                             .get_scales = get_scale };
+const qd_ggml_layout qd_ggml_layout_q4_1 = { .block = 32,
+                                             .bytes = 20,
+                                             .span = 32,
+                                             .fields = { { 4, 0, 4, at_halves } },
+                                             .put_scales = put_offset,
+                                             .get_scales = get_offset };
+const qd_ggml_layout qd_ggml_layout_q5_0 = { .block = 32,
+                                             .bytes = 22,
+                                             .span = 32,
+                                             .fields = { { 4, 0, 6, at_halves }, { 1, 4, 2, at_bit } },
+                                             .put_scales = put_scale,
+                                             .get_scales = get_scale };
+const qd_ggml_layout qd_ggml_layout_q5_1 = { .block = 32,
+                                             .bytes = 24,
+                                             .span = 32,
+                                             .fields = { { 4, 0, 8, at_halves }, { 1, 4, 4, at_bit } },
+                                             .put_scales = put_offset,
+                                             .get_scales = get_offset };
+const qd_ggml_layout qd_ggml_layout_q8_0 = { .block = 32,
+                                             .bytes = 34,
+                                             .span = 32,
+                                             .fields = { { 8, 0, 2, at_byte } },
+                                             .flip = 0x80,
+                                             .put_scales = put_scale,
+                                             .get_scales = get_scale };
+const qd_ggml_layout qd_ggml_layout_mxfp4 = { .block = 32,
+                                              .bytes = 17,
+                                              .span = 32,
+                                              .fields = { { 4, 0, 1, at_halves } },
+                                              .put_scales = put_power,
+                                              .get_scales = get_power };
+const qd_ggml_layout qd_ggml_layout_nvfp4 = { .block = 64,
+                                              .bytes = 36,
+                                              .span = 16,
+                                              .fields = { { 4, 0, 4, at_sixteens } },
+                                              .put_scales = put_small,
+                                              .get_scales = get_small };
+const qd_ggml_layout qd_ggml_layout_q1_0 = { .block = 128,
+                                             .bytes = 18,
+                                             .span = 128,
+                                             .fields = { { 1, 0, 2, at_bit } },
+                                             .put_scales = put_scale,
+                                             .get_scales = get_scale };
+const qd_ggml_layout qd_ggml_layout_q2_0 = { .block = 64,
+                                             .bytes = 18,
+                                             .span = 64,
+                                             .fields = { { 2, 0, 2, at_pair } },
+                                             .put_scales = put_scale,
+                                             .get_scales = get_scale };
+const qd_ggml_layout qd_ggml_layout_q2_k = { .block = 256,
+                                             .bytes = 84,
+                                             .span = 16,
+                                             .fields = { { 2, 0, 16, at_planes } },
+                                             .put_scales = put_nibble_scales,
+                                             .get_scales = get_nibble_scales };
+const qd_ggml_layout qd_ggml_layout_q3_k = { .block = 256,
+                                             .bytes = 110,
+                                             .span = 16,
+                                             .fields = { { 2, 0, 32, at_planes }, { 1, 2, 0, at_masks } },
+                                             .scale_at = 96,
+                                             .put_scales = put_centred_scales,
+                                             .get_scales = get_centred_scales };
+const qd_ggml_layout qd_ggml_layout_q4_k = { .block = 256,
+                                             .bytes = 144,
+                                             .span = 32,
+                                             .fields = { { 4, 0, 16, at_chunks } },
+                                             .scale_at = 4,
+                                             .put_scales = put_paired_scales,
+                                             .get_scales = get_paired_scales };
+const qd_ggml_layout qd_ggml_layout_q5_k = { .block = 256,
+                                             .bytes = 176,
+                                             .span = 32,
+                                             .fields = { { 4, 0, 48, at_chunks }, { 1, 4, 16, at_masks } },
+                                             .scale_at = 4,
+                                             .put_scales = put_paired_scales,
+                                             .get_scales = get_paired_scales };
+const qd_ggml_layout qd_ggml_layout_q6_k = { .block = 256,
+                                             .bytes = 210,
+                                             .span = 16,
+                                             .fields = { { 4, 0, 0, at_nibble_planes }, { 2, 4, 128, at_planes } },
+                                             .scale_at = 192,
+                                             .put_scales = put_signed_scales,
+                                             .get_scales = get_signed_scales };
+const qd_ggml_layout qd_ggml_layout_tq1_0 = { .block = 256,
+                                              .bytes = 54,
+                                              .span = 256,
+                                              .put_codes = put_trits,
+                                              .get_codes = get_trits,
+                                              .scale_at = 52,
+                                              .put_scales = put_scale,
+                                              .get_scales = get_scale };
+const qd_ggml_layout qd_ggml_layout_tq2_0 = { .block = 256,
+                                              .bytes = 66,
+                                              .span = 256,
+                                              .fields = { { 2, 0, 0, at_planes } },
+                                              .scale_at = 64,
+                                              .put_scales = put_scale,
+                                              .get_scales = get_scale };
 
 static void put_field(const qd_ggml_layout *l, const qd_ggml_field *f, const uint8_t *code, unsigned char *bytes)
 {

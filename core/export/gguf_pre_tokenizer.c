@@ -5,12 +5,15 @@
 #include "export/gguf_tokenizer.h"
 
 #define LLAMA3_PATTERN \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| " \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define QWEN2_PATTERN \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| " \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define TEKKEN_PATTERN \
     "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|" \
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| " \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" \
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define PREPENDS "Prepend(\xe2\x96\x81)"
 #define REPLACES "Replace( ,\xe2\x96\x81)"
@@ -24,8 +27,14 @@ typedef struct row {
     qd_gguf_cutting cutting;
 } row;
 
-#define BYTE_LEVEL(name) { .model = "gpt2", .pre = name }
-#define SENTENCE_PIECES(prefix, split) { .model = "llama", .pre = "default", .pieces = true, .space_prefix = prefix, .splits = split }
+#define BYTE_LEVEL(name) \
+    { \
+        .model = "gpt2", .pre = name \
+    }
+#define SENTENCE_PIECES(prefix, split) \
+    { \
+        .model = "llama", .pre = "default", .pieces = true, .space_prefix = prefix, .splits = split \
+    }
 
 static const row table[] = {
     { "", "ByteLevel(pattern)", WORDS_MERGED, BYTE_LEVEL("gpt-2") },
@@ -93,7 +102,8 @@ static void describe_part(const json_t *part, qd_str *out)
     else if (strcmp(type, "Prepend") == 0)
         qd_str_addf(out, "Prepend(%s)", text_of(part, "prepend", "?"));
     else if (strcmp(type, "Replace") == 0)
-        qd_str_addf(out, "Replace(%s,%s)", text_of(json_object_get(part, "pattern"), "String", "?"), text_of(part, "content", "?"));
+        qd_str_addf(out, "Replace(%s,%s)", text_of(json_object_get(part, "pattern"), "String", "?"),
+                    text_of(part, "content", "?"));
     else
         qd_str_add(out, type);
 }
@@ -137,7 +147,9 @@ qd_code qd_gguf_cutting_find(const json_t *tokenizer, qd_gguf_cutting *out, qd_e
             return QD_OK;
         }
     return qd_fail(err, QD_EUNSUPPORTED,
-                   "tokenizer.json: normalizer '%.60s' with pre_tokenizer '%.160s'%s is none that llama.cpp is known to have; known are "
-                   "those of gpt-2, smollm, llama-bpe, smaug-bpe, qwen2, tekken and SentencePiece (Prepend and Replace, or Metaspace)",
+                   "tokenizer.json: normalizer '%.60s' with pre_tokenizer '%.160s'%s is none that llama.cpp is known "
+                   "to have; known are "
+                   "those of gpt-2, smollm, llama-bpe, smaug-bpe, qwen2, tekken and SentencePiece (Prepend and "
+                   "Replace, or Metaspace)",
                    qd_str_borrow(&normalizer), qd_str_borrow(&pre_tokenizer), whole ? " and ignore_merges" : "");
 }

@@ -43,8 +43,8 @@ static qd_code set_token(tokens *t, const json_t *id, const char *text, size_t l
         return qd_fail(err, QD_EFORMAT, "tokenizer.json: the id of '%.60s' is not a number from 0 up", text);
     if ((uint64_t)number >= t->count)
         return qd_fail(err, QD_EUNSUPPORTED,
-                       "tokenizer.json: token '%.60s' is %lld, the model has %zu embeddings; a GGUF has one for each", text,
-                       (long long)number, t->count);
+                       "tokenizer.json: token '%.60s' is %lld, the model has %zu embeddings; a GGUF has one for each",
+                       text, (long long)number, t->count);
     t->items[number] = (token){ text, length, type, 0.0f };
     return QD_OK;
 }
@@ -52,8 +52,8 @@ static qd_code set_token(tokens *t, const json_t *id, const char *text, size_t l
 /* "<0x0A>" */
 static bool is_byte(const char *text)
 {
-    return strlen(text) == 6 && strncmp(text, "<0x", 3) == 0 && qd_hex_value(text[3]) >= 0 && qd_hex_value(text[4]) >= 0 &&
-           text[5] == '>';
+    return strlen(text) == 6 && strncmp(text, "<0x", 3) == 0 && qd_hex_value(text[3]) >= 0 &&
+           qd_hex_value(text[4]) >= 0 && text[5] == '>';
 }
 
 static qd_code read_vocabulary(const json_t *tokenizer, const qd_gguf_cutting *cutting, tokens *t, qd_error *err)
@@ -77,7 +77,9 @@ static qd_code read_vocabulary(const json_t *tokenizer, const qd_gguf_cutting *c
         if (text == NULL)
             return qd_fail(err, QD_EFORMAT, "tokenizer.json: added_tokens[%zu] has no content", i);
         bool is_unknown = unknown != NULL && strcmp(unknown, text) == 0;
-        int32_t type = is_unknown ? TOKEN_UNKNOWN : json_is_true(json_object_get(item, "special")) ? TOKEN_CONTROL : TOKEN_USER;
+        int32_t type = is_unknown                                       ? TOKEN_UNKNOWN
+                       : json_is_true(json_object_get(item, "special")) ? TOKEN_CONTROL
+                                                                        : TOKEN_USER;
         code = set_token(t, json_object_get(item, "id"), text, strlen(text), type, err);
     }
     return code;
@@ -154,7 +156,8 @@ static qd_code score_pieces(const json_t *tokenizer, tokens *t, qd_error *err)
             return code;
         const json_t *id = json_object_get(vocabulary, qd_str_borrow(&piece));
         if (id == NULL)
-            return qd_fail(err, QD_EFORMAT, "tokenizer.json: merges[%zu] makes '%.60s', which is no token", i, qd_str_borrow(&piece));
+            return qd_fail(err, QD_EFORMAT, "tokenizer.json: merges[%zu] makes '%.60s', which is no token", i,
+                           qd_str_borrow(&piece));
         token *made = &t->items[json_integer_value(id)];
         if (made->type == TOKEN_NORMAL && made->score == unmade)
             made->score = -(float)i;
@@ -171,13 +174,16 @@ static qd_code check_pieces(const json_t *tokenizer, const qd_gguf_cutting *cutt
         bytes += item->type == TOKEN_BYTE;
         if (cutting->splits && item->type == TOKEN_NORMAL && item->text != NULL && item->length > 0 &&
             strstr(item->text + 1, "\xe2\x96\x81") != NULL)
-            return qd_fail(err, QD_EUNSUPPORTED,
-                           "tokenizer.json: token '%.60s' goes across a space, where Metaspace splits; llama.cpp would use it", item->text);
+            return qd_fail(
+                err, QD_EUNSUPPORTED,
+                "tokenizer.json: token '%.60s' goes across a space, where Metaspace splits; llama.cpp would use it",
+                item->text);
     }
     if (bytes != 256 || !json_is_true(json_object_get(json_object_get(tokenizer, "model"), "byte_fallback")))
-        return qd_fail(err, QD_EUNSUPPORTED,
-                       "tokenizer.json: %zu tokens <0x00> to <0xFF>, byte_fallback %s; llama.cpp needs all 256, and uses them", bytes,
-                       bytes == 256 ? "false" : "or not");
+        return qd_fail(
+            err, QD_EUNSUPPORTED,
+            "tokenizer.json: %zu tokens <0x00> to <0xFF>, byte_fallback %s; llama.cpp needs all 256, and uses them",
+            bytes, bytes == 256 ? "false" : "or not");
     return QD_OK;
 }
 
@@ -187,7 +193,8 @@ static qd_code check_model(const json_t *tokenizer, qd_error *err)
     const json_t *model = json_object_get(tokenizer, "model");
     const char *type = json_string_value(json_object_get(model, "type"));
     if (type == NULL || strcmp(type, "BPE") != 0)
-        return qd_fail(err, QD_EUNSUPPORTED, "tokenizer.json: model '%.40s' is not written to GGUF; BPE is", type == NULL ? "" : type);
+        return qd_fail(err, QD_EUNSUPPORTED, "tokenizer.json: model '%.40s' is not written to GGUF; BPE is",
+                       type == NULL ? "" : type);
     if (!json_is_object(json_object_get(model, "vocab")) || !json_is_array(json_object_get(model, "merges")))
         return qd_fail(err, QD_EFORMAT, "tokenizer.json: 'model' has no object 'vocab' or no list 'merges'");
     for (size_t i = 0; i < QD_LENGTH(affixes); i++) {
@@ -225,7 +232,8 @@ static int64_t find_token(const tokens *t, const char *text)
 {
     int64_t found = -1;
     for (size_t i = 0; text != NULL && i < t->count; i++)
-        if (t->items[i].text != NULL && strcmp(t->items[i].text, text) == 0 && (found < 0 || t->items[i].type != TOKEN_NORMAL))
+        if (t->items[i].text != NULL && strcmp(t->items[i].text, text) == 0 &&
+            (found < 0 || t->items[i].type != TOKEN_NORMAL))
             found = (int64_t)i;
     return found;
 }
@@ -239,7 +247,8 @@ static int64_t special_id(const qd_gguf_texts *texts, const tokens *t, const cha
     for (size_t i = 0; id < 0 && i < QD_LENGTH(others); i++) {
         const json_t *number = json_object_get(others[i], id_key);
         number = json_is_array(number) ? json_array_get(number, 0) : number;
-        if (json_is_integer(number) && json_integer_value(number) >= 0 && (uint64_t)json_integer_value(number) < t->count)
+        if (json_is_integer(number) && json_integer_value(number) >= 0 &&
+            (uint64_t)json_integer_value(number) < t->count)
             id = json_integer_value(number);
     }
     return id;
@@ -299,7 +308,8 @@ static void put_special(const qd_gguf_texts *texts, const tokens *t, qd_gguf_met
     put_id(meta, "tokenizer.ggml.eos_token_id", end);
     put_id(meta, "tokenizer.ggml.eot_token_id", end_of_turn(texts, t, end));
     const json_t *model = json_object_get(texts->tokenizer, "model");
-    put_id(meta, "tokenizer.ggml.unknown_token_id", find_token(t, json_string_value(json_object_get(model, "unk_token"))));
+    put_id(meta, "tokenizer.ggml.unknown_token_id",
+           find_token(t, json_string_value(json_object_get(model, "unk_token"))));
     put_id(meta, "tokenizer.ggml.padding_token_id", special_id(texts, t, "pad_token", "pad_token_id"));
     qd_gguf_meta_bool(meta, "tokenizer.ggml.add_bos_token", adds(texts, SIDE_FIRST, "add_bos_token"));
     qd_gguf_meta_bool(meta, "tokenizer.ggml.add_eos_token", adds(texts, SIDE_LAST, "add_eos_token"));

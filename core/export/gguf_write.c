@@ -171,8 +171,8 @@ static void begin_tensor(qd_gguf_writer *w)
         w->current++;
 }
 
-qd_code qd_gguf_writer_init(qd_gguf_writer *writer, const char *path, const qd_gguf_meta *meta, const qd_gguf_entry *entries,
-                            size_t count, qd_error *err)
+qd_code qd_gguf_writer_init(qd_gguf_writer *writer, const char *path, const qd_gguf_meta *meta,
+                            const qd_gguf_entry *entries, size_t count, qd_error *err)
 {
     *writer = (qd_gguf_writer){ .fd = -1, .entries = entries, .count = count };
     qd_code code = qd_gguf_meta_check(meta, err);

@@ -47,8 +47,8 @@ typedef struct qd_gguf_writer {
     uint64_t left; /* bytes that the current tensor still needs */
 } qd_gguf_writer;
 /* Writes everything before the data; entries are borrowed until fini. */
-qd_code qd_gguf_writer_init(qd_gguf_writer *writer, const char *path, const qd_gguf_meta *meta, const qd_gguf_entry *entries,
-                            size_t count, qd_error *err);
+qd_code qd_gguf_writer_init(qd_gguf_writer *writer, const char *path, const qd_gguf_meta *meta,
+                            const qd_gguf_entry *entries, size_t count, qd_error *err);
 /* The next bytes of the tensors, in order of their entries: pieces may be of any size within a tensor. */
 qd_code qd_gguf_writer_add(qd_gguf_writer *writer, const void *bytes, size_t length, qd_error *err);
 /* All data there: fsync, and the file gets its name. */

@@ -22,6 +22,7 @@ typedef struct qd_gptq_scheme {
     unsigned bits;     /* 2, 3, 4, 8 */
     size_t group_size; /* 0 = the whole row */
     bool symmetric;    /* says the config; the zero points tell */
+    bool ordered;      /* columns are out of order: g_idx must be there */
 } qd_gptq_scheme;
 
 /* From a config.json with "quantization_config". QD_ENOTFOUND (err untouched): another method's. */

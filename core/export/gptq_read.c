@@ -84,10 +84,11 @@ static qd_code read_zeros(const packed_layer *p, qd_stored *s, qd_error *err)
         qd_gptq_unpack(p->scheme.kind, p->scheme.bits, one, out, line);
         for (size_t o = 0; o < out; o++) {
             if (line[o] + more > top)
-                return qd_fail(err, QD_EFORMAT,
-                               "tensor '%s': the zero point of row %zu, group %zu is %d, beyond 0..%d: loaders disagree "
-                               "about it",
-                               t->name, o, g, line[o] + more, top);
+                return qd_fail(
+                    err, QD_EFORMAT,
+                    "tensor '%s': the zero point of row %zu, group %zu is %d, beyond 0..%d: loaders disagree "
+                    "about it",
+                    t->name, o, g, line[o] + more, top);
             qd_matf_row(s->grid.zero.view, o)[g] = (float)(line[o] + more);
         }
     }
@@ -114,6 +115,9 @@ static qd_code read_scales(const packed_layer *p, qd_stored *s, qd_error *err)
 static qd_code read_order(const packed_layer *p, qd_stored *s, qd_error *err)
 {
     const qd_tensor *t = qd_part_find(p->model, p->linear, "g_idx");
+    if (t == NULL && p->scheme.ordered)
+        return qd_fail(err, QD_EFORMAT, "tensor '%s.g_idx' is missing: desc_act says that columns are out of order",
+                       p->linear->name);
     if (t == NULL)
         return QD_OK;
     qd_code code = qd_part_need(p->model, p->linear, "g_idx", "I32", p->linear->in, 0, &t, err);
@@ -139,8 +143,8 @@ static qd_code check_sizes(const packed_layer *p, qd_error *err)
     unsigned multiple = p->scheme.bits == 3 ? 32 : 32 / p->scheme.bits;
     size_t in = p->linear->in, out = p->linear->out;
     if ((p->scheme.kind != QD_AWQ_GEMM && in % multiple != 0) || out % multiple != 0)
-        return qd_fail(err, QD_EFORMAT, "'%s': %zu x %zu codes of %u bits are not packed whole", p->linear->name, out, in,
-                       p->scheme.bits);
+        return qd_fail(err, QD_EFORMAT, "'%s': %zu x %zu codes of %u bits are not packed whole", p->linear->name, out,
+                       in, p->scheme.bits);
     if (p->linear->weight != NULL)
         return qd_fail(err, QD_EFORMAT, "tensor '%s.weight' stands beside its packed form", p->linear->name);
     return QD_OK;

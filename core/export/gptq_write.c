@@ -48,15 +48,17 @@ qd_code qd_gptq_check(const qd_grid_spec *spec, const char *name, qd_error *err)
                        "'int-asymmetric', or format 'safetensors' (dequantized)",
                        spec->alphabet->name, name);
     if (spec->zero == QD_ZERO_FLOAT)
-        return qd_fail(err, QD_EINVAL,
-                       "alphabet: zero 'float' does not go with format '%s', whose zero points are codes; use zero 'none' "
-                       "or 'integer', or format 'safetensors' (dequantized)",
-                       name);
+        return qd_fail(
+            err, QD_EINVAL,
+            "alphabet: zero 'float' does not go with format '%s', whose zero points are codes; use zero 'none' "
+            "or 'integer', or format 'safetensors' (dequantized)",
+            name);
     if (!qd_scale_type_is_f16(spec->scale_type))
-        return qd_fail(err, QD_EINVAL,
-                       "scale.type: '%s' does not go with format '%s', whose scales are F16; use 'half' (exact in bf16 too) "
-                       "or 'f16', or format 'compressed-tensors'",
-                       spec->scale_type->name, name);
+        return qd_fail(
+            err, QD_EINVAL,
+            "scale.type: '%s' does not go with format '%s', whose scales are F16; use 'half' (exact in bf16 too) "
+            "or 'f16', or format 'compressed-tensors'",
+            spec->scale_type->name, name);
     return QD_OK;
 }
 
@@ -69,10 +71,11 @@ qd_code qd_gptq_check_layer(const qd_grid_spec *spec, const char *name, const qd
                        "'compressed-tensors' takes any",
                        name, bits, multiple, linear->name, linear->out, linear->in);
     if (spec->group_size != 0 && linear->in % spec->group_size != 0)
-        return qd_fail(err, QD_EINVAL,
-                       "group_size: %zu does not divide the %zu input features of '%s', as loaders of format '%s' need; "
-                       "use a divisor of it, or format 'safetensors' (dequantized)",
-                       spec->group_size, linear->in, linear->name, name);
+        return qd_fail(
+            err, QD_EINVAL,
+            "group_size: %zu does not divide the %zu input features of '%s', as loaders of format '%s' need; "
+            "use a divisor of it, or format 'safetensors' (dequantized)",
+            spec->group_size, linear->in, linear->name, name);
     return QD_OK;
 }
 

@@ -59,8 +59,7 @@ void qd_stored_weights(const qd_stored *stored, qd_matf w)
         for (size_t i = 0; i < w.cols; i++) {
             size_t g = stored->group_of[i];
             float level = (float)qd_grid_level(grid, stored->codes[o * w.cols + i]);
-            qd_matf_row(w, o)[i] =
-                (level - qd_matf_row(grid->zero.view, o)[g]) * qd_matf_row(grid->scale.view, o)[g];
+            qd_matf_row(w, o)[i] = (level - qd_matf_row(grid->zero.view, o)[g]) * qd_matf_row(grid->scale.view, o)[g];
         }
 }
 

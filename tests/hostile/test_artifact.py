@@ -124,7 +124,9 @@ for shape in ((0, 0), (-1, -1), (64, 33), (32, 64), (HUGE, HUGE), (2**32 + 64, 3
     packed("weight_shape says %s" % (shape,), r"weight_shape", **{part("shape"): ("I64", (2,), struct.pack("<2q", *shape))})
 packed("weight beside its packed form", r"beside its packed form|'%s\.weight'" % re.escape(LINEAR), **{LINEAR + ".weight": some_floats(64, 32)})
 packed("zero points where none are", r"weight_zero_point", **{part("zero_point"): ("I32", (8, 2), b"\0" * 64)})
-packed("columns out of order", r"g_idx", **{part("g_idx"): ("I32", (32,), b"\0" * 128)})
+for name, tensor in (("a group too far", ints(*[0] * 31 + [2])), ("a negative group", ints(*[0] * 31 + [-1])), ("2^31 - 1", ints(*[2**31 - 1] * 32)),
+                     ("too short", ints(*[0] * 31)), ("too long", ints(*[0] * 33)), ("of I64", ints(*[0] * 32, kind="I64")), ("of rank 2", ("I32", (32, 1), b"\0" * 128))):
+    packed("g_idx: %s" % name, r"g_idx", **{part("g_idx"): tensor})
 packed("a norm of NaN", r"norm\.weight", **{"model.norm.weight": floats(HIDDEN, value=float("nan"))})
 
 
@@ -137,16 +139,15 @@ for value in (0, 1, 5.5, 9, 16, 32, -4, HUGE, "4", None, [], True, 8, 2):
     scheme("num_bits is %s" % json.dumps(value), WEIGHTS + ("num_bits",), value, r"num_bits|weight_packed|shape|findings")
 for value in (0, -16, 1, 3, 17, 64, HUGE, "16", 16.0, None, [], True, 2**32 + 16):
     scheme("group_size is %s" % json.dumps(value), WEIGHTS + ("group_size",), value, r"group_size|groups of|weight_scale|strategy|findings")
-for key, values in (("type", ("float", "", 7, None, "INT")), ("symmetric", (False, 1, "true", [])), ("strategy", ("channel", "tensor", "block", "", 7, None, "tensor_group")),
-                    ("actorder", ("group", "static", 7, True, []))):
+for key, values in (("type", ("float", "", 7, "INT")), ("symmetric", (False, 1, "true", [])), ("strategy", ("channel", "tensor", "block", "", 7, None, "tensor_group")),
+                    ("actorder", ("group", "dynamic", 7, True, [], "x", ""))):
     for value in values:
         scheme("%s is %s" % (key, json.dumps(value)), WEIGHTS + (key,), value, r"%s|weight_|findings|group" % key)
 for path, values in ((("format",), ("int-quantized", "float-quantized", "marlin-24", "", 7, None, "nvfp4-pack-quantized", "mxfp4-pack-quantized", "pack-quantized ")),
                      (("quant_method",), ("gptq", "awq", "", 7, None, "compressed_tensors", "Compressed-Tensors")),
                      (("config_groups",), (None, {}, [], "x", 7, {"a": {}, "b": {}}, {"group_0": None}, {"group_0": []})),
-                     (("config_groups", "group_0", "targets"), (None, [], ["Conv"], ["Linear", "Linear"], "Linear", [7], ["re:(a+)+$"], ["re:("], [".*"])),
-                     (("config_groups", "group_0", "weights"), (None, [], "x", {}, 7)),
-                     (("config_groups", "group_0", "input_activations"), ({"num_bits": 8}, 7, "x"))):
+                     (("config_groups", "group_0", "targets"), (None, [], ["Conv"], "Linear", [7], ["re:(a+)+$"], ["re:("], [".*"])),
+                     (("config_groups", "group_0", "weights"), (None, [], "x", {}, 7))):
     for value in values:
         scheme("%s is %s" % (path[-1], json.dumps(value)[:40]), path, value, r"%s|quant|group|weight|format|findings|bits" % path[-1])
 for path in ((), ("format",), ("quant_method",), ("config_groups",), ("config_groups", "group_0"), WEIGHTS, WEIGHTS + ("num_bits",), WEIGHTS + ("strategy",)):

@@ -130,8 +130,8 @@ for value in (0, -0.5, 1.5, "x", 1e308, 1e-9, []):
 
 # quantization_config that lies: no such tensors, no such method.
 for value in ({}, {"quant_method": "x"}, {"quant_method": 7}, {"quant_method": None}, {"quant_method": "compressed-tensors"}, {"quant_method": "bitsandbytes"}, [], "x", 7, True,
-              {"quant_method": "gptq"}, {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True, "desc_act": False},
-              {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm"}, {"quant_method": "fp8"}, {"quant_method": "mxfp4"}):
+              {"quant_method": "gptq"}, {"quant_method": "gptq", "bits": 5, "group_size": 128},
+              {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemv"}, {"quant_method": "mxfp4"}):
     other("quantization_config is %s" % json.dumps(value), r"quantization|quant_method|is missing|bits|config_groups|format", quantization_config=value)
 other("quantization_config that is deep", r"quantization|quant_method|nested", quantization_config={"quant_method": {"a": [[[[[[[[]]]]]]]]}})
 other("sound, quantization_config is null", "7 linear", sound=True, quantization_config=None)
