@@ -229,6 +229,7 @@ const qd_format qd_format_gguf = {
     .layer_spec = layer_spec,
     .check_layer = check_layer,
     .check_model = check_model,
+    .leaves_out = qd_gguf_leaves_out,
     .write = write,
     .recognize = qd_gguf_recognize,
     .recognize_files = qd_gguf_recognize_files,
