@@ -57,7 +57,12 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
     const qd_ggml_encoder *encoder = NULL;
     (void)model_dtype;
     qd_code code = fitting(variant, linear, &encoder, err);
-    return code == QD_OK ? qd_ggml_encoder_check(encoder, spec, err) : code;
+    if (code == QD_OK)
+        code = qd_ggml_encoder_check(encoder, spec, err);
+    if (code != QD_OK && encoder != NULL && encoder != qd_ggml_encoder_at(variant))
+        return qd_within(err, code, "rows of %zu, which 'gguf:%s' has as 'gguf:%s'", linear->in, variants[variant],
+                         encoder->variant);
+    return code;
 }
 
 /* Everything that the file says besides weights, made and thrown away. */
