@@ -41,13 +41,13 @@ static json_int_t size_of(const json_t *manifest)
 
 static json_t *make_result(const qd_context *c, json_t *perplexity, const json_t *manifest, json_t *seconds)
 {
-    return json_pack("{s:O, s:n, s:O?, s:O, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:o}", "perplexity", perplexity,
-                     "kl", "source", c->quantized, "bits_per_weight", json_object_get(manifest, "bits_per_weight"), "size", size_of(manifest),
-                     "relative_error", qd_summary_relative_error(&c->summary), "certified_layers",
-                     (json_int_t)c->summary.certified, "layers", (json_int_t)qd_model_linear_count(c->model),
-                     "degraded_layers", (json_int_t)c->summary.degraded, "resumed_layers", (json_int_t)c->resumed,
-                     "peak_memory", peak_memory(), "seconds", seconds, "format", json_object_get(manifest, "format"),
-                     "calibration", calibration_facts(c));
+    return json_pack(
+        "{s:O, s:n, s:O?, s:O, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:o}", "perplexity", perplexity, "kl",
+        "source", c->quantized, "bits_per_weight", json_object_get(manifest, "bits_per_weight"), "size",
+        size_of(manifest), "relative_error", qd_summary_relative_error(&c->summary), "certified_layers",
+        (json_int_t)c->summary.certified, "layers", (json_int_t)qd_model_linear_count(c->model), "degraded_layers",
+        (json_int_t)c->summary.degraded, "resumed_layers", (json_int_t)c->resumed, "peak_memory", peak_memory(),
+        "seconds", seconds, "format", json_object_get(manifest, "format"), "calibration", calibration_facts(c));
 }
 
 /* Seconds since the last call, under a phase's name. */

@@ -133,7 +133,9 @@ static void a_byte_level_tokenizer_survives_the_metadata(void **state)
 /* ---- SentencePiece: merges found from scores, against the algorithm itself ---- */
 
 enum { FIRST_BYTE = 3, FIRST_LETTER = FIRST_BYTE + 256, ALPHABET = 11 };
-static const char *const alphabet[ALPHABET] = { "\xe2\x96\x81", "a", "b", "c", "d", "e", "f", "g", "h", "i", "\xc3\xa9" };
+static const char *const alphabet[ALPHABET] = {
+    "\xe2\x96\x81", "a", "b", "c", "d", "e", "f", "g", "h", "i", "\xc3\xa9"
+};
 
 typedef struct pieces {
     char text[PIECES][32];
