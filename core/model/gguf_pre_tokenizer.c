@@ -47,6 +47,7 @@ static const qd_gguf_pre_tokenizer table[] = {
     { "refact", none, digits_first, false, false },
     { "starcoder", none, digits_first, false, false },
     { "smaug-bpe", none, llama3, false, false },
+    { "dbrx", none, llama3, false, false },
     { "smollm", none, digits_first, false, false },
     { "tekken", none, tekken, true, true },
 };

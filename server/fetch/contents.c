@@ -27,6 +27,8 @@ static const char *const side_files[] = {
     "vocab.json",
     "merges.txt",
     "vocab.txt",
+    "README.md", /* whose licence the artifact's card repeats */
+    "LICENSE",
 };
 
 qd_code qd_wanted_sha256(const json_t *sha256, const char *name, char out[QD_DIGEST_HEX], qd_error *err)
