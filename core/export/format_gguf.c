@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "export/config_edit.h"
 #include "export/gguf_plan.h"
@@ -163,6 +164,18 @@ static qd_code write_data(task *t, qd_error *err)
     return code;
 }
 
+/* Byte for byte, but without what it says of a quantization of the source. */
+static qd_code copy_config(const qd_model *model, const char *from, const char *to, const char *dir, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *config = NULL, *nothing = json_object();
+    qd_code code = qd_config_json_read(qd_model_borrow_dir(model), &config, err);
+    if (code != QD_OK)
+        return code;
+    return qd_quantization_of(config) == NULL
+               ? qd_file_copy(from, to, err)
+               : qd_config_json_edit(qd_model_borrow_dir(model), nothing, dir, err);
+}
+
 /* config.json as it came, or as it was made of the source's keys. */
 static qd_code write_config(const qd_model *model, const char *dir, qd_error *err)
 {
@@ -173,7 +186,7 @@ static qd_code write_config(const qd_model *model, const char *dir, qd_error *er
     if (code != QD_OK)
         return code;
     if (source == NULL)
-        return qd_file_copy(from, to, err);
+        return copy_config(model, from, to, dir, err);
     QD_AUTO(qd_free_pointer) char *text = json_dumps(qd_model_borrow_config_json(model), JSON_INDENT(2));
     return text == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_file_write(to, text, strlen(text), err);
 }
