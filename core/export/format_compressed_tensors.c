@@ -233,6 +233,11 @@ const qd_format qd_format_compressed_tensors = {
     .implied = implied,
     .parts = parts,
     .note = note,
+    .library = "transformers",
+    .usage = "`vllm serve FOLDER`, or, with the package `compressed-tensors` installed,\n\n```python\n"
+             "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+             "model = AutoModelForCausalLM.from_pretrained(\"FOLDER\")\n"
+             "tokenizer = AutoTokenizer.from_pretrained(\"FOLDER\")\n```",
     .check = check,
     .check_layer = check_layer,
     .write = qd_packed_write,

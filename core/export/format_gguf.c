@@ -164,33 +164,6 @@ static qd_code write_data(task *t, qd_error *err)
     return code;
 }
 
-/* Byte for byte, but without what it says of a quantization of the source. */
-static qd_code copy_config(const qd_model *model, const char *from, const char *to, const char *dir, qd_error *err)
-{
-    QD_AUTO(qd_json_fini) json_t *config = NULL, *nothing = json_object();
-    qd_code code = qd_config_json_read(qd_model_borrow_dir(model), &config, err);
-    if (code != QD_OK)
-        return code;
-    return qd_quantization_of(config) == NULL
-               ? qd_file_copy(from, to, err)
-               : qd_config_json_edit(qd_model_borrow_dir(model), nothing, dir, err);
-}
-
-/* config.json as it came, or as it was made of the source's keys. */
-static qd_code write_config(const qd_model *model, const char *dir, qd_error *err)
-{
-    QD_AUTO(qd_free_pointer) char *from = qd_path_join(qd_model_borrow_dir(model), "config.json");
-    QD_AUTO(qd_free_pointer) char *to = qd_path_join(dir, "config.json"), *source = NULL;
-    qd_code code = from == NULL || to == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
-                                              : qd_gguf_source_path(model, &source, err);
-    if (code != QD_OK)
-        return code;
-    if (source == NULL)
-        return copy_config(model, from, to, dir, err);
-    QD_AUTO(qd_free_pointer) char *text = json_dumps(qd_model_borrow_config_json(model), JSON_INDENT(2));
-    return text == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_file_write(to, text, strlen(text), err);
-}
-
 static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
                      const char *dir, qd_error *err)
 {
@@ -214,7 +187,10 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
         code = write_data(&t, err);
     if (code == QD_OK)
         code = qd_gguf_writer_finish(&writer, err);
-    return code == QD_OK ? write_config(model, dir, err) : code;
+    if (code != QD_OK)
+        return code;
+    QD_AUTO(qd_json_fini) json_t *nothing = json_object();
+    return qd_config_json_edit(qd_model_borrow_path(model), nothing, dir, err);
 }
 
 static const char *note(const qd_grid_spec *spec, size_t variant)
@@ -244,6 +220,9 @@ const qd_format qd_format_gguf = {
         "scales in blocks of 256 (K-quants; rows that do not fit fall back as llama-quantize has it), MXFP4, NVFP4, "
         "ternary; scales are f16",
     .implied = implied,
+    .library = "gguf",
+    .usage = "The `.gguf` file has all that llama.cpp and what is built on it need, tokenizer included:\n\n```sh\n"
+             "llama-cli -m model-*.gguf -p \"Once upon a time\"\n```\n\nThe files beside it are the source's, for other readers.",
     .note = note,
     .check = check,
     .layer_spec = layer_spec,

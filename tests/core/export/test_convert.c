@@ -84,7 +84,8 @@ static void convert_pair(const char *source, const pair *p)
     compare_folders(s, dir);
     /* and back, where the way back is another one */
     folder_make(original);
-    bool coded = strncmp(p->to, "safetensors", strlen("safetensors")) != 0;
+    /* weights have lost their codes, and Q5_0 the zero points that AWQ would need */
+    bool coded = strncmp(p->to, "safetensors", strlen("safetensors")) != 0 && strcmp(p->to, "gguf:q5_0") != 0;
     check_fails(qd_convert(dir, p->from, original, NULL, &err), coded ? QD_OK : QD_EINVAL);
     if (coded)
         compare_folders(s, original);
