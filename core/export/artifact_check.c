@@ -65,8 +65,8 @@ static qd_code same_numbers(const qd_tensor *found, const qd_tensor *wanted, qd_
     for (size_t row = 0, count; code == QD_OK && row < rows; row += count) {
         count = qd_min_size(step, rows - row);
         float *other = values + count * width;
-        code = matrix ? qd_tensor_rows_to_floats(found, row, count, values, err)
-                      : qd_tensor_to_floats(found, values, err);
+        code =
+            matrix ? qd_tensor_rows_to_floats(found, row, count, values, err) : qd_tensor_to_floats(found, values, err);
         if (code == QD_OK)
             code = matrix ? qd_tensor_rows_to_floats(wanted, row, count, other, err)
                           : qd_tensor_to_floats(wanted, other, err);

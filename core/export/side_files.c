@@ -324,8 +324,8 @@ static qd_code write_made(const qd_folder *folder, const char *dir, const char *
 {
     QD_AUTO(qd_str_fini) qd_str text = { 0 };
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
-    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
-                                : qd_folder_read(folder, name, SIZE_MAX, &text, err);
+    qd_code code =
+        path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_folder_read(folder, name, SIZE_MAX, &text, err);
     if (code == QD_OK && qd_path_exists(path))
         code = qd_fail(err, QD_ECONFLICT, "create '%s': it exists", path);
     return code == QD_OK ? qd_file_write(path, qd_str_borrow(&text), text.length, err) : code;
@@ -352,14 +352,15 @@ static qd_code compare_made(const qd_folder *folder, const char *dir, const char
     QD_AUTO(qd_str_fini) qd_str wanted = { 0 }, found = { 0 };
     QD_AUTO(qd_close_fd) int fd = -1;
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
-    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
-                                : qd_folder_read(folder, name, SIZE_MAX, &wanted, err);
+    qd_code code =
+        path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_folder_read(folder, name, SIZE_MAX, &wanted, err);
     if (code == QD_OK)
         code = open_regular(dir, name, &fd, err);
     if (code == QD_OK)
         code = qd_file_read(path, wanted.length, &found, err);
-    if (code == QD_ETOOBIG || (code == QD_OK && (found.length != wanted.length ||
-                                                 memcmp(qd_str_borrow(&found), qd_str_borrow(&wanted), found.length) != 0)))
+    if (code == QD_ETOOBIG ||
+        (code == QD_OK &&
+         (found.length != wanted.length || memcmp(qd_str_borrow(&found), qd_str_borrow(&wanted), found.length) != 0)))
         return qd_fail(err, QD_EFORMAT, "side file '%s' is not what the source's metadata give", name);
     return code;
 }
