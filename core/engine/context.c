@@ -250,6 +250,9 @@ static qd_code check_format(const qd_context *c, qd_error *err)
     qd_code code = qd_artifact_check_source(c->model, err);
     const char *dtype = qd_model_borrow_config(c->model)->dtype;
     size_t layers = qd_model_linear_count(c->model);
+    for (size_t i = 0; code == QD_OK && i < c->recipe->format_count; i++)
+        if (c->recipe->formats[i].format->check_model != NULL)
+            code = c->recipe->formats[i].format->check_model(c->model, c->recipe->formats[i].variant, err);
     for (size_t i = 0; code == QD_OK && i < layers * c->recipe->format_count; i++) {
         const qd_format_choice *choice = &c->recipe->formats[i / layers];
         const qd_linear *linear = qd_model_linear_at(c->model, i % layers);

@@ -247,6 +247,7 @@ static qd_code check_content(const qd_artifact *artifact, const records *r, cons
     qd_recipe *recipe = parse_recipe(r->recipe, findings);
     qd_code code = QD_OK;
     check_tensors(model, findings);
+    qd_verify_gguf(model, findings);
     check_manifest(artifact, r->manifest, r->certificate, findings);
     qd_verify_certificate(model, r->certificate, findings);
     for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(model); i++)

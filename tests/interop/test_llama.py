@@ -12,6 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from compare import *  # noqa: E402,F403
+from artifacts import containers  # noqa: E402
 
 EXACT = 1e-9        # KL a token: float32 sums in another order
 PUBLISHED = 2e-4    # KL a token with rounded activations, which the format's specification names for novella-7m
@@ -23,7 +24,6 @@ CONTINUED = 32
 VARIANTS = ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4", "nvfp4", "q2_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "tq1_0", "tq2_0"]
 WIDE = ["q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "tq1_0", "tq2_0"]  # blocks of 256
 DEFAULT_7M = ["q4_0", "q4_k"]
-QUICK = {"effort": "reference", "algorithm": "optq", "calibration": {"samples": 4, "length": 64}, "evaluation": {"length": 64, "windows": 2}}
 
 
 # ---- the subjects ----
@@ -52,20 +52,15 @@ def subject(name):
 
 
 def made_by_quantd(model, variant):
-    """Path of the GGUF file, and of the same solution as float32 safetensors."""
-    folder = temporary_folder()
-    job = dict(QUICK, model="file:///unused", format=["gguf:" + variant, "safetensors:f32"])
-    json.dump(job, open(os.path.join(folder, "job.json"), "w"))
-    out = os.path.join(folder, "out")
-    said([QUANTD, "run", os.path.join(folder, "job.json"), "--out", out, "--model", model, "--calibration-text", CALIBRATION,
-          "--evaluation-text", HELD_OUT, "--threads", "1"], timeout=600 * SLOW)
-    return os.path.join(out, "gguf-" + variant, "model-%s.gguf" % variant), os.path.join(out, "safetensors-f32")
+    """Path of the GGUF file, and the folder with the same weights in float32."""
+    folder, floats = containers(model, "gguf:" + variant)
+    return os.path.join(folder, "model-%s.gguf" % variant), floats
 
 
 # ---- what is compared ----
 
 def weights_are(decoded, floats):
-    """Every tensor of the decoded file is, bit for bit, what our own dequantized export holds."""
+    """Every tensor of the decoded file is, bit for bit, what our own dequantized export holds. A scale of a whole matrix lies beside it (NVFP4)."""
     ours = {}
     for name in sorted(os.listdir(floats)):
         if name.endswith(".safetensors"):
@@ -77,9 +72,11 @@ def weights_are(decoded, floats):
         values = values.reshape(shape)
         if name.endswith(("q_proj.weight", "k_proj.weight")):
             values = interleaved(values, config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
-        found = np.frombuffer(theirs[gguf_name(name)][2], "<f4").reshape(shape)
+        found = np.frombuffer(theirs.pop(gguf_name(name))[2], "<f4").reshape(shape)
+        unit = theirs.pop(gguf_name(name).replace(".weight", ".scale"), None)
+        found = found if unit is None else found * np.frombuffer(unit[2], "<f4")
         assert np.array_equal(values + 0.0, found + 0.0), "%s: %d values differ" % (name, (values != found).sum())  # 0 is 0 of either sign
-    equal(len(theirs), len(ours), "tensors")
+    equal(sorted(theirs), [], "tensors of the GGUF file alone")
 
 
 def continues(model, ours, prompt, slack):

@@ -1,0 +1,29 @@
+"""artifacts.py: one quick run of quantd and its containers: the one a test is about, and the same weights in float32."""
+from llama import *  # noqa: F403
+
+QUICK = {"effort": "reference", "algorithm": "optq", "calibration": {"samples": 4, "length": 64}, "evaluation": {"length": 64, "windows": 2}}
+FLOATS = "safetensors:f32"
+
+
+def run_quantd(model, job):
+    folder = temporary_folder()
+    json.dump(dict(QUICK, model="file:///unused", **job), open(os.path.join(folder, "job.json"), "w"))
+    out = os.path.join(folder, "out")
+    said([QUANTD, "run", os.path.join(folder, "job.json"), "--out", out, "--model", model, "--calibration-text", CALIBRATION,
+          "--evaluation-text", HELD_OUT, "--threads", "1"], timeout=600 * SLOW)
+    return out
+
+
+def containers(model, name, **fields):
+    """(folder of the container `name`, folder of the weights in float32), of one run."""
+    out = run_quantd(model, dict(fields, format=[name, FLOATS]))
+    if not os.path.isdir(os.path.join(out, name.replace(":", "-"))):
+        made = json.load(open(os.path.join(out, "recipe.json")))
+        job = {k: v for k, v in made.get("recipe", made).items()}
+        job.update(format=FLOATS); job.pop("model", None)
+        folder = temporary_folder()
+        json.dump(dict(job, model="file:///unused"), open(os.path.join(folder, "job.json"), "w"))
+        said([QUANTD, "run", os.path.join(folder, "job.json"), "--out", folder + "/out", "--model", model, "--calibration-text", CALIBRATION,
+              "--evaluation-text", HELD_OUT, "--threads", "1"], timeout=600 * SLOW)
+        return out, folder + "/out"
+    return tuple(os.path.join(out, one.replace(":", "-")) for one in (name, FLOATS))
