@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "model/json_text.h"
 
-enum { MOST_PIECES = 1 << 22 /* as core/text reads them */, SHOWN = 40 };
+enum { MOST_PIECES = 1 << 20, SHOWN = 40 };
 
 static const char tokens_key[] = "tokenizer.ggml.tokens";
 
@@ -34,8 +34,8 @@ void qd_gguf_vocabulary_fini(qd_gguf_vocabulary *v)
 
 bool qd_gguf_piece_is_added(const qd_gguf_piece *piece)
 {
-    return piece->length > 0 && (piece->type == QD_PIECE_CONTROL || piece->type == QD_PIECE_USER_DEFINED ||
-                                 piece->type == QD_PIECE_UNKNOWN);
+    return piece->length > 0 &&
+           (piece->type == QD_PIECE_CONTROL || piece->type == QD_PIECE_USER_DEFINED || piece->type == QD_PIECE_UNKNOWN);
 }
 
 static size_t hash_of(const char *text, size_t length)
