@@ -108,6 +108,7 @@ const char *qd_code_name(qd_code code)
         [QD_EFORMAT] = "format",
         [QD_ESHAPE] = "shape",
         [QD_ENUMERIC] = "numeric",
+        [QD_EGATE] = "gate",
         [QD_EUNSUPPORTED] = "unsupported",
         [QD_ENOTFOUND] = "not-found",
         [QD_ECONFLICT] = "conflict",

@@ -13,6 +13,7 @@ typedef enum qd_code {
     QD_EFORMAT,      /* a file is not what it should be: name it, refuse it           */
     QD_ESHAPE,       /* sizes disagree                                                */
     QD_ENUMERIC,     /* no answer for these numbers (not positive definite, NaN, ...) */
+    QD_EGATE,        /* made, and not as good as was asked for                         */
     QD_EUNSUPPORTED, /* may exist; we cannot                                          */
     QD_ENOTFOUND,    /* no such thing                                                 */
     QD_ECONFLICT,    /* not in this state                                             */

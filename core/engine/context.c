@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -185,8 +186,8 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
  * of them are seen; effort: what it filled in counts). */
 static void keep_what_matters(json_t *recipe)
 {
-    static const char *const others[] = { "name", "tags", "model", "evaluation", "gate",
-                                          "format", "calibration", "effort" };
+    static const char *const others[] = { "name", "tags",   "model",       "evaluation",
+                                          "gate", "format", "calibration", "effort" };
     for (size_t i = 0; i < QD_LENGTH(others); i++)
         json_object_del(recipe, others[i]);
 }
@@ -249,6 +250,9 @@ static qd_code check_format(const qd_context *c, qd_error *err)
     qd_code code = qd_artifact_check_source(c->model, err);
     const char *dtype = qd_model_borrow_config(c->model)->dtype;
     size_t layers = qd_model_linear_count(c->model);
+    for (size_t i = 0; code == QD_OK && i < c->recipe->format_count; i++)
+        if (c->recipe->formats[i].format->check_model != NULL)
+            code = c->recipe->formats[i].format->check_model(c->model, c->recipe->formats[i].variant, err);
     for (size_t i = 0; code == QD_OK && i < layers * c->recipe->format_count; i++) {
         const qd_format_choice *choice = &c->recipe->formats[i / layers];
         const qd_linear *linear = qd_model_linear_at(c->model, i % layers);
@@ -296,6 +300,24 @@ qd_code qd_context_init(qd_context *c, qd_error *err)
     if (code == QD_OK)
         code = digest_model(c, err);
     return code == QD_OK ? make_keys(c, err) : code;
+}
+
+const char *qd_context_place(const qd_context *c, size_t format, char *out)
+{
+    const qd_format_choice *choice = &c->recipe->formats[format];
+    if (c->recipe->format_count == 1)
+        snprintf(out, QD_FORMAT_NAME, ".");
+    else
+        qd_format_folder(choice->format, choice->variant, out);
+    return out;
+}
+
+char *qd_context_folder(const qd_context *c, size_t format)
+{
+    char place[QD_FORMAT_NAME];
+    if (c->recipe->format_count == 1)
+        return strdup(c->paths->out_dir);
+    return qd_path_join(c->paths->out_dir, qd_context_place(c, format, place));
 }
 
 void qd_finished_fini(qd_finished *finished)

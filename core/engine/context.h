@@ -6,6 +6,7 @@
 
 #include "base/digest.h"
 #include "engine/checkpoint.h"
+#include "engine/measured.h"
 #include "engine/records.h"
 #include "engine/streams.h"
 #include "engine/summary.h"
@@ -23,11 +24,13 @@ typedef struct qd_context {
     qd_windows calibration;                                             /* count 0 = data-free */
     qd_windows evaluation;                                              /* count 0 = not evaluated */
     char calibration_digest[QD_DIGEST_HEX], text_digest[QD_DIGEST_HEX]; /* token ids; the text file. "" = none */
+    char evaluation_digest[QD_DIGEST_HEX];                              /* of the text file */
     char (*keys)[QD_DIGEST_HEX];                                        /* checkpoint key of each layer */
     json_t *model_files; /* [{"name","size","sha256"}]: config.json and the weights */
     json_t *quantized;   /* how the source is quantized already (source.h); NULL = it is not */
     size_t finished;     /* leading layers whose checkpoint holds */
     qd_summary summary;
+    qd_measured measured;
     size_t resumed;
 } qd_context;
 
@@ -45,11 +48,23 @@ qd_code qd_evaluation_cut(qd_context *context, qd_error *err);
 
 /* The phases, in order. */
 qd_code qd_phase_quantize(qd_context *context, qd_error *err);
-qd_code qd_phase_evaluate(qd_context *context, json_t **out_perplexity, qd_error *err);
-/* Writes out_dir. out_manifest: new reference. */
-qd_code qd_phase_export(qd_context *context, const json_t *perplexity, json_t **out_manifest, qd_error *err);
-/* Opens it again and compares it with what was decided. */
-qd_code qd_phase_verify(qd_context *context, qd_error *err);
+/* The source and the baseline. */
+qd_code qd_phase_evaluate(qd_context *context, qd_error *err);
+/* The source and what stands beside it on the evaluation windows, with progress of `phase`. */
+qd_code qd_measure_beside_source(const qd_context *context, const char *phase, const qd_rival *rivals, size_t count,
+                                 qd_perplexity *out_source, qd_divergence *out, qd_error *err);
+/* Writes out_dir: the container of each format, with the records that are known before it was measured. */
+qd_code qd_phase_export(qd_context *context, qd_error *err);
+/* Opens each container again, compares it with what was decided, measures it, holds it against the gate, and writes the last records (seal.h).
+ * out_manifest: new reference. Whatever is wrong with an artifact puts it into quarantine: QD_EGATE, QD_EFORMAT, QD_ESHAPE or
+ * QD_ENUMERIC says what. */
+qd_code qd_phase_verify(qd_context *context, json_t **out_manifest, qd_error *err);
+
+/* The folder of a format's artifact: out_dir itself where the job has one format, else the sub-folder of its name. NULL only when out of
+ * memory. */
+char *qd_context_folder(const qd_context *context, size_t format);
+/* That folder within out_dir, "." or "gguf-q4_k"; out has QD_FORMAT_NAME bytes. */
+const char *qd_context_place(const qd_context *context, size_t format, char *out);
 
 /* out_dir is removed and made afresh only when it is ours: absent, empty, an artifact, or begun by this work_dir. */
 qd_code qd_publish_check(const qd_context *context, qd_error *err);

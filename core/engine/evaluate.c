@@ -1,24 +1,8 @@
-/* evaluate.c: the evaluating phase: perplexity of source, quantized model, and the baseline. */
+/* evaluate.c: the evaluating phase: the source, and the baseline beside it. */
 #include "engine/context.h"
-
-#include <math.h>
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "eval/perplexity.h"
-
-/* The weights of a layer as the artifact's readers will compute them. */
-static qd_code quantized_weight(void *ctx, size_t index, const qd_linear *linear, qd_matf w, qd_error *err)
-{
-    qd_rounded rounded;
-    const qd_finished *finished = ctx;
-    const qd_recipe *recipe = finished->context->recipe;
-    (void)linear;
-    qd_code code = qd_finished_layer(ctx, index, &rounded, err);
-    if (code == QD_OK)
-        recipe->formats[0].format->expected_weight(&rounded, recipe->formats[0].variant, w);
-    return code;
-}
 
 /* Codes of w, which is in the basis of the codes. */
 static void nearest_codes(const qd_grid *grid, qd_cmatf w, uint8_t *codes)
@@ -91,46 +75,22 @@ static qd_code nearest_weight(void *ctx, size_t index, const qd_linear *linear, 
     return code;
 }
 
-/* One of the models that are measured; progress runs on over all of them. */
-typedef struct contender {
-    const char *name;
-    qd_code (*weight)(void *ctx, size_t index, const qd_linear *linear, qd_matf w,
-                      qd_error *err); /* NULL = the source */
-} contender;
-
-typedef struct passage {
-    qd_meter meter;
-    size_t before; /* windows of earlier contenders */
-} passage;
-
 static void step(void *ctx, size_t done, size_t total, const char *unit)
 {
-    passage *p = ctx;
     (void)total;
     (void)unit;
-    qd_meter_step(&p->meter, p->before + done);
+    qd_meter_step(ctx, done);
 }
 
-static qd_code measure(const qd_context *c, const contender *who, const qd_windows *windows, passage *p, json_t *out,
-                       qd_error *err)
+qd_code qd_measure_beside_source(const qd_context *c, const char *phase, const qd_rival *rivals, size_t count,
+                                 qd_perplexity *out_source, qd_divergence *out, qd_error *err)
 {
-    QD_AUTO(qd_finished_fini) qd_finished finished = { .context = c };
-    const qd_overlay overlay = { .weight = who->weight, .ctx = &finished };
-    const qd_progress progress = { .step = step, .ctx = p };
-    qd_perplexity result = { 0 };
-    qd_code code = qd_perplexity_measure(c->model, who->weight == NULL ? NULL : &overlay, windows, c->pool, &progress,
-                                         c->cancel, &result, err);
-    if (code != QD_OK)
-        return code == QD_ECANCELLED ? code : qd_within(err, code, "evaluation of the %s model", who->name);
-    p->before += windows->count;
-    if (!isfinite(result.perplexity))
-        qd_emit_warning(c->sink, "perplexity of the %s model is not finite: mean negative log-likelihood %g", who->name,
-                        result.mean_nll);
-    json_object_set_new(out, who->name, qd_number_print(result.perplexity));
-    json_object_set_new(json_object_get(out, "standard_error"), who->name, qd_number_print(result.standard_error));
-    json_object_set_new(out, "windows", json_integer((json_int_t)result.windows));
-    json_object_set_new(out, "predictions", json_integer((json_int_t)result.predictions));
-    return QD_OK;
+    qd_meter meter;
+    const qd_rival source = { c->model, NULL };
+    const qd_progress progress = { .step = step, .ctx = &meter };
+    qd_meter_start(&meter, c->sink, phase, "windows", c->evaluation.count);
+    return qd_divergence_measure(&source, rivals, count, &c->evaluation, c->pool, &progress, c->cancel, out_source, out,
+                                 err);
 }
 
 qd_code qd_evaluation_cut(qd_context *c, qd_error *err)
@@ -147,32 +107,29 @@ qd_code qd_evaluation_cut(qd_context *c, qd_error *err)
     qd_bos_policy policy = c->bos < 0 ? QD_BOS_NONE : r->evaluation_bos;
     if (code == QD_OK)
         code = qd_windows_cut(&ids, length, r->evaluation_windows, policy, c->bos, &c->evaluation, err);
+    if (code == QD_OK)
+        code = qd_sha256_file(c->paths->evaluation_text, c->evaluation_digest, err);
     return code == QD_OK ? QD_OK : qd_within(err, code, "evaluation");
 }
 
-qd_code qd_phase_evaluate(qd_context *c, json_t **out_perplexity, qd_error *err)
+qd_code qd_phase_evaluate(qd_context *c, qd_error *err)
 {
     const qd_recipe *r = c->recipe;
-    const contender contenders[] = { { "source", NULL }, { "quantized", quantized_weight }, { "rtn", nearest_weight } };
-    /* what is its own baseline is not measured twice */
-    size_t count = r->baseline == NULL || r->baseline == r->algorithm ? 2 : 3;
-    *out_perplexity = json_null();
+    qd_measured *m = &c->measured;
+    QD_AUTO(qd_finished_fini) qd_finished finished = { .context = c };
+    const qd_overlay nearest = { .weight = nearest_weight, .ctx = &finished };
+    const qd_rival baseline = { c->model, &nearest };
     if (c->evaluation.count == 0) {
         qd_emit_warning(c->sink, "not evaluated: neither job nor operator names an evaluation text");
         return QD_OK;
     }
     qd_emit_phase(c->sink, "evaluating");
-    passage p = { 0 };
-    qd_meter_start(&p.meter, c->sink, "evaluating", "windows", count * c->evaluation.count);
-    QD_AUTO(qd_json_fini)
-    json_t *out = json_pack("{s:{}, s:I}", "standard_error", "length", (json_int_t)c->evaluation.length);
-    qd_code code = out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
-    for (size_t i = 0; code == QD_OK && i < count; i++)
-        code = measure(c, &contenders[i], &c->evaluation, &p, out, err);
+    /* what is its own baseline is measured once, as it was opened again */
+    m->with_baseline = r->baseline != NULL && r->baseline != r->algorithm;
+    qd_code code =
+        qd_measure_beside_source(c, "evaluating", &baseline, m->with_baseline ? 1 : 0, &m->source, &m->baseline, err);
     if (code != QD_OK)
-        return code;
-    if (r->baseline != NULL && r->baseline == r->algorithm)
-        json_object_set(out, "rtn", json_object_get(out, "quantized"));
-    *out_perplexity = json_incref(out);
+        return code == QD_ECANCELLED ? code : qd_within(err, code, "evaluation of the source and the baseline");
+    m->length = c->evaluation.length;
     return QD_OK;
 }

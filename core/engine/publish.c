@@ -1,47 +1,60 @@
-/* publish.c: the exporting and verifying phases: the artifact is written to out_dir, described, opened again and
- * compared.
+/* publish.c: the exporting phase: each format's container is written to its folder, with the records that are known by then.
  *
  * Records beside the weights: certificate.json (every layer's record) and recipe.json (what was asked for, resolved,
  * and what it was made from). Nothing in them differs between two runs: no times, no names of hosts, no URLs; sources
- * stand as digests. */
+ * stand as digests. What is known only when the container was opened again follows in seal.c. */
 #include <string.h>
-
-#include "config.h"
 
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/context.h"
+#include "engine/seal.h"
 #include "export/artifact.h"
 
 /* In work_dir: out_dir was begun by this run, or one before it. */
 static const char marker[] = "exporting";
 
-qd_code qd_publish_check(const qd_context *c, qd_error *err)
+/* Neither empty nor an artifact is somebody else's. */
+static qd_code check_ours(const char *dir, const char *what, qd_error *err)
 {
     char **names = NULL;
     size_t count = 0;
-    QD_AUTO(qd_free_pointer) char *mark = qd_path_join(c->paths->work_dir, marker);
-    QD_AUTO(qd_free_pointer) char *manifest = qd_path_join(c->paths->out_dir, "manifest.json");
-    if (mark == NULL || manifest == NULL)
+    QD_AUTO(qd_free_pointer) char *manifest = qd_path_join(dir, "manifest.json");
+    if (manifest == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (!qd_path_exists(c->paths->out_dir) || qd_path_exists(mark) || qd_path_exists(manifest))
+    if (!qd_path_exists(dir) || qd_path_exists(manifest))
         return QD_OK;
-    qd_code code = qd_dir_list(c->paths->out_dir, &names, &count, err);
+    qd_code code = qd_dir_list(dir, &names, &count, err);
     qd_names_free(names, count);
     if (code == QD_OK && count > 0)
-        code = qd_fail(err, QD_ECONFLICT, "'%s' is neither empty nor an artifact: it would have to be removed",
-                       c->paths->out_dir);
+        code = qd_fail(err, QD_ECONFLICT, "'%s' is neither empty nor an artifact: %s", dir, what);
+    return code;
+}
+
+qd_code qd_publish_check(const qd_context *c, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *mark = qd_path_join(c->paths->work_dir, marker);
+    QD_AUTO(qd_free_pointer) char *quarantine = qd_quarantine_path(c->paths);
+    if (mark == NULL || quarantine == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    qd_code code = check_ours(quarantine, "an artifact that is not good enough would go there", err);
+    if (code == QD_OK && !qd_path_exists(mark))
+        code = check_ours(c->paths->out_dir, "it would have to be removed", err);
     return code;
 }
 
 static qd_code begin(const qd_context *c, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *mark = qd_path_join(c->paths->work_dir, marker);
-    qd_code code = mark == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_publish_check(c, err);
+    QD_AUTO(qd_free_pointer) char *quarantine = qd_quarantine_path(c->paths);
+    qd_code code =
+        mark == NULL || quarantine == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_publish_check(c, err);
     if (code == QD_OK)
         code = qd_file_write(mark, "", 0, err);
     if (code == QD_OK)
         code = qd_dir_remove(c->paths->out_dir, err);
+    if (code == QD_OK)
+        code = qd_dir_remove(quarantine, err);
     return code == QD_OK ? qd_dir_make(c->paths->out_dir, err) : code;
 }
 
@@ -100,77 +113,62 @@ static qd_code recipe_document(const qd_context *c, json_t **out, qd_error *err)
     return QD_OK;
 }
 
-/* Takes the document. */
-static qd_code write_document(const qd_context *c, const char *name, json_t *document, qd_error *err)
+/* The documents of all formats are the same. */
+typedef struct documents {
+    json_t *certificate, *recipe;
+} documents;
+
+static void documents_fini(documents *d)
+{
+    json_decref(d->certificate);
+    json_decref(d->recipe);
+}
+
+static qd_code write_document(const char *dir, const char *name, const json_t *document, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *text = json_dumps(document, JSON_INDENT(1));
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(c->paths->out_dir, name);
-    json_decref(document);
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
     if (text == NULL || path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
     return qd_file_write(path, text, strlen(text), err);
 }
 
-static qd_code write_records(const qd_context *c, qd_error *err)
+static qd_code export_one(const qd_context *c, size_t index, const documents *d, qd_error *err)
 {
-    json_t *document = NULL;
-    qd_code code = certificate_document(c, &document, err);
-    if (code == QD_OK)
-        code = write_document(c, "certificate.json", document, err);
-    if (code == QD_OK)
-        code = recipe_document(c, &document, err);
-    return code == QD_OK ? write_document(c, "recipe.json", document, err) : code;
-}
-
-/* What the manifest says besides the files. */
-static json_t *manifest_facts(const qd_context *c, const json_t *perplexity)
-{
-    return json_pack("{s:{s:s, s:s}, s:s, s:O, s:{s:I, s:I, s:I}}", "generator", "name", "quantd", "version",
-                     PACKAGE_VERSION, "algorithm", c->recipe->algorithm->name, "perplexity", perplexity, "certificates",
-                     "layers", (json_int_t)qd_model_linear_count(c->model), "certified",
-                     (json_int_t)c->summary.certified, "degraded", (json_int_t)c->summary.degraded);
-}
-
-qd_code qd_phase_export(qd_context *c, const json_t *perplexity, json_t **out_manifest, qd_error *err)
-{
-    const qd_recipe *r = c->recipe;
+    const qd_format_choice *choice = &c->recipe->formats[index];
     QD_AUTO(qd_finished_fini) qd_finished finished = { .context = c };
     const qd_rounded_source source = { .layer = qd_finished_layer, .ctx = &finished };
-    QD_AUTO(qd_json_fini) json_t *facts = manifest_facts(c, perplexity);
+    QD_AUTO(qd_free_pointer) char *dir = qd_context_folder(c, index);
+    qd_code code = dir == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_cancel_check(c->cancel, err);
+    if (code == QD_OK)
+        code = qd_dir_make(dir, err);
+    if (code == QD_OK)
+        code = qd_artifact_write(choice->format, choice->variant, c->model, &c->recipe->grid, &source, dir, err);
+    if (code == QD_OK)
+        code = write_document(dir, "certificate.json", d->certificate, err);
+    if (code == QD_OK)
+        code = write_document(dir, "recipe.json", d->recipe, err);
+    if (code == QD_OK || code == QD_ECANCELLED)
+        return code;
+    return qd_within(err, code, "format '%s'", choice->format->name);
+}
+
+qd_code qd_phase_export(qd_context *c, qd_error *err)
+{
+    QD_AUTO(documents_fini) documents d = { 0 };
     qd_emit_phase(c->sink, "exporting");
-    qd_code code = facts == NULL ? qd_fail(err, QD_EINTERNAL, "the manifest could not be described")
-                                 : qd_cancel_check(c->cancel, err);
+    qd_code code = certificate_document(c, &d.certificate, err);
+    if (code == QD_OK)
+        code = recipe_document(c, &d.recipe, err);
+    if (code == QD_OK)
+        code = qd_cancel_check(c->cancel, err);
     if (code == QD_OK)
         code = begin(c, err);
+    for (size_t i = 0; code == QD_OK && i < c->recipe->format_count; i++)
+        code = export_one(c, i, &d, err);
     if (code == QD_OK)
-        code = qd_artifact_write(r->formats[0].format, r->formats[0].variant, c->model, &r->grid, &source,
-                                 c->paths->out_dir, err);
-    if (code == QD_OK)
-        code = write_records(c, err);
-    if (code == QD_OK)
-        code = qd_artifact_write_manifest(c->paths->out_dir, facts, out_manifest, err);
+        code = qd_seal_manifests(c, NULL, err);
     if (code == QD_OK)
         code = qd_dir_sync(c->paths->out_dir, err);
     return code == QD_OK || code == QD_ECANCELLED ? code : qd_within(err, code, "exporting");
-}
-
-static void step(void *ctx, size_t done, size_t total, const char *unit)
-{
-    qd_meter *meter = ctx;
-    meter->total = total;
-    meter->unit = unit;
-    qd_meter_step(meter, done);
-}
-
-qd_code qd_phase_verify(qd_context *c, qd_error *err)
-{
-    QD_AUTO(qd_finished_fini) qd_finished finished = { .context = c };
-    const qd_rounded_source source = { .layer = qd_finished_layer, .ctx = &finished };
-    qd_meter meter;
-    qd_emit_phase(c->sink, "verifying");
-    qd_meter_start(&meter, c->sink, "verifying", "layers", qd_model_linear_count(c->model));
-    const qd_progress progress = { .step = step, .ctx = &meter };
-    qd_code code = qd_artifact_check(c->paths->out_dir, c->model, c->recipe->formats[0].format,
-                                     c->recipe->formats[0].variant, &source, &progress, c->cancel, err);
-    return code == QD_OK || code == QD_ECANCELLED ? code : qd_within(err, code, "verifying");
 }

@@ -138,7 +138,8 @@ static void check_format(const pairing *p)
     for (size_t i = 0; qd_issues_spare(p->issues, needed) && i < r->format_count; i++)
         for (size_t k = 0; k < i; k++)
             if (r->formats[k].format == r->formats[i].format && r->formats[k].variant == r->formats[i].variant)
-                qd_complain(p->issues, "/format", "format: '%s' without a variant is, for this grid, one that the list has too",
+                qd_complain(p->issues, "/format",
+                            "format: '%s' without a variant is, for this grid, one that the list has too",
                             r->formats[i].format->name);
     for (size_t i = 0; qd_issues_spare(p->issues, needed) && i < r->format_count; i++)
         if (r->formats[i].format->check(&r->grid, r->formats[i].variant, &why) != QD_OK)

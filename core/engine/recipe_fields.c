@@ -189,7 +189,8 @@ static const qd_field table[] = {
     { "model", QD_FIELD_OBJECT, QD_FIELD_REQUIRED, .shorthand = "model/url",
       .help = "what is quantized; a bare string is its URL" },
     { "model/url", QD_FIELD_URL, QD_FIELD_REQUIRED, AT(model_url), .max = URL_CHARACTERS,
-      .help = "a Hugging Face model page or hf://org/name, or a folder, a .safetensors or a .gguf file by https:// or file://" },
+      .help = "a Hugging Face model page or hf://org/name, or a folder, a .safetensors or a .gguf file by https:// or "
+              "file://" },
     { "model/revision", QD_FIELD_TEXT, 0, AT(model_revision), .min = 1, .max = 200, .def_text = "main",
       .help = "branch, tag or commit of a hub model" },
     { "model/token", QD_FIELD_TEXT, QD_FIELD_NULLABLE | QD_FIELD_SECRET, AT(model_token), .min = 1, .max = 500,

@@ -26,27 +26,30 @@ static json_t *calibration_facts(const qd_context *c)
                      "text_sha256", c->text_digest, "tokens_sha256", c->calibration_digest);
 }
 
-/* Bytes of the artifact's files. */
-static json_int_t size_of(const json_t *manifest)
+/* One format: as it is; several: those of the first, in the members that speak of one, and a list of names. */
+static json_t *format_names(const json_t *formats)
 {
-    size_t index;
-    const json_t *file;
-    json_int_t size = 0;
-    json_array_foreach(json_object_get(manifest, "files"), index, file)
-    {
-        size += json_integer_value(json_object_get(file, "size"));
-    }
-    return size;
+    if (json_array_size(formats) == 1)
+        return json_incref(json_object_get(json_array_get(formats, 0), "format"));
+    json_t *out = json_array();
+    for (size_t i = 0; i < json_array_size(formats); i++)
+        json_array_append(out, json_object_get(json_array_get(formats, i), "format"));
+    return out;
 }
 
-static json_t *make_result(const qd_context *c, json_t *perplexity, const json_t *manifest, json_t *seconds)
+static json_t *make_result(const qd_context *c, const json_t *manifest, json_t *seconds)
 {
-    return json_pack("{s:O, s:n, s:O?, s:O, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:o}", "perplexity", perplexity,
-                     "kl", "source", c->quantized, "bits_per_weight", json_object_get(manifest, "bits_per_weight"), "size", size_of(manifest),
-                     "relative_error", qd_summary_relative_error(&c->summary), "certified_layers",
-                     (json_int_t)c->summary.certified, "layers", (json_int_t)qd_model_linear_count(c->model),
-                     "degraded_layers", (json_int_t)c->summary.degraded, "resumed_layers", (json_int_t)c->resumed,
-                     "peak_memory", peak_memory(), "seconds", seconds, "format", json_object_get(manifest, "format"),
+    json_t *formats = json_object_get(manifest, "formats"), *first = json_array_get(formats, 0);
+    json_int_t size = 0;
+    for (size_t i = 0; i < json_array_size(formats); i++)
+        size += json_integer_value(json_object_get(json_array_get(formats, i), "size"));
+    return json_pack("{s:o, s:o, s:O?, s:O, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:O, s:o, s:O, s:o}", "perplexity",
+                     qd_measured_perplexity(&c->measured, 0), "kl", qd_measured_kl(&c->measured, 0), "source", c->quantized, "bits_per_weight",
+                     json_object_get(first, "bits_per_weight"), "size", size, "relative_error",
+                     qd_summary_relative_error(&c->summary), "certified_layers", (json_int_t)c->summary.certified,
+                     "layers", (json_int_t)qd_model_linear_count(c->model), "degraded_layers",
+                     (json_int_t)c->summary.degraded, "resumed_layers", (json_int_t)c->resumed, "peak_memory",
+                     peak_memory(), "seconds", seconds, "format", format_names(formats), "formats", formats,
                      "calibration", calibration_facts(c));
 }
 
@@ -60,24 +63,24 @@ static void lap(json_t *seconds, const char *phase, double *since)
 
 static qd_code run_phases(qd_context *c, json_t **out, qd_error *err)
 {
-    QD_AUTO(qd_json_fini) json_t *seconds = json_object(), *perplexity = NULL, *manifest = NULL;
+    QD_AUTO(qd_json_fini) json_t *seconds = json_object(), *manifest = NULL;
     double clock = qd_clock_seconds();
     qd_code code = qd_context_init(c, err);
     if (code == QD_OK)
         code = qd_phase_quantize(c, err);
     lap(seconds, "quantizing", &clock);
     if (code == QD_OK)
-        code = qd_phase_evaluate(c, &perplexity, err);
+        code = qd_phase_evaluate(c, err);
     lap(seconds, "evaluating", &clock);
     if (code == QD_OK)
-        code = qd_phase_export(c, perplexity, &manifest, err);
+        code = qd_phase_export(c, err);
     lap(seconds, "exporting", &clock);
     if (code == QD_OK)
-        code = qd_phase_verify(c, err);
+        code = qd_phase_verify(c, &manifest, err);
     lap(seconds, "verifying", &clock);
     if (code != QD_OK)
         return code;
-    *out = make_result(c, perplexity, manifest, seconds);
+    *out = make_result(c, manifest, seconds);
     return *out == NULL ? qd_fail(err, QD_EINTERNAL, "the result could not be described") : QD_OK;
 }
 

@@ -26,6 +26,7 @@
 #define QD_ENGINE_RUN_H
 
 #include "base/cancel.h"
+#include "base/sign.h"
 #include "engine/recipe.h"
 
 typedef struct qd_run_paths {
@@ -34,6 +35,7 @@ typedef struct qd_run_paths {
     const char *evaluation_text;  /* a file, or NULL: not evaluated */
     const char *work_dir;
     const char *out_dir;
+    const char *quarantine_dir; /* where an artifact is left that must not be published; NULL = OUT_DIR.quarantined */
 } qd_run_paths;
 
 typedef struct qd_run_options {
@@ -46,9 +48,16 @@ typedef struct qd_sink {
 } qd_sink;
 
 /* out_result: new reference, also sent as the last event:
- *   {"perplexity":{"source","quantized","rtn","standard_error",..}|null,"bits_per_weight","size","relative_error",
- *    "certified_layers","layers","degraded_layers","peak_memory","seconds":{"quantizing":..},"format",
- *    "calibration":{"tokens","text_sha256","tokens_sha256",..}} */
+ *   {"perplexity":{"source","quantized","rtn","standard_error":{..},"length","windows","predictions"}|null,
+ *    "kl":{"quantized":{"mean","standard_error","p99","max","same_top"},"rtn":{..}}|null,
+ *    "bits_per_weight","size","relative_error","certified_layers","layers","degraded_layers","peak_memory",
+ *    "seconds":{"quantizing":..},"format","formats":[{"format","path","bits_per_weight","size","perplexity":number|null,"kl":{"mean",..}|null}],
+ *    "calibration":{"tokens","text_sha256","tokens_sha256",..}}
+ * "quantized" is measured on the artifact as it was opened again, beside the source: KL(source || artifact) in nats a token. With several
+ * formats perplexity, kl and bits_per_weight are those of the first, size is that of all, and format is a list.
+ *
+ * An artifact that is not what was decided, or lies outside the job's gate (QD_EGATE), is left in quarantine_dir,
+ * with its records. */
 qd_code qd_run(const qd_recipe *recipe, const qd_run_paths *paths, const qd_run_options *options, const qd_sink *sink,
                const qd_cancel *cancel, json_t **out_result, qd_error *err);
 
@@ -56,5 +65,9 @@ qd_code qd_run(const qd_recipe *recipe, const qd_run_paths *paths, const qd_run_
  * with `against` (a model folder or NULL) also recomputes each layer's weight error and grid bounds from the source
  * weights. Report (new reference) has "ok" and a line per finding. */
 qd_code qd_verify(const char *artifact_dir, const char *against, json_t **out_report, qd_error *err);
+/* The same, and the signature of the provenance must be this key's (NULL = whose it is stays unchecked). A folder of several artifacts: each of
+ * them, "artifacts" in the report. "provenance": see attest.h. */
+qd_code qd_verify_signed(const char *artifact_dir, const char *against, const qd_verifier *key, json_t **out_report,
+                         qd_error *err);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/attest.h"
 #include "engine/run.h"
 #include "engine/transformed.h"
 #include "quant/container.h"
@@ -246,6 +247,7 @@ static qd_code check_content(const qd_artifact *artifact, const records *r, cons
     qd_recipe *recipe = parse_recipe(r->recipe, findings);
     qd_code code = QD_OK;
     check_tensors(model, findings);
+    qd_verify_gguf(model, findings);
     check_manifest(artifact, r->manifest, r->certificate, findings);
     qd_verify_certificate(model, r->certificate, findings);
     for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(model); i++)
@@ -283,32 +285,124 @@ static json_t *copy_of(const json_t *object, const char *key)
     return value == NULL ? json_null() : json_deep_copy(value);
 }
 
-static json_t *make_report(const char *dir, const char *against, const records *r, const qd_findings *findings)
+/* What one check of a folder needs and finds. */
+typedef struct verification {
+    const char *dir, *against;
+    const qd_verifier *key;
+    qd_findings findings;
+    json_t *provenance; /* as qd_attest_check reports it */
+} verification;
+
+static json_t *make_report(const verification *v, const records *r)
 {
-    return json_pack("{s:b, s:s, s:s?, s:s?, s:o, s:o, s:o, s:O}", "ok", json_array_size(findings->lines) == 0,
-                     "artifact", dir, "against", against, "scales", findings->scales, "format",
+    return json_pack("{s:b, s:s, s:s?, s:s?, s:o, s:o, s:o, s:O, s:O}", "ok", json_array_size(v->findings.lines) == 0,
+                     "artifact", v->dir, "against", v->against, "scales", v->findings.scales, "format",
                      copy_of(r->manifest, "format"), "bits_per_weight", copy_of(r->manifest, "bits_per_weight"),
-                     "certificates", copy_of(r->certificate, "summary"), "findings", findings->lines);
+                     "certificates", copy_of(r->certificate, "summary"), "provenance", v->provenance, "findings",
+                     v->findings.lines);
 }
 
-qd_code qd_verify(const char *artifact_dir, const char *against, json_t **out_report, qd_error *err)
+/* The findings of one folder and what attests it. */
+static qd_code verify_folder(verification *v, json_t **out_report, qd_error *err)
 {
-    qd_findings findings = { .lines = json_array() };
-    if (!qd_path_exists(artifact_dir) || findings.lines == NULL) {
-        json_decref(findings.lines);
-        return qd_fail(err, QD_ENOTFOUND, "there is no folder '%s'", artifact_dir);
-    }
-    records r = { .manifest = read_record(artifact_dir, "manifest.json", &findings),
-                  .certificate = read_record(artifact_dir, "certificate.json", &findings),
-                  .recipe = read_record(artifact_dir, "recipe.json", &findings) };
-    qd_code code = check_artifact(artifact_dir, &r, against, &findings, err);
+    records r = { .manifest = read_record(v->dir, "manifest.json", &v->findings),
+                  .certificate = read_record(v->dir, "certificate.json", &v->findings),
+                  .recipe = read_record(v->dir, "recipe.json", &v->findings) };
+    qd_code code = check_artifact(v->dir, &r, v->against, &v->findings, err);
+    if (code == QD_OK)
+        code = qd_attest_check(v->dir, r.manifest, v->key, v->findings.lines, &v->provenance, err);
     if (code == QD_OK) {
-        *out_report = make_report(artifact_dir, against, &r, &findings);
+        *out_report = make_report(v, &r);
         code = *out_report == NULL ? qd_fail(err, QD_EINTERNAL, "the report could not be described") : QD_OK;
     }
-    json_decref(findings.lines);
     json_decref(r.manifest);
     json_decref(r.certificate);
     json_decref(r.recipe);
     return code;
+}
+
+/* One artifact of several: its findings are the whole's, with its folder before them. */
+static qd_code verify_part(verification *v, const char *place, json_t *reports, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *dir = qd_path_join(v->dir, place);
+    verification part = { .dir = dir, .against = v->against, .findings = { .lines = json_array() } };
+    json_t *report = NULL, *line;
+    size_t index;
+    qd_code code = dir == NULL || part.findings.lines == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
+                                                              : verify_folder(&part, &report, err);
+    json_array_foreach(part.findings.lines, index, line)
+    {
+        QD_AUTO(qd_str_fini) qd_str where = { 0 };
+        qd_str_addf(&where, "%s/%s", place, json_string_value(json_object_get(line, "where")));
+        qd_findings_add(&v->findings, qd_str_borrow(&where), "%s", json_string_value(json_object_get(line, "detail")));
+    }
+    json_decref(part.findings.lines);
+    json_decref(part.provenance);
+    if (code == QD_OK)
+        json_array_append_new(reports, report);
+    return code;
+}
+
+/* A bare name: what leads elsewhere is not looked at. */
+static bool is_bare(const char *place)
+{
+    return place != NULL && place[0] != '\0' && place[0] != '.' && strchr(place, '/') == NULL;
+}
+
+static qd_code verify_parts(verification *v, const json_t *manifest, json_t **out_report, qd_error *err)
+{
+    size_t index;
+    const json_t *entry;
+    qd_error why = { 0 };
+    QD_AUTO(qd_json_fini) json_t *reports = json_array();
+    if (qd_artifact_check_files(v->dir, NULL, &why) != QD_OK)
+        qd_findings_add(&v->findings, "manifest.json", "%s", why.text);
+    qd_code code = qd_attest_check(v->dir, manifest, v->key, v->findings.lines, &v->provenance, err);
+    json_array_foreach(json_object_get(manifest, "formats"), index, entry)
+    {
+        const char *place = json_string_value(json_object_get(entry, "path"));
+        if (!is_bare(place))
+            qd_findings_add(&v->findings, "manifest.json", "formats[%zu] has no bare folder name as its path", index);
+        else if (code == QD_OK)
+            code = verify_part(v, place, reports, err);
+    }
+    if (code != QD_OK)
+        return code;
+    *out_report = json_pack("{s:b, s:s, s:s?, s:O, s:O, s:O}", "ok", json_array_size(v->findings.lines) == 0,
+                            "artifact", v->dir, "against", v->against, "artifacts", reports, "provenance",
+                            v->provenance, "findings", v->findings.lines);
+    return *out_report == NULL ? qd_fail(err, QD_EINTERNAL, "the report could not be described") : QD_OK;
+}
+
+/* The manifest of several artifacts; NULL for a folder that is one. */
+static json_t *root_manifest(const char *dir)
+{
+    json_t *out = NULL;
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "manifest.json");
+    if (path == NULL || qd_json_read_object(path, RECORD_LIMIT, RECORD_DEPTH, &out, NULL) != QD_OK)
+        return NULL;
+    if (json_object_get(out, "format") == NULL && json_array_size(json_object_get(out, "formats")) > 0)
+        return out;
+    json_decref(out);
+    return NULL;
+}
+
+qd_code qd_verify_signed(const char *artifact_dir, const char *against, const qd_verifier *key, json_t **out_report,
+                         qd_error *err)
+{
+    verification v = { .dir = artifact_dir, .against = against, .key = key, .findings = { .lines = json_array() } };
+    if (!qd_path_exists(artifact_dir) || v.findings.lines == NULL) {
+        json_decref(v.findings.lines);
+        return qd_fail(err, QD_ENOTFOUND, "there is no folder '%s'", artifact_dir);
+    }
+    QD_AUTO(qd_json_fini) json_t *root = root_manifest(artifact_dir);
+    qd_code code = root == NULL ? verify_folder(&v, out_report, err) : verify_parts(&v, root, out_report, err);
+    json_decref(v.findings.lines);
+    json_decref(v.provenance);
+    return code;
+}
+
+qd_code qd_verify(const char *artifact_dir, const char *against, json_t **out_report, qd_error *err)
+{
+    return qd_verify_signed(artifact_dir, against, NULL, out_report, err);
 }

@@ -24,6 +24,9 @@ void qd_verify_record(const qd_linear *linear, size_t index, const json_t *recor
 /* The document: a record for every layer, in order, and a summary that adds up. */
 void qd_verify_certificate(const qd_model *model, const json_t *document, qd_findings *findings);
 
+/* Where the folder holds a GGUF: its metadata against config.json. */
+void qd_verify_gguf(const qd_model *model, qd_findings *findings);
+
 /* How far a weight may be from (level - zero) scale: a fraction of itself, and an absolute distance. */
 typedef struct qd_slack {
     double relative, absolute;

@@ -1,7 +1,10 @@
 /* artifact_check.c: nothing is published that was not read back from disk and found to be what was decided (design.md
  * §6). */
+#include <math.h>
 #include <string.h>
 
+#include "base/digest.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "export/artifact.h"
 #include "export/config_edit.h"
@@ -62,8 +65,8 @@ static qd_code same_numbers(const qd_tensor *found, const qd_tensor *wanted, qd_
     for (size_t row = 0, count; code == QD_OK && row < rows; row += count) {
         count = qd_min_size(step, rows - row);
         float *other = values + count * width;
-        code = matrix ? qd_tensor_rows_to_floats(found, row, count, values, err)
-                      : qd_tensor_to_floats(found, values, err);
+        code =
+            matrix ? qd_tensor_rows_to_floats(found, row, count, values, err) : qd_tensor_to_floats(found, values, err);
         if (code == QD_OK)
             code = matrix ? qd_tensor_rows_to_floats(wanted, row, count, other, err)
                           : qd_tensor_to_floats(wanted, other, err);
@@ -152,13 +155,45 @@ static qd_code compare_all(const comparison *c, const qd_progress *progress, con
     return code;
 }
 
+/* What the manifest says of the tensors is what they are. */
+static qd_code check_bits(const qd_artifact *artifact, const json_t *manifest, qd_error *err)
+{
+    double said = json_number_value(json_object_get(manifest, "bits_per_weight"));
+    double found = qd_artifact_bits_per_weight(artifact);
+    return fabs(said - found) <= 1e-9 * found
+               ? QD_OK
+               : qd_fail(err, QD_EFORMAT, "manifest.json: bits_per_weight is %.9g, the tensors hold %.9g", said, found);
+}
+
+qd_code qd_artifact_digest_weights(const qd_artifact *artifact, char *out_hex, qd_error *err)
+{
+    const qd_model *model = qd_artifact_model(artifact);
+    const qd_overlay *overlay = qd_artifact_overlay(artifact);
+    QD_AUTO(qd_digest_fini) qd_digest digest = { 0 };
+    qd_code code = qd_digest_init(&digest, QD_SHA256, err);
+    for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(model); i++) {
+        QD_AUTO(qd_matf_buf_fini) qd_matf_buf w = { 0 };
+        const qd_linear *linear = qd_model_linear_at(model, i);
+        code = qd_matf_buf_init(&w, linear->out, linear->in, err);
+        if (code == QD_OK)
+            code = overlay != NULL ? overlay->weight(overlay->ctx, i, linear, w.view, err)
+                                   : qd_tensor_to_floats(linear->weight, w.view.data, err);
+        if (code == QD_OK)
+            code = qd_digest_add(&digest, w.view.data, linear->out * linear->in * sizeof(float), err);
+    }
+    if (code == QD_OK)
+        qd_digest_hex(&digest, out_hex);
+    return code;
+}
+
 qd_code qd_artifact_check(const char *dir, const qd_model *source_model, const qd_format *format, size_t variant,
                           const qd_rounded_source *decided, const qd_progress *progress, const qd_cancel *cancel,
                           qd_error *err)
 {
     qd_artifact *artifact = NULL;
+    QD_AUTO(qd_json_fini) json_t *manifest = NULL;
     const char *source_dir = qd_model_borrow_path(source_model);
-    qd_code code = qd_artifact_check_files(dir, NULL, err);
+    qd_code code = qd_artifact_check_files(dir, &manifest, err);
     if (code == QD_OK)
         code = qd_side_files_compare(source_dir, dir, err);
     if (code == QD_OK)
@@ -168,6 +203,8 @@ qd_code qd_artifact_check(const char *dir, const qd_model *source_model, const q
     if (code == QD_OK) {
         const comparison c = { source_model, artifact, format, variant, decided };
         code = compare_all(&c, progress, cancel, err);
+        if (code == QD_OK)
+            code = check_bits(artifact, manifest, err);
     }
     qd_artifact_destroy(artifact);
     return code;

@@ -52,7 +52,7 @@ static void unpack_signed_zeros(const packed_layer *p, const qd_tensor *t, qd_st
         s->grid.zero.view.data[i] = (float)(((const int8_t *)t->data)[i] + (1 << (p->scheme.bits - 1)));
 }
 
-/* Dense, or as versions before 2026-05-29 pack 3, 5, 6 and 7 bits: whole codes in a word, high bits unused (formats.md §4.2). */
+/* Dense, or as versions before 0.18.0 pack 3, 5, 6 and 7 bits: whole codes in a word, high bits unused (formats.md §4.2). */
 typedef enum layout { LAYOUT_DENSE, LAYOUT_PADDED } layout;
 
 static size_t words_of(size_t count, unsigned bits, layout how)

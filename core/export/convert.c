@@ -101,7 +101,8 @@ static qd_code fit(conversion *c, const qd_format_choice *wanted, qd_error *err)
         return from->read_spec == NULL ? QD_OK : from->read_spec(qd_artifact_model(c->from), &c->spec, err);
     if (from->read_rounded == NULL)
         return qd_fail(err, QD_EINVAL,
-                       "its format, '%s', holds weights and no codes; format 'safetensors' can be made of it", from->name);
+                       "its format, '%s', holds weights and no codes; format 'safetensors' can be made of it",
+                       from->name);
     return fit_codes(c, wanted, err);
 }
 
@@ -222,8 +223,8 @@ static json_t *describe(const conversion *c, const json_t *manifest)
     json_t *grid = json_null();
     if (!c->format->off_grid)
         grid = json_pack("{s:s, s:f, s:I, s:s, s:s}", "alphabet", c->spec.alphabet->name, "bits", c->spec.bits,
-                         "group_size", (json_int_t)c->spec.group_size, "zero", qd_zero_kind_name(c->spec.zero), "scale_type",
-                         c->spec.scale_type->name);
+                         "group_size", (json_int_t)c->spec.group_size, "zero", qd_zero_kind_name(c->spec.zero),
+                         "scale_type", c->spec.scale_type->name);
     return json_pack("{s:s, s:s, s:I, s:O, s:o}", "format", to, "from", from, "layers",
                      (json_int_t)qd_model_linear_count(qd_artifact_model(c->from)), "bits_per_weight",
                      json_object_get(manifest, "bits_per_weight"), "grid", grid);
@@ -235,7 +236,8 @@ static qd_code write_all(conversion *c, json_t **out_report, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *manifest = NULL;
     qd_rounded_source source = { give_layer, c };
-    qd_code code = qd_artifact_write(c->format, c->variant, qd_artifact_model(c->from), &c->spec, &source, c->out_dir, err);
+    qd_code code =
+        qd_artifact_write(c->format, c->variant, qd_artifact_model(c->from), &c->spec, &source, c->out_dir, err);
     if (code == QD_OK)
         code = copy_records(c, err);
     if (code == QD_OK)
@@ -275,7 +277,8 @@ static qd_code open_source(conversion *c, qd_error *err)
     return code;
 }
 
-qd_code qd_convert(const char *artifact_dir, const char *format, const char *out_dir, json_t **out_report, qd_error *err)
+qd_code qd_convert(const char *artifact_dir, const char *format, const char *out_dir, json_t **out_report,
+                   qd_error *err)
 {
     QD_AUTO(conversion_fini) conversion c = { .from_dir = artifact_dir, .out_dir = out_dir };
     qd_format_choice wanted = { 0 };

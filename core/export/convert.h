@@ -10,6 +10,7 @@
 /* Writes into out_dir, which is made (an empty one may be there); nothing of it is left when this fails. Side files and records are carried
  * over, the manifest is made anew with "converted_from". QD_EINVAL says what the format cannot hold of these weights, and what could.
  * *out_report (may be NULL): {"format","from","layers","bits_per_weight","grid"}, a new reference. */
-qd_code qd_convert(const char *artifact_dir, const char *format, const char *out_dir, json_t **out_report, qd_error *err);
+qd_code qd_convert(const char *artifact_dir, const char *format, const char *out_dir, json_t **out_report,
+                   qd_error *err);
 
 #endif

@@ -62,7 +62,8 @@ static void survey_group(qd_survey *s, const qd_grid *grid, const uint8_t *codes
 
 static void survey_layer(qd_survey *s, const qd_linear *linear, const qd_grid *grid, const uint8_t *codes)
 {
-    s->integers = s->integers && grid->levels.count == 0 && grid->zero_kind != QD_ZERO_FLOAT && grid->offset.view.rows == 0;
+    s->integers =
+        s->integers && grid->levels.count == 0 && grid->zero_kind != QD_ZERO_FLOAT && grid->offset.view.rows == 0;
     s->integer_zero = s->integer_zero || grid->zero_kind == QD_ZERO_INTEGER;
     for (size_t o = 0; o < linear->out; o++)
         for (size_t g = 0; g < grid->groups; g++) {
@@ -239,24 +240,25 @@ static void spread(const qd_grid *from, const qd_grid_spec *spec, qd_grid *to)
         for (size_t g = 0; g < to->groups; g++) {
             size_t old = g * to->group_size / from->group_size;
             qd_matf_row(to->scale.view, o)[g] = qd_matf_row(from->scale.view, o)[old];
-            qd_matf_row(to->zero.view, o)[g] = to->zero_kind == QD_ZERO_NONE       ? 0.0f
+            qd_matf_row(to->zero.view, o)[g] = to->zero_kind == QD_ZERO_NONE     ? 0.0f
                                                : from->zero_kind == QD_ZERO_NONE ? middle
                                                                                  : qd_matf_row(from->zero.view, o)[old];
         }
 }
 
 /* Integers: code = steps from the old zero, counted from the new one. */
-static qd_code recode(const qd_grid *from, const uint8_t *codes, const qd_grid *to, const qd_linear *linear, uint8_t *out,
-                      qd_error *err)
+static qd_code recode(const qd_grid *from, const uint8_t *codes, const qd_grid *to, const qd_linear *linear,
+                      uint8_t *out, qd_error *err)
 {
     for (size_t o = 0; o < linear->out; o++)
         for (size_t i = 0; i < linear->in; i++) {
             size_t at = o * linear->in + i;
-            double steps = qd_grid_level(from, codes[at]) - (double)qd_matf_row(from->zero.view, o)[i / from->group_size];
+            double steps =
+                qd_grid_level(from, codes[at]) - (double)qd_matf_row(from->zero.view, o)[i / from->group_size];
             double code = steps + (double)qd_matf_row(to->zero.view, o)[i / to->group_size] - to->low;
             if (!(code >= 0 && code <= to->high - to->low))
-                return qd_fail(err, QD_EINTERNAL, "layer '%s': %g steps from zero do not fit %d..%d", linear->name, steps,
-                               (int)to->low, (int)to->high);
+                return qd_fail(err, QD_EINTERNAL, "layer '%s': %g steps from zero do not fit %d..%d", linear->name,
+                               steps, (int)to->low, (int)to->high);
             out[at] = (uint8_t)code;
         }
     return QD_OK;
@@ -268,8 +270,8 @@ static qd_code keep(const qd_grid *from, const uint8_t *codes, const qd_linear *
 {
     memcpy(out, codes, linear->out * linear->in);
     if (to->group_size != from->group_size && (from->offset.view.rows > 0 || from->unit.view.cols > 1))
-        return qd_fail(err, QD_EINVAL, "group_size: %zu is not %zu, and scales of blocks cannot be told apart", to->group_size,
-                       from->group_size);
+        return qd_fail(err, QD_EINVAL, "group_size: %zu is not %zu, and scales of blocks cannot be told apart",
+                       to->group_size, from->group_size);
     qd_code code = copy_matrix(&from->offset, &to->offset, err);
     if (code == QD_OK)
         code = copy_matrix(&from->unit, &to->unit, err);

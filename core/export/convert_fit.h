@@ -12,12 +12,12 @@ enum { QD_SCALE_TYPES_MAX = 32 };
 
 /* What all layers of a folder hold. */
 typedef struct qd_survey {
-    qd_grid_spec spec;                /* as its files tell it */
-    bool integers;                    /* values are whole steps of a scale */
-    bool integer_zero;                /* some layer has zero points */
-    double lowest, highest;           /* steps from zero */
-    size_t scales;                    /* in all layers */
-    size_t lost[QD_SCALE_TYPES_MAX];  /* of these, not exact in scale type i */
+    qd_grid_spec spec;                           /* as its files tell it */
+    bool integers;                               /* values are whole steps of a scale */
+    bool integer_zero;                           /* some layer has zero points */
+    double lowest, highest;                      /* steps from zero */
+    size_t scales;                               /* in all layers */
+    size_t lost[QD_SCALE_TYPES_MAX];             /* of these, not exact in scale type i */
     const char *lossy_layer[QD_SCALE_TYPES_MAX]; /* where the first of them is */
 } qd_survey;
 qd_code qd_survey_take(const qd_artifact *artifact, qd_survey *out, qd_error *err);

@@ -39,11 +39,13 @@ typedef struct qd_format {
     const char *constraints;
     /* The fields of a variant whose container has a grid of its own; ends with a NULL path. NULL = none. */
     const qd_format_field *(*implied)(size_t variant);
+    /* For the model card: the hub's name of the library that loads it (NULL = none), and how, as Markdown (NULL = the summary). */
+    const char *library, *usage;
+    /* What readers of such an artifact need besides a loader of the format, as a sentence for the model card; NULL = nothing. */
+    const char *(*note)(const qd_grid_spec *spec, size_t variant);
     bool off_grid; /* holds any weights, not only levels of a grid: layers that were turned back */
     /* Tensors of a packed layer, after "LINEAR.", the codes first; NULL-terminated. NULL = nothing but its weight. */
     const char *const *parts;
-    /* What readers of such an artifact need besides a loader of the format, as a sentence for the model card; NULL = nothing. */
-    const char *(*note)(const qd_grid_spec *spec, size_t variant);
     /* Before any work (POST time). QD_EINVAL says which two fields disagree and what would work. */
     qd_code (*check)(const qd_grid_spec *spec, size_t variant, qd_error *err);
     /* The grid of one layer: spec itself, or where the container does not fit its rows, the one it falls back to there. NULL = always spec. */

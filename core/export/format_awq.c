@@ -104,6 +104,11 @@ const qd_format qd_format_awq = {
                    "scale.type half or f16; "
                    "rows and columns are multiples of 8",
     .implied = implied,
+    .library = "transformers",
+    .usage = "`vllm serve FOLDER`, or, with the package `gptqmodel` or `autoawq` installed,\n\n```python\n"
+             "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+             "model = AutoModelForCausalLM.from_pretrained(\"FOLDER\")\n"
+             "tokenizer = AutoTokenizer.from_pretrained(\"FOLDER\")\n```",
     .parts = qd_gptq_parts,
     .check = check,
     .check_layer = check_layer,

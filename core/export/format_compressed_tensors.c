@@ -120,7 +120,7 @@ static const char *note(const qd_grid_spec *spec, size_t variant)
         return "Loaders round the inputs of every layer to 8 bits as well, token by token (W8A8).";
     if (variant != QD_PACK_INT || bits == 2 || bits == 4 || bits == 8)
         return NULL;
-    return "Codes are packed densely, as compressed-tensors has it since 2026-05-29: versions before it read another "
+    return "Codes are packed densely, as compressed-tensors has it from 0.18.0 on: earlier versions read another "
            "layout "
            "of 3, 5, 6 and 7 bits.";
 }
@@ -228,14 +228,18 @@ const qd_format qd_format_compressed_tensors = {
     .summary = "compressed-tensors: loads in vLLM and transformers",
     .variants = qd_packing_names,
     .constraints =
-        "pack-quantized: integers of 1.58 or 2 to 8 bits (3, 5, 6 and 7 need a compressed-tensors of 2026-05-29 or "
-        "later), zero "
+        "pack-quantized: integers of 1.58 or 2 to 8 bits (3, 5, 6 and 7 need compressed-tensors 0.18.0 or later), zero "
         "none or integer; int-quantized: 8 bits, zero none, group_size 0, inputs rounded too (W8A8); "
         "mxfp4-pack-quantized: alphabet mxfp4; nvfp4-pack-quantized: alphabet e2m1, group_size 16, scale.type e4m3. "
         "group_size divides every row; scale.type is the model's",
     .implied = implied,
     .parts = parts,
     .note = note,
+    .library = "transformers",
+    .usage = "`vllm serve FOLDER`, or, with the package `compressed-tensors` installed,\n\n```python\n"
+             "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+             "model = AutoModelForCausalLM.from_pretrained(\"FOLDER\")\n"
+             "tokenizer = AutoTokenizer.from_pretrained(\"FOLDER\")\n```",
     .check = check,
     .check_layer = check_layer,
     .write = qd_packed_write,

@@ -4,14 +4,15 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "export/config_edit.h"
 #include "export/gguf_plan.h"
 #include "export/gguf_read.h"
 
 /* In the order of ggml_table.c, which test_format_gguf compares. */
-static const char *const variants[] = { "q4_0", "q4_1", "q5_0", "q5_1",  "q8_0",  "iq4_nl", "mxfp4", "nvfp4", "q1_0",
-                                        "q2_0", "q2_k", "q3_k", "q4_k",  "q5_k",  "q6_k",   "tq1_0", "tq2_0", NULL };
+static const char *const variants[] = { "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4", "nvfp4", "q1_0",
+                                        "q2_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k",   "tq1_0", "tq2_0", NULL };
 
 static const qd_format_field *implied(size_t variant)
 {
@@ -29,14 +30,16 @@ static qd_code fitting(size_t variant, const qd_linear *linear, const qd_ggml_en
     *out = qd_ggml_encoder_for(encoder, linear->in);
     if (*out != NULL)
         return QD_OK;
-    return qd_fail(err, QD_EINVAL,
-                   "format: 'gguf:%s' has blocks of %zu weights%s%s, and the rows of '%s' have %zu; use format 'safetensors' "
-                   "(dequantized)",
-                   encoder->variant, encoder->layout->block, encoder->fallback == NULL ? "" : ", or of 32 as ",
-                   encoder->fallback == NULL ? "" : encoder->fallback, linear->name, linear->in);
+    return qd_fail(
+        err, QD_EINVAL,
+        "format: 'gguf:%s' has blocks of %zu weights%s%s, and the rows of '%s' have %zu; use format 'safetensors' "
+        "(dequantized)",
+        encoder->variant, encoder->layout->block, encoder->fallback == NULL ? "" : ", or of 32 as ",
+        encoder->fallback == NULL ? "" : encoder->fallback, linear->name, linear->in);
 }
 
-static qd_code layer_spec(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, qd_grid_spec *out, qd_error *err)
+static qd_code layer_spec(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, qd_grid_spec *out,
+                          qd_error *err)
 {
     const qd_ggml_encoder *encoder = NULL;
     qd_code code = fitting(variant, linear, &encoder, err);
@@ -48,7 +51,8 @@ static qd_code layer_spec(const qd_grid_spec *spec, size_t variant, const qd_lin
     return QD_OK;
 }
 
-static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype, qd_error *err)
+static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype,
+                           qd_error *err)
 {
     const qd_ggml_encoder *encoder = NULL;
     (void)model_dtype;
@@ -105,14 +109,16 @@ static qd_code write_kept(const task *t, const qd_gguf_entry *entry, const qd_gg
         return write_floats(t, piece, err);
     size_t rows = (size_t)entry->shape[0], bytes = (size_t)(qd_gguf_entry_bytes(entry) / rows);
     for (size_t at = 0; code == QD_OK && at < rows; at++)
-        code = qd_gguf_writer_add(t->writer, piece->tensor->data + qd_gguf_row_source(at, piece->head_rows) * bytes, bytes, err);
+        code = qd_gguf_writer_add(t->writer, piece->tensor->data + qd_gguf_row_source(at, piece->head_rows) * bytes,
+                                  bytes, err);
     return code;
 }
 
 static qd_code write_rounded(task *t, const qd_gguf_entry *entry, const qd_gguf_piece *piece, qd_error *err)
 {
     qd_rounded rounded;
-    size_t rows = (size_t)entry->shape[0], cols = (size_t)entry->shape[1], bytes = qd_ggml_row_bytes(piece->encoder, cols);
+    size_t rows = (size_t)entry->shape[0], cols = (size_t)entry->shape[1],
+           bytes = qd_ggml_row_bytes(piece->encoder, cols);
     QD_AUTO(qd_free_pointer) unsigned char *blocks = NULL;
     qd_code code = qd_alloc(bytes, 1, (void **)&blocks, err);
     if (code == QD_OK)
@@ -158,20 +164,6 @@ static qd_code write_data(task *t, qd_error *err)
     return code;
 }
 
-/* config.json as it came, or as it was made of the source's keys. */
-static qd_code write_config(const qd_model *model, const char *dir, qd_error *err)
-{
-    QD_AUTO(qd_free_pointer) char *from = qd_path_join(qd_model_borrow_dir(model), "config.json");
-    QD_AUTO(qd_free_pointer) char *to = qd_path_join(dir, "config.json"), *source = NULL;
-    qd_code code = from == NULL || to == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_gguf_source_path(model, &source, err);
-    if (code != QD_OK)
-        return code;
-    if (source == NULL)
-        return qd_file_copy(from, to, err);
-    QD_AUTO(qd_free_pointer) char *text = json_dumps(qd_model_borrow_config_json(model), JSON_INDENT(2));
-    return text == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_file_write(to, text, strlen(text), err);
-}
-
 static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
                      const char *dir, qd_error *err)
 {
@@ -183,7 +175,8 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
     QD_AUTO(qd_gguf_writer_fini) qd_gguf_writer writer = { .fd = -1 };
     qd_gguf_file_name(encoder, name);
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
-    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_gguf_plan_make(model, encoder, &plan, err);
+    qd_code code =
+        path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_gguf_plan_make(model, encoder, &plan, err);
     if (code == QD_OK)
         code = qd_gguf_meta_build(model, encoder, &meta, err);
     if (code == QD_OK)
@@ -194,7 +187,10 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
         code = write_data(&t, err);
     if (code == QD_OK)
         code = qd_gguf_writer_finish(&writer, err);
-    return code == QD_OK ? write_config(model, dir, err) : code;
+    if (code != QD_OK)
+        return code;
+    QD_AUTO(qd_json_fini) json_t *nothing = json_object();
+    return qd_config_json_edit(qd_model_borrow_path(model), nothing, dir, err);
 }
 
 static const char *note(const qd_grid_spec *spec, size_t variant)
@@ -218,10 +214,15 @@ const qd_format qd_format_gguf = {
     .name = "gguf",
     .summary = "one GGUF file with tokenizer: llama.cpp, Ollama, LM Studio",
     .variants = variants,
-    .constraints = "each variant a grid of its own, chosen where the job names none: 4 to 8-bit integers in groups of 32, two-level "
-                   "scales in blocks of 256 (K-quants; rows that do not fit fall back as llama-quantize has it), MXFP4, NVFP4, "
-                   "ternary; scales are f16",
+    .constraints =
+        "each variant a grid of its own, chosen where the job names none: 4 to 8-bit integers in groups of 32, "
+        "two-level "
+        "scales in blocks of 256 (K-quants; rows that do not fit fall back as llama-quantize has it), MXFP4, NVFP4, "
+        "ternary; scales are f16",
     .implied = implied,
+    .library = "gguf",
+    .usage = "The `.gguf` file has all that llama.cpp and what is built on it need, tokenizer included:\n\n```sh\n"
+             "llama-cli -m model-*.gguf -p \"Once upon a time\"\n```\n\nThe files beside it are the source's, for other readers.",
     .note = note,
     .check = check,
     .layer_spec = layer_spec,

@@ -152,6 +152,11 @@ const qd_format qd_format_gptq = {
                    "scale.type half or "
                    "f16; rows and columns are multiples of 32 / bits (of 32 at 3 bits)",
     .implied = implied,
+    .library = "transformers",
+    .usage = "`vllm serve FOLDER`, or, with the package `gptqmodel` installed,\n\n```python\n"
+             "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+             "model = AutoModelForCausalLM.from_pretrained(\"FOLDER\")\n"
+             "tokenizer = AutoTokenizer.from_pretrained(\"FOLDER\")\n```",
     .parts = qd_gptq_parts,
     .note = note,
     .check = check,

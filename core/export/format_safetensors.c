@@ -122,6 +122,12 @@ const qd_format qd_format_safetensors = {
     .name = "safetensors",
     .summary = "dequantized weights in plain safetensors: holds any grid, loads everywhere, saves no space",
     .variants = variants,
+    .library = "transformers",
+    .usage = "As any model folder: `vllm serve FOLDER`, or\n\n```python\n"
+             "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+             "model = AutoModelForCausalLM.from_pretrained(\"FOLDER\")\n"
+             "tokenizer = AutoTokenizer.from_pretrained(\"FOLDER\")\n```\n\n"
+             "llama.cpp takes it through its `convert_hf_to_gguf.py`.",
     .constraints = "any grid; variants f32 (exact), bf16, f16 (rounded)",
     .off_grid = true,
     .check = check,

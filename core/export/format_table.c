@@ -4,7 +4,8 @@
 
 #include "export/format.h"
 
-extern const qd_format qd_format_compressed_tensors, qd_format_gptq, qd_format_awq, qd_format_gguf, qd_format_safetensors;
+extern const qd_format qd_format_compressed_tensors, qd_format_gptq, qd_format_awq, qd_format_gguf,
+    qd_format_safetensors;
 
 static const qd_format *const table[] = { &qd_format_compressed_tensors, &qd_format_gptq, &qd_format_awq,
                                           &qd_format_gguf, &qd_format_safetensors };

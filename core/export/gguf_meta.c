@@ -4,22 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "export/gguf_tokenizer.h"
+#include "model/folder.h"
 
 enum { QUANTIZATION_VERSION = 2, TOKENIZER_LIMIT = 128 << 20, SMALL_LIMIT = 4 << 20, DEPTH = 64, KEY = 128, CONTEXT = 2048 };
-
-qd_code qd_gguf_source_path(const qd_model *model, char **out, qd_error *err)
-{
-    const char *name = qd_model_file_count(model) == 0 ? "" : qd_model_file_at(model, 0);
-    *out = NULL;
-    if (!qd_glob_match("*.gguf", name))
-        return QD_OK;
-    *out = qd_path_join(qd_model_borrow_dir(model), name);
-    return *out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
-}
 
 qd_code qd_gguf_arch_of_model(const qd_model *model, const qd_gguf_arch **out, qd_error *err)
 {
@@ -225,86 +215,96 @@ static void put_types(const qd_ggml_encoder *encoder, qd_gguf_meta *meta)
     qd_gguf_meta_text(meta, "general.quantized_by", "quantd");
 }
 
-static qd_code repeat_keys(const char *path, const qd_ggml_encoder *encoder, qd_gguf_meta *meta, qd_error *err)
+/* Keys that say how the source's weights are stored, and in how many files. */
+static bool is_of_types(const char *key)
 {
-    static const char *const decided[] = { "general.file_type",     "general.quantization_version", "general.quantized_by",
-                                           "general.alignment",     "split.no",                     "split.count",
-                                           "split.tensors.count" };
-    qd_gguf *file = NULL;
-    qd_code code = qd_gguf_open(path, &file, err);
-    for (size_t i = 0; code == QD_OK && i < qd_gguf_key_count(file); i++) {
-        const qd_gguf_value *value = qd_gguf_key_at(file, i);
-        bool ours = false;
-        for (size_t d = 0; d < QD_LENGTH(decided); d++)
-            ours = ours || strcmp(decided[d], value->key) == 0;
-        if (!ours)
-            qd_gguf_meta_copy(meta, value);
-    }
-    if (code == QD_OK)
-        put_types(encoder, meta);
-    qd_gguf_destroy(file);
-    return code;
+    static const char *const patterns[] = { "general.file_type",    "general.quantization_version",
+                                            "general.quantized_by", "general.alignment",
+                                            "quantize.*",           "split.*" };
+    for (size_t i = 0; i < QD_LENGTH(patterns); i++)
+        if (qd_glob_match(patterns[i], key))
+            return true;
+    return false;
+}
+
+static void repeat_keys(const qd_gguf *file, const qd_ggml_encoder *encoder, qd_gguf_meta *meta)
+{
+    for (size_t i = 0; i < qd_gguf_key_count(file); i++)
+        if (!is_of_types(qd_gguf_key_at(file, i)->key))
+            qd_gguf_meta_copy(meta, qd_gguf_key_at(file, i));
+    put_types(encoder, meta);
 }
 
 /* ---- the tokenizer ---- */
-static qd_code read_optional(const char *dir, const char *name, json_t **out, qd_error *err)
-{
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
-    if (path == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
-    return qd_path_exists(path) ? qd_json_read_object(path, SMALL_LIMIT, DEPTH, out, err) : QD_OK;
-}
-
-static qd_code read_template(const char *dir, char **out, qd_error *err)
+static qd_code read_optional(const qd_folder *folder, const char *name, size_t limit, json_t **out, qd_error *err)
 {
     QD_AUTO(qd_str_fini) qd_str text = { 0 };
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "chat_template.jinja");
-    if (path == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (!qd_path_exists(path))
-        return QD_OK;
-    qd_code code = qd_file_read(path, SMALL_LIMIT, &text, err);
-    return code == QD_OK ? qd_dup(qd_str_borrow(&text), out, err) : code;
+    bool found = false;
+    qd_code code = qd_folder_read_optional(folder, name, limit, &text, &found, err);
+    if (code == QD_OK && found)
+        code = qd_json_parse_object(qd_str_borrow(&text), text.length, DEPTH, out, err);
+    return code == QD_OK ? QD_OK : qd_within(err, code, "%s", name);
 }
 
-static qd_code put_tokenizer(const qd_model *model, qd_gguf_meta *meta, qd_error *err)
+static qd_code read_template(const qd_folder *folder, char **out, qd_error *err)
 {
-    const char *dir = qd_model_borrow_dir(model);
-    QD_AUTO(qd_gguf_texts_fini) qd_gguf_texts texts = { 0 };
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "tokenizer.json");
-    if (path == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (!qd_path_exists(path))
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    bool found = false;
+    qd_code code = qd_folder_read_optional(folder, "chat_template.jinja", SMALL_LIMIT, &text, &found, err);
+    return code == QD_OK && found ? qd_dup(qd_str_borrow(&text), out, err) : code;
+}
+
+static qd_code read_tokenizer(const qd_folder *folder, json_t **out, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    bool found = false;
+    qd_code code = qd_folder_read_optional(folder, "tokenizer.json", TOKENIZER_LIMIT, &text, &found, err);
+    if (code == QD_OK && !found)
         return qd_fail(err, QD_EUNSUPPORTED, "the model has no tokenizer.json, which a GGUF file carries in its keys");
-    qd_code code = qd_json_read_object(path, TOKENIZER_LIMIT, DEPTH, &texts.tokenizer, err);
     if (code == QD_OK)
-        code = read_optional(dir, "tokenizer_config.json", &texts.tokenizer_config, err);
+        code = qd_gguf_tokenizer_parse(text.data, text.length, out, err);
+    return code == QD_OK ? QD_OK : qd_within(err, code, "tokenizer.json");
+}
+
+static qd_code put_tokenizer(const qd_folder *folder, const qd_model *model, qd_gguf_meta *meta, qd_error *err)
+{
+    QD_AUTO(qd_gguf_texts_fini) qd_gguf_texts texts = { 0 };
+    qd_code code = read_tokenizer(folder, &texts.tokenizer, err);
     if (code == QD_OK)
-        code = read_optional(dir, "generation_config.json", &texts.generation, err);
+        code = read_optional(folder, "tokenizer_config.json", SMALL_LIMIT, &texts.tokenizer_config, err);
     if (code == QD_OK)
-        code = read_template(dir, &texts.chat_template, err);
+        code = read_optional(folder, "generation_config.json", SMALL_LIMIT, &texts.generation, err);
+    if (code == QD_OK)
+        code = read_template(folder, &texts.chat_template, err);
     if (code != QD_OK)
         return code;
     texts.config = json_incref((json_t *)(uintptr_t)qd_model_borrow_config_json(model));
     return qd_gguf_tokenizer_put(&texts, qd_model_borrow_config(model)->vocabulary, meta, err);
 }
 
+static void destroy_folder(qd_folder **folder)
+{
+    qd_folder_destroy(*folder);
+}
+
 qd_code qd_gguf_meta_build(const qd_model *model, const qd_ggml_encoder *encoder, qd_gguf_meta *meta, qd_error *err)
 {
     const qd_gguf_arch *arch = NULL;
-    QD_AUTO(qd_free_pointer) char *source = NULL;
-    qd_code code = qd_gguf_source_path(model, &source, err);
+    QD_AUTO(destroy_folder) qd_folder *folder = NULL;
+    qd_code code = qd_gguf_arch_of_model(model, &arch, err);
     if (code == QD_OK)
-        code = qd_gguf_arch_of_model(model, &arch, err);
+        code = qd_folder_open(qd_model_borrow_path(model), &folder, err);
     if (code != QD_OK)
         return code;
-    if (source != NULL)
-        return repeat_keys(source, encoder, meta, err);
+    if (qd_folder_gguf(folder) != NULL) {
+        repeat_keys(qd_folder_gguf(folder)->files[0], encoder, meta);
+        return qd_gguf_meta_check(meta, err);
+    }
     const keys k = { meta, arch->id, qd_model_borrow_config_json(model), model };
     put_general(&k);
     code = put_architecture(&k, err);
     put_types(encoder, meta);
     if (code == QD_OK)
-        code = put_tokenizer(model, meta, err);
+        code = put_tokenizer(folder, model, meta, err);
     return code == QD_OK ? qd_gguf_meta_check(meta, err) : code;
 }

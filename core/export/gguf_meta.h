@@ -23,8 +23,6 @@ static inline void qd_gguf_file_name(const qd_ggml_encoder *encoder, char out[QD
     snprintf(out, QD_GGUF_FILE_NAME, "model-%s.gguf", encoder->variant);
 }
 
-/* Is the source a GGUF file or set? Then the path of the (first) file, on the heap; else *out is NULL. */
-qd_code qd_gguf_source_path(const qd_model *model, char **out, qd_error *err);
 /* QD_EUNSUPPORTED lists the classes that GGUF has an architecture for. */
 qd_code qd_gguf_arch_of_model(const qd_model *model, const qd_gguf_arch **out, qd_error *err);
 /* Rows of a head of q, and of k; rotary positions. */

@@ -15,6 +15,10 @@
     "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| " \
     "?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" \
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+/* What clients do where a file does not say: four cuts, one after another. */
+#define DEFAULT_CUTS \
+    "Split([\\p{P}\\$\\+<=>\\^~\\|]+)+Split(" GPT2_PATTERN ")+Split(\\p{N}+)+Split([0-9][0-9][0-9])+ByteLevel()"
 #define PREPENDS "Prepend(\xe2\x96\x81)"
 #define REPLACES "Replace( ,\xe2\x96\x81)"
 
@@ -38,6 +42,7 @@ typedef struct row {
 
 static const row table[] = {
     { "", "ByteLevel(pattern)", WORDS_MERGED, BYTE_LEVEL("gpt-2") },
+    { "", DEFAULT_CUTS, WORDS_MERGED, BYTE_LEVEL("default") },
     { "", "Digits(each)+ByteLevel(pattern)", WORDS_MERGED, BYTE_LEVEL("smollm") },
     { "", "Split(" LLAMA3_PATTERN ")+ByteLevel()", WORDS_WHOLE, BYTE_LEVEL("llama-bpe") },
     { "", "Split(" LLAMA3_PATTERN ")+ByteLevel()", WORDS_MERGED, BYTE_LEVEL("smaug-bpe") },

@@ -17,6 +17,60 @@ void qd_gguf_texts_fini(qd_gguf_texts *texts)
     *texts = (qd_gguf_texts){ 0 };
 }
 
+enum { TOKENIZER_DEPTH = 64 };
+
+/* "\u0000" that is no escaped backslash before "u0000". */
+static bool is_nul_escape(const char *text, size_t at)
+{
+    size_t backslashes = 0;
+    while (backslashes < at && text[at - 1 - backslashes] == '\\')
+        backslashes++;
+    return backslashes % 2 == 0;
+}
+
+qd_code qd_gguf_tokenizer_parse(char *text, size_t length, json_t **out, qd_error *err)
+{
+    static const char nul[] = "\\u0000", hidden[] = "\\uf8f0";
+    const size_t escape = sizeof nul - 1;
+    size_t hides = 0;
+    bool taken = strstr(text, QD_GGUF_NUL) != NULL || strstr(text, hidden) != NULL || strstr(text, "\\uF8F0") != NULL;
+    for (char *at = text; (at = strstr(at, nul)) != NULL; at += escape)
+        if (is_nul_escape(text, (size_t)(at - text))) {
+            memcpy(at, hidden, escape);
+            hides++;
+        }
+    if (hides > 0 && taken)
+        return qd_fail(err, QD_EUNSUPPORTED, "holds both U+0000 and U+F8F0, which stands for it here");
+    qd_code code = qd_json_parse_object(text, length, TOKENIZER_DEPTH, out, err);
+    if (code == QD_OK && hides > 0 && json_object_set_new(*out, "quantd_hides_nul", json_true()) != 0)
+        code = qd_fail(err, QD_ENOMEM, "out of memory");
+    return code;
+}
+
+/* Strings of the file again as they were. */
+typedef struct speaker {
+    qd_gguf_meta *meta;
+    bool hides_nul;
+} speaker;
+
+static void put_piece(const speaker *s, const char *text, size_t length, qd_str *scratch)
+{
+    const char *found = s->hides_nul ? strstr(text, QD_GGUF_NUL) : NULL;
+    if (found == NULL) {
+        qd_gguf_put_string(s->meta, text, length);
+        return;
+    }
+    qd_str_clear(scratch);
+    for (; found != NULL; found = strstr(text, QD_GGUF_NUL)) {
+        qd_str_add_bytes(scratch, text, (size_t)(found - text));
+        qd_str_add_bytes(scratch, "", 1);
+        length -= (size_t)(found - text) + strlen(QD_GGUF_NUL);
+        text = found + strlen(QD_GGUF_NUL);
+    }
+    qd_str_add_bytes(scratch, text, length);
+    qd_gguf_put_string(s->meta, qd_str_borrow(scratch), scratch->length);
+}
+
 enum token_type { TOKEN_NORMAL = 1, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED, TOKEN_BYTE };
 
 typedef struct token {
@@ -115,11 +169,11 @@ static void add_half(qd_str *out, const char *text, size_t length)
         qd_str_add(out, text[i] == ' ' ? "\xc4\xa0" : (const char[]){ text[i], '\0' });
 }
 
-static qd_code put_merges(const json_t *tokenizer, qd_gguf_meta *meta, qd_error *err)
+static qd_code put_merges(const json_t *tokenizer, const speaker *to, qd_error *err)
 {
-    QD_AUTO(qd_str_fini) qd_str line = { 0 };
+    QD_AUTO(qd_str_fini) qd_str line = { 0 }, scratch = { 0 };
     const json_t *merges = json_object_get(json_object_get(tokenizer, "model"), "merges");
-    qd_gguf_meta_array(meta, "tokenizer.ggml.merges", QD_GGUF_STRING, json_array_size(merges));
+    qd_gguf_meta_array(to->meta, "tokenizer.ggml.merges", QD_GGUF_STRING, json_array_size(merges));
     for (size_t i = 0; i < json_array_size(merges); i++) {
         halves pair;
         qd_code code = read_merge(merges, i, &pair, err);
@@ -129,9 +183,10 @@ static qd_code put_merges(const json_t *tokenizer, qd_gguf_meta *meta, qd_error 
         add_half(&line, pair.left, pair.left_length);
         qd_str_add(&line, " ");
         add_half(&line, pair.right, strlen(pair.right));
-        qd_gguf_put_string(meta, qd_str_borrow(&line), line.length);
+        put_piece(to, qd_str_borrow(&line), line.length, &scratch);
     }
-    return qd_str_check(&line, err);
+    qd_code code = qd_str_check(&scratch, err);
+    return code == QD_OK ? qd_str_check(&line, err) : code;
 }
 
 /* Merging by rank is merging by score, when a piece's is minus the rank of the first merge that makes it. */
@@ -205,8 +260,10 @@ static qd_code check_model(const json_t *tokenizer, qd_error *err)
     return QD_OK;
 }
 
-static void put_tokens(const tokens *t, const qd_gguf_cutting *cutting, qd_gguf_meta *meta)
+static qd_code put_tokens(const tokens *t, const qd_gguf_cutting *cutting, const speaker *to, qd_error *err)
 {
+    QD_AUTO(qd_str_fini) qd_str scratch = { 0 };
+    qd_gguf_meta *meta = to->meta;
     qd_gguf_meta_array(meta, "tokenizer.ggml.tokens", QD_GGUF_STRING, t->count);
     for (size_t i = 0; i < t->count; i++) {
         char filler[32];
@@ -214,16 +271,16 @@ static void put_tokens(const tokens *t, const qd_gguf_cutting *cutting, qd_gguf_
         if (t->items[i].text == NULL)
             qd_gguf_put_string(meta, filler, (size_t)length);
         else
-            qd_gguf_put_string(meta, t->items[i].text, t->items[i].length);
+            put_piece(to, t->items[i].text, t->items[i].length, &scratch);
     }
     qd_gguf_meta_array(meta, "tokenizer.ggml.token_type", QD_GGUF_I32, t->count);
     for (size_t i = 0; i < t->count; i++)
         qd_gguf_put_i32(meta, t->items[i].text == NULL ? TOKEN_UNUSED : t->items[i].type);
-    if (!cutting->pieces)
-        return;
-    qd_gguf_meta_array(meta, "tokenizer.ggml.scores", QD_GGUF_F32, t->count);
-    for (size_t i = 0; i < t->count; i++)
+    if (cutting->pieces)
+        qd_gguf_meta_array(meta, "tokenizer.ggml.scores", QD_GGUF_F32, t->count);
+    for (size_t i = 0; cutting->pieces && i < t->count; i++)
         qd_gguf_put_f32(meta, t->items[i].score);
+    return qd_str_check(&scratch, err);
 }
 
 /* ---- special tokens ---- */
@@ -349,9 +406,10 @@ qd_code qd_gguf_tokenizer_put(const qd_gguf_texts *texts, size_t rows, qd_gguf_m
         return code;
     qd_gguf_meta_text(meta, "tokenizer.ggml.model", cutting.model);
     qd_gguf_meta_text(meta, "tokenizer.ggml.pre", cutting.pre);
-    put_tokens(&t, &cutting, meta);
-    if (!cutting.pieces)
-        code = put_merges(texts->tokenizer, meta, err);
+    const speaker to = { meta, json_object_get(texts->tokenizer, "quantd_hides_nul") != NULL };
+    code = put_tokens(&t, &cutting, &to, err);
+    if (code == QD_OK && !cutting.pieces)
+        code = put_merges(texts->tokenizer, &to, err);
     else
         qd_gguf_meta_bool(meta, "tokenizer.ggml.add_space_prefix", cutting.space_prefix);
     put_special(texts, &t, meta);

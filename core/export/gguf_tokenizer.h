@@ -10,6 +10,11 @@
 
 #include "export/gguf_write.h"
 
+/* JSON strings of this tree hold no NUL byte; a vocabulary may. It is read as U+F8F0, of the private use area, and written as itself again. */
+#define QD_GGUF_NUL "\xef\xa3\xb0"
+/* The bytes of a tokenizer.json; `text` is changed. QD_EUNSUPPORTED for a file with both. */
+qd_code qd_gguf_tokenizer_parse(char *text, size_t length, json_t **out, qd_error *err);
+
 /* The files of a folder; all but `tokenizer` may be NULL. */
 typedef struct qd_gguf_texts {
     json_t *tokenizer, *tokenizer_config, *config, *generation;

@@ -52,18 +52,29 @@ static qd_code describe_file(const char *dir, const char *name, json_t *files, q
         code = qd_sha256_file(path, hex, err);
     if (code != QD_OK)
         return code;
-    json_t *file = json_pack("{s:s, s:I, s:s, s:s}", "path", name, "size", (json_int_t)size, "sha256", hex, "role",
-                             qd_file_role_name(qd_file_role_of(name)));
+    json_t *file =
+        json_pack("{s:s, s:I, s:s, s:s}", "path", name, "size", (json_int_t)size, "sha256", hex, "role",
+                  qd_file_role_name(qd_file_role_of(strrchr(name, '/') == NULL ? name : strrchr(name, '/') + 1)));
     return json_array_append_new(files, file) == 0 ? QD_OK : qd_fail(err, QD_ENOMEM, "out of memory");
 }
 
-static qd_code describe_files(const char *dir, json_t *files, qd_error *err)
+/* Beside the manifest, not in it: what attests it names it among its subjects. */
+static bool is_listed(const char *name)
+{
+    static const char *const others[] = { manifest_name, "provenance.json", "provenance.dsse.json" };
+    for (size_t i = 0; i < QD_LENGTH(others); i++)
+        if (strcmp(name, others[i]) == 0)
+            return false;
+    return true;
+}
+
+static qd_code describe_files(const char *dir, qd_tree tree, json_t *files, qd_error *err)
 {
     char **names = NULL;
     size_t count = 0;
-    qd_code code = qd_regular_files_list(dir, &names, &count, err);
+    qd_code code = qd_tree_files_list(dir, tree, &names, &count, err);
     for (size_t i = 0; code == QD_OK && i < count; i++)
-        if (strcmp(names[i], manifest_name) != 0)
+        if (is_listed(names[i]))
             code = describe_file(dir, names[i], files, err);
     qd_names_free(names, count);
     return code;
@@ -75,9 +86,9 @@ static bool only_repeats(const qd_tensor *tensor)
     return tensor->rank == 1 && tensor->dtype->name[0] == 'I';
 }
 
-/* Stored bits of all quantized layers (codes, scales, zeros) over the number of their weights. */
-static double bits_per_weight(const qd_model *model)
+double qd_artifact_bits_per_weight(const qd_artifact *artifact)
 {
+    const qd_model *model = qd_artifact_model(artifact);
     double bits = 0.0, weights = 0.0;
     for (size_t i = 0; i < qd_model_linear_count(model); i++)
         weights += (double)qd_model_linear_at(model, i)->out * (double)qd_model_linear_at(model, i)->in;
@@ -121,32 +132,49 @@ static qd_code describe(const char *dir, json_t **out, qd_error *err)
     if (code != QD_OK)
         return code;
     code = format_name(artifact, &format, err);
-    double bits = bits_per_weight(qd_artifact_model(artifact));
+    double bits = qd_artifact_bits_per_weight(artifact);
     qd_artifact_destroy(artifact);
     if (code == QD_OK)
-        code = describe_files(dir, files, err);
+        code = describe_files(dir, QD_TREE_FLAT, files, err);
     if (code != QD_OK)
         return code;
     *out = json_pack("{s:s, s:f, s:O}", "format", format.data, "bits_per_weight", bits, "files", files);
     return *out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
 }
 
-qd_code qd_artifact_write_manifest(const char *dir, const json_t *extra, json_t **out_manifest, qd_error *err)
+static qd_code write_down(const char *dir, json_t *manifest, const json_t *extra, json_t **out_manifest, qd_error *err)
 {
-    QD_AUTO(qd_json_fini) json_t *manifest = NULL;
-    qd_code code = describe(dir, &manifest, err);
-    if (code != QD_OK)
-        return code;
     if (extra != NULL && json_object_update_missing(manifest, (json_t *)(uintptr_t)extra) != 0)
         return qd_fail(err, QD_ENOMEM, "out of memory");
     QD_AUTO(qd_free_pointer) char *text = json_dumps(manifest, JSON_INDENT(2));
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, manifest_name);
     if (text == NULL || path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    code = qd_file_write(path, text, strlen(text), err);
+    qd_code code = qd_file_write(path, text, strlen(text), err);
     if (code == QD_OK && out_manifest != NULL)
         *out_manifest = json_incref(manifest);
     return code;
+}
+
+qd_code qd_artifact_write_manifest(const char *dir, const json_t *extra, json_t **out_manifest, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *manifest = NULL;
+    qd_code code = describe(dir, &manifest, err);
+    return code == QD_OK ? write_down(dir, manifest, extra, out_manifest, err) : code;
+}
+
+qd_code qd_artifact_rewrite_manifest(const char *dir, json_t *manifest, qd_error *err)
+{
+    return write_down(dir, manifest, NULL, NULL, err);
+}
+
+qd_code qd_artifact_write_root_manifest(const char *dir, const json_t *extra, json_t **out_manifest, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *files = json_array(), *manifest = json_pack("{s:O}", "files", files);
+    qd_code code = manifest == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+    if (code == QD_OK)
+        code = describe_files(dir, QD_TREE_FOLDERS, files, err);
+    return code == QD_OK ? write_down(dir, manifest, extra, out_manifest, err) : code;
 }
 
 /* ---- checking ---- */
@@ -173,33 +201,50 @@ static qd_code check_file(const char *dir, const char *name, const json_t *file,
     return code;
 }
 
-/* The manifest's files by name; duplicates and names that are not bare are refused. */
-static qd_code index_files(const json_t *manifest, json_t *by_name, qd_error *err)
+/* "config.json" or "gguf-q4_0/config.json". */
+static bool is_place(const char *path, bool *out_deep)
 {
+    const char *slash = strchr(path, '/');
+    size_t first = slash == NULL ? strlen(path) : (size_t)(slash - path);
+    const char *parts[] = { path, slash == NULL ? NULL : slash + 1 };
+    const size_t lengths[] = { first, slash == NULL ? 0 : strlen(slash + 1) };
+    for (size_t i = 0; i < 2 && parts[i] != NULL; i++)
+        if (lengths[i] == 0 || memchr(parts[i], '/', lengths[i]) != NULL || (lengths[i] == 1 && parts[i][0] == '.') ||
+            (lengths[i] == 2 && strncmp(parts[i], "..", 2) == 0))
+            return false;
+    *out_deep = *out_deep || slash != NULL;
+    return true;
+}
+
+/* The manifest's files by name; duplicates and names that lead elsewhere are refused. out_tree: are there sub-folders? */
+static qd_code index_files(const json_t *manifest, json_t *by_name, qd_tree *out_tree, qd_error *err)
+{
+    bool deep = false;
     const json_t *files = json_object_get(manifest, "files");
     if (!json_is_array(files))
         return qd_fail(err, QD_EFORMAT, "manifest.json: 'files' is not an array");
     for (size_t i = 0; i < json_array_size(files); i++) {
         json_t *file = json_array_get(files, i);
         const char *path = json_string_value(json_object_get(file, "path"));
-        if (path == NULL || path[0] == '\0' || strchr(path, '/') != NULL || strcmp(path, "..") == 0)
+        if (path == NULL || !is_place(path, &deep))
             return qd_fail(err, QD_EFORMAT, "manifest.json: files[%zu] has no bare file name as its path", i);
         if (json_object_get(by_name, path) != NULL)
             return qd_fail(err, QD_EFORMAT, "manifest.json: file '%.200s' is listed twice", path);
         if (json_object_set(by_name, path, file) != 0)
             return qd_fail(err, QD_ENOMEM, "out of memory");
     }
+    *out_tree = deep ? QD_TREE_FOLDERS : QD_TREE_FLAT;
     return QD_OK;
 }
 
-static qd_code check_listing(const char *dir, json_t *by_name, qd_error *err)
+static qd_code check_listing(const char *dir, qd_tree tree, json_t *by_name, qd_error *err)
 {
     char **names = NULL;
     size_t count = 0;
-    qd_code code = qd_regular_files_list(dir, &names, &count, err);
+    qd_code code = qd_tree_files_list(dir, tree, &names, &count, err);
     for (size_t i = 0; code == QD_OK && i < count; i++) {
         const json_t *file = json_object_get(by_name, names[i]);
-        if (strcmp(names[i], manifest_name) == 0)
+        if (file == NULL && !is_listed(names[i]))
             continue;
         code = file == NULL ? qd_fail(err, QD_EFORMAT, "file '%s' is not in the manifest", names[i])
                             : check_file(dir, names[i], file, err);
@@ -215,11 +260,12 @@ static qd_code check_listing(const char *dir, json_t *by_name, qd_error *err)
 qd_code qd_artifact_check_files(const char *dir, json_t **out_manifest, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *manifest = NULL, *by_name = json_object();
+    qd_tree tree = QD_TREE_FLAT;
     qd_code code = read_manifest(dir, &manifest, err);
     if (code == QD_OK)
-        code = index_files(manifest, by_name, err);
+        code = index_files(manifest, by_name, &tree, err);
     if (code == QD_OK)
-        code = check_listing(dir, by_name, err);
+        code = check_listing(dir, tree, by_name, err);
     if (code == QD_OK && out_manifest != NULL)
         *out_manifest = json_incref(manifest);
     return code;

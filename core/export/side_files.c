@@ -27,6 +27,9 @@ static const struct {
     { "manifest.json", QD_ROLE_RECORD },
     { "certificate.json", QD_ROLE_RECORD },
     { "recipe.json", QD_ROLE_RECORD },
+    { "README.md", QD_ROLE_RECORD },
+    { "provenance.json", QD_ROLE_RECORD },
+    { "provenance.dsse.json", QD_ROLE_RECORD },
     { "artifacts.tar", QD_ROLE_RECORD },
     { "*.safetensors", QD_ROLE_WEIGHTS },
     { "*.safetensors.index.json", QD_ROLE_WEIGHTS },
@@ -87,8 +90,47 @@ static qd_code check_entry(const char *dir, const char *name, folders policy, bo
     return qd_fail(err, QD_EFORMAT, "'%s' is %s; only regular files are taken", path, what);
 }
 
-/* Keeps the names of regular files, all or those of side files; the rest is not even looked at. */
-typedef enum keep { KEEP_ALL, KEEP_SIDE } keep;
+/* A model's README.md would be lost under ours: "README", any number of ".source", ".md" goes one ".source" further. */
+static const char card[] = "README", further[] = ".source", end[] = ".md";
+
+static bool is_card(const char *name)
+{
+    if (strncmp(name, card, strlen(card)) != 0)
+        return false;
+    const char *at = name + strlen(card);
+    while (strncmp(at, further, strlen(further)) == 0)
+        at += strlen(further);
+    return strcmp(at, end) == 0;
+}
+
+/* The name a source's side file has in an artifact, as a heap string; and back. */
+static char *carried_name(const char *name)
+{
+    QD_AUTO(qd_str_fini) qd_str out = { 0 };
+    if (is_card(name))
+        qd_str_addf(&out, "%s%s%s", card, further, name + strlen(card));
+    else
+        qd_str_add(&out, name);
+    return qd_str_take(&out);
+}
+
+static char *source_name(const char *carried)
+{
+    QD_AUTO(qd_str_fini) qd_str out = { 0 };
+    if (is_card(carried))
+        qd_str_addf(&out, "%s%s", card, carried + strlen(card) + strlen(further));
+    else
+        qd_str_add(&out, carried);
+    return qd_str_take(&out);
+}
+
+/* Keeps the names of regular files: all, side files of an artifact, or those of a source; the rest is not even looked at. */
+typedef enum keep { KEEP_ALL, KEEP_SIDE, KEEP_SOURCE } keep;
+
+static bool is_kept(keep which, const char *name)
+{
+    return which == KEEP_ALL || qd_file_role_of(name) == QD_ROLE_SIDE || (which == KEEP_SOURCE && is_card(name));
+}
 
 static qd_code list(const char *dir, keep which, folders policy, char ***out, size_t *out_count, qd_error *err)
 {
@@ -97,7 +139,7 @@ static qd_code list(const char *dir, keep which, folders policy, char ***out, si
     qd_code code = qd_dir_list(dir, &names, &count, err);
     for (size_t i = 0; code == QD_OK && i < count; i++) {
         bool wanted = false;
-        if (which == KEEP_ALL || qd_file_role_of(names[i]) == QD_ROLE_SIDE)
+        if (is_kept(which, names[i]))
             code = check_entry(dir, names[i], policy, &wanted, err);
         if (code == QD_OK && wanted) {
             char *name = names[i];
@@ -116,15 +158,56 @@ static qd_code list(const char *dir, keep which, folders policy, char ***out, si
     return QD_OK;
 }
 
-qd_code qd_regular_files_list(const char *dir, char ***out, size_t *out_count, qd_error *err)
+/* The files of DIR/FOLDER, as "FOLDER/name", behind those that are there. */
+static qd_code add_folder(const char *dir, const char *folder, char ***names, size_t *count, qd_error *err)
 {
-    return list(dir, KEEP_ALL, FOLDERS_REFUSE, out, out_count, err);
+    char **inner = NULL;
+    size_t inner_count = 0, capacity = 0;
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, folder);
+    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
+                                : list(path, KEEP_ALL, FOLDERS_REFUSE, &inner, &inner_count, err);
+    if (code == QD_OK && inner_count > 0)
+        code = qd_grow((void **)names, &capacity, *count + inner_count, sizeof **names, err);
+    for (size_t i = 0; code == QD_OK && i < inner_count; i++) {
+        (*names)[*count] = qd_path_join(folder, inner[i]);
+        if ((*names)[*count] == NULL)
+            code = qd_fail(err, QD_ENOMEM, "out of memory");
+        *count += code == QD_OK;
+    }
+    qd_names_free(inner, inner_count);
+    return code;
+}
+
+qd_code qd_tree_files_list(const char *dir, qd_tree tree, char ***out, size_t *out_count, qd_error *err)
+{
+    char **names = NULL, **entries = NULL;
+    size_t count = 0, entry_count = 0;
+    qd_code code = list(dir, KEEP_ALL, tree == QD_TREE_FLAT ? FOLDERS_REFUSE : FOLDERS_SKIP, &names, &count, err);
+    if (code == QD_OK && tree == QD_TREE_FOLDERS)
+        code = qd_dir_list(dir, &entries, &entry_count, err);
+    size_t files = count;
+    for (size_t i = 0, seen = 0; code == QD_OK && i < entry_count;
+         i++) { /* both are sorted: what is no file is a folder */
+        if (seen < files && strcmp(names[seen], entries[i]) == 0)
+            seen++;
+        else
+            code = add_folder(dir, entries[i], &names, &count, err);
+    }
+    qd_names_free(entries, entry_count);
+    if (code != QD_OK) {
+        qd_names_free(names, count);
+        return code;
+    }
+    qd_names_sort(names, count);
+    *out = names;
+    *out_count = count;
+    return QD_OK;
 }
 
 /* Weights may be links (they are only read, as numbers); what is copied may not. */
 static qd_code list_real(const char *dir, char ***out, size_t *out_count, qd_error *err)
 {
-    return list(dir, KEEP_SIDE, FOLDERS_SKIP, out, out_count, err);
+    return list(dir, KEEP_SOURCE, FOLDERS_SKIP, out, out_count, err);
 }
 
 static qd_code add_made(const qd_folder *folder, char ***names, size_t *count, qd_error *err)
@@ -212,7 +295,8 @@ static qd_code read_chunk(int fd, const char *name, unsigned char *chunk, size_t
 static qd_code copy_file(const char *source_dir, const char *dir, const char *name, qd_error *err)
 {
     QD_AUTO(qd_close_fd) int from = -1, to = -1;
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
+    QD_AUTO(qd_free_pointer) char *carried = carried_name(name);
+    QD_AUTO(qd_free_pointer) char *path = carried == NULL ? NULL : qd_path_join(dir, carried);
     QD_AUTO(qd_free_pointer) unsigned char *chunk = NULL;
     size_t length = CHUNK;
     qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
@@ -240,8 +324,8 @@ static qd_code write_made(const qd_folder *folder, const char *dir, const char *
 {
     QD_AUTO(qd_str_fini) qd_str text = { 0 };
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
-    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
-                                : qd_folder_read(folder, name, SIZE_MAX, &text, err);
+    qd_code code =
+        path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_folder_read(folder, name, SIZE_MAX, &text, err);
     if (code == QD_OK && qd_path_exists(path))
         code = qd_fail(err, QD_ECONFLICT, "create '%s': it exists", path);
     return code == QD_OK ? qd_file_write(path, qd_str_borrow(&text), text.length, err) : code;
@@ -268,26 +352,31 @@ static qd_code compare_made(const qd_folder *folder, const char *dir, const char
     QD_AUTO(qd_str_fini) qd_str wanted = { 0 }, found = { 0 };
     QD_AUTO(qd_close_fd) int fd = -1;
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
-    qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
-                                : qd_folder_read(folder, name, SIZE_MAX, &wanted, err);
+    qd_code code =
+        path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_folder_read(folder, name, SIZE_MAX, &wanted, err);
     if (code == QD_OK)
         code = open_regular(dir, name, &fd, err);
     if (code == QD_OK)
         code = qd_file_read(path, wanted.length, &found, err);
-    if (code == QD_ETOOBIG || (code == QD_OK && (found.length != wanted.length ||
-                                                 memcmp(qd_str_borrow(&found), qd_str_borrow(&wanted), found.length) != 0)))
+    if (code == QD_ETOOBIG ||
+        (code == QD_OK &&
+         (found.length != wanted.length || memcmp(qd_str_borrow(&found), qd_str_borrow(&wanted), found.length) != 0)))
         return qd_fail(err, QD_EFORMAT, "side file '%s' is not what the source's metadata give", name);
     return code;
 }
 
+/* name: in the artifact. */
 static qd_code compare_file(const char *source_dir, const char *dir, const char *name, qd_error *err)
 {
+    QD_AUTO(qd_free_pointer) char *own = source_name(name);
     QD_AUTO(qd_close_fd) int a = -1, b = -1;
     QD_AUTO(qd_free_pointer) unsigned char *chunks = NULL;
     size_t left = CHUNK, right = CHUNK;
-    qd_code code = qd_alloc(2, CHUNK, (void **)&chunks, err);
+    qd_code code = own == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
     if (code == QD_OK)
-        code = open_regular(source_dir, name, &a, err);
+        code = qd_alloc(2, CHUNK, (void **)&chunks, err);
+    if (code == QD_OK)
+        code = open_regular(source_dir, own, &a, err);
     if (code == QD_OK)
         code = open_regular(dir, name, &b, err);
     for (size_t at = 0; code == QD_OK && left == CHUNK; at += left) {
@@ -301,11 +390,26 @@ static qd_code compare_file(const char *source_dir, const char *dir, const char 
     return code;
 }
 
+/* Names of a source's side files become those in an artifact, sorted again. */
+static qd_code carry(char **names, size_t count, qd_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *carried = carried_name(names[i]);
+        if (carried == NULL)
+            return qd_fail(err, QD_ENOMEM, "out of memory");
+        free(names[i]);
+        names[i] = carried;
+    }
+    qd_names_sort(names, count);
+    return QD_OK;
+}
+
+/* names: as the artifact has them. */
 static qd_code compare_all(const qd_folder *folder, const char *dir, char *const *names, size_t count, qd_error *err)
 {
     char **copies = NULL;
     size_t copied = 0;
-    qd_code code = list_real(dir, &copies, &copied, err);
+    qd_code code = list(dir, KEEP_SIDE, FOLDERS_SKIP, &copies, &copied, err);
     for (size_t i = 0; code == QD_OK && i < qd_max_size(count, copied); i++) {
         if (i == copied || (i < count && strcmp(names[i], copies[i]) < 0))
             code = qd_fail(err, QD_EFORMAT, "side file '%s' of the source is missing", names[i]);
@@ -328,6 +432,8 @@ qd_code qd_side_files_compare(const char *source, const char *dir, qd_error *err
     qd_code code = qd_folder_open(source, &folder, err);
     if (code == QD_OK)
         code = list_source(folder, &names, &count, err);
+    if (code == QD_OK)
+        code = carry(names, count, err);
     if (code == QD_OK)
         code = compare_all(folder, dir, names, count, err);
     qd_names_free(names, count);

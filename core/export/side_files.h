@@ -13,6 +13,7 @@
 #include "base/error.h"
 
 typedef enum qd_file_role { QD_ROLE_WEIGHTS, QD_ROLE_CONFIG, QD_ROLE_SIDE, QD_ROLE_RECORD } qd_file_role;
+/* Our model card is README.md; a source's becomes README.source.md in the artifact (a README.source.md of it README.source.source.md, ...). */
 /* By name; records are files that we write ourselves, so one of the source's is not carried over. */
 qd_file_role qd_file_role_of(const char *name);
 const char *qd_file_role_name(qd_file_role role);
@@ -24,7 +25,9 @@ qd_code qd_side_files_copy(const char *source, const char *dir, qd_error *err);
 /* Same names, same bytes; QD_EFORMAT names the first that differs. dir has no files but real ones. */
 qd_code qd_side_files_compare(const char *source, const char *dir, qd_error *err);
 
-/* All files of an artifact, sorted; QD_EFORMAT names a folder or anything else that is no regular file. */
-qd_code qd_regular_files_list(const char *dir, char ***out, size_t *out_count, qd_error *err);
+/* All files of an artifact, sorted; QD_EFORMAT names anything that is no regular file: a folder too, unless sub-folders (one level) are looked
+ * into: "gguf-q4_0/config.json". */
+typedef enum qd_tree { QD_TREE_FLAT, QD_TREE_FOLDERS } qd_tree;
+qd_code qd_tree_files_list(const char *dir, qd_tree tree, char ***out, size_t *out_count, qd_error *err);
 
 #endif

@@ -84,6 +84,11 @@ void qd_blas_single_thread(void)
     openblas_set_num_threads(1);
 }
 
+const char *qd_blas_version(void)
+{
+    return openblas_get_config();
+}
+
 const char *qd_blas_core_name(void)
 {
     return openblas_get_corename();

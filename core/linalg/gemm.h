@@ -29,6 +29,8 @@ void qd_syrk_f32(qd_cmatf a, qd_matf out);
 
 /* Makes OpenBLAS use one thread for the whole process; called once, before threads exist. */
 void qd_blas_single_thread(void);
+/* Its version and how it was built: "OpenBLAS 0.3.21 ...". */
+const char *qd_blas_version(void);
 /* Name of the kernel set OpenBLAS chose ("Haswell", "SkylakeX", ...); for benchmarks and provenance. */
 const char *qd_blas_core_name(void);
 

@@ -18,8 +18,8 @@ enum { MOST_MADE = 8 };
 
 struct qd_folder {
     char *path;
-    char *dir; /* NULL: path is the GGUF itself */
-    qd_gguf_set gguf;          /* of count 0 where the weights are none */
+    char *dir;                   /* NULL: path is the GGUF itself */
+    qd_gguf_set gguf;            /* of count 0 where the weights are none */
     const char *made[MOST_MADE]; /* rows of the table that apply, by name */
     size_t made_count;
 };

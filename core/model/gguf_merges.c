@@ -11,9 +11,7 @@
 #include "base/mem.h"
 #include "model/json_text.h"
 
-enum { LONGEST_PIECE = 256 }; /* bytes; all cuts of a piece are tried */
-/* Writers say "no merge makes this piece" so. */
-static const double no_merge = -1e9;
+enum { LONGEST_PIECE = 256 /* bytes; all cuts of a piece are tried */, MOST_MERGES = 1 << 21 };
 
 qd_code qd_gguf_merges_listed(const qd_gguf *file, qd_str *out, qd_error *err)
 {
@@ -74,9 +72,11 @@ static qd_code add_cuts(const qd_gguf_vocabulary *v, size_t id, cuts *out, qd_er
                        piece->length, LONGEST_PIECE);
     for (size_t left = 1; left < piece->length; left++) {
         bool inside = ((unsigned char)piece->text[left] & 0xc0) == 0x80;
-        if (inside || !is_plain(v, piece->text, left) ||
-            !is_plain(v, piece->text + left, piece->length - left))
+        if (inside || !is_plain(v, piece->text, left) || !is_plain(v, piece->text + left, piece->length - left))
             continue;
+        if (out->count == MOST_MERGES)
+            return qd_fail(err, QD_ETOOBIG, "'tokenizer.ggml.tokens': more than %d ways to put pieces together",
+                           MOST_MERGES);
         qd_code code = qd_grow((void **)&out->items, &out->capacity, out->count + 1, sizeof *out->items, err);
         if (code != QD_OK)
             return code;
@@ -90,8 +90,7 @@ static qd_code add_cuts(const qd_gguf_vocabulary *v, size_t id, cuts *out, qd_er
 static bool can_merge(const qd_gguf_vocabulary *v, size_t id)
 {
     const qd_gguf_piece *piece = &v->pieces[id];
-    return piece->type == QD_PIECE_NORMAL && piece->length > 1 && v->scores[id] > no_merge &&
-           memchr(piece->text, ' ', piece->length) == NULL;
+    return piece->type == QD_PIECE_NORMAL && piece->length > 1 && memchr(piece->text, ' ', piece->length) == NULL;
 }
 
 qd_code qd_gguf_merges_scored(const qd_gguf_vocabulary *v, qd_str *out, qd_error *err)

@@ -5,7 +5,8 @@
 
 #include "base/auto.h"
 
-#define SPLIT(regex) "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"Isolated\",\"invert\":false}"
+#define SPLIT(regex) \
+    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"Isolated\",\"invert\":false}"
 #define BYTE_LEVEL(use_regex) \
     "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":" use_regex "}"
 #define SEQUENCE(steps) "{\"type\":\"Sequence\",\"pretokenizers\":[" steps "]}"
@@ -13,35 +14,42 @@
 
 /* As text of a JSON string. */
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}\\\\p{N}]+|\\\\s+(?!\\\\S)|\\\\s+"
-#define AS_LLAMA3(digits)                                                                          \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|" digits                 \
+#define AS_LLAMA3(digits) \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|" digits \
     "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
 #define LLAMA3 AS_LLAMA3("\\\\p{N}{1,3}")
 #define QWEN2 AS_LLAMA3("\\\\p{N}")
 #define UPPER "\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}"
 #define LOWER "\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}"
-#define TEKKEN                                                                              \
+#define TEKKEN \
     "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[" UPPER "]*[" LOWER "]+|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?" \
-    "[" UPPER "]+[" LOWER "]*|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*|"          \
+    "[" UPPER "]+[" LOWER "]*|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*|" \
     "\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
 
 static const char none[] = "null", nfc[] = "{\"type\":\"NFC\"}";
 static const char gpt2[] = BYTE_LEVEL("true");
-static const char digits_first[] =
-    SEQUENCE("{\"type\":\"Digits\",\"individual_digits\":true}," BYTE_LEVEL("true"));
+static const char digits_first[] = SEQUENCE("{\"type\":\"Digits\",\"individual_digits\":true}," BYTE_LEVEL("true"));
 static const char llama3[] = SPLIT_BY(LLAMA3);
 static const char qwen2[] = SPLIT_BY(QWEN2);
 static const char tekken[] = SPLIT_BY(TEKKEN);
 /* Four cuts, one after another; what clients take for files from before the key was there. */
-static const char fallback[] =
-    SEQUENCE(SPLIT("[\\\\p{P}\\\\$\\\\+<=>\\\\^~\\\\|]+") "," SPLIT(GPT2) "," SPLIT("\\\\p{N}+") "," SPLIT(
-        "[0-9][0-9][0-9]") "," BYTE_LEVEL("false"));
+static const char fallback[] = SEQUENCE(SPLIT("[\\\\p{P}\\\\$\\\\+<=>\\\\^~\\\\|]+") "," SPLIT(GPT2) "," SPLIT(
+    "\\\\p{N}+") "," SPLIT("[0-9][0-9][0-9]") "," BYTE_LEVEL("false"));
 
 static const qd_gguf_pre_tokenizer table[] = {
-    { "default", none, fallback, false, false }, { "gpt-2", none, gpt2, false, false },
-    { "llama-bpe", none, llama3, true, true },   { "llama3", none, llama3, true, true },
-    { "llama-v3", none, llama3, true, true },    { "qwen2", nfc, qwen2, false, false },
-    { "smollm", none, digits_first, false, false }, { "tekken", none, tekken, true, true },
+    { "default", none, fallback, false, false },
+    { "gpt-2", none, gpt2, false, false },
+    { "llama-bpe", none, llama3, true, true },
+    { "llama3", none, llama3, true, true },
+    { "llama-v3", none, llama3, true, true },
+    { "qwen2", nfc, qwen2, false, false },
+    { "mpt", none, gpt2, false, false },
+    { "refact", none, digits_first, false, false },
+    { "starcoder", none, digits_first, false, false },
+    { "smaug-bpe", none, llama3, false, false },
+    { "dbrx", none, llama3, false, false },
+    { "smollm", none, digits_first, false, false },
+    { "tekken", none, tekken, true, true },
 };
 
 const qd_gguf_pre_tokenizer *qd_gguf_pre_tokenizer_at(size_t index)

@@ -10,12 +10,12 @@
 
 typedef struct qd_gguf_pre_tokenizer {
     const char *name;
-    const char *normalizer;    /* JSON */
-    const char *pre_tokenizer; /* JSON */
+    const char *normalizer;      /* JSON */
+    const char *pre_tokenizer;   /* JSON */
     bool ignore_merges, add_bos; /* what clients assume where the metadata do not say */
 } qd_gguf_pre_tokenizer;
 
-const qd_gguf_pre_tokenizer *qd_gguf_pre_tokenizer_at(size_t index);         /* NULL past the end */
+const qd_gguf_pre_tokenizer *qd_gguf_pre_tokenizer_at(size_t index);       /* NULL past the end */
 const qd_gguf_pre_tokenizer *qd_gguf_pre_tokenizer_find(const char *name); /* NULL for unknown */
 
 #endif

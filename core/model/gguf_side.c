@@ -70,7 +70,8 @@ qd_code qd_gguf_tokenizer_config_json(const qd_gguf *file, qd_str *out, qd_error
     code = add_template(file, out, err);
     if (context > 0)
         qd_str_addf(out, " \"model_max_length\": %zu,\n", context);
-    qd_str_add(out, " \"clean_up_tokenization_spaces\": false,\n \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n");
+    qd_str_add(out,
+               " \"clean_up_tokenization_spaces\": false,\n \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n");
     return code == QD_OK ? qd_str_check(out, err) : code;
 }
 

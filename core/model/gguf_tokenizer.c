@@ -20,7 +20,8 @@ static void add_added_tokens(const qd_gguf_vocabulary *v, qd_str *out)
             continue;
         qd_str_addf(out, "%s\n{\"id\":%zu,\"content\":", comma, id);
         qd_json_text_add(out, piece->text, piece->length);
-        qd_str_addf(out, ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":%s}",
+        qd_str_addf(out,
+                    ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":%s}",
                     piece->type == QD_PIECE_USER_DEFINED ? "false" : "true");
         comma = ",";
     }

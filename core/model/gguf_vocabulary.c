@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "model/json_text.h"
 
-enum { MOST_PIECES = 1 << 22 /* as core/text reads them */, SHOWN = 40 };
+enum { MOST_PIECES = 1 << 20, SHOWN = 40 };
 
 static const char tokens_key[] = "tokenizer.ggml.tokens";
 
@@ -34,8 +34,8 @@ void qd_gguf_vocabulary_fini(qd_gguf_vocabulary *v)
 
 bool qd_gguf_piece_is_added(const qd_gguf_piece *piece)
 {
-    return piece->length > 0 && (piece->type == QD_PIECE_CONTROL || piece->type == QD_PIECE_USER_DEFINED ||
-                                 piece->type == QD_PIECE_UNKNOWN);
+    return piece->length > 0 &&
+           (piece->type == QD_PIECE_CONTROL || piece->type == QD_PIECE_USER_DEFINED || piece->type == QD_PIECE_UNKNOWN);
 }
 
 static size_t hash_of(const char *text, size_t length)
@@ -111,6 +111,10 @@ static qd_code read_pieces(const qd_gguf *file, qd_gguf_vocabulary *v, qd_error 
         code = qd_fail(err, QD_EFORMAT, "'%s': %zu tokens; 1 to %d are allowed", tokens_key, count, MOST_PIECES);
     if (code != QD_OK)
         return code;
+    const qd_tensor *rows = qd_gguf_find(file, "token_embd.weight"); /* of a set it may be in another file */
+    if (rows != NULL && rows->rank == 2 && count > rows->shape[0]) /* a word that cannot be embedded */
+        return qd_fail(err, QD_ESHAPE, "'%s': %zu tokens, 'token_embd.weight' has %" PRIu64 " rows", tokens_key, count,
+                       rows->shape[0]);
     for (v->slot_count = 16; v->slot_count < 2 * count; v->slot_count *= 2)
         ;
     code = qd_alloc(v->slot_count, sizeof *v->slots, (void **)&v->slots, err);

@@ -12,14 +12,7 @@
 #include "model/gguf_pre_tokenizer.h"
 
 /* As `tokenizer.ggml.token_type` has them. */
-enum {
-    QD_PIECE_NORMAL = 1,
-    QD_PIECE_UNKNOWN,
-    QD_PIECE_CONTROL,
-    QD_PIECE_USER_DEFINED,
-    QD_PIECE_UNUSED,
-    QD_PIECE_BYTE
-};
+enum { QD_PIECE_NORMAL = 1, QD_PIECE_UNKNOWN, QD_PIECE_CONTROL, QD_PIECE_USER_DEFINED, QD_PIECE_UNUSED, QD_PIECE_BYTE };
 
 typedef struct qd_gguf_piece {
     const char *text; /* of the file: valid UTF-8, not NUL-terminated; length 0: a gap, no token has this id */
@@ -35,7 +28,7 @@ typedef struct qd_gguf_vocabulary {
     qd_gguf_scheme scheme;
     qd_gguf_piece *pieces; /* by id */
     size_t count;
-    double *scores; /* NULL: the file has none */
+    double *scores;  /* NULL: the file has none */
     uint32_t *slots; /* id + 1 by hash of the text; 0 = free */
     size_t slot_count;
     int64_t bos, eos, eot, unknown, padding; /* -1: none */

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 
 enum {
-    TENSOR_LIMIT = 1000000,
+    TENSOR_LIMIT = 100000, /* a file; the tree of so many takes 120 MB */
     HEADER_DEPTH = 4,
     TENSOR_TEXT = 50, /* "":{"dtype":"U8","shape":[],"data_offsets":[0,0]}, */
     NAME_LIMIT = 512,
@@ -69,6 +69,9 @@ static marks count_marks(const char *text, size_t length)
 static qd_code check_marks(const char *name, const char *text, size_t length, qd_error *err)
 {
     marks m = count_marks(text, length);
+    if (m.objects > TENSOR_LIMIT + 2)
+        return qd_fail(err, QD_EFORMAT, "'%s': header: %zu objects, the limit is %d tensors", name, m.objects,
+                       TENSOR_LIMIT);
     if (m.objects > 8 + length / TENSOR_TEXT || m.arrays > 2 * m.objects)
         return qd_fail(err, QD_EFORMAT, "'%s': header: %zu objects and %zu arrays in %zu bytes are not tensors", name,
                        m.objects, m.arrays, length);

@@ -34,7 +34,7 @@ qd_code qd_tokenizer_parse(const char *json, size_t length, qd_tokenizer **out, 
 /* Takes bos_token from the bytes of a tokenizer_config.json. */
 qd_code qd_tokenizer_configure(qd_tokenizer *tokenizer, const char *json, size_t length, qd_error *err);
 enum { QD_TOKENIZER_LIMIT = 64 << 20, QD_TOKENIZER_CONFIG_LIMIT = 16 << 20 }; /* bytes of the two files */
-void qd_tokenizer_destroy(qd_tokenizer *tokenizer); /* NULL is fine */
+void qd_tokenizer_destroy(qd_tokenizer *tokenizer);                           /* NULL is fine */
 
 /* Appends the ids of `text` (UTF-8; invalid bytes become U+FFFD, as the usual readers do). Text of any size; time O(n
  * log n). */

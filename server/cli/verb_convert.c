@@ -7,7 +7,8 @@
 
 enum { TO, OUT };
 static const qd_verb_option options[] = {
-    [TO] = { "to", "FORMAT", NULL, "what \"format\" of a job may be: gptq, compressed-tensors:pack-quantized, ...; required" },
+    [TO] = { "to", "FORMAT", NULL,
+             "what \"format\" of a job may be: gptq, compressed-tensors:pack-quantized, ...; required" },
     [OUT] = { "out", "DIR", NULL, "folder of the new artifact; required, made, or empty" },
     { 0 },
 };

@@ -13,11 +13,26 @@
 #include "base/pool.h"
 #include "cli/report.h"
 #include "cli/verb.h"
+#include "engine/attest.h"
 #include "engine/run.h"
 #include "fetch/fetch.h"
 #include "linalg/gemm.h"
 
-enum { OUT, MODEL, CALIBRATION, EVALUATION, WORK, THREADS, PROGRESS_FD, CACHE, HUB_URL, ALLOW_HTTP, ALLOW_NET };
+enum {
+    OUT,
+    MODEL,
+    CALIBRATION,
+    EVALUATION,
+    WORK,
+    THREADS,
+    PROGRESS_FD,
+    SIGNING_KEY,
+    QUARANTINE,
+    CACHE,
+    HUB_URL,
+    ALLOW_HTTP,
+    ALLOW_NET
+};
 static const qd_verb_option options[] = {
     [OUT] = { "out", "DIR", NULL, "folder of the artifact; required, made afresh" },
     [MODEL] = { "model", "PATH", NULL, "model folder or .gguf file, instead of the job's URL" },
@@ -27,6 +42,11 @@ static const qd_verb_option options[] = {
                "checkpoints: a run that was stopped goes on from here; OUT.work is removed at the end" },
     [THREADS] = { "threads", "N", "all cores", "threads to use" },
     [PROGRESS_FD] = { "progress-fd", "N", NULL, "write one JSON line an event to this descriptor" },
+    [SIGNING_KEY] = { "signing-key", "FILE", NULL,
+                      "private key (Ed25519, PEM) to sign the artifact's provenance with" },
+    [QUARANTINE] = { "quarantine", "DIR", "OUT.quarantined",
+                     "where the artifact is left when it does not hold what it should, or lies outside the job's "
+                     "gate" },
     [CACHE] = { "cache", "DIR", "quantd-cache", "where models given by URL are kept" },
     [HUB_URL] = { "hub-url", "URL", "https://huggingface.co", "base of hf:// names and hub pages" },
     [ALLOW_HTTP] = { "allow-http", NULL, NULL, "allow plain http sources" },
@@ -171,11 +191,19 @@ static qd_code execute(const qd_arguments *arguments, const qd_recipe *recipe, c
         .evaluation_text = s->evaluation,
         .work_dir = values[WORK] == NULL ? qd_str_borrow(&work) : values[WORK],
         .out_dir = values[OUT],
+        .quarantine_dir = values[QUARANTINE],
     };
     const qd_run_options run_options = { .threads = threads };
     const qd_sink sink = { .event = qd_report_event, .ctx = report };
     QD_AUTO(qd_json_fini) json_t *result = NULL;
-    code = qd_run(recipe, &paths, &run_options, &sink, &cancel, &result, err);
+    qd_signer *signer = NULL; /* a key that will not do is found before the work */
+    if (values[SIGNING_KEY] != NULL)
+        code = qd_signer_open(values[SIGNING_KEY], &signer, err);
+    if (code == QD_OK)
+        code = qd_run(recipe, &paths, &run_options, &sink, &cancel, &result, err);
+    if (code == QD_OK && signer != NULL)
+        code = qd_attest_sign(paths.out_dir, signer, err);
+    qd_signer_destroy(signer);
     if (code == QD_OK && values[WORK] == NULL)
         code = qd_dir_remove(paths.work_dir, err);
     if (code == QD_OK && values[PROGRESS_FD] == NULL) {

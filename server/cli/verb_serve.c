@@ -103,6 +103,7 @@ static qd_service_config service_config(const qd_config *config, qd_service_log 
         .launcher = (const char *const *)config->launcher,
         .calibration_text = config->calibration_text,
         .evaluation_text = config->evaluation_text,
+        .signing_key = config->signing_key,
         .disk_floor_bytes = config->disk_floor,
         .heartbeat_seconds = (double)config->heartbeat,
         .fetch = { .hub_url = config->hub_url,

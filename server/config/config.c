@@ -43,6 +43,8 @@ static const option options[] = {
       "base of hf:// names and hub pages" },
     { "calibration-text", TEXT, FIELD(calibration_text), NULL, 0, 0, NULL, "FILE", "text for jobs that name none" },
     { "evaluation-text", TEXT, FIELD(evaluation_text), NULL, 0, 0, NULL, "FILE", "text for jobs that name none" },
+    { "signing-key", TEXT, FIELD(signing_key), NULL, 0, 0, NULL, "FILE",
+      "private key (Ed25519, PEM) that signs the provenance of artifacts; `openssl genpkey -algorithm ed25519`" },
     { "launcher", WORDS, FIELD(launcher), NULL, 0, 0, NULL, "COMMAND",
       "words put before `quantd run`, as in \"srun -n1\"" },
     { "disk-floor", BYTES, FIELD(disk_floor), "1G", 0, UINT64_MAX, NULL, "BYTES",

@@ -27,6 +27,8 @@ static const char *const side_files[] = {
     "vocab.json",
     "merges.txt",
     "vocab.txt",
+    "README.md", /* whose licence the artifact's card repeats */
+    "LICENSE",
 };
 
 qd_code qd_wanted_sha256(const json_t *sha256, const char *name, char out[QD_DIGEST_HEX], qd_error *err)
@@ -261,8 +263,7 @@ static qd_code obtain_gguf(qd_fetch_run *run, const qd_supply *supply, const cha
                            qd_items *items, qd_error *err)
 {
     size_t first = items->count;
-    qd_code code =
-        want(supply, sha256, items, gguf_name, remote, QD_NEED_ALWAYS, run->fetcher->max_file_bytes, err);
+    qd_code code = want(supply, sha256, items, gguf_name, remote, QD_NEED_ALWAYS, run->fetcher->max_file_bytes, err);
     return code == QD_OK ? supply->obtain(supply->ctx, run, items, first, err) : code;
 }
 

@@ -44,7 +44,8 @@ static qd_code check_path(const char *path, qd_error *err)
 /* Weights, side files; never pickles or code. Folders below (onnx/, original/) hold other forms of the same model. */
 static qd_same is_wanted(const char *path)
 {
-    static const char *const allowed[] = { "*.safetensors", "*.gguf", "*.json", "tokenizer.model", "*.txt", "*.jinja" };
+    static const char *const allowed[] = { "*.safetensors", "*.gguf",    "*.json",   "tokenizer.model", "*.txt",
+                                           "*.jinja",       "README.md", "LICENSE*", "NOTICE*" };
     if (qd_name_is_plain(path) != QD_SAME)
         return QD_DIFFERENT;
     for (size_t i = 0; i < QD_LENGTH(allowed); i++)

@@ -67,7 +67,8 @@ static qd_code take_weights(const char *name, qd_source *out, qd_error *err)
     if (!ends_with(name, ".safetensors") && qd_name_is_gguf(name) != QD_SAME)
         return QD_OK;
     if (is_gguf_part(name))
-        return qd_fail(err, QD_EUNSUPPORTED, "'%s' is one part of a GGUF in several files; join them to one file", name);
+        return qd_fail(err, QD_EUNSUPPORTED, "'%s' is one part of a GGUF in several files; join them to one file",
+                       name);
     if (qd_name_is_plain(name) != QD_SAME)
         return qd_fail(err, QD_EINVAL, "file name '%s' holds more than letters, digits, '.', '_' and '-'", name);
     return qd_dup(name, &out->weights, err);

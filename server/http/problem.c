@@ -29,6 +29,7 @@ static const qd_problem_kind kinds[] = {
     [QD_OK] = QD_PROBLEM_INTERNAL,          [QD_EINVAL] = QD_PROBLEM_INVALID,
     [QD_EFORMAT] = QD_PROBLEM_INTERNAL, /* a file of ours: requests are judged where they are read */
     [QD_ESHAPE] = QD_PROBLEM_INVALID,       [QD_ENUMERIC] = QD_PROBLEM_INVALID,
+    [QD_EGATE] = QD_PROBLEM_CONFLICT, /* of a run, never of a request */
     [QD_EUNSUPPORTED] = QD_PROBLEM_INVALID, [QD_ENOTFOUND] = QD_PROBLEM_NOT_FOUND,
     [QD_ECONFLICT] = QD_PROBLEM_CONFLICT,   [QD_ETOOBIG] = QD_PROBLEM_TOO_LARGE,
     [QD_EBUSY] = QD_PROBLEM_BUSY,           [QD_ENOMEM] = QD_PROBLEM_UNAVAILABLE,

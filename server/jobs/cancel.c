@@ -73,6 +73,8 @@ qd_code qd_service_delete(qd_service *service, const char *id, qd_error *err)
     qd_service_say(service, "info", "job.deleted", "job=%s", id);
     bool in_use = qd_active_has(service, id);
     code = qd_dir_remove(paths.artifact, err);
+    if (code == QD_OK)
+        code = qd_dir_remove(paths.quarantine, err);
     if (code == QD_OK && !in_use)
         code = qd_dir_remove(paths.dir, err);
     return code == QD_ENOTFOUND ? QD_OK : code; /* a worker removed a folder under our hands */

@@ -1,10 +1,12 @@
 /* ending.c: see ending.h. */
 #include "jobs/ending.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "engine/attest.h"
 #include "jobs/publish.h"
 #include "jobs/service_private.h"
 
@@ -22,7 +24,7 @@ static json_t *problem_document(const char *word, const char *detail, qd_state_i
 /* An artifact that was made and does not hold what it should: kept for inspection, never served. */
 static qd_state_id failed_state(const qd_course *course, qd_code code)
 {
-    bool wrong = code == QD_EFORMAT || code == QD_ESHAPE || code == QD_ENUMERIC;
+    bool wrong = code == QD_EFORMAT || code == QD_ESHAPE || code == QD_ENUMERIC || code == QD_EGATE;
     return course->state == QD_STATE_VERIFYING && wrong ? QD_STATE_QUARANTINED : QD_STATE_FAILED;
 }
 
@@ -105,12 +107,27 @@ static void crash(qd_course *course, const qd_error *reason)
     resume(course, warning);
 }
 
+/* What the run had no reason to put aside, and cannot be published. */
+static void put_aside(const qd_course *course, qd_error *err)
+{
+    char reason[sizeof err->text];
+    snprintf(reason, sizeof reason, "%s", err->text);
+    if (qd_dir_remove(course->paths.quarantine, NULL) == QD_OK &&
+        qd_file_rename(course->paths.out, course->paths.quarantine, NULL) == QD_OK)
+        qd_fail(err, err->code, "%s; the artifact is kept as '%s'", reason, course->paths.quarantine);
+}
+
 static void succeed(qd_course *course)
 {
     qd_error err = { 0 };
     QD_AUTO(qd_publication_fini) qd_publication publication = { 0 };
-    qd_code code = qd_publish(&course->paths, &publication, &err);
+    const qd_signer *signer = course->service->settings.signer;
+    qd_code code = signer == NULL ? QD_OK : qd_attest_sign(course->paths.out, signer, &err);
+    if (code == QD_OK)
+        code = qd_publish(&course->paths, &publication, &err);
     if (code != QD_OK) {
+        if (failed_state(course, code) == QD_STATE_QUARANTINED)
+            put_aside(course, &err);
         fail(course, qd_code_name(code), failed_state(course, code), err.text);
         return;
     }

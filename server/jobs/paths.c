@@ -15,14 +15,16 @@ static char *below(const char *state_dir, const char *folder, const char *id)
 
 qd_code qd_job_paths_init(const char *state_dir, const char *id, qd_job_paths *out, qd_error *err)
 {
-    qd_job_paths p = { .dir = below(state_dir, "jobs", id), .artifact = below(state_dir, "artifacts", id) };
+    qd_job_paths p = { .dir = below(state_dir, "jobs", id),
+                       .artifact = below(state_dir, "artifacts", id),
+                       .quarantine = below(state_dir, "quarantine", id) };
     const struct {
         char **path;
         const char *name;
     } parts[] = {
         { &p.job, "job.json" }, { &p.log, "log.txt" }, { &p.lock, "lock" }, { &p.work, "work" }, { &p.out, "out" },
     };
-    bool complete = p.dir != NULL && p.artifact != NULL;
+    bool complete = p.dir != NULL && p.artifact != NULL && p.quarantine != NULL;
     for (size_t i = 0; complete && i < QD_LENGTH(parts); i++) {
         *parts[i].path = qd_path_join(p.dir, parts[i].name);
         complete = *parts[i].path != NULL;
@@ -37,7 +39,7 @@ qd_code qd_job_paths_init(const char *state_dir, const char *id, qd_job_paths *o
 
 void qd_job_paths_fini(qd_job_paths *p)
 {
-    char *all[] = { p->dir, p->job, p->log, p->lock, p->work, p->out, p->artifact };
+    char *all[] = { p->dir, p->job, p->log, p->lock, p->work, p->out, p->artifact, p->quarantine };
     for (size_t i = 0; i < QD_LENGTH(all); i++)
         free(all[i]);
     *p = (qd_job_paths){ 0 };
@@ -49,5 +51,7 @@ qd_code qd_job_paths_remove(const char *state_dir, const char *id, qd_error *err
     qd_code code = qd_job_paths_init(state_dir, id, &paths, err);
     if (code == QD_OK)
         code = qd_dir_remove(paths.artifact, err);
+    if (code == QD_OK)
+        code = qd_dir_remove(paths.quarantine, err);
     return code == QD_OK ? qd_dir_remove(paths.dir, err) : code;
 }

@@ -8,13 +8,14 @@
 
 /* Paths of one job, owned. */
 typedef struct qd_job_paths {
-    char *dir;      /* STATE/jobs/ID */
-    char *job;      /* dir/job.json */
-    char *log;      /* dir/log.txt */
-    char *lock;     /* dir/lock */
-    char *work;     /* dir/work: checkpoints */
-    char *out;      /* dir/out: the artifact in the making */
-    char *artifact; /* STATE/artifacts/ID */
+    char *dir;        /* STATE/jobs/ID */
+    char *job;        /* dir/job.json */
+    char *log;        /* dir/log.txt */
+    char *lock;       /* dir/lock */
+    char *work;       /* dir/work: checkpoints */
+    char *out;        /* dir/out: the artifact in the making */
+    char *artifact;   /* STATE/artifacts/ID */
+    char *quarantine; /* STATE/quarantine/ID: an artifact that is not served */
 } qd_job_paths;
 qd_code qd_job_paths_init(const char *state_dir, const char *id, qd_job_paths *out, qd_error *err);
 void qd_job_paths_fini(qd_job_paths *paths);

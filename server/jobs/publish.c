@@ -78,18 +78,33 @@ static qd_code take_entry(int folder, const json_t *entry, qd_publication *p, qd
     return code == QD_OK ? add(p, path, (uint64_t)json_integer_value(size), sha256, err) : code;
 }
 
-/* The manifest itself can be downloaded too. */
-static qd_code add_manifest(const char *path, qd_publication *p, qd_error *err)
+/* The manifest itself can be downloaded too, and what attests it. Paths that are listed already stay as they are listed. */
+static const char *const unlisted[] = { manifest_name, "provenance.json", "provenance.dsse.json" };
+
+static bool is_listed(const qd_publication *p, const char *path)
 {
-    char sha256[QD_DIGEST_HEX];
-    uint64_t size = 0;
-    qd_code code = qd_sha256_file(path, sha256, err);
-    if (code == QD_OK)
-        code = qd_file_size(path, &size, err);
-    return code == QD_OK ? add(p, manifest_name, size, sha256, err) : code;
+    for (size_t i = 0; i < p->count; i++)
+        if (strcmp(p->files[i].path, path) == 0)
+            return true;
+    return false;
 }
 
-static qd_code read_manifest(int folder, const char *path, qd_publication *p, qd_error *err)
+static qd_code add_unlisted(const char *dir, const char *name, qd_publication *p, qd_error *err)
+{
+    char sha256[QD_DIGEST_HEX];
+    struct stat info;
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    if (is_listed(p, name) || lstat(path, &info) != 0) /* the manifest was read before */
+        return QD_OK;
+    if (!S_ISREG(info.st_mode))
+        return qd_fail(err, QD_EFORMAT, "'%s' is not a regular file", name);
+    qd_code code = qd_sha256_file(path, sha256, err);
+    return code == QD_OK ? add(p, name, (uint64_t)info.st_size, sha256, err) : code;
+}
+
+static qd_code read_manifest(int folder, const char *dir, const char *path, qd_publication *p, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *manifest = NULL;
     qd_code code = qd_json_read_object(path, MANIFEST_MAX, DEPTH_MAX, &manifest, err);
@@ -99,10 +114,12 @@ static qd_code read_manifest(int folder, const char *path, qd_publication *p, qd
     if (code == QD_OK && (!json_is_array(files) || json_array_size(files) > FILES_MAX))
         code = qd_fail(err, QD_EFORMAT, "%s: 'files' is not an array of at most %d", manifest_name, (int)FILES_MAX);
     if (code == QD_OK)
-        code = qd_alloc(json_array_size(files) + 1, sizeof *p->files, (void **)&p->files, err);
+        code = qd_alloc(json_array_size(files) + QD_LENGTH(unlisted), sizeof *p->files, (void **)&p->files, err);
     for (size_t i = 0; code == QD_OK && i < json_array_size(files); i++)
         code = take_entry(folder, json_array_get(files, i), p, err);
-    return code == QD_OK ? add_manifest(path, p, err) : code;
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(unlisted); i++)
+        code = add_unlisted(dir, unlisted[i], p, err);
+    return code;
 }
 
 /* artifacts/, which an operator may have removed to free space, is made again. */
@@ -125,7 +142,7 @@ qd_code qd_publish(const qd_job_paths *paths, qd_publication *out, qd_error *err
         return qd_fail(err, QD_ENOMEM, "out of memory");
     if (folder < 0)
         return qd_fail(err, QD_EFORMAT, "the run left no artifact");
-    qd_code code = read_manifest(folder, manifest, &p, err);
+    qd_code code = read_manifest(folder, paths->out, manifest, &p, err);
     if (code == QD_OK && syncfs(folder) != 0) /* whatever the run did or did not sync */
         code = qd_fail_errno(err, "sync '%s'", paths->out);
     if (code == QD_OK)

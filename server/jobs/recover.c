@@ -62,7 +62,7 @@ static qd_code requeue_running(void *ctx, qd_tx *tx, qd_error *err)
     return code;
 }
 
-/* What is known of a name in jobs/ or artifacts/. */
+/* What is known of a name in jobs/, artifacts/ or quarantine/. */
 typedef struct owner {
     const char *id;
     bool known;
@@ -87,6 +87,8 @@ static qd_code sweep_one(qd_service *service, const char *id, qd_error *err)
         code = qd_store_read(service->store, find_owner, &o, err);
     if (code == QD_OK && !o.known)
         code = qd_dir_remove(paths.dir, err);
+    if (code == QD_OK && !(o.known && o.state == QD_STATE_QUARANTINED))
+        code = qd_dir_remove(paths.quarantine, err);
     if (code == QD_OK && !(o.known && o.state == QD_STATE_SUCCEEDED))
         return qd_dir_remove(paths.artifact, err);
     if (code == QD_OK)
@@ -120,5 +122,6 @@ qd_code qd_recover(qd_service *service, qd_error *err)
         qd_service_say(service, "info", "recovered", "jobs=%zu", count);
     sweep(service, "jobs");
     sweep(service, "artifacts");
+    sweep(service, "quarantine");
     return QD_OK;
 }

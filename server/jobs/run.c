@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "jobs/child.h"
 #include "jobs/lines.h"
@@ -48,9 +49,9 @@ static qd_code make_command(const qd_course *course, const qd_sources *s, char *
     snprintf(threads, 24, "%zu", settings->threads_each);
     for (size_t i = 0; i < settings->launcher_count; i++)
         add(*out, &count, settings->launcher[i]);
-    const char *const words[] = { settings->program, "run",           paths->job, "--out",     paths->out,
-                                  "--model",         s->model.folder, "--work",   paths->work, "--threads",
-                                  threads,           "--progress-fd", "3" };
+    const char *const words[] = { settings->program, "run",           paths->job, "--out",        paths->out,
+                                  "--model",         s->model.folder, "--work",   paths->work,    "--threads",
+                                  threads,           "--progress-fd", "3",        "--quarantine", paths->quarantine };
     for (size_t i = 0; i < QD_LENGTH(words); i++)
         add(*out, &count, words[i]);
     if (s->calibration != NULL) {
@@ -70,6 +71,8 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
     QD_AUTO(qd_free_pointer) char **words = NULL;
     char threads[24];
     qd_code code = make_command(course, sources, &words, threads, err);
+    if (code == QD_OK)
+        code = qd_dir_remove(course->paths.quarantine, err); /* an earlier attempt's */
     if (code == QD_OK && (r->log_fd = open(course->paths.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) < 0)
         code = qd_fail_errno(err, "open '%s'", course->paths.log);
     if (code != QD_OK)

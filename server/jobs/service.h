@@ -31,6 +31,7 @@ typedef struct qd_service_config {
     const char *const *launcher;  /* words put before the program, NULL-terminated; NULL = none */
     const char *calibration_text; /* operator's default texts, or NULL */
     const char *evaluation_text;
+    const char *signing_key;   /* Ed25519 private key (PEM) that signs provenance, or NULL; runs never see it */
     uint64_t disk_floor_bytes; /* stop claiming below this free space */
     double heartbeat_seconds;  /* 0 = 120: a child silent for so long is killed and the job tried again */
     qd_fetch_policy fetch;     /* cache_dir NULL = state_dir/models */

@@ -60,7 +60,7 @@ static qd_code copy_texts(const qd_service_config *c, qd_settings *s, qd_error *
 
 static qd_code make_folders(const qd_service_config *c, qd_settings *s, qd_error *err)
 {
-    static const char *const folders[] = { "jobs", "artifacts" };
+    static const char *const folders[] = { "jobs", "artifacts", "quarantine" };
     qd_code code = qd_dir_make(c->state_dir, err);
     if (code == QD_OK && (s->state_dir = realpath(c->state_dir, NULL)) == NULL)
         code = qd_fail_errno(err, "'%s'", c->state_dir);
@@ -81,6 +81,7 @@ static void fill_in(qd_settings *s)
     c->launcher = (const char *const *)s->launcher;
     c->calibration_text = s->calibration_text;
     c->evaluation_text = s->evaluation_text;
+    c->signing_key = NULL; /* read already; nobody else has to know where it lies */
     c->fetch.cache_dir = s->cache_dir;
     c->fetch.hub_url = s->hub_url;
     c->fetch.allow_net = (const char *const *)s->allow_net;
@@ -103,6 +104,9 @@ qd_code qd_settings_init(const qd_service_config *config, qd_settings *out, qd_e
         code = copy_texts(config, &s, err);
     if (code == QD_OK)
         code = make_folders(config, &s, err);
+    if (code == QD_OK && config->signing_key != NULL &&
+        (code = qd_signer_open(config->signing_key, &s.signer, err)) != QD_OK)
+        qd_within(err, code, "signing-key");
     if (code != QD_OK) {
         qd_settings_fini(&s);
         return code;
@@ -117,6 +121,7 @@ void qd_settings_fini(qd_settings *s)
     char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir, s->hub_url };
     for (size_t i = 0; i < QD_LENGTH(texts); i++)
         free(texts[i]);
+    qd_signer_destroy(s->signer);
     words_free(s->launcher);
     words_free(s->allow_net);
     words_free(s->file_roots);

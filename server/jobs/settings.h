@@ -4,6 +4,7 @@
 #ifndef QD_JOBS_SETTINGS_H
 #define QD_JOBS_SETTINGS_H
 
+#include "base/sign.h"
 #include "jobs/service.h"
 
 /* A copy of a configuration with its defaults filled in; state_dir is absolute and exists. */
@@ -12,6 +13,7 @@ typedef struct qd_settings {
     char *state_dir, *program, *calibration_text, *evaluation_text, *cache_dir, *hub_url;
     char **launcher, **allow_net, **file_roots; /* NULL-terminated, never NULL */
     size_t launcher_count;
+    qd_signer *signer;   /* NULL = artifacts are not signed */
     size_t threads_each; /* of one job's run */
 } qd_settings;
 qd_code qd_settings_init(const qd_service_config *config, qd_settings *out, qd_error *err);

@@ -18,8 +18,10 @@ FOLDERS = {
     "gguf": {"model.gguf": g.gguf()},
 }
 # Containers that this tree can write by now; each a folder.
-for name, fields in (("gptq", {}), ("awq", {}), ("compressed-tensors:int-quantized", {}), ("compressed-tensors:mxfp4-pack-quantized", {}),
-                     ("compressed-tensors:nvfp4-pack-quantized", {}), ("gguf:q4_0", {}), ("gguf:q8_0", {}), ("gguf:mxfp4", {}), ("safetensors:bf16", {})):
+MADE_HERE = (("gptq:v1", {"bits": 4, "group_size": 16}), ("gptq:v2", {"bits": 3, "group_size": 32, "alphabet": "int-asymmetric"}), ("awq", {"group_size": 32}),
+             ("compressed-tensors:int-quantized", {}), ("compressed-tensors:mxfp4-pack-quantized", {}),
+             ("compressed-tensors:nvfp4-pack-quantized", {}), ("gguf:q4_0", {}), ("gguf:q5_1", {}), ("gguf:mxfp4", {}), ("safetensors:bf16", {}))
+for name, fields in MADE_HERE:
     try:
         FOLDERS[name.replace(":", "-").replace("compressed-tensors", "ct").replace("-pack-quantized", "")] = artifact(name, **fields)
     except AssertionError as why:

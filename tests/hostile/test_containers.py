@@ -100,13 +100,20 @@ settings("awq", AWQ, [
 # ---- compressed-tensors: the other three ----
 INT8 = artifact("compressed-tensors:int-quantized", bits=8, group_size=0)
 MXFP4 = artifact("compressed-tensors:mxfp4-pack-quantized", alphabet="mxfp4", group_size=32)
+NVFP4 = artifact("compressed-tensors:nvfp4-pack-quantized")
 ODD = artifact("compressed-tensors", bits=3, group_size=16)
 for name, good, parts, scale in (("int-quantized", INT8, ("weight_scale",), "weight_scale"), ("mxfp4", MXFP4, ("weight_packed", "weight_scale"), "weight_scale"),
+                                 ("nvfp4", NVFP4, ("weight_packed", "weight_scale", "weight_global_scale"), "weight_scale"),
                                  ("3 bits", ODD, ("weight_packed", "weight_scale", "weight_shape"), "weight_scale")):
     case("%s: sound" % name, good, r'"ok": true', ("verify", "."), sound=True)
     case("%s: sound, bare" % name, bare(good), r"perplexity", EVAL, sound=True)
     lies_of_parts(name, good, parts)
     scales(name, good, scale)
+scales("nvfp4", NVFP4, "weight_global_scale")
+for name, number in (("0", 0.0), ("-1", -1.0), ("1e-45", 1e-45)):
+    both("nvfp4: a global scale of %s" % name, with_tensors(NVFP4, **{UP + ".weight_global_scale": ("F32", (1,), struct.pack("<f", number))}), r"up_proj.*(above 0|finite)")
+settings("nvfp4", NVFP4, [(("config_groups", "group_0", "weights", "group_size"), (32, 0, None), r"group|strategy"),
+                          (("config_groups", "group_0", "weights", "strategy"), ("group", "channel", "tensor"), r"strategy|group")])
 WEIGHTS = ("config_groups", "group_0", "weights")
 settings("mxfp4", MXFP4, [(WEIGHTS + ("num_bits",), (2, 8, 0, HUGE, None), r"bits"), (WEIGHTS + ("group_size",), (16, 0, 64, HUGE, None), r"group|strategy"),
                           (WEIGHTS + ("type",), ("int", "", 7), r"type"), (WEIGHTS + ("symmetric",), (False, "x"), r"symmetric"),
@@ -115,8 +122,24 @@ settings("int-quantized", INT8, [(WEIGHTS + ("num_bits",), (4, 16, 0, HUGE), r"b
                                  (("format",), ("pack-quantized", "mxfp4-pack-quantized", "float-quantized"), r"format|weight|type|group")])
 settings("3 bits", ODD, [(WEIGHTS + ("num_bits",), (2, 4, 5, 7), r"bits|weight_packed")])
 
+# ---- GGUF, as this tree writes it ----
+for variant, kind in (("q4_0", "Q4_0"), ("q8_0", "Q8_0"), ("mxfp4", "MXFP4")):
+    GOOD = artifact("gguf:" + variant)
+    FILE = next(name for name in GOOD if name.endswith(".gguf"))
+    WHOLE = GOOD[FILE]
+    case("gguf:%s: sound" % variant, GOOD, r'"ok": true', ("verify", "."), sound=True)
+    for name, content in (("cut in half", WHOLE[:len(WHOLE) // 2]), ("a byte short", WHOLE[:-33]), ("empty", b""), ("of zeros", b"\0" * len(WHOLE)),
+                          ("another architecture", WHOLE.replace(b"llama", b"llamb")), ("a tensor of another name", WHOLE.replace(b"blk.0.ffn_up", b"blk.9.ffn_up")),
+                          ("a key of another name", WHOLE.replace(b"llama.block_count", b"llama.block_coumt"))):
+        case("gguf:%s: %s" % (variant, name), sealed(dict(GOOD, **{FILE: content})), re.escape(FILE) + r"|gguf|block_count|ffn_up|up_proj", ("verify", "."))
+    if variant != "mxfp4":
+        # every scale that is left is overwritten: the last tensor of blocks ends the file
+        bad = bytearray(WHOLE)
+        bad[-34 * 4:] = b"\x00\x7e" * (17 * 4)
+        case("gguf:%s: NaN at the end" % variant, sealed(dict(GOOD, **{FILE: bytes(bad)})), r"element|finite|nan|NaN", ("verify", "."))
+
 # Sizes that only the config tells: nothing that large is made room for before the tensors were looked at.
-for name, good in (("gptq", GPTQ), ("awq", AWQ), ("mxfp4", MXFP4), ("int-quantized", INT8), ("pack-quantized", ODD)):
+for name, good in (("gptq", GPTQ), ("awq", AWQ), ("mxfp4", MXFP4), ("nvfp4", NVFP4), ("int-quantized", INT8), ("pack-quantized", ODD)):
     for key, value in (("intermediate_size", 1 << 24), ("intermediate_size", 1 << 20), ("num_attention_heads", 1 << 20), ("head_dim", 1 << 20), ("num_key_value_heads", 1)):
         both("%s: %s of %d" % (name, key, value), with_json(good, "config.json", setting((key,), value)), r"proj|heads|%s" % key)
 

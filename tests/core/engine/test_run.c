@@ -288,7 +288,7 @@ static void cancelling_is_heard_soon_in_every_long_phase(void **state)
         make_folder(folder, sizeof folder);
         snprintf(work, sizeof work, "%s/work", folder);
         snprintf(out, sizeof out, "%s/out", folder);
-        const qd_run_paths paths = { model, text, text, work, out };
+        const qd_run_paths paths = { model, text, text, work, out, NULL };
         const qd_run_options options = { .threads = 2 };
         const qd_sink sink = { stop_at_phase, &s };
         qd_recipe *recipe = recipe_of("\"calibration\":{\"samples\":4,\"length\":512},"

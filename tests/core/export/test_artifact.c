@@ -325,6 +325,16 @@ static void links_and_devices_among_side_files_are_refused_by_name(void **state)
     }
 }
 
+static void check_text(const char *dir, const char *name, const char *wanted)
+{
+    char path[FOLDER_PATH];
+    qd_error err = { 0 };
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    path_in(dir, name, path);
+    check_ok(qd_file_read(path, 100, &text, &err));
+    assert_string_equal(qd_str_borrow(&text), wanted);
+}
+
 static void folders_and_other_weights_and_our_own_records_are_not_carried_over(void **state)
 {
     (void)state;
@@ -333,15 +343,17 @@ static void folders_and_other_weights_and_our_own_records_are_not_carried_over(v
     static const char *const left_out[] = { "pytorch_model.bin", "pytorch_model-00001-of-00002.bin",
                                             "model-q4.gguf",     "tf_model.h5",
                                             "manifest.json",     "certificate.json",
-                                            "extra.safetensors" };
-    static const char *const carried[] = { "tok512.bin",       "README.md",      ".gitattributes",
-                                           "a b \xc3\xa4.txt", "tokenizer.json", "empty.bin" };
+                                            "extra.safetensors", "provenance.json",
+                                            "provenance.dsse.json" };
+    static const char *const carried[] = { "tok512.bin",       "README.md",        ".gitattributes",
+                                           "a b \xc3\xa4.txt", "README.source.md", "README.md.txt",
+                                           "tokenizer.json",   "empty.bin" };
     folder_make(source);
     tiny_write(source, (tiny){ .seed = 1 });
     for (size_t i = 0; i < QD_LENGTH(left_out); i++)
         text_put(source, left_out[i], "{}");
-    for (size_t i = 0; i < 4; i++)
-        text_put(source, carried[i], "text");
+    for (size_t i = 0; i < 6; i++)
+        text_put(source, carried[i], carried[i]);
     path_in(source, "onnx", path);
     assert_int_equal(mkdir(path, 0755), 0);
     text_put(path, "inner.txt", "x");
@@ -350,7 +362,13 @@ static void folders_and_other_weights_and_our_own_records_are_not_carried_over(v
     check_ok(scene_check(s, &err));
     json_t *manifest = manifest_of(s->dir);
     for (size_t i = 0; i < QD_LENGTH(carried); i++)
-        check_role(manifest, carried[i], "side");
+        if (strcmp(carried[i], "README.md") != 0)
+            check_role(manifest, carried[i], "side");
+    /* our card's name is free; who had it, or the name it gives way to, goes one further */
+    assert_null(file_of(manifest, "README.md"));
+    check_role(manifest, "README.source.source.md", "side");
+    check_text(s->dir, "README.source.md", "README.md");
+    check_text(s->dir, "README.source.source.md", "README.source.md");
     for (size_t i = 0; i < QD_LENGTH(left_out); i++)
         assert_null(file_of(manifest, left_out[i]));
     assert_int_equal(json_array_size(json_object_get(manifest, "files")), QD_LENGTH(carried) + 2);

@@ -47,8 +47,7 @@ static int steps_of(const scene *s, size_t index, size_t o, size_t i)
 {
     const qd_grid *grid = &s->decided.grids[index];
     size_t in = qd_model_linear_at(s->model, index)->in;
-    return grid->low + s->decided.codes[index][o * in + i] -
-           (int)qd_matf_row(grid->zero.view, o)[i / grid->group_size];
+    return grid->low + s->decided.codes[index][o * in + i] - (int)qd_matf_row(grid->zero.view, o)[i / grid->group_size];
 }
 
 static float f16_at(const qd_tensor *t, size_t index)
@@ -356,7 +355,8 @@ static void configs_are_as_loaders_want_them(void **state)
         const char *wanted;
     } cases[] = {
         { { "compressed-tensors:int-quantized", "int", 8, QD_ZERO_NONE, 0, "f16" },
-          "{\"format\":\"int-quantized\",\"config_groups\":{\"group_0\":{\"targets\":[\"Linear\"],\"input_activations\":{"
+          "{\"format\":\"int-quantized\",\"config_groups\":{\"group_0\":{\"targets\":[\"Linear\"],\"input_"
+          "activations\":{"
           "\"num_bits\":8,\"type\":\"int\",\"symmetric\":true,\"strategy\":\"token\",\"dynamic\":true},"
           "\"output_activations\":null,\"weights\":{\"num_bits\":8,\"type\":\"int\",\"symmetric\":true,\"strategy\":"
           "\"channel\",\"group_size\":null,\"dynamic\":false,\"actorder\":null,\"block_structure\":null,\"observer\":"
@@ -371,7 +371,8 @@ static void configs_are_as_loaders_want_them(void **state)
           "{\"quant_method\":\"gptq\",\"checkpoint_format\":\"gptq\",\"bits\":4,\"group_size\":-1,\"desc_act\":false,"
           "\"sym\":true}" },
         { { "gptq:v2", "int-asymmetric", 8, QD_ZERO_INTEGER, 64, "f16" },
-          "{\"quant_method\":\"gptq\",\"checkpoint_format\":\"gptq_v2\",\"bits\":8,\"group_size\":64,\"desc_act\":false,"
+          "{\"quant_method\":\"gptq\",\"checkpoint_format\":\"gptq_v2\",\"bits\":8,\"group_size\":64,\"desc_act\":"
+          "false,"
           "\"sym\":false}" },
         { { "awq", "int-asymmetric", 4, QD_ZERO_INTEGER, 64, "f16" },
           "{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":64,\"zero_point\":true,\"version\":\"gemm\","
@@ -412,8 +413,8 @@ static void what_a_reader_needs_is_noted(void **state)
         const char *named; /* NULL = nothing */
     } cases[] = {
         { { "compressed-tensors", "int", 4, QD_ZERO_NONE, 0, "bf16" }, NULL },
-        { { "compressed-tensors", "int", 3, QD_ZERO_NONE, 0, "bf16" }, "2026-05-29" },
-        { { "compressed-tensors", "int", 7, QD_ZERO_NONE, 0, "bf16" }, "2026-05-29" },
+        { { "compressed-tensors", "int", 3, QD_ZERO_NONE, 0, "bf16" }, "0.18.0" },
+        { { "compressed-tensors", "int", 7, QD_ZERO_NONE, 0, "bf16" }, "0.18.0" },
         { { "compressed-tensors:int-quantized", "int", 8, QD_ZERO_NONE, 0, "bf16" }, "W8A8" },
         { { "gptq", "int", 4, QD_ZERO_NONE, 0, "f16" }, NULL },
         { { "gptq", "int", 3, QD_ZERO_NONE, 0, "f16" }, "GPTQModel" },

@@ -65,7 +65,8 @@ static void check_report(const json_t *report, const pair *p)
     assert_string_equal(json_string_value(json_object_get(report, "format")), p->made);
     if (json_is_object(g))
         snprintf(grid, sizeof grid, "%s %g %d %s", json_string_value(json_object_get(g, "alphabet")),
-                 json_number_value(json_object_get(g, "bits")), (int)json_integer_value(json_object_get(g, "group_size")),
+                 json_number_value(json_object_get(g, "bits")),
+                 (int)json_integer_value(json_object_get(g, "group_size")),
                  json_string_value(json_object_get(g, "scale_type")));
     assert_string_equal(grid, p->grid);
 }
@@ -133,7 +134,8 @@ static void bf16_scales_go_to_f16_where_all_of_them_fit(void **state)
     (void)state;
     qd_error err = { 0 };
     char source[FOLDER_PATH], dir[FOLDER_PATH];
-    scene *s = recorded_scene(SOURCE_PATH(source, novella), "compressed-tensors", grid_of(4, QD_ZERO_NONE, 128, "bf16"));
+    scene *s =
+        recorded_scene(SOURCE_PATH(source, novella), "compressed-tensors", grid_of(4, QD_ZERO_NONE, 128, "bf16"));
     folder_make(dir);
     check_ok(qd_convert(s->dir, "gptq", dir, NULL, &err));
     compare_folders(s, dir);
@@ -164,12 +166,18 @@ static void what_cannot_be_is_refused_with_the_reason_and_nothing_is_left(void *
         { "compressed-tensors", "awq", grid_of(8, QD_ZERO_NONE, 64, "f16"), { "bits: 8", "'awq'", "'gptq'" } },
         { "compressed-tensors", "gptq:v1", grid_of(8, ASYMMETRIC, 64, "f16"), { "'gptq:v1'", "'gptq:v2'", "zero" } },
         { "compressed-tensors", "gptq", grid_of(8, QD_ZERO_NONE, 64, "f32"), { "not exact as 'f16'", "'f32'", "of" } },
-        { "compressed-tensors", "compressed-tensors:mxfp4-pack-quantized", grid_of(4, QD_ZERO_NONE, 32, "f16"),
+        { "compressed-tensors",
+          "compressed-tensors:mxfp4-pack-quantized",
+          grid_of(4, QD_ZERO_NONE, 32, "f16"),
           { "alphabet: 'int'", "mxfp4-pack-quantized", "'mxfp4'" } },
-        { "compressed-tensors:mxfp4-pack-quantized", "gptq", grid_of_levels("mxfp4", 32, "e8m0"),
+        { "compressed-tensors:mxfp4-pack-quantized",
+          "gptq",
+          grid_of_levels("mxfp4", 32, "e8m0"),
           { "alphabet: ", "'gptq:v1'", "integers" } },
         { "safetensors:f32", "gptq", grid_of(4, QD_ZERO_NONE, 64, "f16"), { "'safetensors'", "no codes", "weights" } },
-        { "compressed-tensors", "safetensors:bf16", grid_of(8, QD_ZERO_NONE, 64, "f32"),
+        { "compressed-tensors",
+          "safetensors:bf16",
+          grid_of(8, QD_ZERO_NONE, 64, "f32"),
           { "layer '", "weights would change", "of" } },
         { "compressed-tensors", "zip", grid_of(8, QD_ZERO_NONE, 64, "f32"), { "'zip'", "gptq:v2", "awq" } },
     };

@@ -97,7 +97,8 @@ enum { ALL = 99 };
 
 static scene *folder_of(char *source, const char *format, qd_grid_spec spec)
 {
-    return written_scene(source, (tiny){ .head_dim = OUT, .intermediate = IN, .seed = 6, .dtype = "F16" }, format, spec);
+    return written_scene(source, (tiny){ .head_dim = OUT, .intermediate = IN, .seed = 6, .dtype = "F16" }, format,
+                         spec);
 }
 
 static void close_folder(scene *s, const char *source)
@@ -140,7 +141,7 @@ static void pad_layer(const scene *s, size_t index, unsigned bits)
     put_tensor(s->dir, name, "I32", 2, rows, grid->groups, zeros);
 }
 
-static void codes_padded_as_before_2026_05_29_are_read(void **state)
+static void codes_padded_as_before_0_18_are_read(void **state)
 {
     (void)state;
     static const double widths[] = { 3, 5, 6, 7 };
@@ -283,7 +284,8 @@ static void layers_of_different_groups_have_different_schemes(void **state)
     put_tensor(s->dir, LAYER ".weight", "I8", 2, OUT, IN, q->data);
     put_tensor(s->dir, LAYER ".weight_scale", "F16", 2, OUT, 1, scale->data);
     replace(s->dir, "config.json", "\"config_groups\": {",
-            "\"config_groups\": { \"bytes\": {\"targets\": [\"re:.*down_proj\"], \"format\": \"int-quantized\", \"weights\": {"
+            "\"config_groups\": { \"bytes\": {\"targets\": [\"re:.*down_proj\"], \"format\": \"int-quantized\", "
+            "\"weights\": {"
             "\"num_bits\": 8, \"type\": \"int\", \"strategy\": \"channel\", \"symmetric\": true}},");
     replace(s->dir, "config.json", "\"pack-quantized\"", "\"mixed-precision\"");
     replace(s->dir, "config.json", "\"group_0\": {", "\"group_0\": { \"format\": \"pack-quantized\",");
@@ -364,8 +366,10 @@ static void folders_that_say_it_in_a_file_of_its_own_are_read(void **state)
         const char *format, *file, *text;
     } cases[] = {
         { "gptq", "quantize_config.json", "{\"bits\": 4, \"group_size\": 32, \"desc_act\": false, \"sym\": true}" },
-        { "gptq:v2", "quantize_config.json", "{\"bits\":4,\"group_size\":32,\"sym\":false,\"checkpoint_format\":\"gptq_v2\"}" },
-        { "awq", "quant_config.json", "{\"zero_point\": true, \"q_group_size\": 32, \"w_bit\": 4, \"version\": \"GEMM\"}" },
+        { "gptq:v2", "quantize_config.json",
+          "{\"bits\":4,\"group_size\":32,\"sym\":false,\"checkpoint_format\":\"gptq_v2\"}" },
+        { "awq", "quant_config.json",
+          "{\"zero_point\": true, \"q_group_size\": 32, \"w_bit\": 4, \"version\": \"GEMM\"}" },
     };
     for (size_t k = 0; k < QD_LENGTH(cases); k++) {
         char source[FOLDER_PATH], path[FOLDER_PATH];
@@ -448,7 +452,9 @@ static void check_faults(const char *format, qd_grid_spec spec, const fault *fau
         scene *s = folder_of(source, format, spec);
         snprintf(name, sizeof name, LAYER ".%s", f->part);
         put_tensor(s->dir, name, f->dtype, f->rank, f->rows, f->cols,
-                   f->dtype == NULL ? NULL : f->data == NULL ? zeros : f->data);
+                   f->dtype == NULL  ? NULL
+                   : f->data == NULL ? zeros
+                                     : f->data);
         check_fails(read_layer(s->dir, INDEX, &found, &err), f->code);
         check_contains(err.text, f->named);
         check_contains(err.text, LAYER);
@@ -574,7 +580,7 @@ static void configs_that_cannot_be_read_are_refused_naming_the_member(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(codes_padded_as_before_2026_05_29_are_read),
+        cmocka_unit_test(codes_padded_as_before_0_18_are_read),
         cmocka_unit_test(features_in_groups_of_their_own_are_read),
         cmocka_unit_test(one_scale_for_a_tensor_and_signed_zero_points_are_read),
         cmocka_unit_test(layers_left_out_are_read_as_they_stand),

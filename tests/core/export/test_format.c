@@ -60,7 +60,11 @@ static qd_grid_spec grid_of_levels(const char *alphabet, size_t group_size, cons
     return spec;
 }
 
-#define REFUSED(...) (const char *const[]){ __VA_ARGS__, NULL }
+#define REFUSED(...) \
+    (const char *const[]) \
+    { \
+        __VA_ARGS__, NULL \
+    }
 
 static void compressed_tensors_refuses_what_it_cannot_hold_naming_both_fields_and_a_way_out(void **state)
 {
@@ -73,7 +77,8 @@ static void compressed_tensors_refuses_what_it_cannot_hold_naming_both_fields_an
     check_refused(bytes, grid_of(4, QD_ZERO_NONE, 0, "bf16"), REFUSED("bits: 4", bytes, "use 8", "pack-quantized"));
     check_refused(bytes, grid_of(8, QD_ZERO_INTEGER, 0, "bf16"), REFUSED("zero 'integer'", bytes, "alphabet 'int'"));
     check_refused(bytes, grid_of(8, QD_ZERO_NONE, 128, "bf16"), REFUSED("group_size: 128", bytes, "use 0"));
-    static const char mx[] = "compressed-tensors:mxfp4-pack-quantized", nv[] = "compressed-tensors:nvfp4-pack-quantized";
+    static const char mx[] = "compressed-tensors:mxfp4-pack-quantized",
+                      nv[] = "compressed-tensors:nvfp4-pack-quantized";
     check_refused(mx, grid_of(4, QD_ZERO_NONE, 32, "e8m0"), REFUSED("alphabet: 'int'", mx, "'mxfp4'", "'safetensors'"));
     check_refused(mx, grid_of_levels("e2m1", 64, "e8m0"), REFUSED("group_size: 64", mx, "groups of 32"));
     check_refused(mx, grid_of_levels("e2m1", 32, "bf16"), REFUSED("scale.type: 'bf16'", mx, "'e8m0'"));
@@ -90,9 +95,11 @@ static void gptq_and_awq_refuse_what_they_cannot_hold_naming_both_fields_and_a_w
         check_refused(both[i], grid_of(4, QD_ZERO_FLOAT, 32, "f16"), REFUSED("zero 'float'", both[i], "'integer'"));
         check_refused(both[i], grid_of(4, QD_ZERO_NONE, 32, "bf16"),
                       REFUSED("scale.type: 'bf16'", both[i], "'half'", "'f16'"));
-        check_refused(both[i], grid_of(5, QD_ZERO_NONE, 32, "f16"), REFUSED("bits: 5", both[i], "'compressed-tensors'"));
+        check_refused(both[i], grid_of(5, QD_ZERO_NONE, 32, "f16"),
+                      REFUSED("bits: 5", both[i], "'compressed-tensors'"));
     }
-    check_refused("gptq:v1", grid_of(4, QD_ZERO_INTEGER, 32, "f16"), REFUSED("zero 'integer'", "'gptq:v1'", "'gptq:v2'"));
+    check_refused("gptq:v1", grid_of(4, QD_ZERO_INTEGER, 32, "f16"),
+                  REFUSED("zero 'integer'", "'gptq:v1'", "'gptq:v2'"));
     check_refused("awq", grid_of(4, QD_ZERO_NONE, 0, "f16"), REFUSED("group_size: 0", "'awq'", "32, 64 and 128"));
     check_refused("awq", grid_of(3, QD_ZERO_NONE, 32, "f16"), REFUSED("bits: 3", "'awq'", "'gptq'"));
 }

@@ -19,11 +19,11 @@ static const char *const letter_merges[] = { "a b" };
 typedef struct odd {
     const char *without; /* key; NULL = none */
     const char *pre, *model;
-    const char *piece;   /* instead of the last */
+    const char *piece; /* instead of the last */
     const char *merge;
-    uint32_t type;       /* of the last; 0 = as it is */
+    uint32_t type; /* of the last; 0 = as it is */
     uint32_t bos;
-    size_t types;        /* 0 = as many as tokens */
+    size_t types; /* 0 = as many as tokens */
 } odd;
 
 static bool has(const odd *o, const char *key)
@@ -155,7 +155,8 @@ static void every_pre_tokenizer_is_sound_json(void **state)
     (void)state;
     size_t count = 0;
     for (const qd_gguf_pre_tokenizer *row; (row = qd_gguf_pre_tokenizer_at(count)) != NULL; count++) {
-        json_t *steps = json_loads(row->pre_tokenizer, 0, NULL), *form = json_loads(row->normalizer, JSON_DECODE_ANY, NULL);
+        json_t *steps = json_loads(row->pre_tokenizer, 0, NULL),
+               *form = json_loads(row->normalizer, JSON_DECODE_ANY, NULL);
         assert_true(json_is_object(steps) && form != NULL);
         json_decref(steps);
         json_decref(form);
@@ -199,7 +200,12 @@ static void a_lone_file_has_what_can_be_made(void **state)
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "x.gguf");
     check_ok(qd_folder_open(path, &folder, &err));
     assert_null(qd_folder_borrow_dir(folder));
-    assert_string_equal(qd_folder_borrow_gguf_name(folder), "x.gguf");
+    assert_string_equal(qd_folder_gguf(folder)->names[0], "x.gguf");
+    QD_AUTO(qd_free_pointer) char *at = NULL, *made = NULL;
+    check_ok(qd_folder_locate(folder, "x.gguf", &at, &err));
+    check_ok(qd_folder_locate(folder, "tokenizer.json", &made, &err));
+    assert_string_equal(at, path);
+    assert_null(made);
     assert_string_equal(qd_folder_made_at(folder, 0), "config.json");
     assert_string_equal(qd_folder_made_at(folder, 3), "tokenizer_config.json");
     assert_null(qd_folder_made_at(folder, 4));
@@ -254,9 +260,10 @@ static void safetensors_win_over_gguf_and_several_are_named(void **state)
     char dir[256];
     temporary_folder(dir, sizeof dir);
     write_gguf_at(dir, "one.gguf");
-    write_gguf_at(dir, "two.GGUF");
+    write_gguf_at(dir, "two.gguf");
     check_fails(qd_folder_open(dir, &folder, &err), QD_EFORMAT);
-    check_contains(err.text, "one.gguf, two.GGUF");
+    check_contains(err.text, "one.gguf");
+    check_contains(err.text, "two.gguf");
     write_at(dir, "model.safetensors", "", 0);
     check_ok(qd_folder_open(dir, &folder, &err));
     assert_null(qd_folder_gguf(folder));
