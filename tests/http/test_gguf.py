@@ -186,7 +186,7 @@ def several_files_are_named_and_bad_ones_refused():
     with open(os.path.join(ROOT, "cut.gguf"), "wb") as out:
         out.write(broken[:len(broken) // 2])
     SERVER.fail(quick_job("file://" + os.path.join(ROOT, "cut.gguf")), "model.gguf")
-    SERVER.refused(quick_job("file://" + os.path.join(ROOT, "x-00001-of-00002.gguf")), None, "one part")
+    SERVER.refused(quick_job("file://" + os.path.join(ROOT, "x.onnx")), None, ".safetensors or .gguf")
 
 
 run_claims([
