@@ -17,13 +17,4 @@ def run_quantd(model, job):
 def containers(model, name, **fields):
     """(folder of the container `name`, folder of the weights in float32), of one run."""
     out = run_quantd(model, dict(fields, format=[name, FLOATS]))
-    if not os.path.isdir(os.path.join(out, name.replace(":", "-"))):
-        made = json.load(open(os.path.join(out, "recipe.json")))
-        job = {k: v for k, v in made.get("recipe", made).items()}
-        job.update(format=FLOATS); job.pop("model", None)
-        folder = temporary_folder()
-        json.dump(dict(job, model="file:///unused"), open(os.path.join(folder, "job.json"), "w"))
-        said([QUANTD, "run", os.path.join(folder, "job.json"), "--out", folder + "/out", "--model", model, "--calibration-text", CALIBRATION,
-              "--evaluation-text", HELD_OUT, "--threads", "1"], timeout=600 * SLOW)
-        return out, folder + "/out"
     return tuple(os.path.join(out, one.replace(":", "-")) for one in (name, FLOATS))
