@@ -222,7 +222,8 @@ const qd_format qd_format_gguf = {
     .implied = implied,
     .library = "gguf",
     .usage = "The `.gguf` file has all that llama.cpp and what is built on it need, tokenizer included:\n\n```sh\n"
-             "llama-cli -m model-*.gguf -p \"Once upon a time\"\n```\n\nThe files beside it are the source's, for other readers.",
+             "llama-cli -m model-*.gguf -p \"Once upon a time\"\n```\n\nThe files beside it are the source's, for "
+             "other readers.",
     .note = note,
     .check = check,
     .layer_spec = layer_spec,

@@ -85,9 +85,12 @@ static size_t head_rows(const maker *m, qd_gguf_rows rows, size_t count)
 static qd_code add_kept(const maker *m, const qd_tensor *tensor, const char *theirs, qd_gguf_rows rows, qd_error *err)
 {
     qd_gguf_entry entry = { .rank = tensor->rank, .type = kept_type(tensor) };
-    const qd_gguf_piece piece = { .origin = QD_GGUF_KEPT, .tensor = tensor, .head_rows = head_rows(m, rows, (size_t)tensor->shape[0]) };
+    const qd_gguf_piece piece = { .origin = QD_GGUF_KEPT,
+                                  .tensor = tensor,
+                                  .head_rows = head_rows(m, rows, (size_t)tensor->shape[0]) };
     if (tensor->rank == 0 || tensor->rank > QD_GGUF_ENTRY_RANK)
-        return qd_fail(err, QD_EUNSUPPORTED, "tensor '%s' has %zu dimensions; a GGUF has 1 to 4", tensor->name, tensor->rank);
+        return qd_fail(err, QD_EUNSUPPORTED, "tensor '%s' has %zu dimensions; a GGUF has 1 to 4", tensor->name,
+                       tensor->rank);
     memcpy(entry.shape, tensor->shape, tensor->rank * sizeof *entry.shape);
     qd_code code = name_entry(&entry, theirs, err);
     return code == QD_OK ? append(m->plan, &entry, &piece, err) : code;
@@ -102,8 +105,8 @@ static qd_code add_layer(const maker *m, size_t index, const char *theirs, qd_gg
                                   .encoder = qd_ggml_encoder_for(m->encoder, linear->in),
                                   .head_rows = head_rows(m, rows, linear->out) };
     if (piece.encoder == NULL)
-        return qd_fail(err, QD_EUNSUPPORTED, "layer '%s' has rows of %zu weights, no whole blocks of %zu", linear->name, linear->in,
-                       m->encoder->layout->block);
+        return qd_fail(err, QD_EUNSUPPORTED, "layer '%s' has rows of %zu weights, no whole blocks of %zu", linear->name,
+                       linear->in, m->encoder->layout->block);
     entry.type = qd_ggml_type_named(piece.encoder->type);
     qd_code code = name_entry(&entry, theirs, err);
     if (code == QD_OK)
@@ -176,8 +179,8 @@ static qd_code check_complete(const maker *m, qd_error *err)
         const qd_gguf_name *row = qd_gguf_name_to_theirs(m->arch, tensor->name, theirs);
         if (row == NULL && qd_weights_linear(m->model, tensor, &ignored) == NULL &&
             !qd_glob_match("*rotary_emb.inv_freq", tensor->name))
-            return qd_fail(err, QD_EUNSUPPORTED, "tensor '%s' has no name in GGUF files of architecture '%s'", tensor->name,
-                           m->arch->id);
+            return qd_fail(err, QD_EUNSUPPORTED, "tensor '%s' has no name in GGUF files of architecture '%s'",
+                           tensor->name, m->arch->id);
     }
     return QD_OK;
 }

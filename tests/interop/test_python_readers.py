@@ -9,32 +9,18 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from llama import *  # noqa: E402,F403
+from artifacts import containers  # noqa: E402
 import readers  # noqa: E402
 
 INSTALLED = os.environ.get("QUANTD_TEST_READERS")
 if INSTALLED:
     import numpy as np
 
-QUICK = {"effort": "reference", "algorithm": "optq", "calibration": {"samples": 4, "length": 64}, "evaluation": {"length": 64, "windows": 2}}
 ASYMMETRIC = {"kind": "int-asymmetric", "zero": "integer"}
 NO_TORCH = ""
 
 
 # ---- artifacts ----
-
-def made(formats, **fields):
-    """Folder of one run; formats[0] is the one of interest, the other its weights in float32."""
-    folder = temporary_folder()
-    json.dump(dict(QUICK, model="file:///unused", format=formats + ["safetensors:f32"], **fields), open(os.path.join(folder, "job.json"), "w"))
-    out = os.path.join(folder, "out")
-    said([QUANTD, "run", os.path.join(folder, "job.json"), "--out", out, "--model", MODEL, "--calibration-text", CALIBRATION,
-          "--evaluation-text", HELD_OUT, "--threads", "1"], timeout=600 * SLOW)
-    return out
-
-
-def part(out, name):
-    return os.path.join(out, name.replace(":", "-"))
-
 
 def opened(folder):
     """name -> numpy array, by the safetensors package; bf16 as float32."""
@@ -74,9 +60,9 @@ def same(got, want, name):
 def gguf_variant(variant):
     def claim():
         import gguf
-        out = made(["gguf:" + variant])
-        floats = opened(part(out, "safetensors:f32"))
-        reader = gguf.GGUFReader(os.path.join(part(out, "gguf:" + variant), "model-%s.gguf" % variant))
+        folder, wide = containers(MODEL, "gguf:" + variant)
+        floats = opened(wide)
+        reader = gguf.GGUFReader(os.path.join(folder, "model-%s.gguf" % variant))
         assert reader.get_field("general.architecture").contents() == "llama"
         for tensor in reader.tensors:
             want = floats[hugging_face_name(tensor.name)]
@@ -127,11 +113,11 @@ def compressed(name, variant, **fields):
     def claim():
         if NO_TORCH:
             raise Skip(NO_TORCH)
-        out = made(["compressed-tensors:" + variant], **fields)
-        floats = opened(part(out, "safetensors:f32"))
-        opened(part(out, "compressed-tensors:" + variant))
+        folder, floats = containers(MODEL, "compressed-tensors:" + variant, **fields)
+        floats = opened(floats)
+        opened(folder)
         count = 0
-        for layer, wide, stored in decompressed(part(out, "compressed-tensors:" + variant)):
+        for layer, wide, stored in decompressed(folder):
             import torch
             want = floats[layer + ".weight"]
             same(wide.float().numpy(), want if wide.dtype == torch.float32 else torch.from_numpy(want.copy()).to(wide.dtype).float().numpy(), layer)
@@ -148,7 +134,7 @@ def transformers_run(name, variant, **fields):
             raise Skip(NO_TORCH)
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        folder = part(made(["compressed-tensors:" + variant], **fields), "compressed-tensors:" + variant)
+        folder, _ = containers(MODEL, "compressed-tensors:" + variant, **fields)
         text = open(HELD_OUT, encoding="utf-8").read()[:600]
         ids = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
         equal(ids, our_tokenize(folder, [text])[0], "tokens")
@@ -164,6 +150,22 @@ def transformers_run(name, variant, **fields):
     return claim
 
 
+def transformers_dequantizes():
+    """Where there are zeros, compressed-tensors 0.20.0 does not load as it is: it makes room for a zero a row where its own files hold packed ones.
+    Its other way, to dequantize while loading, does so in the type of the scales."""
+    if NO_TORCH:
+        raise Skip(NO_TORCH)
+    import torch
+    from transformers import AutoModelForCausalLM, CompressedTensorsConfig
+    folder, floats = containers(MODEL, "compressed-tensors:pack-quantized", bits=4, group_size=32, alphabet=ASYMMETRIC)
+    floats = opened(floats)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, quantization_config=CompressedTensorsConfig(dequantize=True))
+    found = dict(model.named_parameters())
+    for name in linears(floats):
+        want = torch.from_numpy(floats[name + ".weight"].copy()).bfloat16().float().numpy()
+        same(found[name + ".weight"].detach().float().numpy(), want, name)
+
+
 # ---- GPTQ and AWQ, from the description of their words ----
 
 def fields_of(words, bits):
@@ -175,8 +177,8 @@ def fields_of(words, bits):
 
 def gptq(variant, bits, **fields):
     def claim():
-        out = made(["gptq:" + variant], bits=bits, **fields)
-        folder, floats = part(out, "gptq:" + variant), opened(part(out, "safetensors:f32"))
+        folder, floats = containers(MODEL, "gptq:" + variant, bits=bits, **fields)
+        floats = opened(floats)
         config = json.load(open(os.path.join(folder, "config.json")))["quantization_config"]
         equal((config["quant_method"], config["bits"]), ("gptq", bits))
         found = opened(folder)
@@ -193,8 +195,8 @@ def gptq(variant, bits, **fields):
 
 
 def awq():
-    out = made(["awq"], bits=4, group_size=128, alphabet=ASYMMETRIC)
-    folder, floats = part(out, "awq"), opened(part(out, "safetensors:f32"))
+    folder, floats = containers(MODEL, "awq", bits=4, group_size=128, alphabet=ASYMMETRIC)
+    floats = opened(floats)
     config = json.load(open(os.path.join(folder, "config.json")))["quantization_config"]
     equal((config["quant_method"], config["bits"], config["version"], config["zero_point"]), ("awq", 4, "gemm", True))
     found, order = opened(folder), [0, 2, 4, 6, 1, 3, 5, 7]
@@ -212,8 +214,7 @@ def awq():
 
 def dequantized(variant, kind):
     def claim():
-        out = made(["safetensors:" + variant], bits=4, group_size=128)
-        wide, narrow = opened(part(out, "safetensors:f32")), opened(part(out, "safetensors:" + variant))
+        narrow, wide = map(opened, containers(MODEL, "safetensors:" + variant, bits=4, group_size=128))
         equal(sorted(narrow), sorted(wide))
         for name in linears(wide):
             want = wide[name + ".weight"]
@@ -238,11 +239,14 @@ def claims():
               for bits in (2, 3, 4, 8) for more in ({}, {"alphabet": ASYMMETRIC}) if not (bits == 3 and more)]
     made_ += [compressed("int-quantized", "int-quantized"), compressed("mxfp4", "mxfp4-pack-quantized"), compressed("nvfp4", "nvfp4-pack-quantized")]
     made_ += [transformers_run("pack-quantized, 4 bits", "pack-quantized", bits=4, group_size=128),
-              transformers_run("pack-quantized, 4 bits, zeros", "pack-quantized", bits=4, group_size=32, alphabet=ASYMMETRIC)]
+              transformers_run("pack-quantized, 8 bits a row", "pack-quantized", bits=8, group_size=0),
+              named(transformers_dequantizes, "transformers dequantizes pack-quantized, 4 bits, zeros, to our weights rounded to bfloat16")]
     return made_
 
 
 try:
+    if SLOW > 1:
+        raise Skip("a sanitizer build: the plain suite runs this")
     NO_TORCH = readers.enter()
 except Skip as reason:
     print("1..0 # SKIP %s" % reason)

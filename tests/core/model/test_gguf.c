@@ -431,7 +431,8 @@ static void arrays_are_read_and_what_is_absent_is_the_fallback(void **state)
     check_fails(qd_gguf_strings(file, "numbers", &words, &count, &err), QD_EFORMAT);
     qd_gguf_destroy(file);
     free(bytes);
-    free(reals);
+    free(words);
+    free(numbers);
 }
 
 /* Tensors in any order of names, of any alignment and both versions; more bytes at the end are nobody's business. */
