@@ -14,18 +14,45 @@ function statistics(pairs) {
         element('div', {}, element('dt', { text: name }), element('dd', { text: value }))));
 }
 
-function showResult(result) {
+/* KL with what it may be off by. */
+function divergence(kl) {
+    return kl ? digits(kl.mean, 4) + ' ± ' + digits(kl.standard_error, 2) + ', 99 % of tokens up to ' + digits(kl.p99, 3) : null;
+}
+
+/* What the job asked of its artifact, where it asked. */
+function gateText(gate) {
+    const asked = [gate && typeof gate.perplexity_ratio === 'number' && 'perplexity ratio at most ' + gate.perplexity_ratio,
+        gate && typeof gate.kl === 'number' && 'KL at most ' + gate.kl].filter(Boolean);
+    return asked.length ? asked.join(', ') : null;
+}
+
+/* One row a container, where there are several. */
+function formatTable(formats) {
+    if (!formats || formats.length < 2) return [];
+    const head = ['Format', 'Bits a weight', 'Size', 'Perplexity', 'KL'].map((text) => element('th', { scope: 'col', text }));
+    const rows = formats.map((one) => element('tr', {}, element('td', { text: one.format }), element('td', { text: digits(one.bits_per_weight) }),
+        element('td', { text: bytes(one.size) }), element('td', { text: one.perplexity === null ? '–' : digits(one.perplexity, 5) }),
+        element('td', { text: one.kl ? digits(one.kl.mean, 4) : '–' })));
+    return [element('table', { class: 'formats' }, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...rows))];
+}
+
+function showResult(result, gate) {
     const box = byId('job-result');
     if (!result) {
         box.replaceChildren();
         return;
     }
     const p = result.perplexity;
+    const kl = result.kl || {};
     box.replaceChildren(element('h3', { text: 'Result' }), statistics([
         ['Source', result.source ? result.source.quantized + ', dequantized' : null],
         ['Perplexity, source', p ? digits(p.source, 5) : 'not evaluated'],
         ['Perplexity, quantized', p ? digits(p.quantized, 5) : null],
         ['Perplexity, nearest', p && typeof p.rtn === 'number' ? digits(p.rtn, 5) : null],
+        ['KL from the source, nats a token', divergence(kl.quantized)],
+        ['KL, nearest', kl.rtn ? digits(kl.rtn.mean, 4) : null],
+        ['Same likeliest token', kl.quantized ? digits(100 * kl.quantized.same_top, 4) + ' %' : null],
+        ['Gate, met', gateText(gate)],
         ['Bits a weight', digits(result.bits_per_weight)],
         ['Size', bytes(result.size)],
         ['Relative error', digits(result.relative_error, 3)],
@@ -33,7 +60,7 @@ function showResult(result) {
         ['Degraded layers', String(result.degraded_layers)],
         ['Peak memory', bytes(result.peak_memory)],
         ['Time', duration(Object.values(result.seconds || {}).reduce((a, b) => a + b, 0))],
-    ]));
+    ]), ...formatTable(result.formats));
 }
 
 async function showFiles(job) {
@@ -49,6 +76,8 @@ async function showFiles(job) {
         return element('li', {}, element('a', { href: job.links.artifacts.slice(1) + '/' + path, title: 'SHA-256 ' + file.sha256, text: file.path }),
             element('span', { class: 'quiet', text: bytes(file.size) }));
     });
+    for (const name of ['manifest.json', manifest.provenance].filter(Boolean))
+        files.push(element('li', {}, element('a', { href: job.links.artifacts.slice(1) + '/' + name, text: name })));
     box.replaceChildren(element('h3', { text: 'Artifact' }), element('ul', { class: 'files' }, ...files));
 }
 
@@ -105,9 +134,10 @@ function showJob(job) {
     document.title = jobTitle(job) + ' – quantd';
     showState(job.state);
     showProgress(job.state, job.progress);
-    byId('job-problem').textContent = job.problem ? job.problem.detail || JSON.stringify(job.problem) : '';
+    const reason = job.problem ? job.problem.detail || JSON.stringify(job.problem) : '';
+    byId('job-problem').textContent = job.state === 'quarantined' ? 'Quarantined, not served: ' + reason : reason;
     byId('job-request').textContent = JSON.stringify(job.resolved || job.request, null, 2);
-    showResult(job.result);
+    showResult(job.result, (job.resolved || job.request).gate);
     showActions(job);
 }
 

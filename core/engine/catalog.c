@@ -70,6 +70,28 @@ static json_t *alphabets(void)
     return out;
 }
 
+/* With what each goes: widths, zeros and group size; null = any. */
+static json_t *scale_types(void)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; qd_scale_type_at(i) != NULL; i++) {
+        const qd_scale_type *t = qd_scale_type_at(i);
+        json_t *one = row(t->name, t->summary, NULL), *widths = t->bits == NULL ? json_null() : json_array(),
+               *zeros = json_array();
+        for (const double *b = t->bits; b != NULL && *b > 0; b++)
+            json_array_append_new(widths, json_real(*b));
+        for (int zero = QD_ZERO_NONE; zero <= QD_ZERO_FLOAT; zero++)
+            if (qd_scale_type_takes(t, (qd_zero_kind)zero))
+                json_array_append_new(zeros, json_string(qd_zero_kind_name((qd_zero_kind)zero)));
+        json_object_set_new(one, "bits", widths);
+        json_object_set_new(one, "zeros", zeros);
+        json_object_set_new(one, "group_size",
+                            t->group_size == 0 ? json_null() : json_integer((json_int_t)t->group_size));
+        json_array_append_new(out, one);
+    }
+    return out;
+}
+
 static json_t *texts(const char *const *words)
 {
     json_t *out = json_array();
@@ -145,17 +167,14 @@ static json_t *names(const char *(*name)(size_t index))
 
 json_t *qd_catalog_print(void)
 {
-    json_t *rules = json_array(), *orders = json_array(), *regularizers = json_array(), *types = json_array(),
-           *transforms = json_array();
+    json_t *rules = json_array(), *orders = json_array(), *regularizers = json_array(), *transforms = json_array();
     ROWS(rules, qd_scale_rule_at);
     ROWS(orders, qd_order_at);
     ROWS(regularizers, qd_regularizer_at);
     ROWS(transforms, qd_transform_at);
-    for (size_t i = 0; qd_scale_type_at(i) != NULL; i++)
-        json_array_append_new(types, row(qd_scale_type_at(i)->name, qd_scale_type_at(i)->summary, NULL));
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
                      "algorithms", algorithms(), "roundings", names(qd_rounding_name), "alphabets", alphabets(),
-                     "scale_rules", rules, "scale_types", types, "orders", orders, "regularizers", regularizers,
+                     "scale_rules", rules, "scale_types", scale_types(), "orders", orders, "regularizers", regularizers,
                      "transforms", transforms, "formats", formats(), "architectures", architectures(), "splits",
                      names(qd_split_name), "samplings", names(qd_sampling_name), "bos_policies",
                      names(qd_bos_policy_name), "mismatch_scopes", names(qd_scope_name), "mismatch_starts",

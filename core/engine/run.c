@@ -44,13 +44,13 @@ static json_t *make_result(const qd_context *c, const json_t *manifest, json_t *
     for (size_t i = 0; i < json_array_size(formats); i++)
         size += json_integer_value(json_object_get(json_array_get(formats, i), "size"));
     return json_pack("{s:o, s:o, s:O?, s:O, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:O, s:o, s:O, s:o}", "perplexity",
-                     qd_measured_perplexity(&c->measured, 0), "kl", qd_measured_kl(&c->measured, 0), "source", c->quantized, "bits_per_weight",
-                     json_object_get(first, "bits_per_weight"), "size", size, "relative_error",
-                     qd_summary_relative_error(&c->summary), "certified_layers", (json_int_t)c->summary.certified,
-                     "layers", (json_int_t)qd_model_linear_count(c->model), "degraded_layers",
-                     (json_int_t)c->summary.degraded, "resumed_layers", (json_int_t)c->resumed, "peak_memory",
-                     peak_memory(), "seconds", seconds, "format", format_names(formats), "formats", formats,
-                     "calibration", calibration_facts(c));
+                     qd_measured_perplexity(&c->measured, 0), "kl", qd_measured_kl(&c->measured, 0), "source",
+                     c->quantized, "bits_per_weight", json_object_get(first, "bits_per_weight"), "size", size,
+                     "relative_error", qd_summary_relative_error(&c->summary), "certified_layers",
+                     (json_int_t)c->summary.certified, "layers", (json_int_t)qd_model_linear_count(c->model),
+                     "degraded_layers", (json_int_t)c->summary.degraded, "resumed_layers", (json_int_t)c->resumed,
+                     "peak_memory", peak_memory(), "seconds", seconds, "format", format_names(formats), "formats",
+                     formats, "calibration", calibration_facts(c));
 }
 
 /* Seconds since the last call, under a phase's name. */

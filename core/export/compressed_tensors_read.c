@@ -259,7 +259,7 @@ qd_code qd_packed_read_spec(const qd_model *packed, qd_grid_spec *out, qd_error 
     if (code != QD_OK)
         return code;
     const char *alphabet = s.packing == QD_PACK_MXFP4   ? "mxfp4"
-                           : s.packing == QD_PACK_NVFP4 ? "e2m1"
+                           : s.packing == QD_PACK_NVFP4 ? "nvfp4"
                            : s.symmetric                ? "int"
                                                         : "int-asymmetric";
     *out = qd_stored_spec(alphabet, s.bits, s.group_size, scale_dtype_of(packed));

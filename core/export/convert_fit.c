@@ -160,12 +160,20 @@ static void try_spec(search *s, const qd_grid_spec *spec)
     }
 }
 
+/* Offsets and two-signed scales with zero points in the middle are what only their own containers have. */
+static bool is_elsewhere(const qd_survey *survey, const qd_grid_spec *spec, const qd_scale_type *type)
+{
+    return type == survey->spec.scale_type || (type->offset && survey->integers) ||
+           (type->mirrored && spec->zero == QD_ZERO_INTEGER);
+}
+
 /* The artifact's own type first. */
 static void try_types(search *s, qd_grid_spec spec)
 {
+    spec.scale_type = s->survey->spec.scale_type;
     try_spec(s, &spec);
     for (size_t t = 0; t < QD_SCALE_TYPES_MAX && qd_scale_type_at(t) != NULL; t++) {
-        if (qd_scale_type_at(t) == s->survey->spec.scale_type || (qd_scale_type_at(t)->offset && s->survey->integers))
+        if (is_elsewhere(s->survey, &spec, qd_scale_type_at(t)))
             continue;
         spec.scale_type = qd_scale_type_at(t);
         try_spec(s, &spec);

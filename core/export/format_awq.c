@@ -32,7 +32,7 @@ static qd_code check(const qd_grid_spec *spec, size_t variant, qd_error *err)
 static const qd_format_field *implied(size_t variant)
 {
     static const qd_format_field fields[] = { { "alphabet", "\"int-asymmetric\"" },
-                                              { "scale/type", "\"f16\"" },
+                                              { "scale/type", "\"half\"" },
                                               { NULL, NULL } };
     (void)variant;
     return fields;

@@ -78,7 +78,7 @@ static qd_code check_fp4(const qd_grid_spec *spec, qd_packing packing, qd_error 
     if (levels == NULL || levels != qd_alphabet_find("e2m1")->levels)
         return qd_fail(err, QD_EINVAL,
                        "alphabet: '%s' does not go with format '%s', which holds %s; use that, or " INSTEAD,
-                       spec->alphabet->name, name, mx ? "'mxfp4'" : "'e2m1'");
+                       spec->alphabet->name, name, mx ? "'mxfp4'" : "'nvfp4'");
     if (spec->group_size != group)
         return qd_fail(err, QD_EINVAL, "group_size: %zu does not go with format '%s', which has groups of %zu",
                        spec->group_size, name, group);
@@ -106,9 +106,7 @@ static const qd_format_field *implied(size_t variant)
 {
     static const qd_format_field bytes[] = { { "bits", "8" }, { "group_size", "0" }, { NULL, NULL } };
     static const qd_format_field mxfp4[] = { { "alphabet", "\"mxfp4\"" }, { NULL, NULL } };
-    static const qd_format_field nvfp4[] = {
-        { "alphabet", "\"e2m1\"" }, { "group_size", "16" }, { "scale/type", "\"e4m3\"" }, { NULL, NULL }
-    };
+    static const qd_format_field nvfp4[] = { { "alphabet", "\"nvfp4\"" }, { NULL, NULL } };
     static const qd_format_field *const fields[] = { NULL, bytes, mxfp4, nvfp4 };
     return fields[variant];
 }
@@ -230,7 +228,7 @@ const qd_format qd_format_compressed_tensors = {
     .constraints =
         "pack-quantized: integers of 1.58 or 2 to 8 bits (3, 5, 6 and 7 need compressed-tensors 0.18.0 or later), zero "
         "none or integer; int-quantized: 8 bits, zero none, group_size 0, inputs rounded too (W8A8); "
-        "mxfp4-pack-quantized: alphabet mxfp4; nvfp4-pack-quantized: alphabet e2m1, group_size 16, scale.type e4m3. "
+        "mxfp4-pack-quantized: alphabet mxfp4; nvfp4-pack-quantized: alphabet nvfp4. "
         "group_size divides every row; scale.type is the model's",
     .implied = implied,
     .parts = parts,

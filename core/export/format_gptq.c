@@ -36,7 +36,7 @@ static qd_code check(const qd_grid_spec *spec, size_t variant, qd_error *err)
 
 static const qd_format_field *implied(size_t variant)
 {
-    static const qd_format_field fields[] = { { "scale/type", "\"f16\"" }, { NULL, NULL } };
+    static const qd_format_field fields[] = { { "scale/type", "\"half\"" }, { NULL, NULL } };
     (void)variant;
     return fields;
 }

@@ -32,7 +32,9 @@ qd_code qd_ggml_grid_init(const qd_ggml_encoder *encoder, size_t rows, size_t co
         { &grid.scale, grid.groups },
         { &grid.zero, grid.groups },
         { &grid.offset, encoder->kind == QD_GGML_OFFSET ? grid.groups : 0 },
-        { &grid.unit, encoder->units ? blocks : qd_ggml_has_layer_unit(encoder) ? 1 : 0 },
+        { &grid.unit, encoder->units                    ? blocks
+                      : qd_ggml_has_layer_unit(encoder) ? 1
+                                                        : 0 },
         { &grid.offset_unit, encoder->units && encoder->kind == QD_GGML_OFFSET ? blocks : 0 },
     };
     for (size_t i = 0; i < QD_LENGTH(wanted); i++) {

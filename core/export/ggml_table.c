@@ -20,7 +20,10 @@ static const char *const none[] = { NULL };
 #define GRID(alphabet_and_zero, alphabet_json, bits, group, scale) \
     .grid = { alphabet_and_zero, bits, group, scale }, .implied = (const qd_format_field[]) \
     { \
-        { "alphabet", alphabet_json }, { "bits", #bits }, { "group_size", #group }, { "scale/type", "\"" scale "\"" }, { NULL, NULL } \
+        { "alphabet", alphabet_json }, { "bits", #bits }, { "group_size", #group }, { "scale/type", "\"" scale "\"" }, \
+        { \
+            NULL, NULL \
+        } \
     }
 #define AROUND_ZERO(bits, group, scale) GRID(ASYMMETRIC, "\"int-asymmetric\"", bits, group, scale)
 #define FROM_OFFSET(bits, group, scale) GRID(WITH_OFFSET, OFFSET_JSON, bits, group, scale)

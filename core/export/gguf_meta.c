@@ -9,7 +9,14 @@
 #include "export/gguf_tokenizer.h"
 #include "model/folder.h"
 
-enum { QUANTIZATION_VERSION = 2, TOKENIZER_LIMIT = 128 << 20, SMALL_LIMIT = 4 << 20, DEPTH = 64, KEY = 128, CONTEXT = 2048 };
+enum {
+    QUANTIZATION_VERSION = 2,
+    TOKENIZER_LIMIT = 128 << 20,
+    SMALL_LIMIT = 4 << 20,
+    DEPTH = 64,
+    KEY = 128,
+    CONTEXT = 2048
+};
 
 qd_code qd_gguf_arch_of_model(const qd_model *model, const qd_gguf_arch **out, qd_error *err)
 {
@@ -43,7 +50,8 @@ qd_code qd_gguf_rope_of(const qd_model *model, qd_rope *out, qd_error *err)
     size_t head_dim = 0;
     const json_t *config = qd_model_borrow_config_json(model);
     qd_code code = qd_gguf_head_dim(config, &head_dim, err);
-    return code == QD_OK ? qd_rope_read(config, head_dim, qd_model_borrow_config(model)->max_positions, out, err) : code;
+    return code == QD_OK ? qd_rope_read(config, head_dim, qd_model_borrow_config(model)->max_positions, out, err)
+                         : code;
 }
 
 /* ---- keys of an architecture ---- */
@@ -242,7 +250,7 @@ static qd_code read_optional(const qd_folder *folder, const char *name, size_t l
     bool found = false;
     qd_code code = qd_folder_read_optional(folder, name, limit, &text, &found, err);
     if (code == QD_OK && found)
-        code = qd_json_parse_object(qd_str_borrow(&text), text.length, DEPTH, out, err);
+        code = qd_json_parse_object_wide(qd_str_borrow(&text), text.length, DEPTH, out, err);
     return code == QD_OK ? QD_OK : qd_within(err, code, "%s", name);
 }
 

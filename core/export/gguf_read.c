@@ -99,7 +99,8 @@ qd_code qd_gguf_read_spec(const qd_model *packed, qd_grid_spec *out, qd_error *e
     return QD_OK;
 }
 
-qd_code qd_gguf_read_rounded(const qd_model *packed, const qd_linear *linear, qd_grid *grid, uint8_t **out_codes, qd_error *err)
+qd_code qd_gguf_read_rounded(const qd_model *packed, const qd_linear *linear, qd_grid *grid, uint8_t **out_codes,
+                             qd_error *err)
 {
     const qd_ggml_encoder *encoder = NULL;
     QD_AUTO(qd_grid_fini) qd_grid made = { 0 };
@@ -116,8 +117,8 @@ qd_code qd_gguf_read_rounded(const qd_model *packed, const qd_linear *linear, qd
     size_t bytes = code == QD_OK ? qd_ggml_row_bytes(encoder, linear->in) : 0;
     for (size_t at = 0; code == QD_OK && at < linear->out; at++) {
         size_t row = qd_gguf_row_source(at, linear->weight->head_rows);
-        code = qd_ggml_decode_row(encoder, linear->weight->data + at * bytes, unit, &made, row, codes + row * linear->in, linear->in,
-                                  err);
+        code = qd_ggml_decode_row(encoder, linear->weight->data + at * bytes, unit, &made, row,
+                                  codes + row * linear->in, linear->in, err);
     }
     if (code != QD_OK)
         return qd_within(err, code, "layer '%s'", linear->name);

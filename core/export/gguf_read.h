@@ -11,7 +11,8 @@ bool qd_gguf_recognize_files(const qd_model *model, size_t *out_variant);
 qd_code qd_gguf_read_weight(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err);
 /* The grid of the type that most weights are stored in. */
 qd_code qd_gguf_read_spec(const qd_model *packed, qd_grid_spec *out, qd_error *err);
-qd_code qd_gguf_read_rounded(const qd_model *packed, const qd_linear *linear, qd_grid *grid, uint8_t **out_codes, qd_error *err);
+qd_code qd_gguf_read_rounded(const qd_model *packed, const qd_linear *linear, qd_grid *grid, uint8_t **out_codes,
+                             qd_error *err);
 
 /* -0, which a scale with a sign makes of a code in the middle, is no other number than 0. */
 void qd_gguf_plain_zeros(qd_matf w);

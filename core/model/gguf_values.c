@@ -106,14 +106,19 @@ qd_code qd_gguf_text(const qd_gguf *file, const char *key, const char *fallback,
     return QD_OK;
 }
 
+static qd_code absent(void **out, size_t *out_count)
+{
+    *out = NULL;
+    *out_count = 0;
+    return QD_OK;
+}
+
 qd_code qd_gguf_strings(const qd_gguf *file, const char *key, qd_gguf_string **out, size_t *out_count, qd_error *err)
 {
     const qd_gguf_value *value = qd_gguf_key(file, key);
     qd_gguf_string *strings = NULL;
-    *out = NULL;
-    *out_count = 0;
     if (value == NULL)
-        return QD_OK;
+        return absent((void **)out, out_count);
     if (value->type != QD_GGUF_ARRAY || value->element_type != QD_GGUF_STRING)
         return wants(file, value, "an array of strings", err);
     qd_code code = qd_alloc((size_t)value->count, sizeof *strings, (void **)&strings, err);
@@ -135,10 +140,8 @@ qd_code qd_gguf_reals(const qd_gguf *file, const char *key, double **out, size_t
 {
     const qd_gguf_value *value = qd_gguf_key(file, key);
     QD_AUTO(qd_free_pointer) double *reals = NULL;
-    *out = NULL;
-    *out_count = 0;
     if (value == NULL)
-        return QD_OK;
+        return absent((void **)out, out_count);
     if (value->element_type == QD_GGUF_STRING)
         return wants(file, value, "an array of numbers", err);
     qd_code code = qd_alloc((size_t)value->count, sizeof *reals, (void **)&reals, err);
@@ -157,10 +160,8 @@ qd_code qd_gguf_integers(const qd_gguf *file, const char *key, int64_t **out, si
 {
     const qd_gguf_value *value = qd_gguf_key(file, key);
     QD_AUTO(qd_free_pointer) int64_t *integers = NULL;
-    *out = NULL;
-    *out_count = 0;
     if (value == NULL)
-        return QD_OK;
+        return absent((void **)out, out_count);
     if (value->element_type == QD_GGUF_STRING)
         return wants(file, value, "an array of integers", err);
     qd_code code = qd_alloc((size_t)value->count, sizeof *integers, (void **)&integers, err);

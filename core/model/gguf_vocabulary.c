@@ -230,7 +230,9 @@ qd_code qd_gguf_read_frame(const qd_gguf *file, const qd_gguf_vocabulary *v, qd_
         code = qd_gguf_bool(file, "tokenizer.ggml.add_bos_token", assumed, &out->bos, err);
     if (code == QD_OK)
         code = qd_gguf_bool(file, "tokenizer.ggml.add_eos_token", false, &out->eos, err);
+    if (code != QD_OK)
+        return code;
     out->bos = out->bos && v->bos >= 0;
     out->eos = out->eos && v->eos >= 0;
-    return code;
+    return QD_OK;
 }

@@ -48,6 +48,13 @@ static inline bool qd_scale_type_searches(const qd_scale_type *type)
 {
     return type->mirrored || type->offset || type->per_block > 0;
 }
+/* Which zeros there are beside its scales: of an offset floats, of a signed scale codes or none, of levels none. */
+static inline bool qd_scale_type_takes(const qd_scale_type *type, qd_zero_kind zero)
+{
+    return type->offset     ? zero == QD_ZERO_FLOAT
+           : type->mirrored ? zero != QD_ZERO_FLOAT
+                            : !type->layer_unit || zero == QD_ZERO_NONE;
+}
 /* May a scale be any larger value of the type, and its zero any of the kind, as steps with a guarantee want? */
 static inline bool qd_scale_type_raises(const qd_scale_type *type)
 {

@@ -56,12 +56,12 @@ static void list_widths(const double *bits, char *out, size_t size)
 static qd_code check_zero(const qd_grid_spec *spec, qd_error *err)
 {
     const qd_scale_type *type = spec->scale_type;
-    if (type->offset && spec->zero != QD_ZERO_FLOAT)
+    if (type->offset && !qd_scale_type_takes(type, spec->zero))
         return qd_fail(err, QD_EINVAL,
                        "alphabet.zero: '%s' does not go with scale.type '%s', which stores an offset; 'float' of "
                        "alphabet 'int-asymmetric' does",
                        qd_zero_kind_name(spec->zero), type->name);
-    if (type->mirrored && spec->zero == QD_ZERO_FLOAT)
+    if (type->mirrored && !qd_scale_type_takes(type, spec->zero))
         return qd_fail(
             err, QD_EINVAL,
             "alphabet.zero: 'float' does not go with scale.type '%s', which stores no offset; 'integer' (the "

@@ -236,16 +236,23 @@ def a_form_filled_in_everywhere_is_a_job_that_is_accepted():
     browser.complaints = [entry for entry in browser.complaints if "422" not in str(entry.get("text", "") if isinstance(entry, dict) else "")]
 
     press(browser, "format", "Add")
-    browser.value(FILL % json.dumps([["/format/0", "safetensors"]]))
+    press(browser, "format", "Add")
+    browser.value(FILL % json.dumps([["/format/0", "safetensors"], ["/format/1", "safetensors:bf16"]]))
     before = len(server.json("GET", "/jobs")["data"])
     browser.value(submit)
     browser.wait("location.hash.startsWith('#/jobs/')")
     job = server.json("GET", "/jobs/" + browser.value("location.hash.slice(7)"))
     equal(len(server.json("GET", "/jobs")["data"]), before + 1)
-    equal(job["request"], dict(want, format=["safetensors"]))
-    equal(job["resolved"]["format"], "safetensors")
+    equal(job["request"], dict(want, format=["safetensors", "safetensors:bf16"]))
     equal([one["kind"] for one in job["resolved"]["transforms"]], ["magr", "hadamard"])
     equal(server.wait(job["id"])["state"], "succeeded")
+    shown = browser.wait("document.getElementById('job-result').innerText.includes('KL from the source') && document.getElementById('job-result').innerText")
+    for part in ("safetensors:f32", "safetensors:bf16", "Same likeliest token"):
+        assert part in shown, shown
+    gated = server.wait(server.submit(quick_job(STATE["model"], gate={"kl": 1e-9}, evaluation={"length": 64, "windows": 1})))
+    equal(gated["state"], "quarantined")
+    browser.value("location.hash = '#/jobs/%s'" % gated["id"])
+    browser.wait("document.getElementById('job-problem').innerText.startsWith('Quarantined, not served: gate.kl')")
 
 
 def the_browser_has_nothing_to_complain_about():

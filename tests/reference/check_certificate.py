@@ -25,6 +25,7 @@ except ImportError:
         os.execv(system, [system] + sys.argv)
 
 if np is not None:
+    from blocks import Blocks
     from decoder import Decoder, array, bf16_bits_to_float32, tensors_of
 
 DATA = 1e-6     # relative, of what depends on activations: float32 streams and products
@@ -202,6 +203,9 @@ class Layer:
         if basis is not None:
             self.w = np.float32(self.w.astype(float) @ basis.T)
         out, width = self.w.shape
+        if not isinstance(packed, dict):
+            self.take_blocks(*packed.layer(name))
+            return
         scale, zero = self.grid.build(self.w)
         self.swept = [self.grid.wide(x, width).astype(float) for x in (scale, zero)]  # before anything was fitted
         if name + ".weight_packed" in packed:
@@ -232,6 +236,32 @@ class Layer:
             assert wrong < 1e-6, "%s: weights stored are %.1e off those turned back" % (name, wrong)
         elif name + ".weight" in packed:
             bit_equal(array(packed[name + ".weight"]), self.read, name + ": weights stored")
+
+    def take_blocks(self, codes, scale, zero, offset):
+        """A container's own grid, whose search is not made again: it is read, and what was certified must be on it."""
+        width = self.w.shape[1]
+        self.codes = codes
+        self.scale, self.zero = (self.grid.wide(x, width).astype(float) for x in (scale, zero))
+        self.swept = [self.scale, self.zero]
+        self.q = (codes - self.zero) * self.scale
+        levels, steps = np.float32(codes), np.float32(self.scale)
+        self.read = (levels - np.float32(self.zero)) * steps if offset is None else levels * steps - self.grid.wide(offset, width)
+        equal(self.record["grid"]["groups"], scale.shape[1], self.record["name"] + ": groups")
+        negative = int((zero != (self.grid.high + 1) // 2).sum()) if offset is None else None
+        equal(self.record["grid"].get("negative_scales"), negative, self.record["name"] + ": negative scales")
+        self.check_choice(offset is not None)
+
+    def check_choice(self, has_offset):
+        """The search errs less, over the layer, than the whole range of every group does: from the lowest weight, or as far on either side."""
+        w, middle = self.w.astype(float), (self.grid.high + 1) // 2
+        groups = w.reshape(len(w), -1, self.grid.size)
+        low = np.minimum(groups.min(2, keepdims=True), 0) if has_offset else -np.abs(groups).max(2, keepdims=True)
+        high = groups.max(2, keepdims=True) if has_offset else -low
+        s = np.maximum(high - low, 1e-4) / (self.grid.high if has_offset else 2 * middle)
+        code = np.clip(np.rint((groups - low) / s), 0, self.grid.high)
+        plain = ((groups - low - code * s) ** 2).sum()
+        ours = ((w - (self.nearest(w) - self.zero) * self.scale) ** 2).sum()
+        assert ours < plain, "%s: the grid errs %.3g, minmax would %.3g" % (self.record["name"], ours, plain)
 
     def back(self, x):
         """Weights in the basis of the codes as the model computes with them."""
@@ -509,7 +539,7 @@ def check_layer(judge, layer, h, lambda_rel, tokens, pair=None, automatic=False)
 
 def check_run(model, out, job, calibration, evaluation, result):
     recipe = job["calibration"]
-    decoder, packed = Decoder(model), tensors_of(out)
+    decoder, packed = Decoder(model), Blocks(out) if "gguf" in job.get("format", "") else tensors_of(out)
     bos = decoder.config["bos_token_id"]
     document = json.load(open(os.path.join(out, "certificate.json")))
     layers = {r["name"]: Layer(r, decoder.tensors, packed, basis_of(job, r)) for r in document["layers"]}
@@ -650,5 +680,9 @@ if __name__ == "__main__":
         claim("qronos_with_fitted_scales_repairs_the_residual_on_its_final_grid", algorithm="qronos", bits=4, group_size=32,
               refine={"beam": 4, "coordinate_descent": 3, "refit_scales": True}, calibration={"first_position": "left-out"},
               mismatch={"scope": "model", "shrink": "auto", "start": "projected", "residual": True}),
+        claim("optq_on_a_q4_0_grid_of_either_sign_frozen_before_the_sweep", format="gguf:q4_0", scale={"rule": "mse"}),
+        claim("rtn_on_a_q4_1_grid_with_offsets", algorithm="rtn", format="gguf:q4_1", scale={"rule": "mse"}),
+        claim("optq_on_a_q4_k_grid_where_rows_fit_and_on_q5_0_elsewhere", model=wide_model, format="gguf:q4_k", scale={"rule": "mse"},
+              calibration={"samples": 8, "length": 128}),
         claim("rtn_with_data_has_its_own_bounds", algorithm="rtn", group_size=64, scale={"rule": "minmax", "type": "bf16"}),
     ])

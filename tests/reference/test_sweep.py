@@ -77,6 +77,14 @@ def draw_transforms(r, catalog):
     return [row["name"] for row in rows if r.random() < 0.4]
 
 
+def draw_container(r, catalog, job):
+    """A grid of a container's own, with what its scales go with."""
+    row = r.choice([t for t in catalog["scale_types"] if t["bits"]])
+    job.update(alphabet={"kind": "int-asymmetric", "zero": r.choice(row["zeros"])}, bits=r.choice(row["bits"]),
+               group_size=row["group_size"] or job["group_size"])
+    job["scale"].update(type=row["name"], shrink=1)
+
+
 def draw(r, catalog, schema):
     known = schema["properties"]
     algorithm = r.choice(catalog["algorithms"])
@@ -88,6 +96,8 @@ def draw(r, catalog, schema):
            "regularization": draw_regularization(r, catalog), "format": WEIGHT_FORMAT}
     if bits is not None:
         job["bits"] = bits
+    if r.random() < 0.3:
+        draw_container(r, catalog, job)
     if algorithm["needs"] == "mismatch":
         job["mismatch"] = draw_mismatch(r, catalog, algorithm)
     if job["rounding"] == "stochastic" and job.get("mismatch", {}).get("start") != "original":

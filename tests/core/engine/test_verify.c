@@ -14,6 +14,13 @@ typedef struct runs {
     "\"calibration\":{\"samples\":4,\"length\":64},\"evaluation\":{\"length\":64,\"windows\":1},\"scale\":{" \
     "\"rule\":\"hessian-mse\"}"
 
+/* The same texts, with scales of a container. */
+#define SCALED(rule, type) \
+    "\"calibration\":{\"samples\":4,\"length\":64},\"evaluation\":{\"length\":64,\"windows\":1},\"scale\":{" \
+    "\"rule\":\"" rule "\",\"type\":\"" type "\"},\"format\":\"safetensors:f32\""
+#define FLOAT_ZERO "\"alphabet\":{\"kind\":\"int-asymmetric\",\"zero\":\"float\"}"
+#define CODE_ZERO "\"alphabet\":\"int-asymmetric\""
+
 /* Scales that follow from the codes. */
 #define FITTED "\"refine\":{\"beam\":2,\"coordinate_descent\":2,\"refit_scales\":true}"
 
@@ -169,6 +176,16 @@ static void every_container_and_grid_passes(void **state)
         QUICK "," FITTED ",\"format\":\"safetensors:f32\",\"alphabet\":{\"levels\":[-1,1]},\"group_size\":4",
         QUICK "," FITTED ",\"format\":\"safetensors:f16\",\"alphabet\":\"int-asymmetric\",\"bits\":8,\"group_size\":16",
         QUICK "," FITTED ",\"format\":\"safetensors:bf16\",\"alphabet\":\"mxfp4\"",
+        SCALED("mse", "q4_k") "," FLOAT_ZERO ",\"group_size\":32",
+        SCALED("hessian-mse", "q2_k") "," FLOAT_ZERO ",\"bits\":2,\"group_size\":16," FITTED,
+        SCALED("hessian-mse", "q3_k") "," CODE_ZERO ",\"bits\":3,\"group_size\":16",
+        SCALED("minmax", "q6_k") "," CODE_ZERO ",\"bits\":6,\"group_size\":16," FITTED,
+        SCALED("mse", "f16-signed") "," CODE_ZERO ",\"group_size\":32,\"algorithm\":\"qronos\"",
+        SCALED("hessian-mse", "f16-offset") "," FLOAT_ZERO ",\"bits\":5,\"group_size\":32",
+        SCALED("mse", "e4m3") ",\"alphabet\":\"nvfp4\"",
+        /* rows of 128 and 384 do not fit: another grid there, in the container and in the records */
+        WEIGHTED ",\"format\":\"gguf:q4_k\"",
+        QUICK ",\"format\":\"gguf:q4_0\"",
     };
     for (size_t i = 0; i < QD_LENGTH(requests); i++) {
         char folder[200], out[300];

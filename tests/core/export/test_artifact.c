@@ -340,14 +340,13 @@ static void folders_and_other_weights_and_our_own_records_are_not_carried_over(v
     (void)state;
     qd_error err = { 0 };
     char source[FOLDER_PATH], path[FOLDER_PATH];
-    static const char *const left_out[] = { "pytorch_model.bin", "pytorch_model-00001-of-00002.bin",
-                                            "model-q4.gguf",     "tf_model.h5",
-                                            "manifest.json",     "certificate.json",
-                                            "extra.safetensors", "provenance.json",
+    static const char *const left_out[] = { "pytorch_model.bin",   "pytorch_model-00001-of-00002.bin",
+                                            "model-q4.gguf",       "tf_model.h5",
+                                            "manifest.json",       "certificate.json",
+                                            "extra.safetensors",   "provenance.json",
                                             "provenance.dsse.json" };
-    static const char *const carried[] = { "tok512.bin",       "README.md",        ".gitattributes",
-                                           "a b \xc3\xa4.txt", "README.source.md", "README.md.txt",
-                                           "tokenizer.json",   "empty.bin" };
+    static const char *const carried[] = { "tok512.bin",       "README.md",     ".gitattributes", "a b \xc3\xa4.txt",
+                                           "README.source.md", "README.md.txt", "tokenizer.json", "empty.bin" };
     folder_make(source);
     tiny_write(source, (tiny){ .seed = 1 });
     for (size_t i = 0; i < QD_LENGTH(left_out); i++)

@@ -138,6 +138,38 @@ static void compare_mxfp4(const scene *s, const qd_artifact *artifact, size_t in
         }
 }
 
+/* Sign, four bits of exponent with bias 7, three of mantissa. */
+static double e4m3(unsigned byte)
+{
+    int exponent = byte >> 3 & 15, mantissa = byte & 7;
+    return exponent == 0 ? ldexp(mantissa, -9) : ldexp(1 + mantissa / 8.0, exponent - 7);
+}
+
+/* The true scale is weight_scale / weight_global_scale, which is a power of two here. */
+static void compare_nvfp4(const scene *s, const qd_artifact *artifact, size_t index)
+{
+    static const double magnitudes[8] = { 0, .5, 1, 1.5, 2, 3, 4, 6 };
+    const qd_linear *l = qd_model_linear_at(s->model, index);
+    const qd_grid *grid = &s->decided.grids[index];
+    const qd_tensor *q = part(artifact, index, "weight_packed"), *scale = part(artifact, index, "weight_scale"),
+                    *whole = part(artifact, index, "weight_global_scale");
+    float global;
+    int exponent;
+    check_shape(q, "U8", l->out, l->in / 2);
+    check_shape(scale, "F8_E4M3", l->out, l->in / 16);
+    check_shape(whole, "F32", 1, 0);
+    memcpy(&global, whole->data, sizeof global);
+    assert_true(frexpf(global, &exponent) == 0.5f);
+    for (size_t o = 0; o < l->out; o++)
+        for (size_t i = 0; i < l->in; i++) {
+            unsigned code = q->data[(o * l->in + i) / 2] >> (i % 2 * 4) & 15;
+            double level = code & 8 ? -magnitudes[code & 7] : magnitudes[code & 7];
+            double stored = e4m3(scale->data[(o * l->in + i) / 16]) / (double)global;
+            assert_true(level == qd_grid_level(grid, s->decided.codes[index][o * l->in + i]));
+            assert_true(stored == (double)qd_matf_row(grid->scale.view, o)[i / 16]);
+        }
+}
+
 typedef struct container {
     const char *format, *alphabet;
     double bits;
@@ -159,10 +191,11 @@ static const container containers[] = {
     { "compressed-tensors", "int-asymmetric", 8, QD_ZERO_INTEGER, 128, "bf16" },
     { "compressed-tensors:int-quantized", "int", 8, QD_ZERO_NONE, 0, "bf16" },
     { "compressed-tensors:mxfp4-pack-quantized", "mxfp4", 4, QD_ZERO_NONE, 32, "e8m0" },
+    { "compressed-tensors:nvfp4-pack-quantized", "nvfp4", 4, QD_ZERO_NONE, 16, "e4m3" },
     { "gptq:v1", "int", 1.58, QD_ZERO_NONE, 32, "f16" },
     { "gptq:v1", "int", 2, QD_ZERO_NONE, 32, "f16" },
     { "gptq:v1", "int", 3, QD_ZERO_NONE, 0, "f16" },
-    { "gptq:v1", "int", 4, QD_ZERO_NONE, 128, "f16" },
+    { "gptq:v1", "int", 4, QD_ZERO_NONE, 128, "half" },
     { "gptq:v1", "int", 8, QD_ZERO_NONE, 64, "f16" },
     { "gptq:v2", "int-asymmetric", 2, QD_ZERO_INTEGER, 32, "f16" },
     { "gptq:v2", "int-asymmetric", 3, QD_ZERO_INTEGER, 32, "f16" },
@@ -171,7 +204,7 @@ static const container containers[] = {
     { "gptq:v2", "int-asymmetric", 8, QD_ZERO_INTEGER, 0, "f16" },
     { "awq", "int-asymmetric", 4, QD_ZERO_INTEGER, 32, "f16" },
     { "awq", "int-asymmetric", 4, QD_ZERO_INTEGER, 128, "f16" },
-    { "awq", "int", 4, QD_ZERO_NONE, 64, "f16" },
+    { "awq", "int", 4, QD_ZERO_NONE, 64, "half" },
 };
 
 static qd_grid_spec spec_of(const container *c)
@@ -191,6 +224,8 @@ static void compare_layout(const container *c, const scene *s, const qd_artifact
         compare_bytes(s, artifact, index);
     else if (strstr(c->format, "mxfp4") != NULL)
         compare_mxfp4(s, artifact, index);
+    else if (strstr(c->format, "nvfp4") != NULL)
+        compare_nvfp4(s, artifact, index);
 }
 
 static scene *open_container(const container *c, const char *source, qd_artifact **out)

@@ -84,11 +84,11 @@ static void convert_pair(const char *source, const pair *p)
     compare_folders(s, dir);
     /* and back, where the way back is another one */
     folder_make(original);
-    qd_code back = qd_convert(dir, p->from, original, NULL, &err);
-    if (back == QD_OK)
+    /* weights have lost their codes, and Q5_0 the zero points that AWQ would need */
+    bool coded = strncmp(p->to, "safetensors", strlen("safetensors")) != 0 && strcmp(p->to, "gguf:q5_0") != 0;
+    check_fails(qd_convert(dir, p->from, original, NULL, &err), coded ? QD_OK : QD_EINVAL);
+    if (coded)
         compare_folders(s, original);
-    else
-        assert_int_equal(back, QD_EINVAL);
     json_decref(report);
     remove_folder(dir);
     remove_folder(original);
@@ -126,6 +126,26 @@ static void every_container_that_holds_the_weights_takes_them_as_they_are(void *
     for (size_t i = 0; i < QD_LENGTH(pairs); i++)
         convert_pair(source, &pairs[i]);
     remove_folder(source);
+}
+
+/* formats.md §6.6, over a model with a tokenizer. */
+static void gguf_takes_what_its_blocks_hold(void **state)
+{
+    (void)state;
+    const pair pairs[] = {
+        { "compressed-tensors", "gguf:q4_0", grid_of(4, QD_ZERO_NONE, 64, "half"), "gguf:q4_0", "int 4 64 f16" },
+        { "compressed-tensors", "gguf:q8_0", grid_of(8, QD_ZERO_NONE, 0, "half"), "gguf:q8_0", "int 8 0 f16" },
+        { "compressed-tensors", "gguf:q8_0", grid_of(4, QD_ZERO_NONE, 32, "half"), "gguf:q8_0", "int 4 32 f16" },
+        { "awq", "gguf:q5_0", grid_of(4, ASYMMETRIC, 32, "f16"), "gguf:q5_0", "int-asymmetric 4 32 f16" },
+        { "compressed-tensors:mxfp4-pack-quantized", "gguf:mxfp4", grid_of_levels("mxfp4", 32, "e8m0"), "gguf:mxfp4",
+          "mxfp4 4 32 e8m0" },
+        { "compressed-tensors:nvfp4-pack-quantized", "gguf:nvfp4", grid_of_levels("nvfp4", 16, "e4m3"), "gguf:nvfp4",
+          "nvfp4 4 16 e4m3" },
+    };
+    char source[FOLDER_PATH];
+    SOURCE_PATH(source, novella);
+    for (size_t i = 0; i < QD_LENGTH(pairs); i++)
+        convert_pair(source, &pairs[i]);
 }
 
 /* bf16 has 8 significant bits: exact as f16 wherever the scale is not tiny. Three of novella's are made so. */
@@ -280,6 +300,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_container_that_holds_the_weights_takes_them_as_they_are),
+        cmocka_unit_test(gguf_takes_what_its_blocks_hold),
         cmocka_unit_test(bf16_scales_go_to_f16_where_all_of_them_fit),
         cmocka_unit_test(what_cannot_be_is_refused_with_the_reason_and_nothing_is_left),
         cmocka_unit_test(config_records_and_side_files_go_along),

@@ -490,7 +490,7 @@ static void faults_of_compressed_tensors_are_named_by_tensor(void **state)
     nan_exponents[7] = 255;
     wide[9] = 8;
     FAULTS("compressed-tensors", grid_of(4, QD_ZERO_INTEGER, GROUP, "f16"),
-           { "weight_packed", NULL, 0, 0, 0, NULL, "weight_packed' is missing", QD_EFORMAT },
+           { "weight_packed", NULL, 0, 0, 0, NULL, "its tensors have 176 bytes", QD_EFORMAT },
            { "weight_packed", "I32", 2, OUT, IN / 8 - 1, NULL, "[32, 7]; by config.json it is [32, 8]", QD_EFORMAT },
            { "weight_packed", "I32", 1, OUT * IN / 8, 0, NULL, "[256]", QD_EFORMAT },
            { "weight_packed", "F32", 2, OUT, IN / 8, NULL, "dtype F32 is not I32", QD_EFORMAT },
@@ -509,7 +509,7 @@ static void faults_of_compressed_tensors_are_named_by_tensor(void **state)
            { "weight_g_idx", "I32", 1, IN - 1, 0, beyond, "[63]", QD_EFORMAT },
            { "weight", "F32", 2, OUT, IN, NULL, "stands beside its packed form", QD_EFORMAT });
     FAULTS("compressed-tensors:int-quantized", grid_of(8, QD_ZERO_NONE, 0, "f16"),
-           { "weight", NULL, 0, 0, 0, NULL, "weight' is missing", QD_EFORMAT },
+           { "weight", NULL, 0, 0, 0, NULL, "its tensors have 64 bytes", QD_EFORMAT },
            { "weight", "I8", 2, IN, OUT, NULL, "[64, 32]", QD_EFORMAT },
            { "weight", "F32", 2, OUT, IN, NULL, "beside its packed form", QD_EFORMAT },
            { "weight_zero_point", "I8", 2, OUT, 1, NULL, "the config says symmetric", QD_EFORMAT });

@@ -82,7 +82,7 @@ static void compressed_tensors_refuses_what_it_cannot_hold_naming_both_fields_an
     check_refused(mx, grid_of(4, QD_ZERO_NONE, 32, "e8m0"), REFUSED("alphabet: 'int'", mx, "'mxfp4'", "'safetensors'"));
     check_refused(mx, grid_of_levels("e2m1", 64, "e8m0"), REFUSED("group_size: 64", mx, "groups of 32"));
     check_refused(mx, grid_of_levels("e2m1", 32, "bf16"), REFUSED("scale.type: 'bf16'", mx, "'e8m0'"));
-    check_refused(nv, grid_of_levels("nf4", 16, "bf16"), REFUSED("alphabet: 'nf4'", nv, "'e2m1'"));
+    check_refused(nv, grid_of_levels("nf4", 16, "bf16"), REFUSED("alphabet: 'nf4'", nv, "'nvfp4'"));
     check_refused(nv, grid_of_levels("e2m1", 16, "bf16"), REFUSED("scale.type: 'bf16'", nv, "'e4m3'"));
 }
 
@@ -116,6 +116,7 @@ static void a_name_without_a_variant_takes_the_first_that_holds_the_grid(void **
         { "compressed-tensors", grid_of(4, QD_ZERO_NONE, 128, "bf16"), 0 },
         { "compressed-tensors", grid_of(8, QD_ZERO_NONE, 0, "bf16"), 0 },
         { "compressed-tensors", grid_of_levels("mxfp4", 32, "e8m0"), 2 },
+        { "compressed-tensors", grid_of_levels("nvfp4", 16, "e4m3"), 3 },
         { "compressed-tensors", grid_of_levels("nf4", 32, "bf16"), 0 },
         { "gptq", grid_of(4, QD_ZERO_NONE, 128, "f16"), 0 },
         { "gptq", grid_of(4, QD_ZERO_INTEGER, 128, "f16"), 1 },

@@ -48,7 +48,10 @@ static void fill_offsets(layer *l, const qd_ggml_encoder *e, size_t r, uint64_t 
 /* Scales, zeros and offsets as the type's own grid has them: anything the blocks can hold. */
 static void fill_grid(layer *l, const qd_ggml_encoder *e, uint64_t seed)
 {
-    int high = e->layout == &qd_ggml_layout_q2_k ? 15 : e->layout == &qd_ggml_layout_q3_k ? 31 : e->layout == &qd_ggml_layout_q6_k ? 127 : 63;
+    int high = e->layout == &qd_ggml_layout_q2_k   ? 15
+               : e->layout == &qd_ggml_layout_q3_k ? 31
+               : e->layout == &qd_ggml_layout_q6_k ? 127
+                                                   : 63;
     for (size_t r = 0; r < ROWS; r++) {
         uint64_t key = qd_rng_key(seed, r, 1);
         for (size_t g = 0; g < l->grid.groups; g++) {
@@ -267,7 +270,9 @@ static const foreign grids[] = {
 static void make_foreign(const foreign *f, layer *l)
 {
     qd_error err = { 0 };
-    const qd_grid_spec spec = { .alphabet = qd_alphabet_find(f->alphabet), .zero = f->zero, .bits = f->bits, .group_size = f->group_size };
+    const qd_grid_spec spec = {
+        .alphabet = qd_alphabet_find(f->alphabet), .zero = f->zero, .bits = f->bits, .group_size = f->group_size
+    };
     qd_grid_shape(&spec, f->cols, &l->grid);
     l->cols = f->cols;
     check_ok(qd_matf_buf_init(&l->grid.scale, ROWS, l->grid.groups, &err));
@@ -303,13 +308,17 @@ static void grids_of_other_containers_are_held_exactly_or_refused(void **state)
         const qd_ggml_encoder *e = variant_of(grids[i].variant);
         QD_AUTO(layer_fini) layer l = { .cols = 0 };
         make_foreign(&grids[i], &l);
-        const qd_grid_spec spec = { .alphabet = qd_alphabet_find(grids[i].alphabet), .zero = grids[i].zero, .bits = grids[i].bits,
-                                    .group_size = grids[i].group_size, .scale_type = qd_scale_type_find("f16") };
+        const qd_grid_spec spec = { .alphabet = qd_alphabet_find(grids[i].alphabet),
+                                    .zero = grids[i].zero,
+                                    .bits = grids[i].bits,
+                                    .group_size = grids[i].group_size,
+                                    .scale_type = qd_scale_type_find("f16") };
         qd_code code = QD_OK, checked = qd_ggml_encoder_check(e, &spec, &why);
         for (size_t r = 0; code == QD_OK && r < ROWS; r++)
             code = qd_ggml_encode_row(e, &l.grid, r, l.codes + r * l.cols, l.cols, row, &err);
         if (code != grids[i].wanted || (checked == QD_OK) != (code == QD_OK)) {
-            print_error("%s, %s %g: '%s', check: '%s'\n", grids[i].variant, grids[i].alphabet, grids[i].bits, err.text, why.text);
+            print_error("%s, %s %g: '%s', check: '%s'\n", grids[i].variant, grids[i].alphabet, grids[i].bits, err.text,
+                        why.text);
             fail();
         }
         if (code == QD_OK)
@@ -332,7 +341,9 @@ static void scales_that_are_no_halves_are_refused_by_value(void **state)
     qd_matf_row(l.grid.scale.view, 2)[1] = 0.1f;
     check_fails(qd_ggml_encode_row(variant_of("q4_0"), &l.grid, 2, l.codes, 96, row, &err), QD_EUNSUPPORTED);
     check_contains(err.text, "Q4_0 cannot hold row 2 from weight 32 on: scale 0.1");
-    const qd_grid_spec spec = { .alphabet = qd_alphabet_find("int"), .bits = 4, .group_size = 32, .scale_type = qd_scale_type_find("bf16") };
+    const qd_grid_spec spec = {
+        .alphabet = qd_alphabet_find("int"), .bits = 4, .group_size = 32, .scale_type = qd_scale_type_find("bf16")
+    };
     check_fails(qd_ggml_encoder_check(variant_of("q4_0"), &spec, &err), QD_EINVAL);
     check_contains(err.text, "scale.type: 'bf16'");
 }
@@ -340,8 +351,9 @@ static void scales_that_are_no_halves_are_refused_by_value(void **state)
 static void rows_that_are_no_whole_blocks_fall_back_as_llama_quantize_does(void **state)
 {
     (void)state;
-    static const char *const pairs[][2] = { { "q2_k", "q4_0" }, { "q3_k", "q4_0" }, { "q4_k", "q5_0" }, { "q5_k", "q5_1" },
-                                            { "q6_k", "q8_0" }, { "tq1_0", "q4_0" }, { "tq2_0", "q4_0" } };
+    static const char *const pairs[][2] = { { "q2_k", "q4_0" }, { "q3_k", "q4_0" }, { "q4_k", "q5_0" },
+                                            { "q5_k", "q5_1" }, { "q6_k", "q8_0" }, { "tq1_0", "q4_0" },
+                                            { "tq2_0", "q4_0" } };
     for (size_t i = 0; i < QD_LENGTH(pairs); i++) {
         const qd_ggml_encoder *e = variant_of(pairs[i][0]);
         assert_ptr_equal(qd_ggml_encoder_for(e, 768), e);

@@ -81,9 +81,9 @@ static void what_was_resolved_is_told(void **state)
     snprintf(page, sizeof page, "%s/org/shards", s.hub_url);
     assert_string_equal(json_string_value(json_object_get(o.fetched.resolved, "url")), page);
     assert_int_equal(strlen(json_string_value(json_object_get(o.fetched.resolved, "commit"))), 40);
-    /* config, tokenizer, merges, index and the shards; no README, no pickle, no onnx/ */
-    assert_int_equal(json_array_size(json_object_get(o.fetched.resolved, "files")), 4 + SHARDS);
-    assert_int_equal(check_snapshot(&the_world, o.fetched.folder, "shards"), 4 + SHARDS);
+    /* config, tokenizer, merges, index, card and the shards; no pickle, no onnx/ */
+    assert_int_equal(json_array_size(json_object_get(o.fetched.resolved, "files")), 5 + SHARDS);
+    assert_int_equal(check_snapshot(&the_world, o.fetched.folder, "shards"), 5 + SHARDS);
     assert_int_equal(o.fetched.downloaded_bytes, world_count(&the_world, "body_bytes"));
 }
 
