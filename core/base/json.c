@@ -73,6 +73,47 @@ qd_code qd_json_parse_object(const char *text, size_t length, size_t max_depth, 
     return QD_OK;
 }
 
+/* Digits of an integer that starts at text[at], with or without a sign; 0 where a number that starts there is none, or is a real. */
+static size_t integer_digits(const char *text, size_t length, size_t at)
+{
+    size_t start = at < length && text[at] == '-' ? at + 1 : at, end = start;
+    while (end < length && text[end] >= '0' && text[end] <= '9')
+        end++;
+    bool real = end < length && (text[end] == '.' || text[end] == 'e' || text[end] == 'E');
+    return real ? 0 : end - start;
+}
+
+/* Every integer of 19 digits or more gets an exponent of 0. */
+static void widen_integers(const char *text, size_t length, qd_str *out)
+{
+    enum { SAFE_DIGITS = 18 };
+    size_t copied = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '"')
+            i = string_end(text, length, i + 1);
+        else if (text[i] == '-' || (text[i] >= '0' && text[i] <= '9')) {
+            size_t digits = integer_digits(text, length, i);
+            i += text[i] == '-';
+            while (i + 1 < length && memchr("0123456789.eE+-", text[i + 1], 15) != NULL)
+                i++; /* to the end of the number */
+            if (digits <= SAFE_DIGITS)
+                continue;
+            qd_str_add_bytes(out, text + copied, i + 1 - copied);
+            qd_str_add(out, "e0");
+            copied = i + 1;
+        }
+    }
+    qd_str_add_bytes(out, text + copied, length - copied);
+}
+
+qd_code qd_json_parse_object_wide(const char *text, size_t length, size_t max_depth, json_t **out, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str wide = { 0 };
+    widen_integers(text, length, &wide);
+    qd_code code = qd_str_check(&wide, err);
+    return code == QD_OK ? qd_json_parse_object(qd_str_borrow(&wide), wide.length, max_depth, out, err) : code;
+}
+
 qd_code qd_json_read_object(const char *path, size_t limit, size_t max_depth, json_t **out, qd_error *err)
 {
     QD_AUTO(qd_str_fini) qd_str text = { 0 };

@@ -17,6 +17,9 @@ bool qd_json_depth_ok(const char *text, size_t length, size_t max_depth);
  * tree would take more than 256 MiB.
  * *out is a new reference. */
 qd_code qd_json_parse_object(const char *text, size_t length, size_t max_depth, json_t **out, qd_error *err);
+/* The same for files of people who write integers beyond 64 bits, as tokenizer_config.json's model_max_length of 10^30: those are read as
+ * reals. */
+qd_code qd_json_parse_object_wide(const char *text, size_t length, size_t max_depth, json_t **out, qd_error *err);
 /* Reads a file (at most `limit` bytes) and parses it; errors name the path. */
 qd_code qd_json_read_object(const char *path, size_t limit, size_t max_depth, json_t **out, qd_error *err);
 

@@ -10,12 +10,13 @@
 #include "engine/provenance.h"
 #include "engine/verify.h"
 
-enum { STATEMENT_LIMIT = 256 << 20, STATEMENT_DEPTH = 16 };
+enum { STATEMENT_LIMIT = 32 << 20, STATEMENT_DEPTH = 16 };
 
 static qd_code read_text(const char *dir, const char *name, qd_str *out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
-    return path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_file_read(path, STATEMENT_LIMIT, out, err);
+    return path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
+                        : qd_file_read_regular(path, STATEMENT_LIMIT, out, err);
 }
 
 /* What is signed: the type and the bytes with their lengths, so that neither can pass for part of the other. */
@@ -75,22 +76,25 @@ static const char *text_of(const json_t *object, const char *key)
     return text == NULL ? "" : text;
 }
 
-/* Digest of a subject, "" where the statement does not name it. */
-static const char *digest_of(const json_t *subjects, const char *name)
+/* Subjects by name, each the text of its digest: a list that is walked for every file would take the square of a hostile one's length. */
+static json_t *index_subjects(checking *c, const json_t *subjects)
 {
     size_t index;
     const json_t *subject;
+    json_t *by_name = json_object();
     json_array_foreach((json_t *)(uintptr_t)subjects, index, subject)
     {
-        if (strcmp(text_of(subject, "name"), name) == 0)
-            return text_of(json_object_get(subject, "digest"), "sha256");
+        const char *name = text_of(subject, "name");
+        if (json_object_get(by_name, name) != NULL)
+            qd_findings_add(&c->findings, QD_PROVENANCE_NAME, "subject '%.200s' is there twice", name);
+        json_object_set_new(by_name, name, json_string(text_of(json_object_get(subject, "digest"), "sha256")));
     }
-    return "";
+    return by_name;
 }
 
-static void check_subject(checking *c, const json_t *subjects, const char *name, const char *sha256)
+static void check_subject(checking *c, const json_t *by_name, const char *name, const char *sha256)
 {
-    const char *said = digest_of(subjects, name);
+    const char *said = text_of(by_name, name);
     if (said[0] == '\0')
         qd_findings_add(&c->findings, QD_PROVENANCE_NAME, "file '%.200s' is not among its subjects", name);
     else if (strcmp(said, sha256) != 0)
@@ -107,11 +111,12 @@ static qd_code check_subjects(checking *c, const char *dir, const json_t *statem
     const json_t *file, *files = json_object_get(manifest, "files"), *all = json_object_get(statement, "subject");
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "manifest.json");
     qd_code code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+    QD_AUTO(qd_json_fini) json_t *by_name = index_subjects(c, all);
     if (code == QD_OK && qd_sha256_file(path, hex, NULL) == QD_OK)
-        check_subject(c, all, "manifest.json", hex);
+        check_subject(c, by_name, "manifest.json", hex);
     json_array_foreach((json_t *)(uintptr_t)files, index, file)
     {
-        check_subject(c, all, text_of(file, "path"), text_of(file, "sha256"));
+        check_subject(c, by_name, text_of(file, "path"), text_of(file, "sha256"));
     }
     if (json_array_size(all) != json_array_size(files) + 1)
         qd_findings_add(&c->findings, QD_PROVENANCE_NAME, "%zu subjects for %zu files", json_array_size(all),

@@ -447,6 +447,8 @@ static void take_effort(parser *p, const json_t *request, const json_t *implied)
     }
 }
 
+static const char *const grid_members[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
+
 qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issues, qd_error *err)
 {
     qd_issues own = { 0 };
@@ -461,7 +463,9 @@ qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issue
         take_implied(&p, request, implied);
         take_effort(&p, request, implied);
         qd_recipe_settle(p.recipe, request, implied);
-        qd_formats_settle(p.recipe);
+        /* else there is no grid to choose a container for */
+        if (qd_issues_spare(p.issues, grid_members) && qd_grid_spec_check(&p.recipe->grid, NULL) == QD_OK)
+            qd_formats_settle(p.recipe);
         qd_recipe_check(p.recipe, request, p.issues);
     } else
         qd_complain(p.issues, "", "a job is an object, found %s", qd_json_type_name(request));

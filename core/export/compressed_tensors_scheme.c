@@ -7,20 +7,29 @@
 #include "export/compressed_tensors.h"
 #include "export/config_edit.h"
 
-enum { PATTERN_LIMIT = 400 };
+enum { PATTERN_LIMIT = 400, PATTERNS_MAX = 256 };
 
 const char *const qd_packing_names[] = { "pack-quantized", "int-quantized", "mxfp4-pack-quantized",
                                          "nvfp4-pack-quantized", NULL };
 
 /* ---- targets ---- */
 
-/* What is beyond us: counts, which can be made to run for ever, looking ahead, other letters after \, and \ in brackets. */
+static bool repeats(char c)
+{
+    return c == '*' || c == '+' || c == '?';
+}
+
+/* What is beyond us: counts, and repeats of groups or of repeats, which can be made to take for ever; looking ahead; other letters after \, and
+ * \ in brackets. "*?" and "+?" match what "*" and "+" match. */
 static bool is_beyond(const char *at, bool in_brackets)
 {
     char next = at[1];
     if (*at == '\\')
         return in_brackets || next == '\0' || strchr("dw.*+?()[]{}|^$\\-/_", next) == NULL;
-    return !in_brackets && (*at == '{' || (*at == '(' && next == '?' && at[2] != ':'));
+    if (in_brackets)
+        return false;
+    return *at == '{' || (*at == '(' && next == '?' && at[2] != ':') || (*at == ')' && repeats(next)) ||
+           (repeats(*at) && repeats(next) && (next != '?' || *at == '?'));
 }
 
 /* Python's pattern as POSIX has it: \d and \w are classes, (?: is a bracket. Python matches from the start and may leave a rest. */
@@ -77,6 +86,7 @@ qd_code qd_packed_target_matches(const char *target, const char *layer, bool *ou
 
 static qd_code any_matches(const json_t *list, const char *member, const char *layer, bool *out, qd_error *err)
 {
+    size_t patterns = 0;
     *out = false;
     if (list != NULL && !json_is_null(list) && !json_is_array(list))
         return qd_fail(err, QD_EFORMAT, "%s: an array of strings is wanted, found %s", member, qd_json_type_name(list));
@@ -85,6 +95,9 @@ static qd_code any_matches(const json_t *list, const char *member, const char *l
         if (target == NULL)
             return qd_fail(err, QD_EFORMAT, "%s[%zu]: a string is wanted, found %s", member, i,
                            qd_json_type_name(json_array_get(list, i)));
+        patterns += strncmp(target, "re:", 3) == 0;
+        if (patterns > PATTERNS_MAX)
+            return qd_fail(err, QD_EUNSUPPORTED, "%s: more than %d patterns", member, PATTERNS_MAX);
         qd_code code = qd_packed_target_matches(target, layer, out, err);
         if (code != QD_OK)
             return qd_within(err, code, "%s", member);

@@ -56,6 +56,8 @@ typedef struct qd_format {
                            qd_error *err);
     /* Before any work, when the model is known: what else the container has to hold of it: architecture, tokenizer. NULL = nothing. */
     qd_code (*check_model)(const qd_model *model, size_t variant, qd_error *err);
+    /* Is this a tensor of the source that the container has no place and its clients no use for? NULL = never. */
+    bool (*leaves_out)(const qd_model *source, const qd_tensor *tensor);
     /* Writes weight files and config.json into dir (exists, empty). Side files are copied by the caller. */
     qd_code (*write)(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
                      const char *dir, qd_error *err);

@@ -57,7 +57,12 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
     const qd_ggml_encoder *encoder = NULL;
     (void)model_dtype;
     qd_code code = fitting(variant, linear, &encoder, err);
-    return code == QD_OK ? qd_ggml_encoder_check(encoder, spec, err) : code;
+    if (code == QD_OK)
+        code = qd_ggml_encoder_check(encoder, spec, err);
+    if (code != QD_OK && encoder != NULL && encoder != qd_ggml_encoder_at(variant))
+        return qd_within(err, code, "rows of %zu, which 'gguf:%s' has as 'gguf:%s'", linear->in, variants[variant],
+                         encoder->variant);
+    return code;
 }
 
 /* Everything that the file says besides weights, made and thrown away. */
@@ -229,6 +234,7 @@ const qd_format qd_format_gguf = {
     .layer_spec = layer_spec,
     .check_layer = check_layer,
     .check_model = check_model,
+    .leaves_out = qd_gguf_leaves_out,
     .write = write,
     .recognize = qd_gguf_recognize,
     .recognize_files = qd_gguf_recognize_files,

@@ -250,7 +250,7 @@ static qd_code read_optional(const qd_folder *folder, const char *name, size_t l
     bool found = false;
     qd_code code = qd_folder_read_optional(folder, name, limit, &text, &found, err);
     if (code == QD_OK && found)
-        code = qd_json_parse_object(qd_str_borrow(&text), text.length, DEPTH, out, err);
+        code = qd_json_parse_object_wide(qd_str_borrow(&text), text.length, DEPTH, out, err);
     return code == QD_OK ? QD_OK : qd_within(err, code, "%s", name);
 }
 

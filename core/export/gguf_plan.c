@@ -28,7 +28,6 @@ typedef struct maker {
     const qd_ggml_encoder *encoder;
     const qd_gguf_arch *arch;
     size_t heads, kv_heads;
-    bool tied;
     qd_gguf_plan *plan;
 } maker;
 
@@ -139,7 +138,7 @@ static qd_code add_named(const maker *m, const qd_gguf_name *row, size_t block, 
     if (layer != SIZE_MAX)
         return add_layer(m, layer, theirs, row->rows, err);
     const qd_tensor *tensor = qd_model_tensor(m->model, ours);
-    if (tensor == NULL || (m->tied && strcmp(row->theirs, "output") == 0)) /* tied: clients take the embedding */
+    if (tensor == NULL || qd_gguf_leaves_out(m->model, tensor))
         return QD_OK;
     return add_kept(m, tensor, theirs, row->rows, err);
 }
@@ -169,17 +168,33 @@ static qd_code add_divisors(const maker *m, qd_error *err)
     return code == QD_OK ? append(m->plan, &entry, &piece, err) : code;
 }
 
-/* Nothing of the source is left out in silence, but buffers that hold no weights, and a second head of a tied model. */
+bool qd_gguf_leaves_out(const qd_model *source, const qd_tensor *tensor)
+{
+    char theirs[QD_GGUF_NAME_BYTES];
+    bool tied = json_is_true(json_object_get(qd_model_borrow_config_json(source), "tie_word_embeddings"));
+    const qd_gguf_arch *arch = qd_gguf_arch_of_class(qd_model_borrow_config(source)->architecture);
+    const qd_gguf_name *row = arch == NULL ? NULL : qd_gguf_name_to_theirs(arch, tensor->name, theirs);
+    return row == NULL ? qd_glob_match("*rotary_emb.inv_freq", tensor->name)
+                       : tied && strcmp(row->theirs, "output") == 0;
+}
+
+static bool is_planned(const qd_gguf_plan *plan, const qd_tensor *tensor)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->pieces[i].tensor == tensor)
+            return true;
+    return false;
+}
+
+/* Nothing of the source is left out in silence. */
 static qd_code check_complete(const maker *m, qd_error *err)
 {
     for (size_t i = 0; i < qd_model_tensor_count(m->model); i++) {
-        char theirs[QD_GGUF_NAME_BYTES];
         size_t ignored;
         const qd_tensor *tensor = qd_model_tensor_at(m->model, i);
-        const qd_gguf_name *row = qd_gguf_name_to_theirs(m->arch, tensor->name, theirs);
-        if (row == NULL && qd_weights_linear(m->model, tensor, &ignored) == NULL &&
-            !qd_glob_match("*rotary_emb.inv_freq", tensor->name))
-            return qd_fail(err, QD_EUNSUPPORTED, "tensor '%s' has no name in GGUF files of architecture '%s'",
+        if (!is_planned(m->plan, tensor) && qd_weights_linear(m->model, tensor, &ignored) == NULL &&
+            !qd_gguf_leaves_out(m->model, tensor))
+            return qd_fail(err, QD_EUNSUPPORTED, "tensor '%s' has no place in GGUF files of architecture '%s'",
                            tensor->name, m->arch->id);
     }
     return QD_OK;
@@ -196,12 +211,10 @@ qd_code qd_gguf_plan_make(const qd_model *model, const qd_ggml_encoder *encoder,
     if (code == QD_OK)
         code = qd_json_size(config, "num_key_value_heads", m.heads, &m.kv_heads, err);
     if (code == QD_OK)
-        code = qd_json_bool(config, "tie_word_embeddings", false, &m.tied, err);
-    if (code == QD_OK)
         code = qd_gguf_rope_of(model, &plan->rope, err);
     if (code == QD_OK)
-        code = check_complete(&m, err);
-    if (code == QD_OK)
         code = add_rows(&m, err);
+    if (code == QD_OK)
+        code = check_complete(&m, err);
     return code == QD_OK ? add_divisors(&m, err) : code;
 }

@@ -33,6 +33,9 @@ typedef struct qd_gguf_plan {
 qd_code qd_gguf_plan_make(const qd_model *model, const qd_ggml_encoder *encoder, qd_gguf_plan *plan, qd_error *err);
 void qd_gguf_plan_fini(qd_gguf_plan *plan);
 
+/* A buffer that clients compute themselves, or a second head where the embedding is the head: as qd_format.leaves_out. */
+bool qd_gguf_leaves_out(const qd_model *source, const qd_tensor *tensor);
+
 /* The row of the source that lies at row `at` of the file. */
 size_t qd_gguf_row_source(size_t at, size_t head_rows);
 

@@ -60,6 +60,19 @@ const qd_ggml_type *qd_ggml_type_named(const char *name)
     return NULL;
 }
 
+const char *qd_ggml_type_unread(uint32_t id)
+{
+    static const struct {
+        uint32_t id;
+        const char *name;
+    } unread[] = { { 9, "Q8_1" },   { 15, "Q8_K" },  { 16, "IQ2_XXS" }, { 17, "IQ2_XS" }, { 18, "IQ3_XXS" },
+                   { 19, "IQ1_S" }, { 21, "IQ3_S" }, { 22, "IQ2_S" },   { 29, "IQ1_M" } };
+    for (size_t i = 0; i < QD_LENGTH(unread); i++)
+        if (unread[i].id == id)
+            return unread[i].name;
+    return NULL;
+}
+
 const qd_dtype *qd_ggml_type_dtype(const qd_ggml_type *type)
 {
     return type->dtype.block != 0 ? &type->dtype : qd_dtype_find(type->dtype.name);

@@ -20,6 +20,8 @@ typedef struct qd_ggml_type {
 const qd_ggml_type *qd_ggml_type_at(size_t index);        /* NULL past the end */
 const qd_ggml_type *qd_ggml_type_find(uint32_t id);       /* NULL for unknown */
 const qd_ggml_type *qd_ggml_type_named(const char *name); /* NULL for unknown */
+/* The name of a type that exists and has no row here; NULL for others. */
+const char *qd_ggml_type_unread(uint32_t id);
 /* How a tensor of the type is read: the row of dtype.h for types that both know, so that rows compare by address. */
 const qd_dtype *qd_ggml_type_dtype(const qd_ggml_type *type);
 

@@ -277,8 +277,9 @@ static qd_code list_types(const cursor *c, const qd_tensor *t, uint32_t id, qd_e
     QD_AUTO(qd_str_fini) qd_str known = { 0 };
     for (size_t i = 0; qd_ggml_type_at(i) != NULL; i++)
         qd_str_addf(&known, "%s%s", i == 0 ? "" : ", ", qd_ggml_type_at(i)->dtype.name);
-    return qd_fail(err, QD_EUNSUPPORTED, "'%s': tensor '%s': type %u is not read here; %s are", c->file, t->name, id,
-                   qd_str_borrow(&known));
+    const char *name = qd_ggml_type_unread(id);
+    return qd_fail(err, QD_EUNSUPPORTED, "'%s': tensor '%s': type %u%s%s is not read here; %s are", c->file, t->name,
+                   id, name == NULL ? "" : " ", name == NULL ? "" : name, qd_str_borrow(&known));
 }
 
 /* Type and place: the place must be the one that the tensors before it leave. */

@@ -131,7 +131,7 @@ static void read_bos(qd_tokenizer *t, const json_t *config)
 qd_code qd_tokenizer_configure(qd_tokenizer *tokenizer, const char *json, size_t length, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *config = NULL;
-    qd_code code = qd_json_parse_object(json, length, DEPTH, &config, err);
+    qd_code code = qd_json_parse_object_wide(json, length, DEPTH, &config, err);
     if (code == QD_OK)
         read_bos(tokenizer, config);
     return code;

@@ -5,17 +5,18 @@
 #include "base/pool.h"
 #include "cli/verb.h"
 #include "engine/source.h"
-#include "eval/perplexity.h"
+#include "eval/divergence.h"
 #include "export/artifact.h"
 #include "text/corpus.h"
 
-enum { TEXT, LENGTH, WINDOWS, SPLIT, BOS, THREADS };
+enum { TEXT, LENGTH, WINDOWS, SPLIT, BOS, AGAINST, THREADS };
 static const qd_verb_option options[] = {
     [TEXT] = { "text", "FILE", NULL, "the text; required" },
     [LENGTH] = { "length", "N", "2048, at most the model's positions", "tokens a window" },
     [WINDOWS] = { "windows", "N", "0", "first N windows; 0 = all" },
     [SPLIT] = { "split", "HOW", "whole", "whole or lines: what one encode call gets" },
     [BOS] = { "bos", "HOW", "every-window", "every-window, inserted or none" },
+    [AGAINST] = { "against", "MODEL", NULL, "the source model: KL(source || this) a token is measured too" },
     [THREADS] = { "threads", "N", "all cores", "threads to use" },
     { 0 },
 };
@@ -74,39 +75,58 @@ static qd_code cut_windows(const char *dir, const qd_model *model, const setting
     return qd_windows_cut(&ids, length, s->windows, s->bos, bos, out, err);
 }
 
-static qd_code measure(const qd_artifact *artifact, const qd_windows *windows, size_t threads, qd_error *err)
+/* found->perplexity alone without a source: `against` NULL. */
+static qd_code measure(const qd_artifact *artifact, const qd_artifact *against, const qd_windows *windows,
+                       size_t threads, qd_divergence *found, qd_error *err)
 {
     qd_pool *pool = NULL;
-    qd_perplexity result = { 0 };
+    qd_perplexity ignored;
     const qd_progress progress = { .step = isatty(STDERR_FILENO) ? show_progress : NULL };
+    const qd_rival own = { qd_artifact_model(artifact), qd_artifact_overlay(artifact) };
     qd_code code = qd_pool_create(threads, &pool, err);
-    if (code == QD_OK)
-        code = qd_perplexity_measure(qd_artifact_model(artifact), qd_artifact_overlay(artifact), windows, pool,
-                                     &progress, NULL, &result, err);
+    if (code == QD_OK && against == NULL)
+        code = qd_perplexity_measure(own.model, own.overlay, windows, pool, &progress, NULL, &found->perplexity, err);
+    else if (code == QD_OK) {
+        const qd_rival source = { qd_artifact_model(against), qd_artifact_overlay(against) };
+        code = qd_divergence_measure(&source, &own, 1, windows, pool, &progress, NULL, &ignored, found, err);
+    }
     qd_pool_destroy(pool);
-    if (code == QD_OK)
-        printf("{\"perplexity\":%.10g,\"mean_nll\":%.10g,\"standard_error\":%.4g,\"windows\":%zu,\"length\":%zu,"
-               "\"predictions\":%zu}\n",
-               result.perplexity, result.mean_nll, result.standard_error, result.windows, windows->length,
-               result.predictions);
     return code;
+}
+
+static void print(const qd_divergence *d, const qd_artifact *against, const qd_windows *windows)
+{
+    const qd_perplexity *p = &d->perplexity;
+    printf("{\"perplexity\":%.10g,\"mean_nll\":%.10g,\"standard_error\":%.4g,\"windows\":%zu,\"length\":%zu,"
+           "\"predictions\":%zu",
+           p->perplexity, p->mean_nll, p->standard_error, p->windows, windows->length, p->predictions);
+    if (against != NULL)
+        printf(",\"kl\":{\"mean\":%.10g,\"standard_error\":%.4g,\"p99\":%.10g,\"max\":%.10g,\"same_top\":%.10g}",
+               d->mean, d->standard_error, d->percentile_99, d->max, d->same_top);
+    printf("}\n");
 }
 
 static int run(const qd_arguments *arguments)
 {
     qd_error err = { 0 };
     settings s;
-    qd_artifact *artifact = NULL;
+    qd_artifact *artifact = NULL, *against = NULL;
+    qd_divergence found = { 0 };
     QD_AUTO(qd_windows_fini) qd_windows windows = { 0 };
     const char *dir = arguments->operands[0];
     qd_code code = read_settings(arguments, &s, &err);
     if (code == QD_OK)
         code = qd_artifact_open(dir, &artifact, &err);
+    if (code == QD_OK && arguments->values[AGAINST] != NULL)
+        code = qd_artifact_open(arguments->values[AGAINST], &against, &err);
     if (code == QD_OK)
         code = cut_windows(dir, qd_artifact_model(artifact), &s, &windows, &err);
     if (code == QD_OK)
-        code = measure(artifact, &windows, s.threads, &err);
+        code = measure(artifact, against, &windows, s.threads, &found, &err);
+    if (code == QD_OK)
+        print(&found, against, &windows);
     qd_artifact_destroy(artifact);
+    qd_artifact_destroy(against);
     return code == QD_OK ? QD_EXIT_OK : qd_verb_fail(code, &err);
 }
 

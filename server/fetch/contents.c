@@ -44,13 +44,22 @@ qd_code qd_wanted_sha256(const json_t *sha256, const char *name, char out[QD_DIG
     return QD_OK;
 }
 
+/* `weights` itself, or another file of the set that it is of. */
+static qd_same is_of_set(const char *name, const char *weights)
+{
+    QD_AUTO(qd_free_pointer) char *other = NULL;
+    if (qd_gguf_part_name(weights, qd_gguf_part_of(name).number, &other, NULL) != QD_OK)
+        return QD_DIFFERENT;
+    return strcmp(name, other) == 0 ? QD_SAME : QD_DIFFERENT;
+}
+
 qd_code qd_check_all_wanted(const json_t *sha256, const qd_items *items, const char *weights, qd_error *err)
 {
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)sha256, name, value)
     {
-        if (qd_items_find(items, name) == NULL && (weights == NULL || strcmp(name, weights) != 0))
+        if (qd_items_find(items, name) == NULL && (weights == NULL || is_of_set(name, weights) != QD_SAME))
             return qd_fail(err, QD_EINVAL, "sha256 names '%s', which the model does not have", name);
     }
     return QD_OK;
@@ -245,7 +254,9 @@ qd_code qd_contents_find_gguf(const char *const *names, size_t count, const char
     size_t found = 0;
     *out = NULL;
     for (size_t i = 0; i < count; i++) {
-        if (qd_name_is_gguf(names[i]) != QD_SAME || qd_name_is_plain(names[i]) != QD_SAME)
+        /* Of a set the first file stands for all. */
+        if (qd_name_is_gguf(names[i]) != QD_SAME || qd_name_is_plain(names[i]) != QD_SAME ||
+            qd_gguf_part_of(names[i]).number != 1)
             continue;
         *out = names[i];
         if (found++ < SHOWN)
@@ -259,11 +270,32 @@ qd_code qd_contents_find_gguf(const char *const *names, size_t count, const char
                    found, qd_str_borrow(&list), found > SHOWN ? ", ..." : "");
 }
 
+/* One file of a set, or the only one: "model.gguf", "model-00001-of-00003.gguf". */
+static qd_code want_gguf(qd_fetch_run *run, const qd_supply *supply, const char *remote, size_t number,
+                         const json_t *sha256, qd_items *items, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *there = NULL;
+    QD_AUTO(qd_str_fini) qd_str here = { 0 };
+    size_t count = qd_gguf_part_of(remote).count;
+    if (count == 1)
+        qd_str_add(&here, gguf_name);
+    else
+        qd_str_addf(&here, "model-%05zu-of-%05zu.gguf", number, count);
+    qd_code code = qd_str_check(&here, err);
+    if (code == QD_OK)
+        code = qd_gguf_part_name(remote, number, &there, err);
+    return code == QD_OK ? want(supply, sha256, items, qd_str_borrow(&here), there, QD_NEED_ALWAYS,
+                                run->fetcher->max_file_bytes, err)
+                         : code;
+}
+
 static qd_code obtain_gguf(qd_fetch_run *run, const qd_supply *supply, const char *remote, const json_t *sha256,
                            qd_items *items, qd_error *err)
 {
     size_t first = items->count;
-    qd_code code = want(supply, sha256, items, gguf_name, remote, QD_NEED_ALWAYS, run->fetcher->max_file_bytes, err);
+    qd_code code = QD_OK;
+    for (size_t i = 1; code == QD_OK && i <= qd_gguf_part_of(remote).count; i++)
+        code = want_gguf(run, supply, remote, i, sha256, items, err);
     return code == QD_OK ? supply->obtain(supply->ctx, run, items, first, err) : code;
 }
 

@@ -42,7 +42,8 @@ void qd_fetcher_destroy(qd_fetcher *fetcher); /* NULL is fine; no fetch may be r
 
 typedef struct qd_fetch_request {
     /* hf://org/name, hub page URL, http(s) directory URL, http(s) URL of one .safetensors or .gguf,
-     * file:///dir or file:///dir/x.gguf. A .gguf says all by itself: nothing beside it is taken. */
+     * file:///dir or file:///dir/x.gguf. A .gguf says all by itself: nothing beside it is taken, but for
+     * the other files of its set (x-00001-of-00003.gguf). */
     const char *url;
     const char *revision; /* hub only; NULL = "main" */
     /* Bearer token, NULL = none. Only ever sent to the hub's own host (for a plain directory URL: that URL's host),

@@ -101,7 +101,7 @@ typedef struct qd_supply {
     const char *gguf; /* what its listing has instead of safetensors: the only .gguf; NULL = none, or no listing */
 } qd_supply;
 /* Which files a model folder has: formats.md §1.4. weights: the one .safetensors or .gguf file asked for, or NULL. A
- * GGUF is "model.gguf" in the snapshot. (contents.c) */
+ * GGUF is "model.gguf" in the snapshot, one of several files "model-00001-of-00003.gguf". (contents.c) */
 qd_code qd_contents_obtain(qd_fetch_run *run, const qd_supply *supply, const char *weights, const json_t *sha256,
                            qd_items *items, qd_error *err);
 /* Of a source whose listing is known: the only .gguf where no safetensors are; *out = NULL when there is none, or

@@ -2,6 +2,7 @@
 #include "fetch/url.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -41,19 +42,40 @@ qd_same qd_name_is_gguf(const char *name)
     return ends_with(name, ".gguf") ? QD_SAME : QD_DIFFERENT;
 }
 
-/* "x-00001-of-00003.gguf": a model in several files, which the first one alone is not. */
-static bool is_gguf_part(const char *name)
+/* Five digits as a number; 0 when they are none. */
+static size_t five_digits(const char *at)
 {
-    static const char shape[] = "-00000-of-00000.gguf";
-    size_t length = strlen(name), tail = sizeof shape - 1;
-    if (length < tail || qd_name_is_gguf(name) != QD_SAME)
-        return false;
-    for (size_t i = 0; i < tail - 5; i++) {
-        char c = name[length - tail + i];
-        if (shape[i] == '0' ? !isdigit((unsigned char)c) : c != shape[i])
-            return false;
+    size_t value = 0;
+    for (size_t i = 0; i < 5; i++) {
+        if (!isdigit((unsigned char)at[i]))
+            return 0;
+        value = 10 * value + (size_t)(at[i] - '0');
     }
-    return true;
+    return value;
+}
+
+qd_gguf_part qd_gguf_part_of(const char *name)
+{
+    enum { TAIL = 20 /* -00001-of-00003.gguf */, MOST = 1000 };
+    const qd_gguf_part whole = { 1, 1 };
+    size_t length = strlen(name);
+    if (length <= TAIL || qd_name_is_gguf(name) != QD_SAME)
+        return whole;
+    const char *tail = name + length - TAIL;
+    const qd_gguf_part part = { five_digits(tail + 1), five_digits(tail + 10) };
+    bool fits = tail[0] == '-' && strncmp(tail + 6, "-of-", 4) == 0 && part.number > 0 && part.number <= part.count;
+    return fits && part.count <= MOST ? part : whole;
+}
+
+qd_code qd_gguf_part_name(const char *name, size_t number, char **out, qd_error *err)
+{
+    enum { NUMBER_AT = 19 /* from the end */ };
+    char digits[8];
+    snprintf(digits, sizeof digits, "%05zu", number % 100000);
+    qd_code code = qd_dup(name, out, err);
+    if (code == QD_OK && qd_gguf_part_of(name).count > 1)
+        memcpy(*out + strlen(name) - NUMBER_AT, digits, 5);
+    return code;
 }
 
 /* A last path part that is a single file: fills source->weights and leaves the siblings' folder to the caller. */
@@ -66,9 +88,6 @@ static qd_code take_weights(const char *name, qd_source *out, qd_error *err)
                            refused[i]);
     if (!ends_with(name, ".safetensors") && qd_name_is_gguf(name) != QD_SAME)
         return QD_OK;
-    if (is_gguf_part(name))
-        return qd_fail(err, QD_EUNSUPPORTED, "'%s' is one part of a GGUF in several files; join them to one file",
-                       name);
     if (qd_name_is_plain(name) != QD_SAME)
         return qd_fail(err, QD_EINVAL, "file name '%s' holds more than letters, digits, '.', '_' and '-'", name);
     return qd_dup(name, &out->weights, err);

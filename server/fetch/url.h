@@ -44,6 +44,13 @@ qd_same qd_url_same_origin(const qd_url *a, const qd_url *b);
 qd_same qd_name_is_plain(const char *name);
 /* Whether a file name says GGUF. */
 qd_same qd_name_is_gguf(const char *name);
+/* "x-00002-of-00003.gguf" is 2 of 3; any other name is 1 of 1. */
+typedef struct qd_gguf_part {
+    size_t number, count;
+} qd_gguf_part;
+qd_gguf_part qd_gguf_part_of(const char *name);
+/* The name of another file of the set, or `name` itself where it is whole. Heap string. */
+qd_code qd_gguf_part_name(const char *name, size_t number, char **out, qd_error *err);
 const char *qd_url_last_name(const qd_url *url); /* borrowed: what follows the path's last '/' */
 
 typedef enum qd_source_kind { QD_SOURCE_HUB, QD_SOURCE_DIRECTORY, QD_SOURCE_FILE, QD_SOURCE_FOLDER } qd_source_kind;

@@ -42,8 +42,8 @@ def artifact(format_name="compressed-tensors", flags=(), **fields):
 
 
 def sealed(files, manifest=None):
-    """The manifest lists what is there: sizes and digests of the lie itself. manifest: members changed."""
-    files = {name: content for name, content in files.items() if content is not None}
+    """The manifest lists what is there: sizes and digests of the lie itself. manifest: members changed. Provenance, which may be left out, is."""
+    files = {name: content for name, content in files.items() if content is not None and name != "provenance.json"}
     made = json.loads(files["manifest.json"])
     roles = {entry["path"]: entry["role"] for entry in made["files"]}
     made["files"] = [{"path": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "role": roles.get(name, "side")}

@@ -33,9 +33,11 @@ static void ask(const qd_gguf *file, const char *key)
     if (text != NULL && text[0] != '\0')
         assert(strlen(text) > 0);
     said(qd_gguf_strings(file, key, &strings, &count, &err), &err);
-    for (size_t i = 0, sum = 0; strings != NULL && i < count; i++)
+    uint64_t sum = 0;
+    for (size_t i = 0; strings != NULL && i < count; i++)
         for (size_t k = 0; k < strings[i].length; k++)
             sum += (unsigned char)strings[i].data[k];
+    assert(sum <= UINT64_C(255) << 40); /* and so every byte was read */
     said(qd_gguf_reals(file, key, &reals, &count, &err), &err);
     said(qd_gguf_integers(file, key, &integers, &count, &err), &err);
 }

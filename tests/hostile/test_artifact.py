@@ -71,6 +71,34 @@ verify("a folder for a file", special(os.mkdir), r"tokenizer\.json")
 verify("the manifest is a FIFO", special(os.mkfifo, "manifest.json"), r"manifest\.json")
 verify("the certificate is a FIFO", special(os.mkfifo, "certificate.json"), r"certificate\.json")
 
+# Provenance.
+def provenance(name, change, match=r"provenance\.json"):
+    verify("provenance: " + name, with_json(GOOD, "provenance.json", change), match, names="provenance.json")
+
+
+if "provenance.json" in GOOD:
+    for text in (b"", b"{", b"[]", b"{}", b"\xff", b"null", b'{"_type":"https://in-toto.io/Statement/v1"}', b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", b'{"subject":{}}', b'{"subject":7,"predicate":[]}'):
+        verify("provenance is %r" % text[:40], dict(GOOD, **{"provenance.json": text}), r"provenance\.json", names="provenance.json")
+    for path, values in ((("_type",), ("x", 7, None)), (("predicateType",), ("x", [], None)), (("subject",), (None, [], {}, "x", [7], [None], [[]], [{}])), (("predicate",), (None, [], 7, {})),
+                         (("subject", 0, "name"), ("../x", "", 7, None, "manifest.json", "n" * 100000)), (("subject", 0, "digest"), (None, [], {}, {"sha256": 7}, {"sha256": "0" * 64}, {"sha256": "0" * 100000})),
+                         (("predicate", "runDetails"), (None, [], {})), (("predicate", "runDetails", "metadata", "invocationId"), ("sha256:" + "0" * 64, "", 7, None)),
+                         (("predicate", "buildDefinition"), (None, [], {})), (("more",), (1, "x"))):
+        for new in values:
+            provenance("%s is %s" % (".".join(map(str, path)), json.dumps(new)[:30]), setting(path, new))
+    provenance("a subject twice", lambda t: t["subject"].append(t["subject"][0]))
+    provenance("a subject less", lambda t: t["subject"].pop())
+    for name in ("provenance.json", "provenance.dsse.json"):
+        verify("%s is a FIFO" % name, special(os.mkfifo, name), re.escape(name) + ".*not a regular file")
+        verify("%s of forty megabytes" % name, dict(GOOD, **{name: Repeat(b'{"a":"', b"x", 40 << 20, b'"}')}), re.escape(name) + ".*larger than the limit")
+    MANY = [{"path": "f%06d" % i, "size": 1, "sha256": "0" * 64, "role": "side"} for i in range(30000)]
+    verify("provenance: thirty thousand files and as many subjects, none alike",
+           dict(GOOD, **{"manifest.json": json.dumps({"format": "compressed-tensors", "files": MANY}).encode(),
+                         "provenance.json": json.dumps({"subject": [{"name": "g%06d" % i, "digest": {"sha256": "0" * 64}} for i in range(30000)]}).encode()}),
+           r"provenance\.json")
+    for text in (b"", b"{", b"[]", b"{}", b"\xff", b'{"payload":7}', b'{"payload":"!!!!","payloadType":"x","signatures":[]}', b'{"payload":"AAAA","payloadType":"application/vnd.in-toto+json","signatures":{}}',
+                 b'{"payload":"AAAA","payloadType":"application/vnd.in-toto+json","signatures":[7,null,[],{"keyid":7,"sig":7}]}'):
+        verify("envelope is %r" % text[:60], dict(GOOD, **{"provenance.dsse.json": text}), r"provenance\.dsse\.json", names="provenance.dsse.json")
+
 # Records that lie, behind a manifest that is right.
 def record(name, file, change, match):
     verify("%s: %s" % (file, name), sealed(with_json(GOOD, file, change)), match, names=None)

@@ -132,6 +132,10 @@ for variant, kind in (("q4_0", "Q4_0"), ("q8_0", "Q8_0"), ("mxfp4", "MXFP4")):
                           ("another architecture", WHOLE.replace(b"llama", b"llamb")), ("a tensor of another name", WHOLE.replace(b"blk.0.ffn_up", b"blk.9.ffn_up")),
                           ("a key of another name", WHOLE.replace(b"llama.block_count", b"llama.block_coumt"))):
         case("gguf:%s: %s" % (variant, name), sealed(dict(GOOD, **{FILE: content})), re.escape(FILE) + r"|gguf|block_count|ffn_up|up_proj", ("verify", "."))
+    for key, new in (("bits", 64), ("bits", 0), ("bits", 1e9), ("format", "gguf"), ("alphabet", 7), ("group_size", HUGE), ("scale", {"type": "magic"})):
+        lie = with_json(GOOD, "recipe.json", lambda t, k=key, n=new: (t["recipe"].update(format="gguf"), t["recipe"].update({k: n}))[0])
+        if key != "format":
+            case("gguf:%s: a recipe of %s %s" % (variant, key, new), sealed(lie), r"recipe\.json|%s" % key, ("verify", "."))
     if variant != "mxfp4":
         # every scale that is left is overwritten: the last tensor of blocks ends the file
         bad = bytearray(WHOLE)

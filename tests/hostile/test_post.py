@@ -57,7 +57,16 @@ def a_fifo_keeps_no_worker_waiting():
     SERVER.fail(job("fifo"), "model.safetensors")
 
 
+def numbers_of_no_grid_are_refused_for_every_format():
+    for name in [f["name"] for f in SERVER.json("GET", "/catalog")["formats"]] + [["compressed-tensors", "gguf"]]:
+        for field, value in (("bits", 64), ("bits", 0), ("bits", -1), ("bits", 1e9), ("group_size", 2**62), ("alphabet", "magic"), ("scale", {"type": "magic"}), ("alphabet", {"kind": "int", "zero": 7})):
+            got = SERVER.request("POST", "/jobs", job("sound", format=name, **{field: value}))
+            equal(got[0], 422, "%s %s %r: %s" % (name, field, value, got[2]))
+            equal(SERVER.request("GET", "/livez")[0], 200, "livez")
+
+
 run_claims([
+    numbers_of_no_grid_are_refused_for_every_format,
     a_sound_folder_succeeds,
     a_sound_gguf_succeeds,
     hostile("no-config", folder(config=None), "config.json"),

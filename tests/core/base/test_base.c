@@ -146,6 +146,34 @@ static void digests_match_published_vectors(void **state)
     assert_string_equal(hex, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
 }
 
+/* transformers writes int(1e30) so; other files are refused for it. */
+static void integers_beyond_64_bits_are_reals_where_they_are_let_in(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    static const char text[] =
+        "{\"a\":1000000000000000019884624838656,\"b\":[-12345678901234567890,123456789012345678,1.5e3,-7,"
+        "12345678901234567890.25],\"12345678901234567890\":\"12345678901234567890\"}";
+    QD_AUTO(qd_json_fini) json_t *object = NULL;
+    check_fails(qd_json_parse_object(text, strlen(text), 4, &object, &err), QD_EFORMAT);
+    check_contains(err.text, "too big integer");
+    check_ok(qd_json_parse_object_wide(text, strlen(text), 4, &object, &err));
+    const json_t *b = json_object_get(object, "b");
+    check_close(json_real_value(json_object_get(object, "a")), 1e30, 1e-15);
+    check_close(json_real_value(json_array_get(b, 0)), -12345678901234567890.0, 1e-15);
+    assert_int_equal(json_integer_value(json_array_get(b, 1)), 123456789012345678);
+    check_near(json_real_value(json_array_get(b, 2)), 1500, 0);
+    assert_int_equal(json_integer_value(json_array_get(b, 3)), -7);
+    check_close(json_real_value(json_array_get(b, 4)), 12345678901234567890.25, 1e-15);
+    assert_string_equal(json_string_value(json_object_get(object, "12345678901234567890")), "12345678901234567890");
+    static const char *const bad[] = { "{\"a\":12345678901234567890-1}", "{\"a\":", "", "{\"a\":-}",
+                                       "{\"a\":01234567890123456789012}" };
+    for (size_t i = 0; i < QD_LENGTH(bad); i++) {
+        json_t *none = NULL;
+        check_fails(qd_json_parse_object_wide(bad[i], strlen(bad[i]), 4, &none, &err), QD_EFORMAT);
+    }
+}
+
 static void json_helpers_name_the_field(void **state)
 {
     (void)state;
@@ -217,6 +245,7 @@ int main(void)
         cmocka_unit_test(fifos_are_refused_without_hanging),
         cmocka_unit_test(digests_match_published_vectors),
         cmocka_unit_test(json_helpers_name_the_field),
+        cmocka_unit_test(integers_beyond_64_bits_are_reals_where_they_are_let_in),
         cmocka_unit_test(json_refuses_duplicates_depth_and_trailing_text),
         cmocka_unit_test(random_numbers_are_a_function_of_key_and_counter),
         cmocka_unit_test(times_are_rfc3339),

@@ -140,6 +140,41 @@ static void same_weights_have_the_same_numbers(void **state)
     assert_true(number_at(json_object_get(kl, "rtn"), "mean") > 0);
 }
 
+/* GPTQ, AWQ and compressed-tensors hold the same codes, GGUF the same as plain float32: one measurement, one number. */
+static void one_solution_is_the_same_in_every_container_that_holds_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request;
+        size_t alike;
+    } cases[] = {
+        { QUICK ",\"format\":[\"gptq\",\"compressed-tensors\",\"awq\",\"safetensors:f32\"]", 4 },
+        { QUICK ",\"format\":[\"gguf:q4_0\",\"safetensors:f32\"]", 2 },
+        { QUICK ",\"format\":[\"gguf:q4_k\",\"safetensors:f32\"]", 2 },
+    };
+    for (size_t i = 0; i < QD_LENGTH(cases); i++) {
+        char folder[200];
+        qd_error err = { 0 };
+        json_t *report = NULL;
+        small_run job = { .request = cases[i].request,
+                          .folder = make_folder(folder, sizeof folder),
+                          .texts = SHORT_TEXTS };
+        check_ok(run_job(&job, &err));
+        const json_t *formats = json_object_get(job.result, "formats");
+        assert_int_equal(json_array_size(formats), cases[i].alike);
+        for (size_t k = 1; k < cases[i].alike; k++)
+            assert_true(json_equal(json_object_get(json_array_get(formats, k), "kl"),
+                                   json_object_get(json_array_get(formats, 0), "kl")));
+        QD_AUTO(qd_free_pointer) char *out = qd_path_join(folder, "out");
+        check_ok(qd_verify(out, NULL, &report, &err));
+        if (!json_is_true(json_object_get(report, "ok")))
+            fail_msg("%s", json_dumps(json_object_get(report, "findings"), 0));
+        json_decref(report);
+        job_fini(&job);
+        remove_folder(folder);
+    }
+}
+
 /* What the run says of its artifact is what anybody finds who opens it. */
 static void kl_is_that_of_the_folder(void **state)
 {
@@ -458,6 +493,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_container_is_an_artifact_and_the_manifest_lists_all),
         cmocka_unit_test(same_weights_have_the_same_numbers),
+        cmocka_unit_test(one_solution_is_the_same_in_every_container_that_holds_it),
         cmocka_unit_test(kl_is_that_of_the_folder),
         cmocka_unit_test(threads_and_being_stopped_change_no_byte_of_any_container_or_record),
         cmocka_unit_test(an_artifact_outside_the_gate_is_put_aside_whole_and_not_published),

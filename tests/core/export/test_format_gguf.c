@@ -1,18 +1,7 @@
 /* test_format_gguf.c: whole GGUF artifacts: written from a model, opened by the reader of core/model, compared with what was decided. */
-#include "folders.h"
-
-#include "export/ggml_encode.h"
-#include "export/gguf_tokenizer.h"
-#include "model/gguf.h"
+#include "gguf_scene.h"
 
 static const char novella[] = "tests/models/novella-1m";
-
-static qd_grid_spec own_grid(size_t variant)
-{
-    qd_grid_spec spec = { .rule = qd_scale_rule_find("mse"), .shrink = 1.0 };
-    qd_ggml_encoder_grid(qd_ggml_encoder_at(variant), &spec);
-    return spec;
-}
 
 static void variants_are_the_types_in_order(void **state)
 {
@@ -98,86 +87,6 @@ static void every_variant_of_the_larger_novella_comes_back_as_decided(void **sta
 }
 
 /* ---- what stands in the file ---- */
-
-/* A tiny model whose tokenizer is one; `changes` go into its config. */
-static const char byte_level[] =
-    "{\"added_tokens\":[{\"id\":9,\"content\":\"<e>\",\"special\":true},{\"id\":8,\"content\":\"<u>\",\"special\":"
-    "false}],"
-    "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true},"
-    "\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":"
-    "\"TemplateProcessing\",\"single\":"
-    "[{\"SpecialToken\":{\"id\":\"<e>\"}},{\"Sequence\":{\"id\":\"A\"}}]}]},"
-    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"\\u0000\":3,\"a\\u0000\":4},\"merges\":[\"a "
-    "b\",[\"a\",\"\\u0000\"]]}}";
-
-static void gguf_source(char *dir, const char *dtype, const char *tokenizer, const char *changes)
-{
-    qd_error err = { 0 };
-    folder_make(dir);
-    tiny_write(dir, (tiny){ .head_dim = 16, .heads = 2, .intermediate = 64, .dtype = dtype, .seed = 5 });
-    text_put(dir, "tokenizer.json", tokenizer);
-    QD_AUTO(qd_str_fini) qd_str text = file_get(dir, "config.json");
-    QD_AUTO(qd_json_fini) json_t *config = NULL, *more = NULL;
-    check_ok(qd_json_parse_object(text.data, text.length, 8, &config, &err));
-    check_ok(qd_json_parse_object(changes, strlen(changes), 8, &more, &err));
-    json_object_update(config, more);
-    QD_AUTO(qd_free_pointer) char *changed = json_dumps(config, 0);
-    text_put(dir, "config.json", changed);
-}
-
-static scene *written_gguf(char *source, const char *variant, const char *dtype, const char *tokenizer,
-                           const char *changes)
-{
-    qd_error err = { 0 };
-    size_t v = 0;
-    char format[40];
-    while (strcmp(qd_ggml_encoder_at(v)->variant, variant) != 0)
-        v++;
-    snprintf(format, sizeof format, "gguf:%s", variant);
-    gguf_source(source, dtype, tokenizer, changes);
-    scene *s = scene_open(source, format, own_grid(v));
-    check_ok(s->format->check_model(s->model, s->variant, &err));
-    check_ok(scene_write(s, &err));
-    check_ok(scene_check(s, &err));
-    return s;
-}
-
-static qd_gguf *file_of(const scene *s)
-{
-    qd_error err = { 0 };
-    char path[FOLDER_PATH], name[60];
-    qd_gguf *file = NULL;
-    snprintf(name, sizeof name, "model-%s.gguf", qd_ggml_encoder_at(s->variant)->variant);
-    path_in(s->dir, name, path);
-    check_ok(qd_gguf_open(path, &file, &err));
-    return file;
-}
-
-static void check_number(const qd_gguf *file, const char *key, double wanted)
-{
-    qd_error err = { 0 };
-    double found = 0;
-    if (qd_gguf_key(file, key) == NULL)
-        fail_msg("key '%s' is missing", key);
-    check_ok(qd_gguf_real(file, key, -1, &found, &err));
-    check_close(found, wanted, 1e-7);
-}
-
-static void check_text(const qd_gguf *file, const char *key, const char *wanted)
-{
-    qd_error err = { 0 };
-    const char *found = NULL;
-    check_ok(qd_gguf_text(file, key, "(none)", &found, &err));
-    assert_string_equal(found, wanted);
-}
-
-static void check_flag(const qd_gguf *file, const char *key, bool wanted)
-{
-    qd_error err = { 0 };
-    bool found = !wanted;
-    check_ok(qd_gguf_bool(file, key, !wanted, &found, &err));
-    assert_int_equal(found, wanted);
-}
 
 static void keys_say_what_llama_needs_to_run_novella(void **state)
 {
@@ -329,165 +238,6 @@ static void a_window_over_all_layers_is_the_longest_context(void **state)
     remove_folder(source);
 }
 
-/* ---- tokenizers ---- */
-
-static void check_strings(const qd_gguf *file, const char *key, const char *const *wanted, const size_t *lengths,
-                          size_t count)
-{
-    qd_error err = { 0 };
-    QD_AUTO(qd_free_pointer) qd_gguf_string *found = NULL;
-    size_t found_count = 0;
-    check_ok(qd_gguf_strings(file, key, &found, &found_count, &err));
-    assert_int_equal(found_count, count);
-    for (size_t i = 0; i < count; i++) {
-        assert_int_equal(found[i].length, lengths == NULL ? strlen(wanted[i]) : lengths[i]);
-        assert_memory_equal(found[i].data, wanted[i], found[i].length);
-    }
-}
-
-static void check_integers(const qd_gguf *file, const char *key, const int64_t *wanted, size_t count)
-{
-    qd_error err = { 0 };
-    QD_AUTO(qd_free_pointer) int64_t *found = NULL;
-    size_t found_count = 0;
-    check_ok(qd_gguf_integers(file, key, &found, &found_count, &err));
-    assert_int_equal(found_count, count);
-    assert_memory_equal(found, wanted, count * sizeof *wanted);
-}
-
-static void a_vocabulary_is_as_long_as_the_embedding_and_keeps_its_nul(void **state)
-{
-    (void)state;
-    char source[FOLDER_PATH];
-    scene *s = written_gguf(source, "q8_0", "F32", byte_level, "{\"eos_token_id\":[9,2]}");
-    qd_gguf *file = file_of(s);
-    static const char *const tokens[] = { "a",      "b",      "ab",  "\0",  "a\0",    "[PAD5]",
-                                          "[PAD6]", "[PAD7]", "<u>", "<e>", "[PAD10]" };
-    static const size_t lengths[] = { 1, 1, 2, 1, 2, 6, 6, 6, 3, 3, 7 };
-    static const int64_t types[] = { 1, 1, 1, 1, 1, 5, 5, 5, 4, 3, 5 };
-    static const char *const merges[] = { "a b", "a \0" };
-    static const size_t merge_lengths[] = { 3, 3 };
-    check_strings(file, "tokenizer.ggml.tokens", tokens, lengths, 11);
-    check_integers(file, "tokenizer.ggml.token_type", types, 11);
-    check_strings(file, "tokenizer.ggml.merges", merges, merge_lengths, 2);
-    check_text(file, "tokenizer.ggml.pre", "gpt-2");
-    check_number(file, "tokenizer.ggml.eos_token_id", 9);
-    check_flag(file, "tokenizer.ggml.add_bos_token", true);
-    assert_null(qd_gguf_key(file, "tokenizer.ggml.scores"));
-    qd_gguf_destroy(file);
-    scene_close(s);
-    remove_folder(source);
-}
-
-/* A SentencePiece-like vocabulary: <unk>, 256 bytes, and pieces with their merges. */
-static json_t *piece_tokenizer(void)
-{
-    json_t *vocabulary = json_pack("{s:i}", "<unk>", 0);
-    for (int i = 0; i < 256; i++) {
-        char name[8];
-        snprintf(name, sizeof name, "<0x%02X>", i);
-        json_object_set_new(vocabulary, name, json_integer(i + 1));
-    }
-    static const char *const pieces[] = { "a", "b", "ab", "aab", "x" };
-    for (int i = 0; i < 5; i++)
-        json_object_set_new(vocabulary, pieces[i], json_integer(257 + i));
-    return json_pack("{s:[{s:i,s:s,s:b}], s:{s:s, s:[{s:s,s:s},{s:s,s:{s:s},s:s}]}, s:n, s:{s:s, s:o, "
-                     "s:[s,[s,s],[s,s]], s:s, s:b, s:b}}",
-                     "added_tokens", "id", 0, "content", "<unk>", "special", 1, "normalizer", "type", "Sequence",
-                     "normalizers", "type", "Prepend", "prepend", "\xe2\x96\x81", "type", "Replace", "pattern",
-                     "String", " ", "content", "\xe2\x96\x81", "pre_tokenizer", "model", "type", "BPE", "vocab",
-                     vocabulary, "merges", "a b", "a", "ab", "aa", "b", "unk_token", "<unk>", "byte_fallback", 1,
-                     "fuse_unk", 1);
-}
-
-static void sentence_pieces_have_scores_by_rank(void **state)
-{
-    (void)state;
-    qd_error err = { 0 };
-    QD_AUTO(qd_gguf_texts_fini) qd_gguf_texts texts = { .tokenizer = piece_tokenizer() };
-    QD_AUTO(qd_gguf_meta_fini) qd_gguf_meta meta = { 0 };
-    assert_non_null(texts.tokenizer);
-    check_ok(qd_gguf_tokenizer_put(&texts, 264, &meta, &err));
-    QD_AUTO(qd_gguf_writer_fini) qd_gguf_writer writer = { .fd = -1 };
-    char dir[FOLDER_PATH], path[FOLDER_PATH];
-    folder_make(dir);
-    path_in(dir, "t.gguf", path);
-    check_ok(qd_gguf_writer_init(&writer, path, &meta, NULL, 0, &err));
-    check_ok(qd_gguf_writer_finish(&writer, &err));
-    qd_gguf *file = NULL;
-    check_ok(qd_gguf_open(path, &file, &err));
-    check_text(file, "tokenizer.ggml.model", "llama");
-    check_flag(file, "tokenizer.ggml.add_space_prefix", true);
-    QD_AUTO(qd_free_pointer) double *scores = NULL;
-    QD_AUTO(qd_free_pointer) int64_t *types = NULL;
-    size_t count = 0;
-    check_ok(qd_gguf_reals(file, "tokenizer.ggml.scores", &scores, &count, &err));
-    check_ok(qd_gguf_integers(file, "tokenizer.ggml.token_type", &types, &count, &err));
-    assert_int_equal(count, 264);
-    static const double wanted[] = {
-        -1e9, -1e9, 0, -1, -1e9, 0, 0
-    }; /* a, b, "a b" first, "a ab" second, x, two fillers */
-    for (size_t i = 0; i < 7; i++)
-        check_near(scores[257 + i], wanted[i], 0);
-    assert_true(types[0] == 2 && types[1] == 6 && types[256] == 6 && types[257] == 1 && types[263] == 5 &&
-                scores[5] == 0);
-    assert_null(qd_gguf_key(file, "tokenizer.ggml.merges"));
-    qd_gguf_destroy(file);
-    remove_folder(dir);
-}
-
-static void tokenizers_that_llama_cuts_otherwise_are_refused_before_any_work(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *tokenizer, *part;
-    } bad[] = {
-        { "{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", "model 'Unigram'" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Whitespace\"}}",
-          "pre_tokenizer 'Whitespace'" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]},\"normalizer\":{\"type\":\"Lowercase\"},\"pre_"
-          "tokenizer\":{\"type\":"
-          "\"ByteLevel\",\"add_prefix_space\":false}}",
-          "normalizer 'Lowercase' with pre_tokenizer 'ByteLevel(pattern)'" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[],\"ignore_merges\":true},\"pre_tokenizer\":{\"type\":"
-          "\"ByteLevel\","
-          "\"add_prefix_space\":false}}",
-          "and ignore_merges" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":11},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
-          "\"add_prefix_space\":"
-          "false}}",
-          "token 'a' is 11, the model has 11 embeddings" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
-          "\"add_prefix_space\":"
-          "false}}",
-          "the id of 'a'" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1},\"merges\":[\"aa\"]},\"pre_tokenizer\":{\"type\":"
-          "\"ByteLevel\","
-          "\"add_prefix_space\":false}}",
-          "merges[0] is not a pair" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Metaspace\","
-          "\"split\":false}}",
-          "0 tokens <0x00> to <0xFF>" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}",
-          "end_of_word_suffix '</w>'" },
-        { "{\"model\":", "tokenizer.json: JSON" },
-        { "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"\\u0000\":1,\"\\uf8f0\":2},\"merges\":[]}}",
-          "both U+0000 and U+F8F0" },
-    };
-    for (size_t i = 0; i < QD_LENGTH(bad); i++) {
-        qd_error err = { 0 };
-        char source[FOLDER_PATH];
-        gguf_source(source, "F32", bad[i].tokenizer, "{}");
-        scene *s = scene_open(source, "gguf:q8_0", own_grid(4));
-        qd_code code = s->format->check_model(s->model, s->variant, &err);
-        assert_true(code == QD_EUNSUPPORTED || code == QD_EFORMAT);
-        check_contains(err.text, "format 'gguf'");
-        check_contains(err.text, bad[i].part);
-        scene_close(s);
-        remove_folder(source);
-    }
-}
-
 /* ---- writing ---- */
 
 static void the_same_model_gives_the_same_bytes_also_from_its_own_gguf(void **state)
@@ -546,6 +296,56 @@ static void a_layer_that_does_not_fit_leaves_no_file(void **state)
     remove_folder(source);
 }
 
+/* tiny_write's config is tied. */
+static void put_extra(const char *dir, const char *name, uint64_t rows)
+{
+    qd_error err = { 0 };
+    char path[FOLDER_PATH];
+    qd_safetensors *file = NULL;
+    qd_tensor_out items[32];
+    QD_AUTO(qd_free_pointer) float *values = NULL;
+    path_in(dir, "model.safetensors", path);
+    check_ok(qd_safetensors_open(path, &file, &err));
+    size_t count = qd_safetensors_count(file);
+    check_ok(qd_alloc(rows, 32 * sizeof *values, (void **)&values, &err));
+    for (size_t i = 0; i < count; i++) {
+        const qd_tensor *t = qd_safetensors_at(file, i);
+        items[i] = (qd_tensor_out){ t->name, t->dtype, t->rank, { t->shape[0], t->shape[1] }, t->data };
+    }
+    items[count] = (qd_tensor_out){ name, qd_dtype_find("F32"), 2, { rows, 32 }, values };
+    check_ok(qd_safetensors_write(path, items, count + 1, NULL, NULL, 0, &err));
+    qd_safetensors_destroy(file);
+}
+
+static void what_clients_make_themselves_is_left_out_and_what_has_no_place_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *refusal;
+    } extras[] = { { "lm_head.weight", NULL },
+                   { "model.layers.0.self_attn.rotary_emb.inv_freq", NULL },
+                   { "model.layers.7.self_attn.q_proj.weight",
+                     "tensor 'model.layers.7.self_attn.q_proj.weight' has no place" },
+                   { "vision.weight", "tensor 'vision.weight' has no place in GGUF files of architecture 'llama'" } };
+    for (size_t i = 0; i < QD_LENGTH(extras); i++) {
+        qd_error err = { 0 };
+        char source[FOLDER_PATH];
+        gguf_source(source, "F32", byte_level, "{}");
+        put_extra(source, extras[i].name, 11);
+        scene *s = scene_open(source, "gguf:q8_0", own_grid(4));
+        if (extras[i].refusal == NULL) {
+            check_ok(s->format->check_model(s->model, s->variant, &err));
+            check_ok(scene_write(s, &err));
+            check_ok(scene_check(s, &err));
+        } else {
+            check_fails(s->format->check_model(s->model, s->variant, &err), QD_EUNSUPPORTED);
+            check_contains(err.text, extras[i].refusal);
+        }
+        scene_close(s);
+        remove_folder(source);
+    }
+}
+
 static void rows_that_no_block_fits_are_refused_by_layer(void **state)
 {
     (void)state;
@@ -569,11 +369,9 @@ int main(void)
         cmocka_unit_test(kept_tensors_keep_their_type_where_there_is_one_and_vectors_become_f32),
         cmocka_unit_test(scalings_of_positions_are_keys_or_divisors),
         cmocka_unit_test(a_window_over_all_layers_is_the_longest_context),
-        cmocka_unit_test(a_vocabulary_is_as_long_as_the_embedding_and_keeps_its_nul),
-        cmocka_unit_test(sentence_pieces_have_scores_by_rank),
-        cmocka_unit_test(tokenizers_that_llama_cuts_otherwise_are_refused_before_any_work),
         cmocka_unit_test(the_same_model_gives_the_same_bytes_also_from_its_own_gguf),
         cmocka_unit_test(a_layer_that_does_not_fit_leaves_no_file),
+        cmocka_unit_test(what_clients_make_themselves_is_left_out_and_what_has_no_place_is_refused),
         cmocka_unit_test(rows_that_no_block_fits_are_refused_by_layer),
         cmocka_unit_test(every_variant_of_the_larger_novella_comes_back_as_decided),
     };

@@ -199,6 +199,10 @@ static void removed_type(gguf_file *g)
 {
     gf_tensor(g, "a", 31, 0, 32, zeros, 18);
 }
+static void unread_type(gguf_file *g)
+{
+    gf_tensor(g, "a", 19, 0, 256, zeros, 50);
+}
 static void type_of_2_to_32(gguf_file *g)
 {
     gf_tensor(g, "a", UINT32_MAX, 0, 32, zeros, 18);
@@ -276,6 +280,7 @@ static const hostile table[] = {
     { "elements that overflow", elements_overflow, 0, "tensor 'a': dimension 1 of 1099511627776" },
     { "bytes that overflow", bytes_overflow, 0, "tensor 'a': the number of bytes overflows" },
     { "a removed type", removed_type, 0, "tensor 'a': type 31 is not read here; F32, F16, Q4_0" },
+    { "a type without a row", unread_type, 0, "tensor 'a': type 19 IQ1_S is not read here; F32, F16" },
     { "type 2^32 - 1", type_of_2_to_32, 0, "type 4294967295 is not read here" },
     { "rows of half a block", half_a_block, 0, "tensor 'a': rows of 128 elements are no whole blocks of 256 (Q4_K)" },
     { "a hole between tensors", offset_behind, 0, "tensor 'b': offset 64, but the tensors before it end at 32" },

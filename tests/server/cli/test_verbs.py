@@ -29,7 +29,7 @@ def write_job(name="job.json", **fields):
 def every_verb_has_help_and_wrong_words_are_named():
     out, _ = quantd("--help")
     verbs = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and not line.startswith("   ")]
-    equal(verbs, ["serve", "run", "verify", "eval", "inspect", "tokenize", "logits"])
+    equal(verbs, ["serve", "run", "verify", "convert", "eval", "inspect", "tokenize", "logits"])
     for verb in verbs:
         assert "usage: quantd " + verb in quantd(verb, "--help")[0], verb
     assert "nonsense" in quantd("nonsense", want=2)[1]
@@ -69,6 +69,13 @@ def eval_of_the_artifact_gives_the_result_of_the_run():
     for what, folder in (("quantized", "art"), ("source", MODEL)):
         found = json.loads(quantd("eval", os.path.abspath(folder) if folder == MODEL else folder, *settings)[0])
         assert math.isclose(found["perplexity"], STATE["result"]["perplexity"][what], rel_tol=1e-6), (what, found)
+        beside = json.loads(quantd("eval", os.path.abspath(folder) if folder == MODEL else folder, "--against", os.path.abspath(MODEL), *settings)[0])
+        assert math.isclose(beside["perplexity"], found["perplexity"], rel_tol=1e-6), (beside, found)
+        if what == "source":
+            equal((beside["kl"]["mean"], beside["kl"]["max"], beside["kl"]["same_top"]), (0, 0, 1))
+        else:
+            for key, value in STATE["result"]["kl"]["quantized"].items():
+                assert math.isclose(beside["kl"][key], value, rel_tol=1e-3), (key, beside, STATE["result"]["kl"])
 
 
 def verify_accepts_the_artifact_and_names_what_was_damaged():

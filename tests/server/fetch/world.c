@@ -90,6 +90,9 @@ static void make_models(const world *w)
     put_noise(w, "gguf", "model.gguf", TINY_WEIGHTS, 8);
     put_text(w, "gguf", "tokenizer_config.json", "{}");
     put_text(w, "gguf", "other.md", "not for us");
+    put_noise(w, "set", "model-00001-of-00002.gguf", 1000, 10);
+    put_noise(w, "set", "model-00002-of-00002.gguf", 1200, 11);
+    put_noise(w, "half", "model-00001-of-00002.gguf", 1000, 10);
     put_noise(w, "quants", "model.gguf", 1000, 9);
     put_noise(w, "quants", "model.Q4_0.gguf", 1000, 9);
     put_noise(w, "no-config", "model.safetensors", 1000, 6);
