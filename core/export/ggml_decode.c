@@ -68,7 +68,8 @@ static float *cell(const qd_matf_buf *values, const target *t, size_t column)
 }
 
 /* A scale of 0 holds zeros only; a negative one mirrors the codes. */
-static qd_code decode_centred(const target *t, size_t span, const qd_ggml_block *block, float *scale, float *zero, qd_error *err)
+static qd_code decode_centred(const target *t, size_t span, const qd_ggml_block *block, float *scale, float *zero,
+                              qd_error *err)
 {
     const qd_ggml_encoder *e = t->encoder;
     size_t length = e->layout->span;
@@ -79,8 +80,8 @@ static qd_code decode_centred(const target *t, size_t span, const qd_ggml_block 
     for (size_t i = span * length; i < (span + 1) * length; i++) {
         int multiple = *scale == 0 ? 0 : sign * (block->code[i] + e->low), code = multiple + (int)*zero;
         if (code < t->grid->low || code > t->grid->high)
-            return qd_fail(err, QD_EUNSUPPORTED, "weight %zu is %d times its scale, beyond codes %d to %d", t->at + i, multiple,
-                           t->grid->low, t->grid->high);
+            return qd_fail(err, QD_EUNSUPPORTED, "weight %zu is %d times its scale, beyond codes %d to %d", t->at + i,
+                           multiple, t->grid->low, t->grid->high);
         t->codes[i] = (uint8_t)(code - t->grid->low);
     }
     *scale = fabsf(*scale);
@@ -92,19 +93,22 @@ static qd_code decode_offset(const target *t, size_t span, const qd_ggml_block *
 {
     size_t length = t->encoder->layout->span;
     if (*scale < 0)
-        return qd_fail(err, QD_EUNSUPPORTED, "scale %.9g of weight %zu is negative", (double)*scale, t->at + span * length);
+        return qd_fail(err, QD_EUNSUPPORTED, "scale %.9g of weight %zu is negative", (double)*scale,
+                       t->at + span * length);
     for (size_t i = span * length; i < (span + 1) * length; i++)
         t->codes[i] = *scale == 0 ? 0 : block->code[i];
     return QD_OK;
 }
 
 /* Levels are not the same with the other sign, and some have no 0. */
-static qd_code decode_levels(const target *t, size_t span, const qd_ggml_block *block, const float *scale, qd_error *err)
+static qd_code decode_levels(const target *t, size_t span, const qd_ggml_block *block, const float *scale,
+                             qd_error *err)
 {
     const qd_ggml_encoder *e = t->encoder;
     size_t length = e->layout->span, count = t->grid->levels.count, zero = t->grid->levels.anchor;
     if (*scale < 0 || (*scale == 0 && t->grid->levels.value[zero] != 0))
-        return qd_fail(err, QD_EUNSUPPORTED, "scale %.9g of weight %zu is not positive", (double)*scale, t->at + span * length);
+        return qd_fail(err, QD_EUNSUPPORTED, "scale %.9g of weight %zu is not positive", (double)*scale,
+                       t->at + span * length);
     for (size_t i = span * length; i < (span + 1) * length; i++) {
         size_t code = e->stored == NULL ? block->code[i] : 0;
         /* A stored code that is no level's is the negative zero. */
@@ -143,7 +147,8 @@ static qd_code decode_block(const target *t, const unsigned char *bytes, float u
     qd_ggml_unpack(layout, bytes, &block);
     for (size_t span = 0; span < layout->block / layout->span; span++) {
         if (!isfinite(block.scale[span]) || !isfinite(block.offset[span]))
-            return qd_fail(err, QD_ENUMERIC, "scale or offset of weight %zu is not finite", t->at + span * layout->span);
+            return qd_fail(err, QD_ENUMERIC, "scale or offset of weight %zu is not finite",
+                           t->at + span * layout->span);
         qd_code code = decode_span(t, span, &block, err);
         if (code != QD_OK)
             return code;
@@ -158,8 +163,8 @@ static qd_code decode_block(const target *t, const unsigned char *bytes, float u
     return QD_OK;
 }
 
-qd_code qd_ggml_decode_row(const qd_ggml_encoder *encoder, const unsigned char *bytes, float unit, qd_grid *grid, size_t row,
-                           uint8_t *codes, size_t cols, qd_error *err)
+qd_code qd_ggml_decode_row(const qd_ggml_encoder *encoder, const unsigned char *bytes, float unit, qd_grid *grid,
+                           size_t row, uint8_t *codes, size_t cols, qd_error *err)
 {
     const qd_ggml_layout *layout = encoder->layout;
     assert(cols % layout->block == 0);

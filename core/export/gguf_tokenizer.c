@@ -317,9 +317,14 @@ static void put_id(qd_gguf_meta *meta, const char *key, int64_t id)
         qd_gguf_meta_u32(meta, key, (uint32_t)id);
 }
 
-/* A second id that ends a text. */
+/* A second id that ends a text; of tokens that clients know by name they find it themselves. */
 static int64_t end_of_turn(const qd_gguf_texts *texts, const tokens *t, int64_t end)
 {
+    static const char *const known[] = { "<|eot_id|>",    "<|im_end|>",      "<|end|>", "<end_of_turn>",
+                                         "<|endoftext|>", "<|end_of_text|>", "<EOT>" };
+    for (size_t i = 0; i < QD_LENGTH(known); i++)
+        if (find_token(t, known[i]) >= 0)
+            return -1;
     const json_t *ids = json_object_get(texts->generation, "eos_token_id");
     for (size_t i = 0; i < json_array_size(ids); i++) {
         const json_t *id = json_array_get(ids, i);
@@ -347,29 +352,40 @@ static const json_t *find_template(const json_t *processor)
 
 typedef enum side { SIDE_FIRST, SIDE_LAST } side;
 
-/* Is a special token added at that end? By the template; where there is none, as tokenizer_config.json says. */
-static bool adds(const qd_gguf_texts *texts, side which, const char *key)
+/* What the template adds at that end; NULL = nothing. */
+static const json_t *added_token(const json_t *template, side which)
 {
-    const json_t *template = find_template(json_object_get(texts->tokenizer, "post_processor"));
     size_t count = json_array_size(template);
-    if (template == NULL)
-        return json_is_true(json_object_get(texts->tokenizer_config, key));
     const json_t *part = count == 0 ? NULL : json_array_get(template, which == SIDE_FIRST ? 0 : count - 1);
-    return json_object_get(part, "SpecialToken") != NULL;
+    return json_object_get(part, "SpecialToken");
+}
+
+/* By the template; where there is none, as tokenizer_config.json says. */
+static void put_end(const qd_gguf_texts *texts, const char *key, side which, qd_gguf_meta *meta)
+{
+    char name[64];
+    const json_t *template = find_template(json_object_get(texts->tokenizer, "post_processor"));
+    snprintf(name, sizeof name, "tokenizer.ggml.%s", key);
+    qd_gguf_meta_bool(meta, name,
+                      template != NULL ? added_token(template, which) != NULL
+                                       : json_is_true(json_object_get(texts->tokenizer_config, key)));
 }
 
 static void put_special(const qd_gguf_texts *texts, const tokens *t, qd_gguf_meta *meta)
 {
+    const json_t *template = find_template(json_object_get(texts->tokenizer, "post_processor"));
+    /* Clients put bos_token_id first, so that has to be the one that is put first here. */
+    int64_t first = find_token(t, json_string_value(json_object_get(added_token(template, SIDE_FIRST), "id")));
     int64_t end = special_id(texts, t, "eos_token", "eos_token_id");
-    put_id(meta, "tokenizer.ggml.bos_token_id", special_id(texts, t, "bos_token", "bos_token_id"));
+    put_id(meta, "tokenizer.ggml.bos_token_id", first >= 0 ? first : special_id(texts, t, "bos_token", "bos_token_id"));
     put_id(meta, "tokenizer.ggml.eos_token_id", end);
     put_id(meta, "tokenizer.ggml.eot_token_id", end_of_turn(texts, t, end));
     const json_t *model = json_object_get(texts->tokenizer, "model");
     put_id(meta, "tokenizer.ggml.unknown_token_id",
            find_token(t, json_string_value(json_object_get(model, "unk_token"))));
     put_id(meta, "tokenizer.ggml.padding_token_id", special_id(texts, t, "pad_token", "pad_token_id"));
-    qd_gguf_meta_bool(meta, "tokenizer.ggml.add_bos_token", adds(texts, SIDE_FIRST, "add_bos_token"));
-    qd_gguf_meta_bool(meta, "tokenizer.ggml.add_eos_token", adds(texts, SIDE_LAST, "add_eos_token"));
+    put_end(texts, "add_bos_token", SIDE_FIRST, meta);
+    put_end(texts, "add_eos_token", SIDE_LAST, meta);
 }
 
 /* A text, or a list of named ones. */

@@ -43,6 +43,7 @@ static void a_vocabulary_is_as_long_as_the_embedding_and_keeps_its_nul(void **st
     check_text(file, "tokenizer.ggml.pre", "gpt-2");
     check_number(file, "tokenizer.ggml.eos_token_id", 9);
     check_flag(file, "tokenizer.ggml.add_bos_token", true);
+    check_number(file, "tokenizer.ggml.bos_token_id", 9); /* what the template puts first, whatever the configs say */
     assert_null(qd_gguf_key(file, "tokenizer.ggml.scores"));
     qd_gguf_destroy(file);
     scene_close(s);
