@@ -15,7 +15,8 @@ enum { STATEMENT_LIMIT = 32 << 20, STATEMENT_DEPTH = 16 };
 static qd_code read_text(const char *dir, const char *name, qd_str *out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, name);
-    return path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_file_read_regular(path, STATEMENT_LIMIT, out, err);
+    return path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
+                        : qd_file_read_regular(path, STATEMENT_LIMIT, out, err);
 }
 
 /* What is signed: the type and the bytes with their lengths, so that neither can pass for part of the other. */

@@ -18,7 +18,7 @@ typedef struct qd_checkpoint {
 } qd_checkpoint;
 void qd_checkpoint_fini(qd_checkpoint *checkpoint);
 
-/* key of layer i = digest(key of layer i - 1, name): a change anywhere before makes all later files strangers. */
+/* key of layer i = digest(key of layer i - 1, its name and grid, where that is not the job's): a change anywhere before makes all later files strangers. */
 qd_code qd_checkpoint_next_key(const char *previous, const char *layer_name, char *out_key, qd_error *err);
 
 qd_code qd_checkpoint_write(const char *work_dir, size_t index, const char *key, const qd_linear *linear,

@@ -205,6 +205,23 @@ static qd_code first_key(const qd_context *c, char *out, qd_error *err)
     return text == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_sha256(text, strlen(text), out, err);
 }
 
+/* Another container is no other job, unless it gives the layer another grid. */
+static qd_code layer_key(const qd_context *c, const char *previous, size_t index, char *out, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    const qd_linear *linear = qd_model_linear_at(c->model, index);
+    qd_grid_spec spec;
+    qd_code code = qd_recipe_layer_spec(c->recipe, linear, &spec, err);
+    if (code != QD_OK)
+        return code;
+    qd_str_addf(&text, "%s", linear->name);
+    if (!qd_grid_spec_equal(&spec, &c->recipe->grid))
+        qd_str_addf(&text, "\n%s %s %g %zu %s %s", spec.alphabet->name, qd_zero_kind_name(spec.zero), spec.bits,
+                    spec.group_size, spec.scale_type->name, spec.narrow ? "narrow" : "whole");
+    code = qd_str_check(&text, err);
+    return code == QD_OK ? qd_checkpoint_next_key(previous, text.data, out, err) : code;
+}
+
 static qd_code make_keys(qd_context *c, qd_error *err)
 {
     char previous[QD_DIGEST_HEX];
@@ -213,7 +230,7 @@ static qd_code make_keys(qd_context *c, qd_error *err)
     if (code == QD_OK)
         code = first_key(c, previous, err);
     for (size_t i = 0; code == QD_OK && i < count; i++) {
-        code = qd_checkpoint_next_key(previous, qd_model_linear_at(c->model, i)->name, c->keys[i], err);
+        code = layer_key(c, previous, i, c->keys[i], err);
         memcpy(previous, c->keys[i], sizeof previous);
     }
     return code;

@@ -463,7 +463,8 @@ qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issue
         take_implied(&p, request, implied);
         take_effort(&p, request, implied);
         qd_recipe_settle(p.recipe, request, implied);
-        if (qd_issues_spare(p.issues, grid_members)) /* else there is no grid to choose a container for */
+        /* else there is no grid to choose a container for */
+        if (qd_issues_spare(p.issues, grid_members) && qd_grid_spec_check(&p.recipe->grid, NULL) == QD_OK)
             qd_formats_settle(p.recipe);
         qd_recipe_check(p.recipe, request, p.issues);
     } else

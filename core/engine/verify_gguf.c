@@ -39,11 +39,11 @@ void qd_verify_gguf(const qd_model *model, qd_findings *findings)
     QD_AUTO(qd_gguf_set_fini) qd_gguf_set set = { 0 };
     QD_AUTO(qd_json_fini) json_t *made = NULL, *said = NULL;
     qd_error why = { 0 };
-    qd_code code = qd_gguf_set_open(qd_model_borrow_dir(model), &set, &why);
+    qd_code code = qd_gguf_set_open(qd_model_borrow_path(model), &set, &why);
     if (code == QD_ENOTFOUND)
         return;
     if (code == QD_OK)
-        code = qd_gguf_config_beside(qd_model_borrow_dir(model), &said, &why);
+        code = qd_gguf_config_beside(qd_model_borrow_path(model), &said, &why);
     if (code == QD_OK)
         code = qd_gguf_set_config(&set, &made, &why);
     if (code != QD_OK)

@@ -39,8 +39,8 @@ static qd_code recognize(const char *dir, qd_artifact *artifact, qd_error *err)
     qd_code code = qd_config_json_read_quantized(dir, &config, err);
     if (code == QD_OK)
         code = qd_manifest_peek(dir, &manifest, err);
-    if (code != QD_OK)
-        return code;
+    if (code != QD_OK || qd_model_reads_quantization(json_object_get(config, "quantization_config")))
+        return code; /* 8-bit floats are numbers without any format's help, whoever wrote them */
     for (size_t i = 0; qd_format_at(i) != NULL; i++) {
         code = qd_format_at(i)->recognize(config, manifest, &artifact->variant, err);
         if (code == QD_OK)

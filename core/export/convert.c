@@ -164,6 +164,34 @@ static qd_code describe_origin(const conversion *c, bool has_manifest, json_t **
     return *out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
 }
 
+/* The old card goes along as README.source.md (side_files.h); what it says of loading is about the old container. */
+static qd_code write_card(const conversion *c, qd_error *err)
+{
+    char from[QD_FORMAT_NAME], to[QD_FORMAT_NAME];
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(c->out_dir, "README.md");
+    QD_AUTO(qd_free_pointer) char *old = qd_path_join(c->out_dir, "README.source.md");
+    if (path == NULL || old == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    qd_format_print(qd_artifact_format(c->from), qd_artifact_variant(c->from), from);
+    qd_format_print(c->format, c->variant, to);
+    qd_str_addf(
+        &text,
+        "---\ntags:\n- quantd\n- %s\n---\n\n# Weights in `%s`\n\nThe same weights as in the `%s` artifact that this "
+        "folder was made of, one for one: `quantd convert` read both and compared. `manifest.json` names it by its "
+        "digest.\n",
+        c->format->name, to, from);
+    if (qd_path_exists(old))
+        qd_str_addf(&text,
+                    "\n[README.source.md](README.source.md) is its card: recipe and results hold here too, loading "
+                    "does not.\n");
+    const char *note = c->format->note == NULL || c->format->off_grid ? NULL : c->format->note(&c->spec, c->variant);
+    if (note != NULL)
+        qd_str_addf(&text, "\n%s\n", note);
+    qd_code code = qd_str_check(&text, err);
+    return code == QD_OK ? qd_file_write(path, text.data, text.length, err) : code;
+}
+
 /* What the old manifest says beside its files, which are others now. */
 static qd_code write_manifest(const conversion *c, json_t **out, qd_error *err)
 {
@@ -240,6 +268,8 @@ static qd_code write_all(conversion *c, json_t **out_report, qd_error *err)
         qd_artifact_write(c->format, c->variant, qd_artifact_model(c->from), &c->spec, &source, c->out_dir, err);
     if (code == QD_OK)
         code = copy_records(c, err);
+    if (code == QD_OK)
+        code = write_card(c, err);
     if (code == QD_OK)
         code = write_manifest(c, &manifest, err);
     if (code == QD_OK)

@@ -12,7 +12,7 @@ static const char *text_of(const json_t *object, const char *key)
     return text == NULL ? "" : text;
 }
 
-bool qd_float_scales_recognize(const json_t *quantization)
+bool qd_model_reads_quantization(const json_t *quantization)
 {
     const char *method = text_of(quantization, "quant_method");
     if (strcmp(method, "fp8") == 0)

@@ -112,7 +112,7 @@ static qd_code read_pieces(const qd_gguf *file, qd_gguf_vocabulary *v, qd_error 
     if (code != QD_OK)
         return code;
     const qd_tensor *rows = qd_gguf_find(file, "token_embd.weight"); /* of a set it may be in another file */
-    if (rows != NULL && rows->rank == 2 && count > rows->shape[0]) /* a word that cannot be embedded */
+    if (rows != NULL && rows->rank == 2 && count > rows->shape[0])   /* a word that cannot be embedded */
         return qd_fail(err, QD_ESHAPE, "'%s': %zu tokens, 'token_embd.weight' has %" PRIu64 " rows", tokens_key, count,
                        rows->shape[0]);
     for (v->slot_count = 16; v->slot_count < 2 * count; v->slot_count *= 2)

@@ -231,7 +231,7 @@ static qd_code check_plain(const qd_model *model, packing how, qd_error *err)
 {
     const json_t *quantization = json_object_get(model->config_json, "quantization_config");
     if (how == STORED && quantization != NULL && !json_is_null(quantization) &&
-        !qd_float_scales_recognize(quantization))
+        !qd_model_reads_quantization(quantization))
         return qd_fail(err, QD_EUNSUPPORTED, "config.json has a quantization_config: this folder is quantized already");
     return QD_OK;
 }
@@ -256,7 +256,7 @@ static qd_code make_config(qd_model *model, const char *path, packing how, qd_er
 static qd_code attach_scales(qd_model *model, packing how, qd_error *err)
 {
     const json_t *quantization = json_object_get(model->config_json, "quantization_config");
-    if (how != STORED || !qd_float_scales_recognize(quantization))
+    if (how != STORED || !qd_model_reads_quantization(quantization))
         return QD_OK;
     return qd_float_scales_attach(quantization, &model->shards, model->quantized, sizeof model->quantized, err);
 }

@@ -6,6 +6,7 @@
 #define QD_MODEL_MODEL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "model/safetensors.h"
@@ -45,6 +46,8 @@ typedef struct qd_linear {
  * A GGUF model has the names, shapes and order of rows of safetensors; its config.json is made from its metadata,
  * unless one lies in the folder that names its architectures. */
 qd_code qd_model_open(const char *path, qd_model **out, qd_error *err);
+/* true for a quantization_config that qd_model_open reads through, as numbers: 8-bit floats with scales. */
+bool qd_model_reads_quantization(const json_t *quantization);
 /* As qd_model_open for a folder whose linear weights are absent (a packed artifact): qd_linear.weight is NULL there and
  * shapes come from the config. */
 qd_code qd_model_open_packed(const char *dir, qd_model **out, qd_error *err);

@@ -99,6 +99,8 @@ static void print_model(const qd_model *model, const qd_format *format)
            config->blocks, config->hidden, config->vocabulary, config->max_positions, config->dtype);
     if (format != NULL)
         printf("quantized: %s\n", format->name);
+    if (qd_model_quantized_source(model) != NULL)
+        printf("weights come as %s\n", qd_model_quantized_source(model));
     printf("%zu linear layers:\n", qd_model_linear_count(model));
     for (size_t i = 0; i < qd_model_linear_count(model); i++) {
         const qd_linear *linear = qd_model_linear_at(model, i);

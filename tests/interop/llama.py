@@ -1,7 +1,7 @@
 """llama.py: the real llama.cpp, installed and built once into the build folder, as a client of our GGUF files.
 
 Nothing of it is in this tree: `npm pack` brings the two archives that packages.json names by version and digest, one with a git bundle that holds
-the headers, one with prebuilt libraries; no script of theirs runs, and none of the packages they depend on is needed. llama_client.c is compiled
+the headers and the converter, one with prebuilt libraries; no script of theirs runs, and none of the packages they depend on is needed. llama_client.c is compiled
 against both. QUANTD_INTEROP names the folder that keeps them [interop, beside the quantd binary]. Standard library only.
 """
 import base64
@@ -24,6 +24,7 @@ CACHE = os.path.abspath(os.environ.get("QUANTD_INTEROP") or os.path.join(os.path
 LIBRARIES = os.path.join(CACHE, "package", "bins", "linux-x64")
 BUNDLE = os.path.join(CACHE, "package", "llama", "gitRelease.bundle")
 HEADERS = os.path.join(CACHE, "llama.cpp")
+FROM_BUNDLE = ["include", "ggml/include", "convert_hf_to_gguf.py", "conversion", "gguf-py"]
 CLIENT = os.path.join(CACHE, "llama_client")
 LONG = bool(os.environ.get("QUANTD_LONG_TESTS"))
 
@@ -68,7 +69,7 @@ def install_packages():
             packed.extractall(CACHE, wanted)
         os.remove(path)
     said(["git", "clone", "-q", "--no-checkout", BUNDLE, HEADERS])
-    said(["git", "-C", HEADERS, "checkout", "-q", "HEAD", "--", "include", "ggml/include"])
+    said(["git", "-C", HEADERS, "checkout", "-q", "HEAD", "--"] + FROM_BUNDLE)
     shutil.rmtree(os.path.join(HEADERS, ".git"))
 
 
@@ -88,7 +89,7 @@ def prepare():
     os.makedirs(CACHE, exist_ok=True)
     with open(os.path.join(CACHE, "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for step, name, sources in ((install_packages, "packages", ["packages.json"]),
+        for step, name, sources in ((install_packages, "packages", ["packages.json", "llama.py"]),
                                     (build_client, "client", ["llama_client.c", "packages.json"])):
             digest = hashlib.sha256(b"".join(open(os.path.join(HERE, source), "rb").read() for source in sources)).hexdigest()
             mark = os.path.join(CACHE, name + ".made")

@@ -13,6 +13,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from compare import *  # noqa: E402,F403
 from artifacts import containers  # noqa: E402
+import readers  # noqa: E402
 
 EXACT = 1e-9        # KL a token: float32 sums in another order
 PUBLISHED = 2e-4    # KL a token with rounded activations, which the format's specification names for novella-7m
@@ -113,6 +114,31 @@ def computes_the_same(subject, gguf, published=None):
 
 # ---- claims ----
 
+ASYMMETRIC = {"kind": "int-asymmetric", "zero": "integer"}
+CONVERTED = [("compressed-tensors:pack-quantized", {"bits": 4, "group_size": 128}), ("gptq:v2", {"bits": 4, "group_size": 128, "alphabet": ASYMMETRIC})]
+CONVERTED_LONG = [("compressed-tensors:pack-quantized", {"bits": 8, "group_size": 64, "alphabet": ASYMMETRIC}), ("gptq:v1", {"bits": 2, "group_size": 32}),
+                  ("compressed-tensors:int-quantized", {}), ("compressed-tensors:nvfp4-pack-quantized", {})]
+
+
+def converted(name, fields):
+    """llama.cpp's converter, which knows nothing of quantd, reads our folder; needs the torch that readers.py installs."""
+    def claim():
+        one = subject("novella-1m")
+        python, _, missing = readers.prepare()
+        if missing:
+            raise Skip(missing)
+        folder, _ = containers(one.folder, name, **fields)
+        gguf, decoded = (os.path.join(temporary_folder(), "model.gguf") for _ in range(2))
+        said([python, os.path.join(HERE, "convert_with_llama.py"), HEADERS, folder, gguf], env=readers.environment(), timeout=300 * SLOW)
+        llama_decode(gguf, decoded)
+        apart = divergence(log_probabilities(our_logits(folder, one.windows), one.windows),
+                           log_probabilities(llama_windows("logits", decoded, one.windows), one.windows))
+        print("# KL %.1e" % apart)
+        assert apart <= EXACT, apart
+    claim.__name__ = "llama.cpp's converter reads %s of %s bits as quantd does" % (name, fields.get("bits", "its own"))
+    return claim
+
+
 def float_weights():
     subject_ = subject("novella-1m")
     gguf = os.path.join(temporary_folder(), "f32.gguf")
@@ -168,6 +194,8 @@ def claims():
     made = [named(float_weights, "llama.cpp and quantd compute the same of float weights"), tokens("novella-1m")]
     made += [foreign("wide", kind) for kind in FOREIGN if SLOW == 1 or kind.lower() in FEW]
     made += [written("wide" if variant in WIDE else "novella-1m", variant) for variant in VARIANTS if SLOW == 1 or variant in FEW]
+    if SLOW == 1:
+        made += [converted(name, fields) for name, fields in CONVERTED + CONVERTED_LONG * LONG]
     if SHARED:
         made += [written("novella-7m", variant) for variant in (VARIANTS if LONG else DEFAULT_7M)]
         if LONG:

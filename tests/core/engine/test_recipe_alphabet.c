@@ -53,10 +53,43 @@ static void an_alphabet_decides_what_it_has_only_one_of(void **state)
     assert_non_null(printed);
 }
 
+/* A name of a format without a variant is the first variant that holds the grid, and is printed as what it became. */
+static void a_grid_chooses_the_variant_of_a_format_that_names_none(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *given, *printed;
+    } cases[] = {
+        { "\"format\": \"compressed-tensors\"", "\"compressed-tensors\"" },
+        { "\"alphabet\": \"mxfp4\"", "\"compressed-tensors:mxfp4-pack-quantized\"" },
+        { "\"alphabet\": \"nvfp4\", \"format\": \"compressed-tensors\"",
+          "\"compressed-tensors:nvfp4-pack-quantized\"" },
+        { "\"format\": \"gptq\"", "\"gptq\"" },
+        { "\"alphabet\": \"int-asymmetric\", \"format\": \"gptq\"", "\"gptq:v2\"" },
+    };
+    for (size_t i = 0; i < QD_LENGTH(cases); i++) {
+        char text[300];
+        snprintf(text, sizeof text, "{\"model\": \"file:///m\", %s}", cases[i].given);
+        QD_AUTO(qd_json_fini) json_t *request = parse_text(text), *want = parse_text(cases[i].printed);
+        QD_AUTO(qd_json_fini) json_t *got = print_parsed(request);
+        check_equal_json(json_object_get(got, "format"), want, text);
+    }
+    QD_AUTO(qd_json_fini)
+    json_t *named = parse_text("{\"model\": \"file:///m\", \"alphabet\": \"mxfp4\", \"format\": "
+                               "\"compressed-tensors:pack-quantized\"}");
+    check_finding(named, "/alphabet", "which holds integers");
+    QD_AUTO(qd_json_fini)
+    json_t *twice =
+        parse_text("{\"model\": \"file:///m\", \"alphabet\": \"mxfp4\", \"format\": [\"compressed-tensors\", "
+                   "\"compressed-tensors:mxfp4-pack-quantized\"]}");
+    check_finding(twice, "/format", "one that the list has too");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_alphabet_decides_what_it_has_only_one_of),
+        cmocka_unit_test(a_grid_chooses_the_variant_of_a_format_that_names_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,7 +120,7 @@ static void the_result_has_every_number_of_the_contract(void **state)
     assert_int_equal(number_at(c, "tokens"), 8 * 128);
     assert_int_equal(strlen(word_at(c, "text_sha256")), 64);
     assert_int_equal(strlen(word_at(c, "tokens_sha256")), 64);
-    assert_string_equal(word_at(r, "format"), "compressed-tensors");
+    assert_string_equal(word_at(r, "format"), "compressed-tensors:pack-quantized");
 }
 
 static void the_artifact_holds_its_records_and_nothing_of_time_or_place(void **state)

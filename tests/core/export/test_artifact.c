@@ -1,6 +1,8 @@
 /* test_artifact.c: a folder written, described and opened again; faults are in test_artifact_check.c. */
 #include "folders.h"
 
+#include "base/json.h"
+
 #include <sys/stat.h>
 
 #include "export/shard_writer.h"
@@ -260,6 +262,39 @@ static void a_plain_model_opens_as_itself(void **state)
     remove_folder(source);
 }
 
+/* 8-bit floats with scales are numbers without a format's help, in the words of either writer. */
+static void eight_bit_floats_open_as_a_plain_model(void **state)
+{
+    (void)state;
+    static const char *const formats[] = { NULL, "float-quantized", "int-quantized" };
+    for (size_t i = 0; i < QD_LENGTH(formats); i++) {
+        qd_error err = { 0 };
+        char source[FOLDER_PATH], path[FOLDER_PATH];
+        qd_artifact *artifact = NULL;
+        json_t *config = NULL;
+        folder_make(source);
+        tiny_write(source, (tiny){ .seed = 1 });
+        path_in(source, "config.json", path);
+        check_ok(qd_json_read_object(path, 1 << 20, 16, &config, &err));
+        json_object_set_new(config, "quantization_config",
+                            json_pack("{s:s, s:s*}", "quant_method", formats[i] == NULL ? "fp8" : "compressed-tensors",
+                                      "format", formats[i]));
+        char *text = qd_json_print(config);
+        text_put(source, "config.json", text);
+        if (i < 2) {
+            check_ok(qd_artifact_open(source, &artifact, &err));
+            assert_null(qd_artifact_format(artifact));
+            assert_null(qd_artifact_overlay(artifact));
+        } else {
+            assert_int_not_equal(qd_artifact_open(source, &artifact, &err), QD_OK);
+        }
+        qd_artifact_destroy(artifact);
+        free(text);
+        json_decref(config);
+        remove_folder(source);
+    }
+}
+
 /* The model room's own loader, through the overlay: the block's weights are the decided ones. */
 static void a_block_loads_through_the_overlay_of_an_artifact(void **state)
 {
@@ -387,6 +422,7 @@ int main(void)
         cmocka_unit_test(the_same_decision_gives_the_same_bytes),
         cmocka_unit_test(extra_facts_are_merged_but_cannot_replace_ours),
         cmocka_unit_test(a_plain_model_opens_as_itself),
+        cmocka_unit_test(eight_bit_floats_open_as_a_plain_model),
         cmocka_unit_test(a_block_loads_through_the_overlay_of_an_artifact),
         cmocka_unit_test(links_and_devices_among_side_files_are_refused_by_name),
         cmocka_unit_test(folders_and_other_weights_and_our_own_records_are_not_carried_over),

@@ -247,6 +247,10 @@ static void config_records_and_side_files_go_along(void **state)
         qd_str_fini(&a);
         qd_str_fini(&b);
     }
+    qd_str card = file_get(gptq, "README.md");
+    check_contains(card.data, "Weights in `gptq:v1`");
+    check_contains(card.data, "`compressed-tensors:pack-quantized` artifact");
+    qd_str_fini(&card);
     json_t *manifest = manifest_of(gptq), *origin = json_object_get(manifest, "converted_from");
     char path[FOLDER_PATH];
     path_in(s->dir, "manifest.json", path);
