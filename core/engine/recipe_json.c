@@ -421,11 +421,21 @@ static bool is_named(const qd_field *field, const json_t *request)
     return qd_field_value(field, request) != NULL || (whole != NULL && !json_is_object(whole));
 }
 
-/* What the container of the artifact has only one of: the first, where there are several. */
+/* Of several containers the first that has only one of anything; what takes any grid, takes that one. NULL = none. */
+static const qd_format_field *implied_fields(const qd_recipe *recipe)
+{
+    const qd_format_field *fields = NULL;
+    for (size_t i = 0; fields == NULL && i < recipe->format_count; i++) {
+        const qd_format_choice *choice = &recipe->formats[i];
+        fields = choice->format->implied == NULL ? NULL : choice->format->implied(choice->variant);
+    }
+    return fields;
+}
+
+/* What the container of the artifact has only one of. */
 static void take_implied(parser *p, const json_t *request, json_t *implied)
 {
-    const qd_format_choice *choice = &p->recipe->formats[0];
-    const qd_format_field *f = choice->format->implied == NULL ? NULL : choice->format->implied(choice->variant);
+    const qd_format_field *f = implied_fields(p->recipe);
     for (; f != NULL && f->path != NULL; f++) {
         const qd_field *field = qd_field_at_path(f->path);
         if (is_named(field, request))

@@ -78,18 +78,28 @@ static void what_the_job_names_is_taken_from_the_job(void **state)
                   "scale.type 'q4_k'"); /* the alphabet's zero is its own, not the container's */
 }
 
-static void of_several_containers_the_first_decides(void **state)
+/* Several containers have one grid: that of the first which has only one, whatever stands before it. */
+static void check_scale_type(const char *formats, const char *scale_type)
+{
+    QD_AUTO(qd_json_fini) json_t *request = parse_text("{\"model\": \"file:///m\"}");
+    json_object_set_new(request, "format", parse_text(formats));
+    QD_AUTO(qd_json_fini) json_t *printed = print_parsed(request);
+    assert_string_equal(json_string_value(value_at(printed, "scale/type")), scale_type);
+}
+
+static void of_several_containers_the_first_with_a_grid_of_its_own_decides(void **state)
 {
     (void)state;
+    check_scale_type("[\"gguf:q4_k\", \"safetensors:f32\"]", "q4_k");
+    check_scale_type("[\"safetensors:f32\", \"gguf:q4_k\"]", "q4_k");
+    check_scale_type("[\"gptq\", \"compressed-tensors\"]", "half");
+    check_scale_type("[\"compressed-tensors\", \"gptq\"]", "half");
+    check_scale_type("[\"compressed-tensors\", \"safetensors\"]", "bf16");
     QD_AUTO(qd_json_fini)
-    json_t *request = parse_text("{\"model\": \"file:///m\", \"format\": [\"gguf:q4_k\", \"safetensors:f32\"]}");
-    QD_AUTO(qd_json_fini) json_t *printed = print_parsed(request);
-    assert_string_equal(json_string_value(value_at(printed, "scale/type")), "q4_k");
-    QD_AUTO(qd_json_fini)
-    json_t *other = parse_text("{\"model\": \"file:///m\", \"format\": [\"safetensors:f32\", \"gguf:q4_k\"]}");
+    json_t *other = parse_text("{\"model\": \"file:///m\", \"format\": [\"gptq\", \"gguf:q4_k\"]}");
     qd_error err = { 0 };
     qd_recipe *recipe = NULL;
-    check_fails(qd_recipe_parse(other, &recipe, NULL, &err), QD_EINVAL); /* bf16 scales in groups of 128 */
+    check_fails(qd_recipe_parse(other, &recipe, NULL, &err), QD_EINVAL); /* scales of a group each, not of blocks */
     check_contains(err.text, "gguf:q4_k");
 }
 
@@ -142,7 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_that_names_its_container_has_what_that_has_only_one_of),
         cmocka_unit_test(what_the_job_names_is_taken_from_the_job),
-        cmocka_unit_test(of_several_containers_the_first_decides),
+        cmocka_unit_test(of_several_containers_the_first_with_a_grid_of_its_own_decides),
         cmocka_unit_test(a_layer_has_the_jobs_grid_where_it_fits_and_its_containers_elsewhere),
         cmocka_unit_test(the_catalog_lists_what_is_implied),
     };
