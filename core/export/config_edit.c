@@ -93,6 +93,18 @@ qd_code qd_config_json_set_dtype(const char *source_dir, const char *dtype, cons
     return qd_config_json_edit(source_dir, changes, dir, err);
 }
 
+const char *qd_config_dtype(const json_t *config, const char *fallback)
+{
+    static const char *const names[][2] = { { "bfloat16", "BF16" }, { "float16", "F16" }, { "float32", "F32" } };
+    for (size_t i = 0; i < QD_LENGTH(dtype_keys); i++) {
+        const char *said = json_string_value(json_object_get(config, dtype_keys[i]));
+        for (size_t k = 0; said != NULL && k < QD_LENGTH(names); k++)
+            if (strcmp(said, names[k][0]) == 0)
+                return names[k][1];
+    }
+    return fallback;
+}
+
 qd_code qd_config_json_compare(const char *source_dir, const char *dir, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *source = NULL, *copy = NULL;

@@ -21,6 +21,8 @@ qd_code qd_config_json_edit(const char *source_dir, const json_t *changes, const
 /* The same with only the weight type changed, under the key the source uses: "torch_dtype" or "dtype" (the newer one,
  * also when neither is there). */
 qd_code qd_config_json_set_dtype(const char *source_dir, const char *dtype, const char *dir, qd_error *err);
+/* The weight type that loaders of this config.json have parameters in, as safetensors names it; `fallback` where it says none. */
+const char *qd_config_dtype(const json_t *config, const char *fallback);
 /* QD_EFORMAT names the first member of the source's config.json that DIR's does not repeat, the weight type and the source's quantization
  * aside. */
 qd_code qd_config_json_compare(const char *source_dir, const char *dir, qd_error *err);

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
+#include "export/config_edit.h"
 #include "export/stored.h"
 
 static qd_code read_layer(const qd_artifact *artifact, const qd_linear *linear, qd_grid *grid, uint8_t **codes,
@@ -97,6 +99,7 @@ typedef struct search {
     const qd_survey *survey;
     const qd_format *format;
     size_t variant;
+    const char *dtype; /* of the parameters that a loader of the new folder copies scales into */
     qd_error why;
     bool found, scales_named;
     qd_grid_spec spec;
@@ -105,7 +108,6 @@ typedef struct search {
 static qd_code check_layers(const search *s, const qd_grid_spec *spec, qd_error *err)
 {
     const qd_model *model = qd_artifact_model(s->artifact);
-    const char *dtype = qd_model_borrow_config(model)->dtype;
     qd_code code = QD_OK;
     for (size_t i = 0; code == QD_OK && i < qd_model_linear_count(model); i++) {
         const qd_linear *linear = qd_model_linear_at(model, i);
@@ -117,7 +119,7 @@ static qd_code check_layers(const search *s, const qd_grid_spec *spec, qd_error 
             code = qd_fail(err, QD_EINVAL, "format: '%s' has another grid for rows of %zu, as '%s' has them",
                            s->format->name, linear->in, linear->name);
         if (code == QD_OK)
-            code = s->format->check_layer(spec, s->variant, linear, dtype, err);
+            code = s->format->check_layer(spec, s->variant, linear, s->dtype, err);
     }
     return code;
 }
@@ -213,6 +215,13 @@ qd_code qd_fit_find(const qd_artifact *artifact, const qd_survey *survey, const 
                     qd_fit_codes codes, qd_grid_spec *out, qd_error *err)
 {
     search s = { .artifact = artifact, .survey = survey, .format = format, .variant = variant };
+    const qd_model *model = qd_artifact_model(artifact);
+    /* config.json goes along, and may name a smaller type than blocks are used in */
+    QD_AUTO(qd_json_fini) json_t *config = NULL;
+    qd_code code = qd_config_json_read(qd_model_borrow_path(model), &config, err);
+    if (code != QD_OK)
+        return code;
+    s.dtype = qd_config_dtype(config, qd_model_borrow_config(model)->dtype);
     qd_grid_spec own = survey->spec;
     if (survey->integers) {
         own.alphabet = qd_alphabet_find(survey->integer_zero ? "int-asymmetric" : "int");

@@ -175,6 +175,28 @@ static void bf16_scales_go_to_f16_where_all_of_them_fit(void **state)
     scene_close(s);
 }
 
+/* The blocks of a GGUF are used as float32, but config.json, which goes along, has loaders copy scales into bf16. */
+static void scales_that_loaders_would_round_are_refused(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    char source[FOLDER_PATH], dir[FOLDER_PATH];
+    scene *s = recorded_scene(SOURCE_PATH(source, novella), "gguf:q8_0", grid_of(8, QD_ZERO_NONE, 32, "f16"));
+    for (size_t k = 0; k < 3; k++)
+        s->decided.grids[2].scale.view.data[k] = 0x1.004p-6f; /* 11 bits */
+    remove_folder(s->dir);
+    folder_make(s->dir);
+    check_ok(scene_write(s, &err));
+    folder_make(dir);
+    check_fails(qd_convert(s->dir, "compressed-tensors", dir, NULL, &err), QD_EINVAL);
+    check_contains(err.text, "scales: 3 of ");
+    check_contains(err.text, "are not exact as 'bf16'");
+    check_ok(qd_convert(s->dir, "gptq", dir, NULL, &err)); /* has f16 whatever the model's type */
+    compare_folders(s, dir);
+    remove_folder(dir);
+    scene_close(s);
+}
+
 static void what_cannot_be_is_refused_with_the_reason_and_nothing_is_left(void **state)
 {
     (void)state;
@@ -306,6 +328,7 @@ int main(void)
         cmocka_unit_test(every_container_that_holds_the_weights_takes_them_as_they_are),
         cmocka_unit_test(gguf_takes_what_its_blocks_hold),
         cmocka_unit_test(bf16_scales_go_to_f16_where_all_of_them_fit),
+        cmocka_unit_test(scales_that_loaders_would_round_are_refused),
         cmocka_unit_test(what_cannot_be_is_refused_with_the_reason_and_nothing_is_left),
         cmocka_unit_test(config_records_and_side_files_go_along),
         cmocka_unit_test(damaged_or_plain_sources_and_full_folders_are_refused),
