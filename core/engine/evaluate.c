@@ -131,5 +131,8 @@ qd_code qd_phase_evaluate(qd_context *c, qd_error *err)
     if (code != QD_OK)
         return code == QD_ECANCELLED ? code : qd_within(err, code, "evaluation of the source and the baseline");
     m->length = c->evaluation.length;
+    qd_measured_warn(c->sink, "source", &m->source);
+    if (m->with_baseline)
+        qd_measured_warn(c->sink, "rtn", &m->baseline.perplexity);
     return QD_OK;
 }

@@ -1,6 +1,8 @@
 /* measured.c: see measured.h. */
 #include "engine/measured.h"
 
+#include <math.h>
+
 #include "engine/records.h"
 
 json_t *qd_measured_perplexity(const qd_measured *m, size_t format)
@@ -50,4 +52,11 @@ json_t *qd_measured_own_perplexity(const qd_measured *m, size_t format)
 json_t *qd_measured_own_kl(const qd_measured *m, size_t format)
 {
     return m->made ? print_divergence(&m->artifacts[format]) : json_null();
+}
+
+void qd_measured_warn(const qd_sink *sink, const char *who, const qd_perplexity *perplexity)
+{
+    if (!isfinite(perplexity->perplexity))
+        qd_emit_warning(sink, "perplexity of the %s model is not finite: mean negative log-likelihood %g", who,
+                        perplexity->mean_nll);
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "engine/recipe.h"
+#include "engine/run.h"
 #include "eval/divergence.h"
 
 typedef struct qd_measured {
@@ -27,5 +28,8 @@ json_t *qd_measured_kl(const qd_measured *measured, size_t format);
 /* The artifact's own part of both, for lists of formats: a number, and its members of "quantized". null where nothing was measured. */
 json_t *qd_measured_own_perplexity(const qd_measured *measured, size_t format);
 json_t *qd_measured_own_kl(const qd_measured *measured, size_t format);
+
+/* A warning where a model's perplexity is no number: `who` is "source", "quantized", ... */
+void qd_measured_warn(const qd_sink *sink, const char *who, const qd_perplexity *perplexity);
 
 #endif

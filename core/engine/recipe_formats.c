@@ -98,11 +98,12 @@ void qd_formats_settle(qd_recipe *recipe)
             recipe->formats[i].variant = qd_format_choose(recipe->formats[i].format, &recipe->grid);
 }
 
+/* As the contract has it: a name that left the variant open stays as it is where that is the first one. */
 static json_t *print_one(const qd_format_choice *choice)
 {
     char name[QD_FORMAT_NAME];
     qd_format_print(choice->format, choice->variant, name);
-    return json_string(choice->variant == 0 ? choice->format->name : name);
+    return json_string(choice->open && choice->variant == 0 ? choice->format->name : name);
 }
 
 json_t *qd_formats_print(const qd_recipe *recipe)

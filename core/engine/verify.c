@@ -96,8 +96,11 @@ static void check_values(const qd_linear *linear, const json_t *record, const qd
 {
     const json_t *grid = json_object_get(record, "grid");
     size_t size = (size_t)json_integer_value(json_object_get(grid, "group_size"));
-    json_int_t codes =
-        json_integer_value(json_object_get(grid, "high")) - json_integer_value(json_object_get(grid, "low")) + 1;
+    json_int_t codes = 0; /* ends that are no 32-bit numbers would not even differ by a 64-bit one */
+    if (__builtin_sub_overflow(json_integer_value(json_object_get(grid, "high")),
+                               json_integer_value(json_object_get(grid, "low")), &codes) ||
+        __builtin_add_overflow(codes, 1, &codes))
+        codes = 0;
     if (size == 0 || codes < 1) {
         qd_findings_add(findings, linear->name, "its record has no grid");
         return;

@@ -116,11 +116,15 @@ static const char *note(const qd_grid_spec *spec, size_t variant)
     unsigned bits = qd_grid_code_bits(spec);
     if (variant == QD_PACK_INT8)
         return "Loaders round the inputs of every layer to 8 bits as well, token by token (W8A8).";
-    if (variant != QD_PACK_INT || bits == 2 || bits == 4 || bits == 8)
+    if (variant != QD_PACK_INT)
         return NULL;
-    return "Codes are packed densely, as compressed-tensors has it from 0.18.0 on: earlier versions read another "
-           "layout "
-           "of 3, 5, 6 and 7 bits.";
+    if (bits != 2 && bits != 4 && bits != 8)
+        return "Codes are packed densely, as compressed-tensors has it from 0.18.0 on: earlier versions read another "
+               "layout of 3, 5, 6 and 7 bits.";
+    return spec->zero == QD_ZERO_NONE ? NULL
+                                      : "With zero points transformers needs `quantization_config="
+                                        "CompressedTensorsConfig(dequantize=True)`: compressed-tensors 0.20.0 cannot "
+                                        "load them packed.";
 }
 
 /* The divisors of `in` that are usable as group sizes, as a list. */

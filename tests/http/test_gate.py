@@ -59,7 +59,7 @@ def one_job_gives_several_containers_that_are_served_and_signed():
         equal(files[path + "/README.source.md"], b"---\nlicense: apache-2.0\n---\n# Novella\n")
         assert files[path + "/README.md"].startswith(b"---\n") and b"\nlicense: apache-2.0\n" in files[path + "/README.md"]
         assert b"KL(source" in files[path + "/README.md"]
-    equal(job["resolved"]["format"][0], "safetensors")
+    equal(job["resolved"]["format"][0], "safetensors:f32")
     report = json.loads(verb("verify", folder, "--key", PUBLIC).stdout)
     equal((report["ok"], report["provenance"]["signature"]), (True, "valid"))
     envelope = json.loads(files["provenance.dsse.json"])

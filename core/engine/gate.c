@@ -1,4 +1,4 @@
-/* inspect.c: the verifying phase: nothing is believed of the writer. Each container is opened by its reader and compared with what was decided,
+/* gate.c: the verifying phase: nothing is believed of the writer. Each container is opened by its reader and compared with what was decided,
  * measured beside the source, and held against the gate; only then its last records are written. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,6 +104,8 @@ static qd_code measure(qd_context *c, qd_error *err)
         code = qd_measure_beside_source(c, "verifying", o.rivals, o.rival_count, &again, found, err);
     if (code != QD_OK)
         return code;
+    for (size_t i = 0; i < o.rival_count; i++)
+        qd_measured_warn(c->sink, "quantized", &found[i].perplexity);
     for (size_t i = 0; i < c->recipe->format_count; i++)
         m->artifacts[i] = found[o.as[i]];
     m->made = true;
