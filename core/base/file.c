@@ -185,6 +185,12 @@ bool qd_path_exists(const char *path)
     return lstat(path, &info) == 0;
 }
 
+bool qd_path_is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 char *qd_path_join(const char *folder, const char *name)
 {
     qd_str path = { 0 };

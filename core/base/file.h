@@ -51,6 +51,7 @@ void qd_names_free(char **names, size_t count);
 void qd_names_sort(char **names, size_t count);
 /* Of any type; a symbolic link is not followed. */
 bool qd_path_exists(const char *path);
+bool qd_path_is_folder(const char *path); /* or a link to one */
 /* Bytes of a regular file. */
 qd_code qd_file_size(const char *path, uint64_t *out, qd_error *err);
 /* "a/b" as a heap string; never fails but for memory (returns NULL). */

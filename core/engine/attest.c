@@ -237,7 +237,9 @@ static qd_code check_all(checking *c, const char *dir, const json_t *manifest, c
     qd_code statement = read_optional(c, dir, QD_PROVENANCE_NAME, &c->statement);
     qd_code envelope = read_optional(c, dir, QD_ENVELOPE_NAME, &c->envelope), code = QD_OK;
     if (key != NULL && envelope == QD_ENOTFOUND)
-        qd_findings_add(&c->findings, QD_ENVELOPE_NAME, "is not there: nothing is signed");
+        qd_findings_add(&c->findings, QD_ENVELOPE_NAME,
+                        "is not there: nothing is signed here; of several formats in one artifact the "
+                        "folder above them is");
     if (statement == QD_ENOTFOUND && envelope == QD_OK)
         qd_findings_add(&c->findings, QD_PROVENANCE_NAME, "is not there, its signature is");
     if (statement == QD_OK)

@@ -111,6 +111,28 @@ static void front_matter(const card *k)
                 r->grid.bits);
 }
 
+/* Layers that the container's own grid does not fit. */
+static void fallbacks(const card *k)
+{
+    const qd_model *model = k->context->model;
+    const qd_recipe *r = k->context->recipe;
+    size_t count = 0;
+    const char *first = NULL;
+    for (size_t i = 0; i < qd_model_linear_count(model); i++) {
+        qd_grid_spec spec = r->grid;
+        const qd_linear *linear = qd_model_linear_at(model, i);
+        if (qd_recipe_layer_spec(r, linear, &spec, NULL) != QD_OK || qd_grid_spec_equal(&spec, &r->grid))
+            continue;
+        first = first == NULL ? linear->name : first;
+        count++;
+    }
+    if (count > 0)
+        qd_str_addf(k->out,
+                    "\nThe rows of %zu layers do not fill whole blocks of `%s`, as those of `%s`: they are in the type "
+                    "that it falls back to, which `certificate.json` names layer by layer.\n",
+                    count, k->format, first);
+}
+
 static void introduction(const card *k)
 {
     const qd_recipe *r = k->context->recipe;
@@ -128,6 +150,7 @@ static void introduction(const card *k)
         qd_str_addf(k->out,
                     "\nThe source was quantized already, as %s: its dequantized values were taken for the model.\n",
                     quantized);
+    fallbacks(k);
     qd_str_add(k->out, "\n");
 }
 

@@ -394,9 +394,10 @@ qd_code qd_verify_signed(const char *artifact_dir, const char *against, const qd
                          qd_error *err)
 {
     verification v = { .dir = artifact_dir, .against = against, .key = key, .findings = { .lines = json_array() } };
-    if (!qd_path_exists(artifact_dir) || v.findings.lines == NULL) {
+    if (!qd_path_is_folder(artifact_dir) || v.findings.lines == NULL) {
         json_decref(v.findings.lines);
-        return qd_fail(err, QD_ENOTFOUND, "there is no folder '%s'", artifact_dir);
+        return qd_fail(err, QD_ENOTFOUND, "there is no folder '%s': an artifact with its records is wanted",
+                       artifact_dir);
     }
     QD_AUTO(qd_json_fini) json_t *root = root_manifest(artifact_dir);
     qd_code code = root == NULL ? verify_folder(&v, out_report, err) : verify_parts(&v, root, out_report, err);

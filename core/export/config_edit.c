@@ -105,6 +105,18 @@ const char *qd_config_dtype(const json_t *config, const char *fallback)
     return fallback;
 }
 
+qd_code qd_config_json_edit_packed(const qd_model *model, json_t *changes, const char *dir, qd_error *err)
+{
+    const json_t *config = qd_model_borrow_config_json(model);
+    const char *dtype = qd_model_borrow_config(model)->dtype;
+    bool widened = qd_model_quantized_source(model) != NULL && strcmp(dtype, "F32") == 0;
+    for (size_t i = 0; widened && i < QD_LENGTH(dtype_keys); i++)
+        if (json_object_get(config, dtype_keys[i]) != NULL &&
+            json_object_set_new(changes, dtype_keys[i], json_string("float32")) != 0)
+            return qd_fail(err, QD_ENOMEM, "out of memory");
+    return qd_config_json_edit(qd_model_borrow_path(model), changes, dir, err);
+}
+
 qd_code qd_config_json_compare(const char *source_dir, const char *dir, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *source = NULL, *copy = NULL;

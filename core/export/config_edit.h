@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "model/model.h"
 
 /* The config.json of a folder or a .gguf, real or made (model/folder.h), as an object (new reference). */
 qd_code qd_config_json_read(const char *dir, json_t **out, qd_error *err);
@@ -21,6 +22,9 @@ qd_code qd_config_json_edit(const char *source_dir, const json_t *changes, const
 /* The same with only the weight type changed, under the key the source uses: "torch_dtype" or "dtype" (the newer one,
  * also when neither is there). */
 qd_code qd_config_json_set_dtype(const char *source_dir, const char *dtype, const char *dir, qd_error *err);
+/* qd_config_json_edit of a packed artifact: loaders copy what it keeps and its scales into parameters of the type that config.json names, so that
+ * of a source in blocks, whose numbers stand in float32 here, it names float32. `changes` is added to. */
+qd_code qd_config_json_edit_packed(const qd_model *model, json_t *changes, const char *dir, qd_error *err);
 /* The weight type that loaders of this config.json have parameters in, as safetensors names it; `fallback` where it says none. */
 const char *qd_config_dtype(const json_t *config, const char *fallback);
 /* QD_EFORMAT names the first member of the source's config.json that DIR's does not repeat, the weight type and the source's quantization

@@ -297,7 +297,9 @@ static qd_code make_empty(const char *dir, qd_error *err)
 static qd_code open_source(conversion *c, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *manifest = NULL;
-    qd_code code = qd_manifest_peek(c->from_dir, &manifest, err);
+    qd_code code = qd_manifest_refuse_root(c->from_dir, err);
+    if (code == QD_OK)
+        code = qd_manifest_peek(c->from_dir, &manifest, err);
     if (code == QD_OK && manifest != NULL)
         code = qd_artifact_check_files(c->from_dir, NULL, err);
     if (code == QD_OK)
@@ -314,6 +316,9 @@ qd_code qd_convert(const char *artifact_dir, const char *format, const char *out
     qd_format_choice wanted = { 0 };
     qd_code code = find_format(format, &wanted, err);
     c.format = wanted.format;
+    if (code == QD_OK && !qd_path_is_folder(artifact_dir))
+        code = qd_fail(err, QD_ENOTFOUND,
+                       "there is no folder '%s': an artifact or a quantized model's folder is wanted", artifact_dir);
     if (code != QD_OK)
         return code;
     code = open_source(&c, err);

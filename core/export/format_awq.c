@@ -57,7 +57,7 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
     if (changes == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
     qd_code code = qd_gptq_write_weights(model, spec, QD_AWQ_GEMM, source, dir, err);
-    return code == QD_OK ? qd_config_json_edit(qd_model_borrow_path(model), changes, dir, err) : code;
+    return code == QD_OK ? qd_config_json_edit_packed(model, changes, dir, err) : code;
 }
 
 /* Older files say w_bit and q_group_size, and write the version in capitals. */

@@ -80,7 +80,7 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
         return qd_fail(err, QD_ENOMEM, "out of memory");
     qd_code code = qd_gptq_write_weights(model, spec, (qd_gptq_kind)variant, source, dir, err);
     if (code == QD_OK)
-        code = qd_config_json_edit(qd_model_borrow_path(model), changes, dir, err);
+        code = qd_config_json_edit_packed(model, changes, dir, err);
     return code == QD_OK ? qd_file_write(path, text, strlen(text), err) : code;
 }
 

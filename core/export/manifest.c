@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "export/artifact.h"
 #include "export/side_files.h"
 #include "export/weights.h"
@@ -36,6 +37,26 @@ qd_code qd_manifest_peek(const char *dir, json_t **out, qd_error *err)
     }
     *out = manifest;
     return QD_OK;
+}
+
+qd_code qd_manifest_refuse_root(const char *dir, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *manifest = NULL;
+    QD_AUTO(qd_str_fini) qd_str names = { 0 };
+    size_t index;
+    const json_t *entry;
+    if (read_manifest(dir, &manifest, NULL) != QD_OK || json_object_get(manifest, "format") != NULL)
+        return QD_OK;
+    json_array_foreach(json_object_get(manifest, "formats"), index, entry)
+    {
+        const char *path = json_string_value(json_object_get(entry, "path"));
+        if (path != NULL && index < 8)
+            qd_str_addf(&names, "%s%.100s", index == 0 ? "" : ", ", path);
+    }
+    return names.length == 0 ? QD_OK
+                             : qd_fail(err, QD_EUNSUPPORTED,
+                                       "'%s' holds one artifact in several containers; name one of its folders: %s",
+                                       dir, qd_str_borrow(&names));
 }
 
 /* ---- writing ---- */

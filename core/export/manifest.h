@@ -12,4 +12,7 @@
  * a "format". */
 qd_code qd_manifest_peek(const char *dir, json_t **out, qd_error *err);
 
+/* QD_EUNSUPPORTED naming the sub-folders where dir is that of several containers, which is none itself; QD_OK for any other. */
+qd_code qd_manifest_refuse_root(const char *dir, qd_error *err);
+
 #endif

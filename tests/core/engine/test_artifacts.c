@@ -121,6 +121,19 @@ static void each_container_is_an_artifact_and_the_manifest_lists_all(void **stat
     check_close(number_at(json_array_get(formats, 2), "bits_per_weight"), 16, 0);
 }
 
+static void the_folder_above_is_no_model_and_names_those_below(void **state)
+{
+    const runs *f = *state;
+    qd_error err = { 0 };
+    qd_artifact *artifact = NULL;
+    json_t *report = NULL;
+    check_fails(qd_artifact_open(f->out, &artifact, &err), QD_EUNSUPPORTED);
+    check_contains(err.text, FIRST ", safetensors-f32, safetensors-bf16");
+    QD_AUTO(qd_free_pointer) char *file = qd_path_join(f->out, "safetensors-f32/model.safetensors");
+    check_fails(qd_verify(file, NULL, &report, &err), QD_ENOTFOUND);
+    check_contains(err.text, "an artifact with its records is wanted");
+}
+
 /* Packed codes and their values in float32 are the same weights: measured once, and the same to the last bit; bf16 is rounded again. */
 static void same_weights_have_the_same_numbers(void **state)
 {
@@ -138,6 +151,35 @@ static void same_weights_have_the_same_numbers(void **state)
     assert_true(number_at(own, "p99") >= number_at(own, "mean") && number_at(own, "max") >= number_at(own, "p99"));
     assert_true(number_at(own, "same_top") > 0.3 && number_at(own, "same_top") <= 1);
     assert_true(number_at(json_object_get(kl, "rtn"), "mean") > 0);
+}
+
+/* Kept tensors and scales of a source in blocks stand in float32: config.json must not let loaders round them to what it said before. */
+static void a_source_in_blocks_makes_a_model_in_float32(void **state)
+{
+    (void)state;
+    char folder[200], model[300], out[300];
+    qd_error err = { 0 };
+    small_run first = { .request = QUICK ",\"algorithm\":\"rtn\",\"format\":\"gguf:q4_0\"",
+                        .folder = make_folder(folder, sizeof folder),
+                        .texts = SHORT_TEXTS };
+    check_ok(run_job(&first, &err));
+    snprintf(model, sizeof model, "%s/out", folder);
+    snprintf(out, sizeof out, "%s/again", folder);
+    QD_AUTO(qd_free_pointer) char *work = qd_path_join(folder, "work2");
+    small_run again = { .request = SMALL ",\"algorithm\":\"rtn\",\"scale\":{\"type\":\"f32\"}",
+                        .folder = folder,
+                        .model = model,
+                        .work = work,
+                        .out = out,
+                        .texts = SHORT_TEXTS };
+    check_ok(run_job(&again, &err));
+    QD_AUTO(qd_json_fini) json_t *before = read_json(model, "config.json");
+    QD_AUTO(qd_json_fini) json_t *after = read_json(out, "config.json");
+    assert_string_equal(json_string_value(json_object_get(before, "dtype")), "bfloat16");
+    assert_string_equal(json_string_value(json_object_get(after, "dtype")), "float32");
+    job_fini(&first);
+    job_fini(&again);
+    remove_folder(folder);
 }
 
 /* GPTQ, AWQ and compressed-tensors hold the same codes, GGUF the same as plain float32: one measurement, one number. */
@@ -492,7 +534,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_container_is_an_artifact_and_the_manifest_lists_all),
+        cmocka_unit_test(the_folder_above_is_no_model_and_names_those_below),
         cmocka_unit_test(same_weights_have_the_same_numbers),
+        cmocka_unit_test(a_source_in_blocks_makes_a_model_in_float32),
         cmocka_unit_test(one_solution_is_the_same_in_every_container_that_holds_it),
         cmocka_unit_test(kl_is_that_of_the_folder),
         cmocka_unit_test(threads_and_being_stopped_change_no_byte_of_any_container_or_record),
