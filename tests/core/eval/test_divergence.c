@@ -121,7 +121,7 @@ static void check_twin(const qd_divergence *got, twin *want)
     size_t below = 0;
     for (size_t i = 0; i < TOKENS; i++)
         below += (double)want->kl[i] <= got->percentile_99 * (1 + 1e-6);
-    assert_true(below >= 0.99 * TOKENS && below - 1 < 0.99 * TOKENS);
+    assert_true((double)below >= 0.99 * TOKENS && (double)below - 1 < 0.99 * TOKENS);
     check_close(got->same_top, (double)want->same / TOKENS, 0);
     check_close(got->perplexity.mean_nll, (double)(want->loss / TOKENS), 1e-7);
 }
