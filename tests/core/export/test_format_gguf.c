@@ -77,11 +77,8 @@ static void every_variant_of_novella_comes_back_as_decided(void **state)
 static void blocks_of_256_of_the_larger_novella_come_back_as_decided(void **state)
 {
     (void)state;
-    const char *shared = getenv("QUANTD_SHARED");
     char source[FOLDER_PATH];
-    if (shared == NULL)
-        skip();
-    path_in(shared, "models/novella-7m", source);
+    path_in(shared_folder(), "models/novella-7m", source);
     for (size_t v = 0; qd_ggml_encoder_at(v) != NULL; v++)
         if (qd_ggml_encoder_at(v)->layout->block == QD_GGML_BLOCK_MAX)
             check_variant(source, v);
@@ -374,7 +371,8 @@ int main(void)
         cmocka_unit_test(a_layer_that_does_not_fit_leaves_no_file),
         cmocka_unit_test(what_clients_make_themselves_is_left_out_and_what_has_no_place_is_refused),
         cmocka_unit_test(rows_that_no_block_fits_are_refused_by_layer),
-        cmocka_unit_test(blocks_of_256_of_the_larger_novella_come_back_as_decided),
+        SHARED_TEST("blocks_of_256_of_the_larger_novella_come_back_as_decided",
+                    blocks_of_256_of_the_larger_novella_come_back_as_decided, NULL),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,18 +12,6 @@
 #include "base/mem.h"
 #include "model/arch.h"
 
-static inline void shared_is_absent(void **state)
-{
-    (void)state;
-}
-/* A test that wants $QUANTD_SHARED. Without it the line reads "ok ... # SKIP reason": cmocka's own skip() prints "not
- * ok", which the TAP driver counts as a failure. Only inside a function's initializer. */
-#define SHARED_TEST(name, function, state) \
-    { \
-        shared_folder() == NULL ? name " # SKIP QUANTD_SHARED is not set" : name, \
-            shared_folder() == NULL ? shared_is_absent : function, NULL, NULL, state \
-    }
-
 /* As one call a block, or group by group through separate buffers with every repeatable group run twice. */
 typedef enum walk { BY_BLOCK, BY_GROUP } walk;
 
