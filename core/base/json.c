@@ -8,6 +8,8 @@
 /* A tree takes many times the bytes of its text: 136 for "[],". What it would take is estimated before it is made. The largest honest text, a
  * tokenizer of 262,144 pieces and 514,906 merges of two strings each, is estimated at 230 MB. */
 enum { TREE_LIMIT = 256 << 20, OBJECT_BYTES = 224, ARRAY_BYTES = 128, VALUE_BYTES = 100 };
+/* Of one string: jansson reads it byte by byte. The longest honest one, a table of a SentencePiece normalizer, has some 300 kB. */
+enum { STRING_LIMIT = 16 << 20 };
 
 /* text[at] is behind a quotation mark: where its string ends (at the closing mark), or `length`. */
 static size_t string_end(const char *text, size_t length, size_t at)
@@ -39,6 +41,19 @@ bool qd_json_depth_ok(const char *text, size_t length, size_t max_depth)
     return true;
 }
 
+static size_t longest_string(const char *text, size_t length)
+{
+    size_t longest = 0;
+    for (const char *quote; length > 0 && (quote = memchr(text, '"', length)) != NULL;) {
+        size_t start = (size_t)(quote - text) + 1, end = string_end(text, length, start);
+        longest = end - start > longest ? end - start : longest;
+        size_t behind = end < length ? end + 1 : length;
+        text += behind;
+        length -= behind;
+    }
+    return longest;
+}
+
 /* The bytes, about, of the tree of a JSON text. */
 static size_t tree_bytes(const char *text, size_t length)
 {
@@ -61,6 +76,9 @@ qd_code qd_json_parse_object(const char *text, size_t length, size_t max_depth, 
     if (length > TREE_LIMIT / (OBJECT_BYTES + 1) && tree_bytes(text, length) > TREE_LIMIT)
         return qd_fail(err, QD_ETOOBIG, "JSON: %zu bytes of so many values that they would take more than %d MiB",
                        length, TREE_LIMIT >> 20);
+    if (length > STRING_LIMIT && longest_string(text, length) > STRING_LIMIT)
+        return qd_fail(err, QD_ETOOBIG, "JSON: a string of %zu bytes; at most %d MiB are read",
+                       longest_string(text, length), STRING_LIMIT >> 20);
     json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
     if (value == NULL)
         return qd_fail(err, QD_EFORMAT, "JSON: line %d, column %d: %s", why.line, why.column, why.text);
