@@ -244,7 +244,8 @@ sharded("both shards removed", index_text(), r"shard .* is missing", **{name: No
 sharded("ten thousand and one shards", json.dumps({"weight_map": {"t%d" % i: "s%05d.safetensors" % i for i in range(10001)}}).encode(), r"10001 shards, the limit is 10000")
 sharded("deep", b'{"weight_map":' + b'{"a":' * 40 + b"1" + b"}" * 41, r"nested deeper")
 sharded("ten million empty arrays", Repeat(b'{"metadata":[', b"[],", 10000000, b"[]]}"), r"index\.json")
-sharded("a string of thirty megabytes", Repeat(b'{"weight_map":{"t":"', b"x", 30 << 20, b'"}}'), r"bare name ending")
+sharded("a string of fifteen megabytes", Repeat(b'{"weight_map":{"t":"', b"x", 15 << 20, b'"}}'), r"bare name ending")
+sharded("a string of thirty megabytes", Repeat(b'{"weight_map":{"t":"', b"x", 30 << 20, b'"}}'), r"at most 16 MiB are read")
 sharded("too large a file", Repeat(b'{"weight_map":{"t":"', b"x", 33 << 20, b'"}}'), r"larger than the limit")
 sharded("fifteen million numbers", Repeat(b'{"metadata":[', b"0,", 15000000, b"0]}"), r"index\.json")
 
