@@ -91,10 +91,10 @@ static qd_code check_room(const qd_model *model, qd_error *err)
 
 static qd_code open_artifact(const char *dir, qd_artifact *artifact, qd_error *err)
 {
-    qd_code code = qd_manifest_refuse_root(dir, err);
-    if (code != QD_OK)
-        return code;
-    code = recognize(dir, artifact, err);
+    qd_code code = recognize(dir, artifact, err);
+    if (code != QD_OK &&
+        qd_manifest_refuse_root(dir, err) != QD_OK) /* a better reason than that it has no config.json */
+        return QD_EUNSUPPORTED;
     if (code != QD_OK)
         return qd_within(err, code, "artifact '%s'", dir);
     artifact->overlay = (qd_overlay){ .weight = read_overlay, .ctx = artifact };

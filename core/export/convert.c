@@ -297,9 +297,7 @@ static qd_code make_empty(const char *dir, qd_error *err)
 static qd_code open_source(conversion *c, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *manifest = NULL;
-    qd_code code = qd_manifest_refuse_root(c->from_dir, err);
-    if (code == QD_OK)
-        code = qd_manifest_peek(c->from_dir, &manifest, err);
+    qd_code code = qd_manifest_peek(c->from_dir, &manifest, err);
     if (code == QD_OK && manifest != NULL)
         code = qd_artifact_check_files(c->from_dir, NULL, err);
     if (code == QD_OK)
