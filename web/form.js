@@ -20,9 +20,10 @@ function describeChoice(pointer, choice) {
 
 /* Without what only abbreviates another shape: a bare text where an object or a list says the same and more. */
 function shapesOf(schema) {
-    if (!schema.oneOf) return [schema];
-    const rich = schema.oneOf.some((shape) => shape.type === 'object' || shape.type === 'array');
-    return schema.oneOf.filter((shape) => !rich || (shape.const !== undefined ? true : shape.type !== 'string'));
+    const choices = schema.oneOf || schema.anyOf;
+    if (!choices) return [schema];
+    const rich = choices.some((shape) => typesOf(shape).includes('object') || shape.type === 'array');
+    return choices.filter((shape) => !rich || (shape.const !== undefined ? true : !typesOf(shape).includes('string')));
 }
 
 function typesOf(schema) {

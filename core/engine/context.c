@@ -186,8 +186,8 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
  * of them are seen; effort: what it filled in counts). */
 static void keep_what_matters(json_t *recipe)
 {
-    static const char *const others[] = { "name", "tags",   "model",       "evaluation",
-                                          "gate", "format", "calibration", "effort" };
+    static const char *const others[] = { "name",        "tags",   "model",    "evaluation", "gate",    "format",
+                                          "calibration", "effort", "priority", "limits",     "webhook", "publish" };
     for (size_t i = 0; i < QD_LENGTH(others); i++)
         json_object_del(recipe, others[i]);
 }

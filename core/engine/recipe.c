@@ -19,6 +19,9 @@ void qd_recipe_destroy(qd_recipe *recipe)
     free(recipe->model_url);
     free(recipe->model_revision);
     free(recipe->model_token);
+    free(recipe->webhook_url);
+    free(recipe->webhook_secret);
+    free(recipe->publish_url);
     json_decref(recipe->model_sha256);
     free(recipe->calibration_source);
     free(recipe->evaluation_text);

@@ -22,6 +22,12 @@ typedef struct qd_recipe {
     /* label */
     char *name;   /* NULL = none; <= 200 characters */
     json_t *tags; /* object string -> string, never NULL */
+    /* what the service does with it; no byte of an artifact depends on these */
+    uint64_t priority;                  /* 0..100; 50 */
+    uint64_t limit_memory, limit_disk;  /* bytes; 0 = the service's own */
+    double limit_runtime;               /* seconds; -1 = the service's own */
+    char *webhook_url, *webhook_secret; /* NULL = none; the secret is write-only */
+    char *publish_url;                  /* s3:// or https://, or NULL */
     /* model */
     char *model_url, *model_revision /* "main" */, *model_token /* write-only */;
     json_t *model_sha256; /* object or NULL */

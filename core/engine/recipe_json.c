@@ -309,7 +309,7 @@ static void parse_null(parser *p, const qd_field *field)
         *(uint64_t *)member(p, field) = 0;
     else if (field->type == QD_FIELD_REAL)
         *(double *)member(p, field) = -1;
-    /* texts and maps that may be null are null already */
+    /* texts and maps that may be null are null already, as are the members of an object */
 }
 
 static void parse_value(parser *p, const qd_field *field, const json_t *value, const char *at)

@@ -272,10 +272,11 @@ static json_t *describe_object(const char *path, json_t *object, const json_t *d
         if (field->type == QD_FIELD_OBJECT)
             schema = describe_object(field->path, schema, json_object_get(defaults, qd_field_key(field)));
         if (field->shorthand != NULL)
-            schema = json_pack(
-                "{s:[O, o]}", "oneOf",
-                json_object_get(json_object_get(schema, "properties"), field->shorthand + strlen(field->path) + 1),
-                schema);
+            schema = json_pack(/* any: null may be both */
+                               "{s:[O, o]}", "anyOf",
+                               json_object_get(json_object_get(schema, "properties"),
+                                               field->shorthand + strlen(field->path) + 1),
+                               schema);
         json_object_set_new(properties, qd_field_key(field), schema);
         if (field->traits & QD_FIELD_REQUIRED)
             json_array_append_new(required, json_string(qd_field_key(field)));

@@ -106,6 +106,27 @@ static qd_service_config service_config(const qd_config *config, qd_service_log 
         .signing_key = config->signing_key,
         .disk_floor_bytes = config->disk_floor,
         .heartbeat_seconds = (double)config->heartbeat,
+        .memory_bytes = config->memory,
+        .job_runtime_seconds = (double)config->job_runtime,
+        .retention = { .keep_jobs = (double)config->keep_jobs,
+                       .keep_artifacts = (double)config->keep_artifacts,
+                       .keep_failed = (double)config->keep_failed,
+                       .keep_models = (double)config->keep_models,
+                       .keep_audit = (double)config->keep_audit,
+                       .cache_limit_bytes = config->cache_limit,
+                       .artifacts_limit_bytes = config->artifacts_limit },
+        .drain_seconds = (double)config->drain,
+        .confine = qd_config_choice("confine", config->confine),
+        .cgroup = config->cgroup,
+        .access = { .auth = qd_config_choice("auth", config->auth),
+                    .rate_per_minute = config->rate_limit,
+                    .queue_quota = config->queue_quota,
+                    .disk_quota_bytes = config->disk_quota },
+        .webhook_tries = (unsigned)config->webhook_tries,
+        .s3 = { .endpoint = config->s3_endpoint,
+                .region = config->s3_region,
+                .credentials = config->s3_credentials,
+                .allow = (const char *const *)config->s3_allow },
         .fetch = { .hub_url = config->hub_url,
                    .allow_net = (const char *const *)config->allow_net,
                    .file_roots = (const char *const *)config->file_root,
@@ -133,7 +154,17 @@ static qd_code serve(const qd_config *config, qd_log *log, qd_error *err)
 {
     char host[HOST_SIZE];
     const qd_service_log sink = { .line = write_log, .ctx = log };
-    qd_http_config http_config = { .host = host, .hosts = config->insecure ? QD_HOSTS_ANY : QD_HOSTS_OWN, .log = sink };
+    qd_http_config http_config = { .host = host,
+                                   .hosts = config->insecure ? QD_HOSTS_ANY : QD_HOSTS_OWN,
+                                   .host_names = (const char *const *)config->host,
+                                   .trusted_proxies = (const char *const *)config->trusted_proxy,
+                                   .tls_cert = config->tls_cert,
+                                   .tls_key = config->tls_key,
+                                   .log = sink,
+                                   .connections = (unsigned)config->connections,
+                                   .connections_per_address = (unsigned)config->connections_per_address,
+                                   .streams = (unsigned)config->event_streams,
+                                   .downloads = (unsigned)config->downloads };
     qd_http *http = NULL;
     qd_code code = split_listen(config->listen, host, &http_config.port, err);
     if (code == QD_OK)

@@ -9,25 +9,48 @@
 #include "base/mem.h"
 #include "base/pool.h"
 
-typedef enum option_kind { TEXT, NUMBER, BYTES, LIST, WORDS, SWITCH, CHOICE } option_kind;
+typedef enum option_kind { TEXT, NUMBER, BYTES, DURATION, LIST, WORDS, SWITCH, CHOICE } option_kind;
 
 typedef struct option {
     const char *name;
     option_kind kind;
     size_t offset;        /* of the field in qd_config */
     const char *fallback; /* NULL = none */
-    uint64_t min, max;    /* NUMBER, BYTES */
+    uint64_t min, max;    /* NUMBER, BYTES, DURATION (seconds) */
     const char *const *choices;
     const char *argument, *help;
 } option;
 
 static const char *const levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const formats[] = { "text", "json", NULL };
+static const char *const auths[] = { "auto", "keys", "none", NULL };
+static const char *const confines[] = { "auto", "require", "off", NULL };
+
+/* Ten years: beyond it somebody meant "for ever". */
+static const uint64_t age_max = 3650ull * 24 * 3600;
 
 #define FIELD(name) offsetof(qd_config, name)
 static const option options[] = {
     { "listen", TEXT, FIELD(listen), "127.0.0.1:8080", 0, 0, NULL, "HOST:PORT",
       "address to serve on; port 0 picks one and prints it" },
+    { "host", LIST, FIELD(host), NULL, 0, 0, NULL, "NAME",
+      "name under which clients reach this service, besides loopback and the listen address; repeatable" },
+    { "tls-cert", TEXT, FIELD(tls_cert), NULL, 0, 0, NULL, "FILE", "certificate chain (PEM): serve https" },
+    { "tls-key", TEXT, FIELD(tls_key), NULL, 0, 0, NULL, "FILE", "private key of tls-cert (PEM)" },
+    { "auth", CHOICE, FIELD(auth), "auto", 0, 0, auths, "WHEN",
+      "when clients must show a key: auto (as soon as `quantd key create` has made one), keys (always) or none" },
+    { "trusted-proxy", LIST, FIELD(trusted_proxy), NULL, 0, 0, NULL, "CIDR",
+      "proxy whose X-Forwarded-For names the client; repeatable" },
+    { "rate-limit", NUMBER, FIELD(rate_limit), "6000", 0, 10000000, NULL, "N",
+      "requests a minute of one key; 0 = no limit" },
+    { "queue-quota", NUMBER, FIELD(queue_quota), "100", 0, 1000000, NULL, "N",
+      "unfinished jobs of one key; 0 = no limit" },
+    { "disk-quota", BYTES, FIELD(disk_quota), "0", 0, UINT64_MAX, NULL, "BYTES", "artifacts of one key; 0 = no limit" },
+    { "connections", NUMBER, FIELD(connections), "8000", 16, 100000, NULL, "N", "connections at once" },
+    { "connections-per-address", NUMBER, FIELD(connections_per_address), "0", 0, 100000, NULL, "N",
+      "connections of one address; 0 = no limit, as behind a proxy" },
+    { "event-streams", NUMBER, FIELD(event_streams), "2000", 1, 100000, NULL, "N", "event streams at once" },
+    { "downloads", NUMBER, FIELD(downloads), "64", 1, 10000, NULL, "N", "artifact files being sent at once" },
     { "state", TEXT, FIELD(state), "quantd-state", 0, 0, NULL, "DIR", "database, model cache, jobs and artifacts" },
     { "workers", NUMBER, FIELD(workers), "1", 1, 64, NULL, "N", "jobs at once" },
     { "threads", NUMBER, FIELD(threads), "0", 0, 1024, NULL, "N",
@@ -49,6 +72,38 @@ static const option options[] = {
       "words put before `quantd run`, as in \"srun -n1\"" },
     { "disk-floor", BYTES, FIELD(disk_floor), "1G", 0, UINT64_MAX, NULL, "BYTES",
       "free space below which no job starts (suffix K, M, G, T)" },
+    { "memory", BYTES, FIELD(memory), "0", 0, UINT64_MAX, NULL, "BYTES",
+      "memory that runs may use together; 0 = four fifths of what this process may use" },
+    { "job-runtime", DURATION, FIELD(job_runtime), "0", 0, age_max, NULL, "TIME",
+      "longest run of a job that sets no limits.runtime (suffix s, m, h, d); 0 = no limit" },
+    { "keep-jobs", DURATION, FIELD(keep_jobs), "0", 0, age_max, NULL, "TIME",
+      "finished jobs are removed, with all they made, after so long; 0 = never" },
+    { "keep-artifacts", DURATION, FIELD(keep_artifacts), "0", 0, age_max, NULL, "TIME",
+      "artifacts are removed after so long, their jobs stay; 0 = never" },
+    { "keep-failed", DURATION, FIELD(keep_failed), "30d", 0, age_max, NULL, "TIME",
+      "checkpoints and quarantined files of jobs that did not succeed; 0 = for ever" },
+    { "keep-models", DURATION, FIELD(keep_models), "0", 0, age_max, NULL, "TIME",
+      "downloaded models that no job has used for so long are removed; 0 = when the disk is short" },
+    { "keep-audit", DURATION, FIELD(keep_audit), "365d", 0, age_max, NULL, "TIME", "audit rows; 0 = for ever" },
+    { "cache-limit", BYTES, FIELD(cache_limit), "0", 0, UINT64_MAX, NULL, "BYTES",
+      "size of the model cache beyond which what was used longest ago is removed; 0 = when the disk is short" },
+    { "artifacts-limit", BYTES, FIELD(artifacts_limit), "0", 0, UINT64_MAX, NULL, "BYTES",
+      "size of all artifacts beyond which the oldest are removed; 0 = no limit" },
+    { "drain", DURATION, FIELD(drain), "0", 0, 86400, NULL, "TIME",
+      "how long runs may go on after SIGTERM before they are stopped (they are resumed at the next start)" },
+    { "confine", CHOICE, FIELD(confine), "auto", 0, 0, confines, "HOW",
+      "runs without network and other people's files: auto (as far as the kernel can), require or off" },
+    { "cgroup", TEXT, FIELD(cgroup), NULL, 0, 0, NULL, "DIR",
+      "delegated cgroup (v2) below which each run gets its own; without one limits are the kernel's rlimits" },
+    { "s3-endpoint", TEXT, FIELD(s3_endpoint), "https://s3.amazonaws.com", 0, 0, NULL, "URL",
+      "S3-compatible storage of s3:// names" },
+    { "s3-region", TEXT, FIELD(s3_region), "us-east-1", 0, 0, NULL, "NAME", "its region" },
+    { "s3-credentials", TEXT, FIELD(s3_credentials), NULL, 0, 0, NULL, "FILE",
+      "lines `access-key-id = ...` and `secret-access-key = ...` (and `session-token`)" },
+    { "s3-allow", LIST, FIELD(s3_allow), NULL, 0, 0, NULL, "BUCKET[/PREFIX]",
+      "where jobs may read and write with these credentials; repeatable" },
+    { "webhook-tries", NUMBER, FIELD(webhook_tries), "10", 1, 100, NULL, "N",
+      "tries of a webhook or an upload, over some 28 hours" },
     { "max-file", BYTES, FIELD(max_file), "64G", 1, UINT64_MAX, NULL, "BYTES", "largest file a download may bring" },
     { "heartbeat", NUMBER, FIELD(heartbeat), "120", 5, 86400, NULL, "SECONDS",
       "a run silent for so long is stopped and started again" },
@@ -66,6 +121,29 @@ static const option *find_option(const char *name, size_t length)
     return NULL;
 }
 
+/* 0: no suffix of ours. */
+static uint64_t seconds_of(char suffix)
+{
+    switch (suffix) {
+    case 's':
+        return 1;
+    case 'm':
+        return 60;
+    case 'h':
+        return 3600;
+    case 'd':
+        return 24 * 3600;
+    default:
+        return 0;
+    }
+}
+
+static const char *const number_words[] = {
+    [NUMBER] = "a whole number",
+    [BYTES] = "a size such as 512M",
+    [DURATION] = "a time such as 90s, 12h or 30d",
+};
+
 static qd_code parse_number(const option *o, const char *where, const char *text, uint64_t *out, qd_error *err)
 {
     char *end = NULL;
@@ -78,9 +156,13 @@ static qd_code parse_number(const option *o, const char *where, const char *text
             end++;
         }
     }
-    if (end == NULL || *end != '\0' || (shift > 0 && value > UINT64_MAX >> shift))
-        return qd_fail(err, QD_EINVAL, "%s: '%s' is not %s", where, text,
-                       o->kind == BYTES ? "a size such as 512M" : "a whole number");
+    uint64_t unit = 1;
+    if (end != NULL && o->kind == DURATION && *end != '\0' && end[1] == '\0')
+        unit = seconds_of(*end++);
+    if (end == NULL || *end != '\0' || unit == 0 || (shift > 0 && value > UINT64_MAX >> shift) ||
+        value > UINT64_MAX / unit)
+        return qd_fail(err, QD_EINVAL, "%s: '%s' is not %s", where, text, number_words[o->kind]);
+    value *= unit;
     value <<= shift;
     if (value < o->min || value > o->max)
         return qd_fail(err, QD_EINVAL, "%s: %s is not in %llu..%llu", where, text, (unsigned long long)o->min,
@@ -146,7 +228,7 @@ static qd_code check_choice(const option *o, const char *where, const char *text
 static qd_code set_option(qd_config *config, const option *o, const char *where, const char *text, qd_error *err)
 {
     void *field = (char *)config + o->offset;
-    if (o->kind == NUMBER || o->kind == BYTES)
+    if (o->kind == NUMBER || o->kind == BYTES || o->kind == DURATION)
         return parse_number(o, where, text, field, err);
     if (o->kind == LIST)
         return append_word(field, text, strlen(text), err);
@@ -341,6 +423,15 @@ bool qd_config_option_at(size_t index, qd_option_help *out)
     const option *o = &options[index];
     *out = (qd_option_help){ .name = o->name, .argument = o->argument, .fallback = o->fallback, .help = o->help };
     return true;
+}
+
+unsigned qd_config_choice(const char *name, const char *value)
+{
+    const option *o = find_option(name, strlen(name));
+    unsigned i = 0;
+    while (o->choices[i + 1] != NULL && strcmp(o->choices[i], value) != 0)
+        i++;
+    return i;
 }
 
 const char qd_config_sources[] =

@@ -14,12 +14,24 @@
 #include "base/error.h"
 
 typedef struct qd_config {
-    char *listen;         /* HOST:PORT; port 0 = pick one */
-    char *state;          /* folder */
-    uint64_t workers;     /* jobs at once */
-    uint64_t threads;     /* cores in all */
-    uint64_t queue_limit; /* queued jobs */
-    char **allow_net;     /* CIDRs; NULL-terminated */
+    char *listen;   /* HOST:PORT; port 0 = pick one */
+    char **host;    /* names of this service that clients may put in Host; NULL-terminated */
+    char *tls_cert; /* PEM files, or NULL */
+    char *tls_key;
+    char *auth;                       /* auto, keys, none */
+    char **trusted_proxy;             /* CIDRs whose X-Forwarded-For is believed; NULL-terminated */
+    uint64_t rate_limit;              /* requests a minute of a key without its own; 0 = no limit */
+    uint64_t queue_quota;             /* unfinished jobs of a key without its own; 0 = no limit */
+    uint64_t disk_quota;              /* bytes of artifacts of a key without its own; 0 = no limit */
+    uint64_t connections;             /* at once */
+    uint64_t connections_per_address; /* 0 = no limit */
+    uint64_t event_streams;           /* at once */
+    uint64_t downloads;               /* files being sent at once */
+    char *state;                      /* folder */
+    uint64_t workers;                 /* jobs at once */
+    uint64_t threads;                 /* cores in all */
+    uint64_t queue_limit;             /* queued jobs */
+    char **allow_net;                 /* CIDRs; NULL-terminated */
     bool allow_http;
     char **file_root; /* folders; NULL-terminated */
     char *hub_url;
@@ -28,8 +40,25 @@ typedef struct qd_config {
     char *signing_key;      /* file, or NULL */
     char **launcher;        /* words; NULL-terminated */
     uint64_t disk_floor;    /* bytes */
-    uint64_t max_file;      /* bytes */
-    uint64_t heartbeat;     /* seconds */
+    uint64_t memory;        /* bytes that runs may use together; 0 = four fifths of what this process may */
+    uint64_t job_runtime;   /* seconds a job may run that says nothing of it; 0 = no limit */
+    uint64_t keep_jobs;     /* seconds after a job's end; 0 = for ever */
+    uint64_t keep_artifacts;
+    uint64_t keep_failed;
+    uint64_t keep_models; /* seconds since a cached model was last used; 0 = for ever */
+    uint64_t keep_audit;
+    uint64_t cache_limit;     /* bytes; 0 = none: the cache shrinks only when the disk is short */
+    uint64_t artifacts_limit; /* bytes; 0 = none */
+    uint64_t drain;           /* seconds that runs are given to end by themselves when the service is told to stop */
+    char *confine;            /* auto, require, off */
+    char *cgroup;             /* folder of a delegated cgroup, or NULL */
+    char *s3_endpoint;        /* URL */
+    char *s3_region;
+    char *s3_credentials; /* file, or NULL */
+    char **s3_allow;      /* BUCKET or BUCKET/PREFIX; NULL-terminated */
+    uint64_t webhook_tries;
+    uint64_t max_file;  /* bytes */
+    uint64_t heartbeat; /* seconds */
     bool insecure;
     char *log_level;  /* debug, info, warn, error */
     char *log_format; /* text, json */
@@ -45,6 +74,8 @@ typedef struct qd_option_help {
     const char *name, *argument, *fallback, *help;
 } qd_option_help;
 bool qd_config_option_at(size_t index, qd_option_help *out);
+/* Index of a checked value among the choices of its option, in the order of --help. */
+unsigned qd_config_choice(const char *option, const char *value);
 /* What the table does not say: where values come from. */
 extern const char qd_config_sources[];
 /* The options as --help shows them. */

@@ -44,7 +44,7 @@ static void answer_in_place(qd_exchange *x)
     qd_str_addf(&text,
                 "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: %" PRIu64
                 "\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n%s",
-                x->reply.length, x->request.request_id, x->reply.bytes == NULL ? "" : x->reply.bytes);
+                x->reply.length, x->request.caller.request_id, x->reply.bytes == NULL ? "" : x->reply.bytes);
     x->stage = QD_STAGE_SENT;
     atomic_fetch_add(&x->http->counters.refused, 1);
     if (info == NULL || qd_str_check(&text, NULL) != QD_OK)
@@ -69,8 +69,8 @@ void *qd_intake_target(void *ctx, const char *target, struct MHD_Connection *con
     x->raw_target = copy;
     x->started = qd_clock_seconds();
     qd_reply_init(&x->reply);
-    snprintf(x->request.request_id, sizeof x->request.request_id, "%s%012" PRIxFAST64, http->request_prefix,
-             (uint_fast64_t)(atomic_fetch_add(&http->request_count, 1) & 0xffffffffffff));
+    snprintf(x->request.caller.request_id, sizeof x->request.caller.request_id, "%s%012" PRIxFAST64,
+             http->request_prefix, (uint_fast64_t)(atomic_fetch_add(&http->request_count, 1) & 0xffffffffffff));
     atomic_fetch_add(&http->counters.in_flight, 1);
     if (parameters_of(target) > PARAMETERS_MAX)
         answer_in_place(x);
@@ -83,7 +83,7 @@ static void run_handler(qd_exchange *x)
     qd_code code = qd_route_run(x->route, &x->http->app, &x->request, &x->reply, &err);
     if (x->reply.status >= 500)
         qd_http_log(x->http, "error", "http.failed", "request_id=%s route=%s code=%s detail=\"%s\"",
-                    x->request.request_id, x->route->pattern, qd_code_name(code), err.text);
+                    x->request.caller.request_id, x->route->pattern, qd_code_name(code), err.text);
     x->stage = QD_STAGE_REPLY;
 }
 
@@ -167,7 +167,7 @@ static void log_exchange(const qd_exchange *x)
     size_t path_length = strcspn(x->raw_target, "?");
     const char *level = x->request.method == QD_GET ? "debug" : "info";
     qd_http_log(x->http, level, "http.request", "request_id=%s method=%s path=%.*s status=%u seconds=%.6f",
-                x->request.request_id, x->method_name[0] == '\0' ? "-" : x->method_name,
+                x->request.caller.request_id, x->method_name[0] == '\0' ? "-" : x->method_name,
                 (int)(path_length < 300 ? path_length : 300), x->raw_target, x->status,
                 qd_clock_seconds() - x->started);
 }

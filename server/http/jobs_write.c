@@ -60,8 +60,9 @@ static qd_code submit(const qd_app *app, const qd_request *request, const json_t
         code = check_urls(app, body, recipe, &issues, err);
     if (code == QD_EINVAL)
         return reply_invalid(reply, request, &issues, err);
+    const qd_submission submission = { .recipe = recipe, .request = body, .caller = &request->caller };
     if (code == QD_OK)
-        code = qd_service_submit(app->service, recipe, body, id, err);
+        code = qd_service_submit(app->service, &submission, id, err);
     if (code == QD_EINVAL) {
         /* The one thing only the queue knows: neither job nor operator names a text. */
         add_issue(&issues, "/calibration/source", err);
@@ -93,7 +94,7 @@ qd_code qd_post_job(const qd_app *app, const qd_request *request, qd_reply *repl
 
 qd_code qd_cancel_job(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
-    qd_code code = qd_service_cancel(app->service, request->job, err);
+    qd_code code = qd_service_cancel(app->service, &request->caller, request->job, err);
     return code == QD_OK ? qd_reply_job(app, request->job, 202, reply, err) : code;
 }
 
@@ -109,7 +110,7 @@ qd_code qd_retry_job(const qd_app *app, const qd_request *request, qd_reply *rep
         return QD_OK;
     }
     if (code == QD_OK)
-        code = qd_service_retry(app->service, request->job, changes, &issues, err);
+        code = qd_service_retry(app->service, &request->caller, request->job, changes, &issues, err);
     if (code == QD_EINVAL)
         return reply_invalid(reply, request, &issues, err);
     return code == QD_OK ? qd_reply_job(app, request->job, 202, reply, err) : code;
@@ -117,7 +118,7 @@ qd_code qd_retry_job(const qd_app *app, const qd_request *request, qd_reply *rep
 
 qd_code qd_delete_job(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
-    qd_code code = qd_service_delete(app->service, request->job, err);
+    qd_code code = qd_service_delete(app->service, &request->caller, request->job, err);
     if (code == QD_OK)
         reply->status = 204;
     return code;

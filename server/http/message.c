@@ -8,7 +8,9 @@
 
 #include "base/json.h"
 
-static const char *const methods[QD_METHOD_COUNT] = { [QD_GET] = "GET", [QD_POST] = "POST", [QD_DELETE] = "DELETE" };
+static const char *const methods[QD_METHOD_COUNT] = {
+    [QD_GET] = "GET", [QD_POST] = "POST", [QD_PATCH] = "PATCH", [QD_DELETE] = "DELETE"
+};
 
 const char *qd_method_name(size_t index)
 {
@@ -31,10 +33,14 @@ static const struct header_row {
     qd_repeat repeat;
 } headers[QD_HEADER_COUNT] = {
     [QD_ACCEPT] = { "Accept", LIST },
+    [QD_AUTHORIZATION] = { "Authorization", ONCE },
     [QD_CONTENT_LENGTH] = { "Content-Length", ONCE },
     [QD_CONTENT_TYPE] = { "Content-Type", ONCE },
+    [QD_COOKIE] = { "Cookie", LIST },
+    [QD_FORWARDED_FOR] = { "X-Forwarded-For", LIST },
     [QD_HOST] = { "Host", ONCE },
     [QD_IDEMPOTENCY_KEY] = { "Idempotency-Key", ONCE },
+    [QD_IF_MATCH] = { "If-Match", LIST },
     [QD_IF_NONE_MATCH] = { "If-None-Match", LIST },
     [QD_IF_RANGE] = { "If-Range", ONCE },
     [QD_LAST_EVENT_ID] = { "Last-Event-ID", ONCE },

@@ -9,9 +9,9 @@
 
 #include "engine/recipe.h"
 #include "http/target.h"
-#include "jobs/ident.h"
+#include "jobs/caller.h"
 
-typedef enum qd_method { QD_GET, QD_POST, QD_DELETE, QD_METHOD_COUNT } qd_method;
+typedef enum qd_method { QD_GET, QD_POST, QD_PATCH, QD_DELETE, QD_METHOD_COUNT } qd_method;
 /* "GET", ...; NULL past the end. */
 const char *qd_method_name(size_t index);
 /* HEAD is a GET whose body is not sent. QD_METHOD_COUNT for a method we do not have. */
@@ -20,10 +20,14 @@ qd_method qd_method_find(const char *name);
 /* The headers we read; how each may appear is in message.c. */
 typedef enum qd_header {
     QD_ACCEPT,
+    QD_AUTHORIZATION,
     QD_CONTENT_LENGTH,
     QD_CONTENT_TYPE,
+    QD_COOKIE,
+    QD_FORWARDED_FOR,
     QD_HOST,
     QD_IDEMPOTENCY_KEY,
+    QD_IF_MATCH,
     QD_IF_NONE_MATCH,
     QD_IF_RANGE,
     QD_LAST_EVENT_ID,
@@ -36,10 +40,8 @@ typedef enum qd_header {
 qd_header qd_header_find(const char *name);
 const char *qd_header_name(qd_header header);
 
-enum { QD_REQUEST_ID = 25 };
-
 typedef struct qd_request {
-    char request_id[QD_REQUEST_ID];
+    qd_caller caller; /* who asks; caller.request_id names this request everywhere */
     qd_method method;
     bool head; /* only the header of the reply is wanted */
     qd_target target;

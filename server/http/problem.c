@@ -64,7 +64,7 @@ void qd_reply_problem(qd_reply *reply, const qd_request *request, qd_problem_kin
         .status = row->status,
         .detail = detail,
         .issues = issues,
-        .request_id = request->request_id,
+        .request_id = request->caller.request_id,
     };
     qd_reply_clear(reply);
     if (qd_reply_json_take(reply, row->status, qd_problem_print(&problem), NULL) == QD_OK)
@@ -79,7 +79,7 @@ void qd_reply_failure(qd_reply *reply, const qd_request *request, qd_code code, 
     qd_problem_kind kind = qd_problem_kind_of(code);
     if (kind == QD_PROBLEM_INTERNAL)
         qd_reply_problem(reply, request, kind, NULL, "the reason is in the service's log under request %s",
-                         request->request_id);
+                         request->caller.request_id);
     else
         qd_reply_problem(reply, request, kind, NULL, "%s", err->text);
 }

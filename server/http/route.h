@@ -32,6 +32,7 @@ typedef struct qd_route {
     const char *const *parameters; /* query parameters it takes, NULL-terminated; NULL = none */
     size_t max_body;               /* bytes; 0 = takes no body */
     qd_where where;
+    qd_scope_bit scope; /* what a key must allow, when keys are asked for; QD_SCOPE_NONE = anybody may */
     const char *summary;
 } qd_route;
 const qd_route *qd_route_at(size_t index); /* NULL past the end */

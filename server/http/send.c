@@ -79,7 +79,7 @@ static void add_headers(const qd_exchange *x, struct MHD_Response *response)
     if (qd_reply_header_get(reply, "Cache-Control") == NULL)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    MHD_add_response_header(response, "X-Request-Id", x->request.request_id);
+    MHD_add_response_header(response, "X-Request-Id", x->request.caller.request_id);
     if ((x->closes || atomic_load(&x->http->closing)) && qd_reply_header_get(reply, "Connection") == NULL)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }

@@ -13,7 +13,7 @@ typedef struct qd_http qd_http;
 
 /* Which Host a request may name. A page of another site can make its own name resolve to this machine (DNS rebinding); Host is what gives it away. */
 typedef enum qd_hosts {
-    QD_HOSTS_OWN, /* loopback names and addresses, and `host` */
+    QD_HOSTS_OWN, /* loopback names and addresses, `host` and `host_names` */
     QD_HOSTS_ANY
 } qd_hosts;
 
@@ -22,6 +22,9 @@ typedef struct qd_http_config {
     const char *host; /* a literal address, or "localhost" */
     uint16_t port;    /* 0 = pick one */
     qd_hosts hosts;
+    const char *const *host_names;      /* NULL-terminated, or NULL; borrowed */
+    const char *const *trusted_proxies; /* CIDRs, NULL-terminated, or NULL; borrowed */
+    const char *tls_cert, *tls_key;     /* PEM files, or NULL = plain http */
     qd_service *service;
     qd_service_log log;
     unsigned connections;             /* at once [8000] */

@@ -34,7 +34,7 @@ static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
     return code == QD_OK ? qd_record_state_event(tx, row.id, QD_STATE_CANCELLED, &w->last_event, err) : code;
 }
 
-qd_code qd_service_cancel(qd_service *service, const char *id, qd_error *err)
+qd_code qd_service_cancel(qd_service *service, const qd_caller *caller, const char *id, qd_error *err)
 {
     wish w = { .id = id };
     qd_code code = qd_store_write(service->store, cancel, &w, err);
@@ -42,7 +42,7 @@ qd_code qd_service_cancel(qd_service *service, const char *id, qd_error *err)
         return code;
     qd_active_stop(service, id, w.attempt);
     qd_bell_ring(service->bell, id, w.last_event);
-    qd_service_say(service, "info", "job.cancelled", "job=%s", id);
+    qd_service_say(service, "info", "job.cancelled", "job=%s request_id=%s", id, caller->request_id);
     return QD_OK;
 }
 
@@ -61,7 +61,7 @@ static qd_code delete (void *ctx, qd_tx *tx, qd_error *err)
 
 /* The rows go first: what is left after a crash in between is swept at the next start. The artifact is nobody's any
  * more; the job's own folder may still be in the hands of a worker on its way out, who then removes it. */
-qd_code qd_service_delete(qd_service *service, const char *id, qd_error *err)
+qd_code qd_service_delete(qd_service *service, const qd_caller *caller, const char *id, qd_error *err)
 {
     wish w = { .id = id };
     QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
@@ -70,7 +70,7 @@ qd_code qd_service_delete(qd_service *service, const char *id, qd_error *err)
         code = qd_store_write(service->store, delete, &w, err);
     if (code != QD_OK)
         return code;
-    qd_service_say(service, "info", "job.deleted", "job=%s", id);
+    qd_service_say(service, "info", "job.deleted", "job=%s request_id=%s", id, caller->request_id);
     bool in_use = qd_active_has(service, id);
     code = qd_dir_remove(paths.artifact, err);
     if (code == QD_OK)

@@ -124,7 +124,8 @@ static qd_code apply(void *ctx, qd_tx *tx, qd_error *err)
     return code == QD_OK ? qd_record_state_event(tx, id, QD_STATE_QUEUED, &r->last_event, err) : code;
 }
 
-qd_code qd_service_retry(qd_service *service, const char *id, const json_t *changes, qd_issues *issues, qd_error *err)
+qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const char *id, const json_t *changes,
+                         qd_issues *issues, qd_error *err)
 {
     QD_AUTO(retry_fini) retry r = { .service = service };
     snprintf(r.row.id, sizeof r.row.id, "%s", id);
@@ -141,6 +142,6 @@ qd_code qd_service_retry(qd_service *service, const char *id, const json_t *chan
         return code;
     qd_bell_ring(service->bell, id, r.last_event);
     qd_service_queued(service);
-    qd_service_say(service, "info", "job.retried", "job=%s", id);
+    qd_service_say(service, "info", "job.retried", "job=%s request_id=%s", id, caller->request_id);
     return QD_OK;
 }

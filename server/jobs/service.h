@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "engine/recipe.h"
 #include "fetch/fetch.h"
+#include "jobs/caller.h"
 #include "jobs/ident.h"
 
 typedef struct qd_service qd_service;
@@ -22,6 +23,25 @@ typedef struct qd_service_log {
     void *ctx;
 } qd_service_log;
 
+/* What is removed when; seconds and bytes, 0 = never. A job that is not finished, and what it needs, always stays. */
+typedef struct qd_retention {
+    double keep_jobs, keep_artifacts, keep_failed, keep_models, keep_audit;
+    uint64_t cache_limit_bytes, artifacts_limit_bytes;
+} qd_retention;
+
+/* Who has to show a key, and what one key may do that has no limits of its own (0 = no limit). */
+typedef struct qd_access_rules {
+    enum { QD_AUTH_AUTO, QD_AUTH_KEYS, QD_AUTH_NONE } auth; /* auto: as soon as a key was made */
+    uint64_t rate_per_minute, queue_quota, disk_quota_bytes;
+} qd_access_rules;
+
+/* S3-compatible storage: sources and uploads of s3:// names. Strings are borrowed for the time of qd_service_create. */
+typedef struct qd_s3_settings {
+    const char *endpoint, *region;
+    const char *credentials;  /* file, or NULL = s3:// is refused */
+    const char *const *allow; /* BUCKET or BUCKET/PREFIX; NULL-terminated, may be NULL */
+} qd_s3_settings;
+
 typedef struct qd_service_config {
     const char *state_dir;        /* quantd.db, models/, jobs/, artifacts/ */
     size_t workers;               /* jobs at once */
@@ -31,10 +51,19 @@ typedef struct qd_service_config {
     const char *const *launcher;  /* words put before the program, NULL-terminated; NULL = none */
     const char *calibration_text; /* operator's default texts, or NULL */
     const char *evaluation_text;
-    const char *signing_key;   /* Ed25519 private key (PEM) that signs provenance, or NULL; runs never see it */
-    uint64_t disk_floor_bytes; /* stop claiming below this free space */
-    double heartbeat_seconds;  /* 0 = 120: a child silent for so long is killed and the job tried again */
-    qd_fetch_policy fetch;     /* cache_dir NULL = state_dir/models */
+    const char *signing_key;    /* Ed25519 private key (PEM) that signs provenance, or NULL; runs never see it */
+    uint64_t disk_floor_bytes;  /* stop claiming below this free space */
+    double heartbeat_seconds;   /* 0 = 120: a child silent for so long is killed and the job tried again */
+    uint64_t memory_bytes;      /* of all runs together; 0 = four fifths of what this process may use */
+    double job_runtime_seconds; /* of a job without limits.runtime; 0 = no limit */
+    qd_retention retention;
+    double drain_seconds; /* runs may go on for so long after the service was told to stop */
+    enum { QD_CONFINE_AUTO, QD_CONFINE_REQUIRE, QD_CONFINE_OFF } confine;
+    const char *cgroup; /* folder of a delegated cgroup (v2), or NULL */
+    qd_access_rules access;
+    unsigned webhook_tries; /* 0 = 10 */
+    qd_s3_settings s3;
+    qd_fetch_policy fetch; /* cache_dir NULL = state_dir/models */
     qd_service_log log;
 } qd_service_config;
 
@@ -56,10 +85,15 @@ typedef struct qd_job {
 } qd_job;
 void qd_job_fini(qd_job *job);
 
-/* recipe is only read. calibration: QD_EINVAL with the reason when the algorithm needs data and neither job nor
+/* calibration: QD_EINVAL with the reason when the algorithm needs data and neither job nor
  * operator names a text. QD_EBUSY when the queue is full. */
-qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[QD_JOB_ID],
-                          qd_error *err);
+typedef struct qd_submission {
+    const qd_recipe *recipe; /* only read */
+    const json_t *request;   /* the body as it came */
+    const qd_caller *caller;
+    const char *idempotency_key; /* or NULL */
+} qd_submission;
+qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
 
 typedef struct qd_job_filter {
@@ -85,9 +119,10 @@ qd_code qd_service_certificate(qd_service *service, const char *id, json_t **out
 /* cancel: QD_ECONFLICT when finished; idempotent otherwise. retry: only failed, cancelled, quarantined; `changes`
  * (object or NULL) may hold "regularization"; continues from the last finished layer where the layer's key still
  * matches. delete: only terminal states; removes rows and files. */
-qd_code qd_service_cancel(qd_service *service, const char *id, qd_error *err);
-qd_code qd_service_retry(qd_service *service, const char *id, const json_t *changes, qd_issues *issues, qd_error *err);
-qd_code qd_service_delete(qd_service *service, const char *id, qd_error *err);
+qd_code qd_service_cancel(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
+qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const char *id, const json_t *changes,
+                         qd_issues *issues, qd_error *err);
+qd_code qd_service_delete(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 
 /* Paths that may be read by the http layer (heap strings). artifacts: QD_ENOTFOUND unless the job has succeeded. log:
  * the run's log, may still grow. */

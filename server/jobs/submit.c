@@ -10,15 +10,15 @@
 #include "jobs/sources.h"
 #include "store/job_rows.h"
 
-typedef struct submission {
+typedef struct insertion {
     qd_service *service;
     qd_job_row row;
     uint64_t last_event;
-} submission;
+} insertion;
 
 static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
 {
-    submission *s = ctx;
+    insertion *s = ctx;
     qd_code code = qd_queue_check(s->service, tx, err);
     if (code == QD_OK)
         code = qd_job_row_insert(tx, &s->row, err);
@@ -52,9 +52,9 @@ static qd_code print_take(json_t *value, char **out, qd_error *err)
     return *out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
 }
 
-static qd_code fill_row(qd_service *service, const qd_recipe *recipe, const json_t *request, qd_job_row *row,
-                        qd_error *err)
+static qd_code fill_row(qd_service *service, const qd_submission *submission, qd_job_row *row, qd_error *err)
 {
+    const qd_recipe *recipe = submission->recipe;
     QD_AUTO(qd_json_fini) json_t *printed = qd_recipe_print(recipe);
     snprintf(row->state, sizeof row->state, "%s", qd_state_at(QD_STATE_QUEUED)->name);
     row->created_ms = qd_clock_wall_ms();
@@ -66,26 +66,27 @@ static qd_code fill_row(qd_service *service, const qd_recipe *recipe, const json
     if (code == QD_OK)
         code = print_take(json_incref(recipe->tags), &row->tags, err);
     if (code == QD_OK)
-        code = print_take(qd_recipe_redact(request), &row->request, err);
+        code = print_take(qd_recipe_redact(submission->request), &row->request, err);
     if (code == QD_OK)
         code = print_take(json_incref(printed), &row->recipe, err);
     return code == QD_OK ? print_take(qd_sources_resolved(printed, NULL), &row->resolved, err) : code;
 }
 
-qd_code qd_service_submit(qd_service *service, const qd_recipe *recipe, const json_t *request, char out_id[QD_JOB_ID],
-                          qd_error *err)
+qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err)
 {
-    submission s = { .service = service };
+    const qd_recipe *recipe = submission->recipe;
+    insertion s = { .service = service };
     qd_code code = check_texts(service, recipe, err);
     if (code == QD_OK)
-        code = fill_row(service, recipe, request, &s.row, err);
+        code = fill_row(service, submission, &s.row, err);
     if (code == QD_OK)
         code = qd_store_write(service->store, insert, &s, err);
     if (code == QD_OK) {
         snprintf(out_id, QD_JOB_ID, "%s", s.row.id);
         qd_bell_ring(service->bell, s.row.id, s.last_event);
         qd_service_queued(service);
-        qd_service_say(service, "info", "job.queued", "job=%s algorithm=%s", s.row.id, recipe->algorithm->name);
+        qd_service_say(service, "info", "job.queued", "job=%s algorithm=%s request_id=%s", s.row.id,
+                       recipe->algorithm->name, submission->caller->request_id);
     }
     qd_job_row_fini(&s.row);
     return code;

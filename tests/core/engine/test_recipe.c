@@ -447,11 +447,11 @@ static void print_and_parse_are_a_fixpoint_on_random_requests(void **state)
     }
 }
 
-/* Property names of a schema node; through oneOf to the object. */
+/* Property names of a schema node; through anyOf to the object. */
 static json_t *properties_of(json_t *schema)
 {
     json_t *object =
-        json_object_get(schema, "oneOf") == NULL ? schema : json_array_get(json_object_get(schema, "oneOf"), 1);
+        json_object_get(schema, "anyOf") == NULL ? schema : json_array_get(json_object_get(schema, "anyOf"), 1);
     return json_object_get(object, "properties");
 }
 

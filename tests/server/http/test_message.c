@@ -69,7 +69,7 @@ static json_t *parse(const qd_reply *reply)
 static void a_problem_document_has_every_member(void **state)
 {
     (void)state;
-    const qd_request request = { .request_id = "r1" };
+    const qd_request request = { .caller.request_id = "r1" };
     const qd_issues issues = { .count = 1, .items = { { "/bits", "bits: 17 is not in 2, 3, 4" } } };
     qd_reply reply;
     qd_reply_init(&reply);
@@ -112,7 +112,7 @@ static void every_kind_and_every_code_has_an_answer(void **state)
 static void a_failure_of_ours_stays_in_the_log(void **state)
 {
     (void)state;
-    const qd_request request = { .request_id = "r2" };
+    const qd_request request = { .caller.request_id = "r2" };
     qd_error err;
     qd_reply reply;
     qd_reply_init(&reply);

@@ -21,7 +21,7 @@ static json_t *contract(void)
 static const qd_route *find(const char *method, const char *target, qd_request *request, qd_reply *reply)
 {
     qd_error err;
-    *request = (qd_request){ .request_id = "r", .method = qd_method_find(method) };
+    *request = (qd_request){ .caller.request_id = "r", .method = qd_method_find(method) };
     qd_reply_init(reply);
     check_ok(qd_target_parse(target, &request->target, &err));
     return qd_route_find(request, method, reply);

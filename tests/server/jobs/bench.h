@@ -70,8 +70,10 @@ static inline qd_code bench_try_submit(bench *b, const json_t *request, char id[
     qd_recipe *recipe = NULL;
     qd_issues issues = { 0 };
     qd_code code = qd_recipe_parse(request, &recipe, &issues, err);
+    const qd_caller own = qd_caller_own();
+    const qd_submission submission = { .recipe = recipe, .request = request, .caller = &own };
     if (code == QD_OK)
-        code = qd_service_submit(b->service, recipe, request, id, err);
+        code = qd_service_submit(b->service, &submission, id, err);
     qd_recipe_destroy(recipe);
     return code;
 }

@@ -149,9 +149,12 @@ static void jobs_that_do_not_exist_are_not_found(void **state)
         check_fails(qd_service_layers(b->service, ids[i], &value, &err), QD_ENOTFOUND);
         check_fails(qd_service_events(b->service, ids[i], 0, 10, &value, &err), QD_ENOTFOUND);
         check_fails(qd_service_certificate(b->service, ids[i], &value, &err), QD_ENOTFOUND);
-        check_fails(qd_service_cancel(b->service, ids[i], &err), QD_ENOTFOUND);
-        check_fails(qd_service_retry(b->service, ids[i], NULL, NULL, &err), QD_ENOTFOUND);
-        check_fails(qd_service_delete(b->service, ids[i], &err), QD_ENOTFOUND);
+        check_fails(qd_service_cancel(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, ids[i], &err),
+                    QD_ENOTFOUND);
+        check_fails(qd_service_retry(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, ids[i], NULL, NULL, &err),
+                    QD_ENOTFOUND);
+        check_fails(qd_service_delete(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, ids[i], &err),
+                    QD_ENOTFOUND);
         check_fails(qd_service_artifact_dir(b->service, ids[i], &path, &err), QD_ENOTFOUND);
         check_fails(qd_service_log_path(b->service, ids[i], &path, &err), QD_ENOTFOUND);
     }
@@ -166,22 +169,24 @@ static void a_running_job_is_cancelled_at_once_and_can_be_tried_again(void **sta
     bench_submit(b, "slow", id);
     bench_wait(b, id, "quantizing", &job);
     qd_job_fini(&job);
-    check_fails(qd_service_delete(b->service, id, &err), QD_ECONFLICT);
-    check_fails(qd_service_retry(b->service, id, NULL, NULL, &err), QD_ECONFLICT);
+    check_fails(qd_service_delete(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, &err), QD_ECONFLICT);
+    check_fails(qd_service_retry(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, NULL, NULL, &err),
+                QD_ECONFLICT);
     bench_wait_layer(b, id);
-    check_ok(qd_service_cancel(b->service, id, &err));
-    check_ok(qd_service_cancel(b->service, id, &err));
+    check_ok(qd_service_cancel(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, &err));
+    check_ok(qd_service_cancel(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, &err));
     bench_get(b, id, &job);
     assert_string_equal(job.state, "cancelled");
     assert_true(job.finished_ms > 0);
     qd_job_fini(&job);
-    check_ok(qd_service_retry(b->service, id, NULL, NULL, &err));
+    check_ok(qd_service_retry(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, NULL, NULL, &err));
     bench_wait(b, id, "succeeded", &job);
     assert_int_equal(job.attempt, 2);
     qd_job_fini(&job);
     assert_int_equal(bench_count(b, id, "layer"), 2); /* the first attempt's layer was kept */
-    check_fails(qd_service_cancel(b->service, id, &err), QD_ECONFLICT);
-    check_fails(qd_service_retry(b->service, id, NULL, NULL, &err), QD_ECONFLICT);
+    check_fails(qd_service_cancel(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, &err), QD_ECONFLICT);
+    check_fails(qd_service_retry(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, NULL, NULL, &err),
+                QD_ECONFLICT);
 }
 
 static void a_cancelled_job_can_be_deleted_while_its_run_still_ends(void **state)
@@ -193,8 +198,8 @@ static void a_cancelled_job_can_be_deleted_while_its_run_still_ends(void **state
     bench_submit(b, "slow", id);
     bench_wait(b, id, "quantizing", &job);
     qd_job_fini(&job);
-    check_ok(qd_service_cancel(b->service, id, &err));
-    check_ok(qd_service_delete(b->service, id, &err));
+    check_ok(qd_service_cancel(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, &err));
+    check_ok(qd_service_delete(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, &err));
     check_fails(qd_service_get(b->service, id, &job, &err), QD_ENOTFOUND);
     for (int i = 0; i < 1000 && bench_exists(b, "jobs", id); i++)
         bench_sleep(10);
@@ -210,7 +215,7 @@ static void a_finished_job_is_deleted_with_its_files(void **state)
     bench_submit(b, "good", id);
     bench_ends(b, id, "succeeded", NULL);
     assert_true(bench_exists(b, "artifacts", id));
-    check_ok(qd_service_delete(b->service, id, &err));
+    check_ok(qd_service_delete(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, &err));
     assert_false(bench_exists(b, "artifacts", id));
     check_fails(qd_service_get(b->service, id, &job, &err), QD_ENOTFOUND);
 }
@@ -225,17 +230,19 @@ static void a_retry_may_change_regularization_and_nothing_else(void **state)
     bench_submit(b, "fails", id);
     bench_ends(b, id, "failed", "overlaps");
     json_t *changes = json_pack("{s:i}", "bits", 3);
-    check_fails(qd_service_retry(b->service, id, changes, &issues, &err), QD_EINVAL);
+    check_fails(qd_service_retry(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, changes, &issues, &err),
+                QD_EINVAL);
     assert_int_equal(issues.count, 1);
     assert_string_equal(issues.items[0].pointer, "/bits");
     json_decref(changes);
     changes = json_pack("{s:{s:f}}", "regularization", "mean_diagonal", -1.0);
     issues = (qd_issues){ 0 };
-    check_fails(qd_service_retry(b->service, id, changes, &issues, &err), QD_EINVAL);
+    check_fails(qd_service_retry(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, changes, &issues, &err),
+                QD_EINVAL);
     assert_true(issues.count > 0);
     json_decref(changes);
     changes = json_pack("{s:{s:f}}", "regularization", "mean_diagonal", 0.5);
-    check_ok(qd_service_retry(b->service, id, changes, &issues, &err));
+    check_ok(qd_service_retry(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, changes, &issues, &err));
     json_decref(changes);
     bench_wait(b, id, "failed", &job);
     check_close(json_number_value(json_object_get(json_object_get(job.resolved, "regularization"), "mean_diagonal")),
@@ -311,8 +318,8 @@ static void the_version_grows_with_progress_and_stays_when_nothing_happens(void 
     assert_true(job.version > before);
     qd_job_fini(&job);
     qd_error err = { 0 };
-    check_ok(qd_service_cancel(b->service, id, &err));
-    check_ok(qd_service_retry(b->service, id, NULL, NULL, &err));
+    check_ok(qd_service_cancel(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, &err));
+    check_ok(qd_service_retry(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, id, NULL, NULL, &err));
     bench_wait(b, id, "succeeded", &job);
     before = job.version;
     qd_job_fini(&job);
@@ -391,9 +398,10 @@ static void a_full_queue_says_so_and_loses_nothing(void **state)
     assert_int_equal(stats.queue_depth, 1);
     assert_int_equal(stats.running, 1);
     assert_int_equal(stats.workers_alive, 1);
-    check_ok(qd_service_cancel(b->service, waiting, &err)); /* a queued job, too */
+    check_ok(
+        qd_service_cancel(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, waiting, &err)); /* a queued job, too */
     bench_ends(b, waiting, "cancelled", NULL);
-    check_ok(qd_service_cancel(b->service, running, &err));
+    check_ok(qd_service_cancel(b->service, &(qd_caller){ .scopes = QD_SCOPE_ADMIN }, running, &err));
 }
 
 typedef struct ear {
