@@ -73,6 +73,8 @@ qd_code qd_service_create(const qd_service_config *config, qd_service **out, qd_
 /* Stops claiming, ends children (their jobs stay resumable), wakes all watchers, joins all threads. */
 void qd_service_destroy(qd_service *service); /* NULL is fine */
 
+enum { QD_JOB_EDITION = 17 };
+
 /* A consistent copy of one job; strings and JSON are owned by it. */
 typedef struct qd_job {
     char id[QD_JOB_ID];
@@ -81,7 +83,9 @@ typedef struct qd_job {
     json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
     int64_t created_ms, started_ms, finished_ms;                                    /* 0 = not yet */
     unsigned attempt, resumed;
-    uint64_t version; /* grows with every change: the ETag */
+    uint64_t version;             /* grows with every change and every report of progress */
+    uint64_t last_event;          /* id of the newest */
+    char edition[QD_JOB_EDITION]; /* digest of what clients may change: name, tags, recipe */
 } qd_job;
 void qd_job_fini(qd_job *job);
 
@@ -91,7 +95,7 @@ typedef struct qd_submission {
     const qd_recipe *recipe; /* only read */
     const json_t *request;   /* the body as it came */
     const qd_caller *caller;
-    const char *idempotency_key; /* or NULL */
+    struct qd_once *once; /* once.h: begun, without an answer; gets this job's; NULL = no Idempotency-Key came */
 } qd_submission;
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */

@@ -41,6 +41,7 @@ struct qd_service {
     uint64_t free_bytes;
     uint64_t queue_turn; /* grows when a job was queued */
     qd_active *active;
+    struct qd_once *underway; /* requests with an Idempotency-Key that are being carried out */
     qd_tally tally;
 };
 
@@ -49,5 +50,7 @@ void qd_service_say(qd_service *service, const char *level, const char *event, c
 bool qd_service_stopping(qd_service *service);
 /* A job is waiting: some worker shall look. */
 void qd_service_queued(qd_service *service);
+/* query.c: a job as it is inside a transaction. */
+qd_code qd_query_job(qd_service *service, qd_tx *tx, const char *id, qd_job *out, qd_error *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "jobs/once.h"
 #include "jobs/queue_limit.h"
 #include "jobs/record.h"
 #include "jobs/service_private.h"
@@ -12,9 +13,23 @@
 
 typedef struct insertion {
     qd_service *service;
+    qd_once *once;
     qd_job_row row;
     uint64_t last_event;
 } insertion;
+
+/* The answer shows the job as this transaction leaves it, whatever becomes of it at once. */
+static qd_code keep_answer(insertion *s, qd_tx *tx, qd_error *err)
+{
+    QD_AUTO(qd_job_fini) qd_job job = { 0 };
+    qd_code code = qd_query_job(s->service, tx, s->row.id, &job, err);
+    if (code != QD_OK)
+        return code;
+    free(s->once->answer);
+    s->once->answer = s->once->print(&job);
+    return s->once->answer == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
+                                   : qd_once_keep(tx, s->once, s->row.id, err);
+}
 
 static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
 {
@@ -22,7 +37,9 @@ static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
     qd_code code = qd_queue_check(s->service, tx, err);
     if (code == QD_OK)
         code = qd_job_row_insert(tx, &s->row, err);
-    return code == QD_OK ? qd_record_state_event(tx, s->row.id, QD_STATE_QUEUED, &s->last_event, err) : code;
+    if (code == QD_OK)
+        code = qd_record_state_event(tx, s->row.id, QD_STATE_QUEUED, &s->last_event, err);
+    return code == QD_OK && s->once != NULL ? keep_answer(s, tx, err) : code;
 }
 
 static qd_code check_texts(qd_service *service, const qd_recipe *recipe, qd_error *err)
@@ -75,7 +92,7 @@ static qd_code fill_row(qd_service *service, const qd_submission *submission, qd
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err)
 {
     const qd_recipe *recipe = submission->recipe;
-    insertion s = { .service = service };
+    insertion s = { .service = service, .once = submission->once };
     qd_code code = check_texts(service, recipe, err);
     if (code == QD_OK)
         code = fill_row(service, submission, &s.row, err);
