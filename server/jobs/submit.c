@@ -58,9 +58,12 @@ static qd_code fill_row(qd_service *service, const qd_submission *submission, qd
     QD_AUTO(qd_json_fini) json_t *printed = qd_recipe_print(recipe);
     snprintf(row->state, sizeof row->state, "%s", qd_state_at(QD_STATE_QUEUED)->name);
     row->created_ms = qd_clock_wall_ms();
+    row->priority = (unsigned)recipe->priority;
     qd_code code = qd_ident_make(&service->idents, row->id, err);
     if (code == QD_OK)
         code = qd_dup(recipe->name, &row->name, err);
+    if (code == QD_OK)
+        code = qd_dup(submission->caller->key_id, &row->owner, err);
     if (code == QD_OK)
         code = qd_dup(recipe->model_token, &row->secret, err);
     if (code == QD_OK)
