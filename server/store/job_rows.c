@@ -8,7 +8,7 @@
 
 #define COLUMNS \
     "id, state, name, tags, request, recipe, resolved, progress, result, problem, secret, created_ms, started_ms, " \
-    "finished_ms, attempt, resumed, crashes, version, last_event"
+    "finished_ms, attempt, resumed, crashes, version, last_event, owner"
 
 void qd_job_row_fini(qd_job_row *row)
 {
@@ -38,6 +38,7 @@ static qd_code read_row(const qd_query *query, qd_job_row *out, qd_error *err)
     row.crashes = (unsigned)qd_query_int(query, 16);
     row.version = (uint64_t)qd_query_int(query, 17);
     row.last_event = (uint64_t)qd_query_int(query, 18);
+    snprintf(row.owner, sizeof row.owner, "%s", qd_query_string(query, 19));
     if (code == QD_OK)
         *out = row;
     else
@@ -60,12 +61,12 @@ static qd_code run_texts(qd_tx *tx, const char *sql, const char *const *texts, s
 
 qd_code qd_job_row_insert(qd_tx *tx, const qd_job_row *row, qd_error *err)
 {
-    const char *const texts[] = { row->id,      row->state,  row->name,     row->tags,
-                                  row->request, row->recipe, row->resolved, row->secret };
+    const char *const texts[] = { row->id,     row->state,    row->name,   row->tags, row->request,
+                                  row->recipe, row->resolved, row->secret, row->owner };
     qd_query query = { 0 };
     qd_code code = qd_query_open(tx, &query,
                                  "INSERT INTO job (id, state, name, tags, request, recipe, resolved, secret, "
-                                 "created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                 "owner, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                                  err);
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(texts); i++)
         qd_query_text(&query, (int)i + 1, texts[i]);
