@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "jobs/audit.h"
 #include "jobs/once.h"
 #include "jobs/queue_limit.h"
 #include "jobs/record.h"
@@ -13,22 +14,22 @@
 
 typedef struct insertion {
     qd_service *service;
-    qd_once *once;
+    const qd_submission *submission;
     qd_job_row row;
     uint64_t last_event;
 } insertion;
 
 /* The answer shows the job as this transaction leaves it, whatever becomes of it at once. */
-static qd_code keep_answer(insertion *s, qd_tx *tx, qd_error *err)
+static qd_code keep_answer(const insertion *s, qd_tx *tx, qd_error *err)
 {
     QD_AUTO(qd_job_fini) qd_job job = { 0 };
+    qd_once *once = s->submission->once;
     qd_code code = qd_query_job(s->service, tx, s->row.id, &job, err);
     if (code != QD_OK)
         return code;
-    free(s->once->answer);
-    s->once->answer = s->once->print(&job);
-    return s->once->answer == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
-                                   : qd_once_keep(tx, s->once, s->row.id, err);
+    free(once->answer);
+    once->answer = once->print(&job);
+    return once->answer == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_once_keep(tx, once, s->row.id, err);
 }
 
 static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
@@ -39,7 +40,11 @@ static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
         code = qd_job_row_insert(tx, &s->row, err);
     if (code == QD_OK)
         code = qd_record_state_event(tx, s->row.id, QD_STATE_QUEUED, &s->last_event, err);
-    return code == QD_OK && s->once != NULL ? keep_answer(s, tx, err) : code;
+    if (code != QD_OK)
+        return code;
+    json_t *detail = json_pack("{s:s, s:s?}", "algorithm", s->submission->recipe->algorithm->name, "name", s->row.name);
+    code = qd_audit_add_take(tx, s->submission->caller, QD_AUDIT_JOB_CREATE, s->row.id, detail, err);
+    return code == QD_OK && s->submission->once != NULL ? keep_answer(s, tx, err) : code;
 }
 
 static qd_code check_texts(qd_service *service, const qd_recipe *recipe, qd_error *err)
@@ -74,7 +79,9 @@ static qd_code fill_row(qd_service *service, const qd_submission *submission, qd
     const qd_recipe *recipe = submission->recipe;
     QD_AUTO(qd_json_fini) json_t *printed = qd_recipe_print(recipe);
     snprintf(row->state, sizeof row->state, "%s", qd_state_at(QD_STATE_QUEUED)->name);
+    snprintf(row->owner, sizeof row->owner, "%s", submission->caller->key_id);
     row->created_ms = qd_clock_wall_ms();
+    row->priority = (unsigned)recipe->priority;
     qd_code code = qd_ident_make(&service->idents, row->id, err);
     if (code == QD_OK)
         code = qd_dup(recipe->name, &row->name, err);
@@ -92,7 +99,7 @@ static qd_code fill_row(qd_service *service, const qd_submission *submission, qd
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err)
 {
     const qd_recipe *recipe = submission->recipe;
-    insertion s = { .service = service, .once = submission->once };
+    insertion s = { .service = service, .submission = submission };
     qd_code code = check_texts(service, recipe, err);
     if (code == QD_OK)
         code = fill_row(service, submission, &s.row, err);
