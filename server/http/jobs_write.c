@@ -1,6 +1,7 @@
 /* jobs_write.c: creating, cancelling, retrying and deleting jobs. Every answer leaves after the commit. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "api/job_json.h"
 #include "base/json.h"
@@ -88,14 +89,13 @@ static qd_code submit(const qd_app *app, const qd_request *request, qd_once *onc
         code = check_urls(app, body, recipe, &issues, err);
     if (code == QD_EINVAL)
         return reply_invalid(reply, request, &issues, err);
-    const qd_submission submission = { .recipe = recipe, .request = body, .caller = &request->caller, .once = once };
+    const qd_submission submission = {
+        .recipe = recipe, .request = body, .caller = &request->caller, .issues = &issues, .once = once
+    };
     if (code == QD_OK)
         code = qd_service_submit(app->service, &submission, id, err);
-    if (code == QD_EINVAL) {
-        /* The one thing only the queue knows: neither job nor operator names a text. */
-        add_issue(&issues, "/calibration/source", err);
+    if (code == QD_EINVAL)
         return reply_invalid(reply, request, &issues, err);
-    }
     if (code == QD_OK && once != NULL)
         return reply_answer(once->answer, reply, err);
     if (code == QD_OK)
@@ -158,6 +158,46 @@ qd_code qd_cancel_job(const qd_app *app, const qd_request *request, qd_reply *re
 {
     qd_code code = qd_service_cancel(app->service, &request->caller, request->job, err);
     return code == QD_OK ? qd_reply_job(app, request->job, 202, reply, err) : code;
+}
+
+/* What curl -d sends by itself counts as nothing. */
+static bool is_patch_type(const char *type)
+{
+    static const char *const types[] = { "application/json", "application/merge-patch+json",
+                                         "application/x-www-form-urlencoded" };
+    size_t length = type == NULL ? 0 : strcspn(type, "; \t");
+    for (size_t i = 0; i < QD_LENGTH(types); i++)
+        if (strlen(types[i]) == length && strncasecmp(type, types[i], length) == 0)
+            return true;
+    return type == NULL;
+}
+
+qd_code qd_patch_job(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *changes = NULL;
+    qd_issues issues = { 0 };
+    if (!is_patch_type(request->headers[QD_CONTENT_TYPE])) {
+        qd_reply_problem(reply, request, QD_PROBLEM_MEDIA_TYPE, NULL,
+                         "Content-Type: '%.60s' is not application/merge-patch+json or application/json",
+                         request->headers[QD_CONTENT_TYPE]);
+        qd_reply_header_set(reply, "Accept-Patch", "application/merge-patch+json, application/json");
+        return QD_OK;
+    }
+    qd_code code = qd_json_parse_object(qd_str_borrow(&request->body), request->body.length, BODY_DEPTH, &changes, err);
+    if (code == QD_EFORMAT || code == QD_EINVAL) {
+        reply_not_json(reply, request, err);
+        return QD_OK;
+    }
+    const qd_amendment amendment = { changes, qd_if_match, request->headers[QD_IF_MATCH] };
+    if (code == QD_OK)
+        code = qd_service_amend(app->service, &request->caller, request->job, &amendment, &issues, err);
+    if (code == QD_EINVAL)
+        return reply_invalid(reply, request, &issues, err);
+    if (code == QD_ECONFLICT) {
+        qd_reply_problem(reply, request, QD_PROBLEM_PRECONDITION, NULL, "%s", err->text);
+        return QD_OK;
+    }
+    return code == QD_OK ? qd_reply_job(app, request->job, 200, reply, err) : code;
 }
 
 qd_code qd_retry_job(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)

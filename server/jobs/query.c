@@ -46,7 +46,7 @@ static void overlay_progress(qd_service *service, qd_job *job)
 }
 
 /* A NUL between the texts: none of them holds one. */
-static qd_code digest_edition(const qd_job_row *row, char out[QD_JOB_EDITION], qd_error *err)
+qd_code qd_query_edition(const qd_job_row *row, char out[QD_JOB_EDITION], qd_error *err)
 {
     const char *const texts[] = { row->name == NULL ? "" : row->name, row->tags, row->recipe };
     char hex[QD_DIGEST_HEX];
@@ -62,6 +62,14 @@ static qd_code digest_edition(const qd_job_row *row, char out[QD_JOB_EDITION], q
     return code;
 }
 
+/* What a PATCH changed while a run had the recipe as it was. */
+static void overlay_labels(qd_job *job)
+{
+    json_object_set_new(job->resolved, "name", job->name == NULL ? json_null() : json_string(job->name));
+    json_object_set(job->resolved, "tags", job->tags);
+    json_object_set_new(job->resolved, "priority", json_integer(job->priority));
+}
+
 static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_error *err)
 {
     qd_state_id state = QD_STATE_QUEUED;
@@ -70,12 +78,13 @@ static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_er
                    .finished_ms = row->finished_ms,
                    .attempt = row->attempt,
                    .resumed = row->resumed,
+                   .priority = row->priority,
                    .version = row->version,
                    .last_event = row->last_event };
     memcpy(job.id, row->id, sizeof job.id);
     qd_code code = qd_state_read(row->id, row->state, &state, err);
     if (code == QD_OK)
-        code = digest_edition(row, job.edition, err);
+        code = qd_query_edition(row, job.edition, err);
     const struct {
         const char *text;
         json_t **value;
@@ -90,6 +99,7 @@ static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_er
     job.state = qd_state_at(state)->name;
     job.name = row->name;
     row->name = NULL;
+    overlay_labels(&job);
     overlay_progress(service, &job);
     *out = job;
     return QD_OK;

@@ -82,7 +82,7 @@ typedef struct qd_job {
     char *name;                                                                     /* or NULL */
     json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
     int64_t created_ms, started_ms, finished_ms;                                    /* 0 = not yet */
-    unsigned attempt, resumed;
+    unsigned attempt, resumed, priority;
     uint64_t version;             /* grows with every change and every report of progress */
     uint64_t last_event;          /* id of the newest */
     char edition[QD_JOB_EDITION]; /* digest of what clients may change: name, tags, recipe */
@@ -95,6 +95,7 @@ typedef struct qd_submission {
     const qd_recipe *recipe; /* only read */
     const json_t *request;   /* the body as it came */
     const qd_caller *caller;
+    qd_issues *issues;    /* gets findings that only the service knows of; or NULL */
     struct qd_once *once; /* once.h: begun, without an answer; gets this job's; NULL = no Idempotency-Key came */
 } qd_submission;
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err);
@@ -121,10 +122,19 @@ qd_code qd_service_events(qd_service *service, const char *id, uint64_t after, s
 qd_code qd_service_certificate(qd_service *service, const char *id, json_t **out, qd_error *err);
 
 /* cancel: QD_ECONFLICT when finished; idempotent otherwise. retry: only failed, cancelled, quarantined; `changes`
- * (object or NULL) may hold "regularization"; continues from the last finished layer where the layer's key still
- * matches. delete: only terminal states; removes rows and files. */
+ * (object or NULL; changes.c says which fields) may be refused with findings; continues from the last finished layer
+ * where the layer's key still matches. delete: only terminal states; removes rows and files. */
 qd_code qd_service_cancel(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const char *id, const json_t *changes,
+                         qd_issues *issues, qd_error *err);
+/* Name, tags, priority of a job in any state; nothing happens when nothing changes. QD_ECONFLICT: the condition does not
+ * hold for the job's edition. */
+typedef struct qd_amendment {
+    const json_t *changes; /* an object */
+    bool (*holds)(const char *condition, const char *edition);
+    const char *condition;
+} qd_amendment;
+qd_code qd_service_amend(qd_service *service, const qd_caller *caller, const char *id, const qd_amendment *amendment,
                          qd_issues *issues, qd_error *err);
 qd_code qd_service_delete(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 
