@@ -117,7 +117,7 @@ static qd_code apply(void *ctx, qd_tx *tx, qd_error *err)
 {
     retry *r = ctx;
     const char *id = r->row.id;
-    qd_code code = qd_queue_check(r->service, tx, err);
+    qd_code code = qd_queue_check(r->service, tx, r->row.owner, err);
     if (code == QD_OK)
         code = qd_job_row_move(tx, id, r->row.attempt, r->row.state, qd_state_at(QD_STATE_QUEUED)->name, err);
     if (code == QD_OK)
@@ -143,6 +143,8 @@ qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const cha
         code = check_state(&r.row, err);
     if (code == QD_OK)
         code = prepare(&r, changes, issues, err);
+    if (code == QD_OK)
+        code = qd_quota_bytes(service, r.row.owner, err);
     if (code == QD_OK)
         code = qd_store_write(service->store, apply, &r, err);
     if (code != QD_OK)

@@ -11,6 +11,7 @@
 #include "jobs/active.h"
 #include "jobs/bell.h"
 #include "jobs/ident.h"
+#include "jobs/keyring.h"
 #include "jobs/service.h"
 #include "jobs/settings.h"
 #include "jobs/state.h"
@@ -30,6 +31,7 @@ struct qd_service {
     qd_fetcher *fetcher;
     qd_bell *bell;
     qd_idents idents;
+    qd_keyring *keyring;
     pthread_t supervisor, *workers;
     size_t worker_count; /* threads started */
     bool supervised;

@@ -21,7 +21,7 @@ typedef struct insertion {
 static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
 {
     insertion *s = ctx;
-    qd_code code = qd_queue_check(s->service, tx, err);
+    qd_code code = qd_queue_check(s->service, tx, s->row.owner, err);
     if (code == QD_OK)
         code = qd_job_row_insert(tx, &s->row, err);
     if (code == QD_OK)
@@ -87,6 +87,8 @@ qd_code qd_service_submit(qd_service *service, const qd_submission *submission, 
     qd_code code = check_texts(service, recipe, err);
     if (code == QD_OK)
         code = fill_row(service, submission, &s.row, err);
+    if (code == QD_OK)
+        code = qd_quota_bytes(service, s.row.owner, err);
     if (code == QD_OK)
         code = qd_store_write(service->store, insert, &s, err);
     if (code == QD_OK) {

@@ -1,5 +1,5 @@
 /* supervise.c: see supervise.h. Once a second: how much room there is, whether the database writes, whether the
- * ballast is back. */
+ * ballast is back, which keys were used. */
 #include "jobs/supervise.h"
 
 #include <sys/statvfs.h>
@@ -28,6 +28,7 @@ static void look(qd_service *service)
         qd_store_probe(service->store, NULL);
     else
         qd_store_restore_ballast(service->store);
+    qd_keyring_flush(service->keyring, QD_FLUSH_SOME);
 }
 
 static void *supervise(void *arg)
