@@ -66,6 +66,7 @@ static qd_code fill_row(qd_service *service, const qd_submission *submission, qd
     snprintf(row->state, sizeof row->state, "%s", qd_state_at(QD_STATE_QUEUED)->name);
     snprintf(row->owner, sizeof row->owner, "%s", submission->caller->key_id);
     row->created_ms = qd_clock_wall_ms();
+    row->priority = (unsigned)recipe->priority;
     qd_code code = qd_ident_make(&service->idents, row->id, err);
     if (code == QD_OK)
         code = qd_dup(recipe->name, &row->name, err);
