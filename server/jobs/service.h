@@ -73,6 +73,8 @@ qd_code qd_service_create(const qd_service_config *config, qd_service **out, qd_
 /* Stops claiming, ends children (their jobs stay resumable), wakes all watchers, joins all threads. */
 void qd_service_destroy(qd_service *service); /* NULL is fine */
 
+enum { QD_JOB_EDITION = 17 };
+
 /* A consistent copy of one job; strings and JSON are owned by it. */
 typedef struct qd_job {
     char id[QD_JOB_ID];
@@ -80,8 +82,10 @@ typedef struct qd_job {
     char *name;                                                                     /* or NULL */
     json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
     int64_t created_ms, started_ms, finished_ms;                                    /* 0 = not yet */
-    unsigned attempt, resumed;
-    uint64_t version; /* grows with every change: the ETag */
+    unsigned attempt, resumed, priority;
+    uint64_t version;             /* grows with every change and every report of progress */
+    uint64_t last_event;          /* id of the newest */
+    char edition[QD_JOB_EDITION]; /* digest of what clients may change: name, tags, recipe */
 } qd_job;
 void qd_job_fini(qd_job *job);
 
@@ -91,7 +95,8 @@ typedef struct qd_submission {
     const qd_recipe *recipe; /* only read */
     const json_t *request;   /* the body as it came */
     const qd_caller *caller;
-    const char *idempotency_key; /* or NULL */
+    qd_issues *issues;    /* gets findings that only the service knows of; or NULL */
+    struct qd_once *once; /* once.h: begun, without an answer; gets this job's; NULL = no Idempotency-Key came */
 } qd_submission;
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
@@ -117,10 +122,19 @@ qd_code qd_service_events(qd_service *service, const char *id, uint64_t after, s
 qd_code qd_service_certificate(qd_service *service, const char *id, json_t **out, qd_error *err);
 
 /* cancel: QD_ECONFLICT when finished; idempotent otherwise. retry: only failed, cancelled, quarantined; `changes`
- * (object or NULL) may hold "regularization"; continues from the last finished layer where the layer's key still
- * matches. delete: only terminal states; removes rows and files. */
+ * (object or NULL; changes.c says which fields) may be refused with findings; continues from the last finished layer
+ * where the layer's key still matches. delete: only terminal states; removes rows and files. */
 qd_code qd_service_cancel(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const char *id, const json_t *changes,
+                         qd_issues *issues, qd_error *err);
+/* Name, tags, priority of a job in any state; nothing happens when nothing changes. QD_ECONFLICT: the condition does not
+ * hold for the job's edition. */
+typedef struct qd_amendment {
+    const json_t *changes; /* an object */
+    bool (*holds)(const char *condition, const char *edition);
+    const char *condition;
+} qd_amendment;
+qd_code qd_service_amend(qd_service *service, const qd_caller *caller, const char *id, const qd_amendment *amendment,
                          qd_issues *issues, qd_error *err);
 qd_code qd_service_delete(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 

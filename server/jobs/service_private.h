@@ -15,6 +15,7 @@
 #include "jobs/service.h"
 #include "jobs/settings.h"
 #include "jobs/state.h"
+#include "store/job_rows.h"
 #include "store/store.h"
 
 /* Sums since the service was started. */
@@ -43,6 +44,7 @@ struct qd_service {
     uint64_t free_bytes;
     uint64_t queue_turn; /* grows when a job was queued */
     qd_active *active;
+    struct qd_once *underway; /* requests with an Idempotency-Key that are being carried out */
     qd_tally tally;
 };
 
@@ -51,5 +53,10 @@ void qd_service_say(qd_service *service, const char *level, const char *event, c
 bool qd_service_stopping(qd_service *service);
 /* A job is waiting: some worker shall look. */
 void qd_service_queued(qd_service *service);
+/* submit.c: what only the service knows of a recipe: texts that are missing, URLs that are not allowed. */
+qd_code qd_submit_check(qd_service *service, const qd_recipe *recipe, qd_issues *issues /* or NULL */, qd_error *err);
+/* query.c: a job as it is inside a transaction; its edition. */
+qd_code qd_query_edition(const qd_job_row *row, char out[QD_JOB_EDITION], qd_error *err);
+qd_code qd_query_job(qd_service *service, qd_tx *tx, const char *id, qd_job *out, qd_error *err);
 
 #endif
