@@ -12,8 +12,8 @@
 
 void qd_job_row_fini(qd_job_row *row)
 {
-    char *texts[] = { row->name,   row->tags,    row->request, row->recipe, row->resolved, row->progress,
-                      row->result, row->problem, row->secret,  row->owner,  row->forecast };
+    char *texts[] = { row->name,     row->tags,   row->request, row->recipe, row->resolved,
+                      row->progress, row->result, row->problem, row->secret, row->forecast };
     for (size_t i = 0; i < QD_LENGTH(texts); i++)
         free(texts[i]);
     *row = (qd_job_row){ 0 };
@@ -39,8 +39,7 @@ static qd_code read_row(const qd_query *query, qd_job_row *out, qd_error *err)
     row.version = (uint64_t)qd_query_int(query, 17);
     row.last_event = (uint64_t)qd_query_int(query, 18);
     row.priority = (unsigned)qd_query_int(query, 19);
-    if (code == QD_OK)
-        code = qd_query_copy(query, 20, &row.owner, err);
+    snprintf(row.owner, sizeof row.owner, "%s", qd_query_string(query, 20));
     if (code == QD_OK)
         code = qd_query_copy(query, 21, &row.forecast, err);
     if (code == QD_OK)
@@ -65,9 +64,8 @@ static qd_code run_texts(qd_tx *tx, const char *sql, const char *const *texts, s
 
 qd_code qd_job_row_insert(qd_tx *tx, const qd_job_row *row, qd_error *err)
 {
-    const char *const texts[] = { row->id,       row->state,   row->name,
-                                  row->tags,     row->request, row->recipe,
-                                  row->resolved, row->secret,  row->owner == NULL ? "" : row->owner };
+    const char *const texts[] = { row->id,     row->state,    row->name,   row->tags, row->request,
+                                  row->recipe, row->resolved, row->secret, row->owner };
     qd_query query = { 0 };
     qd_code code = qd_query_open(tx, &query,
                                  "INSERT INTO job (id, state, name, tags, request, recipe, resolved, secret, owner, "

@@ -15,8 +15,8 @@ enum { QD_ID_SIZE = 27 };
 typedef struct qd_job_row {
     char id[QD_ID_SIZE];
     char state[16];
+    char owner[QD_ID_SIZE]; /* api_key.id, or "" */
     char *name, *tags, *request, *recipe, *resolved, *progress, *result, *problem, *secret;
-    char *owner; /* "" = nobody had to show a key; NULL counts as "" */
     char *forecast;
     unsigned priority;
     int64_t created_ms, started_ms, finished_ms;
@@ -25,7 +25,7 @@ typedef struct qd_job_row {
 } qd_job_row;
 void qd_job_row_fini(qd_job_row *row);
 
-/* state, texts, priority and created_ms of `row` (not forecast); the tags are also made findable. */
+/* state, owner, texts, priority and created_ms of `row` (not forecast); the tags are also made findable. */
 qd_code qd_job_row_insert(qd_tx *tx, const qd_job_row *row, qd_error *err);
 qd_code qd_job_row_read(qd_tx *tx, const char *id, qd_job_row *out, qd_error *err); /* QD_ENOTFOUND names the id */
 /* With its events, layers and artifact rows. */

@@ -27,17 +27,16 @@ typedef struct queued {
 static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
 {
     const queued *q = ctx;
-    char json[] = "{}", owner[QD_ID_SIZE];
-    snprintf(owner, sizeof owner, "%s", q->owner);
+    char json[] = "{}";
     qd_job_row row = { .state = "queued",
                        .tags = json,
                        .request = json,
                        .recipe = json,
                        .resolved = json,
-                       .owner = owner,
                        .priority = q->priority,
                        .created_ms = 1 };
     make_id(q->number, row.id);
+    snprintf(row.owner, sizeof row.owner, "%s", q->owner);
     return qd_job_row_insert(tx, &row, err);
 }
 
