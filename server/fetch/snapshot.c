@@ -19,7 +19,7 @@ static qd_code snapshot_id(const qd_snapshot_file *files, size_t count, char out
     return code;
 }
 
-static qd_code place(const qd_cache *cache, const char *folder, const qd_snapshot_file *file, qd_error *err)
+qd_code qd_snapshot_place(const qd_cache *cache, const char *folder, const qd_snapshot_file *file, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *blob = qd_cache_blob_path(cache, file->sha256);
     QD_AUTO(qd_free_pointer) char *name = qd_path_join(folder, file->name);
@@ -39,7 +39,7 @@ static qd_code build(const qd_cache *cache, const char *folder, const qd_snapsho
     if (code == QD_OK)
         code = qd_dir_make(folder, err);
     for (size_t i = 0; code == QD_OK && i < count; i++)
-        code = place(cache, folder, &files[i], err);
+        code = qd_snapshot_place(cache, folder, &files[i], err);
     return code == QD_OK ? qd_dir_sync(folder, err) : code;
 }
 
