@@ -68,6 +68,21 @@ qd_code qd_dir_remove(const char *path, qd_error *err)
     return remove_at(AT_FDCWD, path, err);
 }
 
+qd_code qd_dir_make_empty(const char *path, qd_error *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    qd_code code = qd_dir_make(path, err);
+    if (code == QD_OK)
+        code = qd_dir_list(path, &names, &count, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++) {
+        QD_AUTO(qd_free_pointer) char *inner = qd_path_join(path, names[i]);
+        code = inner == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_remove(inner, err);
+    }
+    qd_names_free(names, count);
+    return code;
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

@@ -37,7 +37,9 @@ qd_code qd_publish_check(const qd_context *c, qd_error *err)
     QD_AUTO(qd_free_pointer) char *quarantine = qd_quarantine_path(c->paths);
     if (mark == NULL || quarantine == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    qd_code code = check_ours(quarantine, "an artifact that is not good enough would go there", err);
+    qd_code code = qd_quarantine_in_place(c->paths)
+                       ? QD_OK
+                       : check_ours(quarantine, "an artifact that is not good enough would go there", err);
     if (code == QD_OK && !qd_path_exists(mark))
         code = check_ours(c->paths->out_dir, "it would have to be removed", err);
     return code;
@@ -51,11 +53,10 @@ static qd_code begin(const qd_context *c, qd_error *err)
         mark == NULL || quarantine == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_publish_check(c, err);
     if (code == QD_OK)
         code = qd_file_write(mark, "", 0, err);
-    if (code == QD_OK)
-        code = qd_dir_remove(c->paths->out_dir, err);
-    if (code == QD_OK)
+    if (code == QD_OK && !qd_quarantine_in_place(c->paths))
         code = qd_dir_remove(quarantine, err);
-    return code == QD_OK ? qd_dir_make(c->paths->out_dir, err) : code;
+    /* the folder itself stays: a confined run may write in it, and make none beside it */
+    return code == QD_OK ? qd_dir_make_empty(c->paths->out_dir, err) : code;
 }
 
 static qd_code append_record(const qd_context *c, size_t index, json_t *layers, qd_error *err)

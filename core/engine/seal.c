@@ -25,6 +25,11 @@ char *qd_quarantine_path(const qd_run_paths *paths)
     return qd_str_take(&path);
 }
 
+bool qd_quarantine_in_place(const qd_run_paths *paths)
+{
+    return paths->quarantine_dir != NULL && strcmp(paths->quarantine_dir, paths->out_dir) == 0;
+}
+
 /* What every manifest says besides its files. */
 static json_t *common_facts(const qd_context *c)
 {

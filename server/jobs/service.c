@@ -117,6 +117,8 @@ static qd_code open_parts(qd_service *service, qd_error *err)
     char newest[QD_ID_SIZE] = "";
     qd_code code = lock_state(service, err);
     if (code == QD_OK)
+        code = qd_confinement_init(&service->settings.config, &service->confinement, err);
+    if (code == QD_OK)
         code = check_database(service, err);
     if (code == QD_OK)
         code = qd_store_open(service->settings.state_dir, &service->store, err);
@@ -192,6 +194,7 @@ void qd_service_destroy(qd_service *service)
     qd_close_fd(&service->lock_fd);
     pthread_cond_destroy(&service->changed);
     pthread_mutex_destroy(&service->mutex);
+    qd_confinement_fini(&service->confinement);
     qd_settings_fini(&service->settings);
     free(service);
 }

@@ -167,6 +167,16 @@ typedef struct qd_service_stats {
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */
 qd_code qd_service_ready(qd_service *service, qd_error *err);
+/* What confines runs here; constant while the service lives. */
+typedef struct qd_service_confinement {
+    const char *mode; /* static text: "auto", "require", "off" */
+    int landlock_abi; /* 0 = none */
+    bool seccomp, cgroup;
+    bool by_run;       /* runs close themselves in, on whatever machine a launcher starts them */
+    char applied[256]; /* "landlock abi 7, seccomp, rlimits" */
+    char missing[600]; /* "" = nothing is */
+} qd_service_confinement;
+void qd_service_confinement_read(qd_service *service, qd_service_confinement *out);
 const char *qd_state_name(size_t index); /* NULL past the end; the table in jobs/state.c says which may follow which */
 /* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end. */
 const char *qd_phase_name(size_t index);

@@ -1,5 +1,5 @@
 /* service_private.h: what the files of this room share.
- * Room: server/jobs, private to it. May use: base, engine, store, fetch.
+ * Room: server/jobs, private to it. May use: base, confine, engine, store, fetch.
  * Threads: members below `mutex` are guarded by it; the others are constant between create and destroy.
  * Lock order: service->mutex is never held while the store, the fetcher or the bell is called. */
 #ifndef QD_JOBS_SERVICE_PRIVATE_H
@@ -10,6 +10,7 @@
 
 #include "jobs/active.h"
 #include "jobs/bell.h"
+#include "jobs/confinement.h"
 #include "jobs/ident.h"
 #include "jobs/keyring.h"
 #include "jobs/service.h"
@@ -28,6 +29,7 @@ typedef struct qd_tally {
 struct qd_service {
     qd_settings settings;
     int lock_fd; /* one service a state folder */
+    qd_confinement confinement;
     qd_store *store;
     qd_fetcher *fetcher;
     qd_bell *bell;
