@@ -7,6 +7,8 @@
 #include "base/clock.h"
 
 static const double status_seconds = 30, drain_look_seconds = 0.2;
+/* The supervisor looks once a second, and it may collect in between. */
+static const double supervisor_patience_seconds = 5;
 
 static void say_status(const qd_attendance *a)
 {
@@ -22,7 +24,7 @@ static void beat(const qd_attendance *a)
     char details[sizeof((qd_error *)NULL)->text + 16];
     qd_error err = { 0 };
     double patience = a->notifier->watchdog_seconds / 4;
-    qd_code code = qd_service_beat(a->service, 4 * patience, &err);
+    qd_code code = qd_service_beat(a->service, supervisor_patience_seconds + 4 * patience, &err);
     if (code == QD_OK)
         code = qd_http_beat(a->http, patience, &err);
     if (code == QD_OK) {
