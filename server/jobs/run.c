@@ -112,7 +112,7 @@ static void look_for_faults(run *r)
 {
     qd_course *course = r->course;
     struct stat info;
-    double heartbeat = course->service->settings.config.heartbeat_seconds;
+    double heartbeat = qd_service_now(course->service).heartbeat_seconds;
     if (course->fault == QD_OK && fstat(r->log_fd, &info) == 0 && info.st_size > log_bytes_max)
         course->fault =
             qd_fail(&course->fault_err, QD_ETOOBIG, "the run's log grew beyond %lld bytes", (long long)log_bytes_max);
@@ -155,7 +155,7 @@ static void describe(const run *r, int status, qd_error *err)
 {
     if (r->silent)
         qd_fail(err, QD_ETIMEOUT, "the run was silent for %.0f seconds and was ended by signal %d (%s)",
-                r->course->service->settings.config.heartbeat_seconds, r->killed ? SIGKILL : SIGABRT,
+                qd_service_now(r->course->service).heartbeat_seconds, r->killed ? SIGKILL : SIGABRT,
                 r->killed ? "KILL" : "ABRT");
     else if (WIFSIGNALED(status))
         qd_fail(err, QD_EINTERNAL, "the run ended by signal %d (%s)", WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));

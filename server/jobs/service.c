@@ -137,6 +137,7 @@ static qd_code open_parts(qd_service *service, qd_error *err)
 static qd_code start_threads(qd_service *service, qd_error *err)
 {
     service->free_bytes = qd_free_bytes(service);
+    service->looked_at = qd_clock_seconds();
     qd_code code = qd_recover(service, err);
     if (code == QD_OK)
         code = qd_supervisor_start(service, err);

@@ -42,6 +42,8 @@ struct qd_service {
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a job was queued, the service stops, room on the disk came back */
     bool stopping;
+    bool draining;    /* no job is claimed any more */
+    double looked_at; /* when the supervisor did, on qd_clock_seconds */
     size_t workers_alive;
     uint64_t free_bytes;
     uint64_t queue_turn; /* grows when a job was queued */
@@ -53,6 +55,8 @@ struct qd_service {
 /* details: key=value words, as printf makes them. */
 void qd_service_say(qd_service *service, const char *level, const char *event, const char *format, ...) QD_PRINTF(4, 5);
 bool qd_service_stopping(qd_service *service);
+/* The configuration as it is now: settings.config may change below what `mutex` guards (reload.c); its pointers do not. */
+qd_service_config qd_service_now(qd_service *service);
 /* A job is waiting: some worker shall look. */
 void qd_service_queued(qd_service *service);
 /* submit.c: what only the service knows of a recipe: texts that are missing, URLs that are not allowed. */

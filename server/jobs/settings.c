@@ -74,6 +74,14 @@ static qd_code make_folders(const qd_service_config *c, qd_settings *s, qd_error
     return code == QD_OK ? qd_dir_sync(s->state_dir, err) : code;
 }
 
+void qd_settings_fill_limits(qd_service_config *config)
+{
+    if (config->queue_limit == 0)
+        config->queue_limit = QUEUE_LIMIT;
+    if (config->heartbeat_seconds <= 0)
+        config->heartbeat_seconds = HEARTBEAT_SECONDS;
+}
+
 static void fill_in(qd_settings *s)
 {
     qd_service_config *c = &s->config;
@@ -89,10 +97,7 @@ static void fill_in(qd_settings *s)
     c->fetch.allow_net = (const char *const *)s->allow_net;
     c->fetch.file_roots = (const char *const *)s->file_roots;
     c->workers = qd_max_size(c->workers, 1);
-    if (c->queue_limit == 0)
-        c->queue_limit = QUEUE_LIMIT;
-    if (c->heartbeat_seconds <= 0)
-        c->heartbeat_seconds = HEARTBEAT_SECONDS;
+    qd_settings_fill_limits(c);
     while (s->launcher[s->launcher_count] != NULL)
         s->launcher_count++;
     s->threads_each = qd_max_size(c->threads / c->workers, 1);

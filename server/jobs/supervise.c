@@ -23,6 +23,7 @@ static void look(qd_service *service)
     pthread_mutex_lock(&service->mutex);
     bool was_short = service->free_bytes < floor_bytes, is_short = free_bytes < floor_bytes;
     service->free_bytes = free_bytes;
+    service->looked_at = qd_clock_seconds();
     pthread_mutex_unlock(&service->mutex);
     if (is_short != was_short)
         qd_service_say(service, is_short ? "warn" : "info", is_short ? "disk.below-floor" : "disk.above-floor",

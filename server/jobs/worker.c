@@ -104,7 +104,7 @@ static void *work_loop(void *arg)
     service->workers_alive++;
     while (!service->stopping) {
         uint64_t seen = service->queue_turn;
-        bool room = service->free_bytes >= floor_bytes;
+        bool room = service->free_bytes >= floor_bytes && !service->draining;
         qd_error err = { 0 };
         pthread_mutex_unlock(&service->mutex);
         qd_code code = room ? claim_and_work(service, &err) : QD_ENOSPC;
