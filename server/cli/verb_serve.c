@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/fault.h"
 #include "cli/verb.h"
 #include "config/config.h"
 #include "config/log.h"
@@ -180,6 +181,8 @@ static qd_code serve(const qd_config *config, qd_log *log, qd_error *err)
     const qd_service_config jobs = service_config(config, sink);
     code = qd_service_create(&jobs, &http_config.service, err);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("serve.created", err);
+    if (code == QD_OK)
         code = qd_http_start(&http_config, &http, err);
     if (code == QD_OK) {
         announce(&http_config, qd_http_port(http));
@@ -210,6 +213,7 @@ static int run_raw(int argc, char **argv)
         printf("\nExit status: %s\n", qd_verb_exit_statuses);
         return QD_EXIT_OK;
     }
+    QD_FAULT_PROCESS("server");
     qd_code code = qd_config_read(argc, argv, (const char *const *)environ, &config, &err);
     if (code != QD_OK)
         return qd_verb_fail(code, &err);

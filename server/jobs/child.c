@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/mem.h"
 
 extern char **environ;
@@ -40,7 +41,7 @@ static qd_code make_environment(plan *p, qd_child_tie tie, qd_error *err)
     if (code != QD_OK)
         return code;
     for (size_t i = 0; i < count; i++)
-        if (strncmp(environ[i], "QUANTD_", 7) != 0)
+        if (strncmp(environ[i], "QUANTD_", 7) != 0 || QD_FAULT_VARIABLE(environ[i]))
             p->environment[kept++] = environ[i];
     snprintf(p->parent_text, sizeof p->parent_text, "QUANTD_PARENT_PID=%ld", (long)p->parent);
     if (tie == QD_TIE_DIRECT)

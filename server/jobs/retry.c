@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/json.h"
 #include "jobs/queue_limit.h"
 #include "jobs/record.h"
@@ -119,6 +120,8 @@ static qd_code apply(void *ctx, qd_tx *tx, qd_error *err)
         code = qd_job_row_move(tx, id, r->row.attempt, r->row.state, qd_state_at(QD_STATE_QUEUED)->name, err);
     if (code == QD_OK)
         code = qd_job_row_renew(tx, id, r->recipe, r->resolved, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("retry.row", err);
     if (code == QD_OK && r->layers == LAYERS_GO)
         code = qd_layer_row_clear(tx, id, err);
     return code == QD_OK ? qd_record_state_event(tx, id, QD_STATE_QUEUED, &r->last_event, err) : code;
@@ -140,6 +143,7 @@ qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const cha
         code = qd_store_write(service->store, apply, &r, err);
     if (code != QD_OK)
         return code;
+    QD_FAULT("retry.recorded");
     qd_bell_ring(service->bell, id, r.last_event);
     qd_service_queued(service);
     qd_service_say(service, "info", "job.retried", "job=%s request_id=%s", id, caller->request_id);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobs/queue_limit.h"
@@ -22,6 +23,8 @@ static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
     qd_code code = qd_queue_check(s->service, tx, err);
     if (code == QD_OK)
         code = qd_job_row_insert(tx, &s->row, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("submit.row", err);
     return code == QD_OK ? qd_record_state_event(tx, s->row.id, QD_STATE_QUEUED, &s->last_event, err) : code;
 }
 
@@ -82,6 +85,7 @@ qd_code qd_service_submit(qd_service *service, const qd_submission *submission, 
     if (code == QD_OK)
         code = qd_store_write(service->store, insert, &s, err);
     if (code == QD_OK) {
+        QD_FAULT("submit.acknowledged");
         snprintf(out_id, QD_JOB_ID, "%s", s.row.id);
         qd_bell_ring(service->bell, s.row.id, s.last_event);
         qd_service_queued(service);

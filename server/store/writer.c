@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "store/ballast.h"
 
@@ -41,7 +42,9 @@ static qd_code run_one(qd_writer *w, ticket *t, qd_error *err)
     qd_code code = qd_sql_script(&w->connection, "SAVEPOINT change", err);
     if (code != QD_OK)
         return code;
-    t->code = t->change(t->ctx, &w->connection, &t->err);
+    t->code = QD_FAULT_CODE("store.change", &t->err);
+    if (t->code == QD_OK)
+        t->code = t->change(t->ctx, &w->connection, &t->err);
     if (sqlite3_get_autocommit(w->connection.db) || t->code == QD_ENOSPC) {
         if (err != NULL)
             *err = t->err; /* SQLite undid everything, or the next statement will fail for the same reason */
@@ -54,11 +57,16 @@ static qd_code run_one(qd_writer *w, ticket *t, qd_error *err)
 
 static qd_code run_batch(qd_writer *w, ticket *batch, qd_error *err)
 {
-    qd_code code = qd_sql_script(&w->connection, "BEGIN IMMEDIATE", err);
+    qd_code code = QD_FAULT_CODE("store.begin", err);
+    if (code == QD_OK)
+        code = qd_sql_script(&w->connection, "BEGIN IMMEDIATE", err);
     for (ticket *t = batch; code == QD_OK && t != NULL; t = t->next)
         code = run_one(w, t, err);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("store.commit", err);
+    if (code == QD_OK)
         code = qd_sql_script(&w->connection, "COMMIT", err);
+    QD_FAULT("store.committed");
     if (code != QD_OK && !sqlite3_get_autocommit(w->connection.db))
         qd_sql_script(&w->connection, "ROLLBACK", NULL);
     return code;
@@ -113,6 +121,7 @@ static bool wait_for_work(qd_writer *w)
 /* Idle: the log goes back to nothing. A reader in the way is no failure, and nobody waits for it. */
 static void fold_log(qd_writer *w)
 {
+    QD_FAULT("store.fold");
     sqlite3_busy_timeout(w->connection.db, 0);
     sqlite3_wal_checkpoint_v2(w->connection.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     sqlite3_busy_timeout(w->connection.db, QD_BUSY_MS);
