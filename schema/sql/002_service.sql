@@ -9,8 +9,10 @@ ALTER TABLE job ADD COLUMN forecast TEXT CHECK (forecast IS NULL OR json_valid(f
 -- The webhook's signing secret: write-only, as `secret` is.
 ALTER TABLE job ADD COLUMN webhook_secret TEXT;
 DROP INDEX job_queue;
-CREATE INDEX job_queue ON job (priority DESC, id) WHERE state = 'queued';
+-- Whose turn it is: the highest priority, by owner, oldest first; what an owner has under way; when an owner was served last.
+CREATE INDEX job_queue ON job (priority DESC, owner, id) WHERE state = 'queued';
 CREATE INDEX job_owner ON job (owner, state);
+CREATE INDEX job_served ON job (owner, started_ms);
 
 -- A new kind of event: what became of a webhook or an upload.
 CREATE TABLE event_2 (

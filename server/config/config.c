@@ -97,7 +97,7 @@ static const option options[] = {
       "delegated cgroup (v2) below which each run gets its own; without one limits are the kernel's rlimits" },
     { "s3-endpoint", TEXT, FIELD(s3_endpoint), "https://s3.amazonaws.com", 0, 0, NULL, "URL",
       "S3-compatible storage of s3:// names" },
-    { "s3-region", TEXT, FIELD(s3_region), "us-east-1", 0, 0, NULL, "NAME", "its region" },
+    { "s3-region", TEXT, FIELD(s3_region), "us-east-1", 0, 0, NULL, "NAME", "region of s3-endpoint" },
     { "s3-credentials", TEXT, FIELD(s3_credentials), NULL, 0, 0, NULL, "FILE",
       "lines `access-key-id = ...` and `secret-access-key = ...` (and `session-token`)" },
     { "s3-allow", LIST, FIELD(s3_allow), NULL, 0, 0, NULL, "BUCKET[/PREFIX]",

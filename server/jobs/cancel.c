@@ -3,12 +3,14 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "jobs/audit.h"
 #include "jobs/paths.h"
 #include "jobs/record.h"
 #include "jobs/service_private.h"
 #include "store/job_rows.h"
 
 typedef struct wish {
+    const qd_caller *caller;
     const char *id;
     unsigned attempt;
     uint64_t last_event;
@@ -34,12 +36,16 @@ static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
         code = qd_job_row_finish(tx, row.id, NULL, NULL, qd_clock_wall_ms(), err);
     if (code == QD_OK)
         code = QD_FAULT_CODE("cancel.row", err);
-    return code == QD_OK ? qd_record_state_event(tx, row.id, QD_STATE_CANCELLED, &w->last_event, err) : code;
+    if (code == QD_OK)
+        code = qd_record_state_event(tx, row.id, QD_STATE_CANCELLED, &w->last_event, err);
+    return code == QD_OK ? qd_audit_add_take(tx, w->caller, QD_AUDIT_JOB_CANCEL, row.id,
+                                             json_pack("{s:s}", "from", row.state), err)
+                         : code;
 }
 
 qd_code qd_service_cancel(qd_service *service, const qd_caller *caller, const char *id, qd_error *err)
 {
-    wish w = { .id = id };
+    wish w = { .caller = caller, .id = id };
     qd_code code = qd_store_write(service->store, cancel, &w, err);
     if (code != QD_OK || w.last_event == 0)
         return code;
@@ -62,14 +68,18 @@ static qd_code delete (void *ctx, qd_tx *tx, qd_error *err)
         return qd_fail(err, QD_ECONFLICT, "job '%s' is %s: cancel it first", row.id, row.state);
     if (code == QD_OK)
         code = QD_FAULT_CODE("delete.row", err);
-    return code == QD_OK ? qd_job_row_delete(tx, row.id, err) : code;
+    if (code == QD_OK)
+        code = qd_job_row_delete(tx, row.id, err);
+    return code == QD_OK ? qd_audit_add_take(tx, w->caller, QD_AUDIT_JOB_DELETE, row.id,
+                                             json_pack("{s:s}", "from", row.state), err)
+                         : code;
 }
 
 /* The rows go first: what is left after a crash in between is swept at the next start. The artifact is nobody's any
  * more; the job's own folder may still be in the hands of a worker on its way out, who then removes it. */
 qd_code qd_service_delete(qd_service *service, const qd_caller *caller, const char *id, qd_error *err)
 {
-    wish w = { .id = id };
+    wish w = { .caller = caller, .id = id };
     QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
     qd_code code = qd_job_paths_init(service->settings.state_dir, id, &paths, err);
     if (code == QD_OK)

@@ -4,6 +4,7 @@
 
 #include "base/fault.h"
 #include "base/json.h"
+#include "jobs/audit.h"
 #include "jobs/queue_limit.h"
 #include "jobs/record.h"
 #include "jobs/service_private.h"
@@ -19,6 +20,8 @@ typedef enum fate { LAYERS_STAY, LAYERS_GO } fate;
 
 typedef struct retry {
     qd_service *service;
+    const qd_caller *caller;
+    const json_t *changes;
     qd_job_row row; /* as it was read; the fence */
     char *recipe, *resolved;
     fate layers;
@@ -124,13 +127,17 @@ static qd_code apply(void *ctx, qd_tx *tx, qd_error *err)
         code = QD_FAULT_CODE("retry.row", err);
     if (code == QD_OK && r->layers == LAYERS_GO)
         code = qd_layer_row_clear(tx, id, err);
-    return code == QD_OK ? qd_record_state_event(tx, id, QD_STATE_QUEUED, &r->last_event, err) : code;
+    if (code == QD_OK)
+        code = qd_record_state_event(tx, id, QD_STATE_QUEUED, &r->last_event, err);
+    return code == QD_OK ? qd_audit_add_take(tx, r->caller, QD_AUDIT_JOB_RETRY, id,
+                                             json_pack("{s:s, s:O?}", "from", r->row.state, "changes", r->changes), err)
+                         : code;
 }
 
 qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const char *id, const json_t *changes,
                          qd_issues *issues, qd_error *err)
 {
-    QD_AUTO(retry_fini) retry r = { .service = service };
+    QD_AUTO(retry_fini) retry r = { .service = service, .caller = caller, .changes = changes };
     snprintf(r.row.id, sizeof r.row.id, "%s", id);
     if (changes != NULL && !json_is_object(changes))
         return qd_fail(err, QD_EINVAL, "changes: found %s, wanted an object", qd_json_type_name(changes));

@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "jobs/audit.h"
 #include "jobs/queue_limit.h"
 #include "jobs/record.h"
 #include "jobs/service_private.h"
@@ -13,6 +14,7 @@
 
 typedef struct insertion {
     qd_service *service;
+    const qd_submission *submission;
     qd_job_row row;
     uint64_t last_event;
 } insertion;
@@ -25,7 +27,12 @@ static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
         code = qd_job_row_insert(tx, &s->row, err);
     if (code == QD_OK)
         code = QD_FAULT_CODE("submit.row", err);
-    return code == QD_OK ? qd_record_state_event(tx, s->row.id, QD_STATE_QUEUED, &s->last_event, err) : code;
+    if (code == QD_OK)
+        code = qd_record_state_event(tx, s->row.id, QD_STATE_QUEUED, &s->last_event, err);
+    if (code != QD_OK)
+        return code;
+    json_t *detail = json_pack("{s:s, s:s?}", "algorithm", s->submission->recipe->algorithm->name, "name", s->row.name);
+    return qd_audit_add_take(tx, s->submission->caller, QD_AUDIT_JOB_CREATE, s->row.id, detail, err);
 }
 
 static qd_code check_texts(qd_service *service, const qd_recipe *recipe, qd_error *err)
@@ -60,7 +67,9 @@ static qd_code fill_row(qd_service *service, const qd_submission *submission, qd
     const qd_recipe *recipe = submission->recipe;
     QD_AUTO(qd_json_fini) json_t *printed = qd_recipe_print(recipe);
     snprintf(row->state, sizeof row->state, "%s", qd_state_at(QD_STATE_QUEUED)->name);
+    snprintf(row->owner, sizeof row->owner, "%s", submission->caller->key_id);
     row->created_ms = qd_clock_wall_ms();
+    row->priority = (unsigned)recipe->priority;
     qd_code code = qd_ident_make(&service->idents, row->id, err);
     if (code == QD_OK)
         code = qd_dup(recipe->name, &row->name, err);
@@ -78,7 +87,7 @@ static qd_code fill_row(qd_service *service, const qd_submission *submission, qd
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err)
 {
     const qd_recipe *recipe = submission->recipe;
-    insertion s = { .service = service };
+    insertion s = { .service = service, .submission = submission };
     qd_code code = check_texts(service, recipe, err);
     if (code == QD_OK)
         code = fill_row(service, submission, &s.row, err);
