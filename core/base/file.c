@@ -97,7 +97,8 @@ qd_code qd_write_all(int fd, const void *bytes, size_t length, qd_error *err)
 {
     const char *at = bytes;
     while (length > 0) {
-        ssize_t put = QD_FAULT_FAILS("file.write") ? -1 : write(fd, at, QD_FAULT_LENGTH("file.piece", length));
+        size_t piece = QD_FAULT_LENGTH("file.piece", length);
+        ssize_t put = QD_FAULT_FAILS("file.write") ? -1 : write(fd, at, piece);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)

@@ -180,9 +180,8 @@ qd_code qd_part_add(qd_part *part, const void *bytes, size_t length, qd_error *e
 {
     const char *at = bytes;
     for (size_t left = length; left > 0;) {
-        ssize_t put = QD_FAULT_FAILS("part.write")
-                          ? -1
-                          : pwrite(part->fd, at, QD_FAULT_LENGTH("part.piece", left), (off_t)part->offset);
+        size_t piece = QD_FAULT_LENGTH("part.piece", left);
+        ssize_t put = QD_FAULT_FAILS("part.write") ? -1 : pwrite(part->fd, at, piece, (off_t)part->offset);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
