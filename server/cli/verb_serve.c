@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/fault.h"
 #include "cli/attend.h"
 #include "cli/verb.h"
 #include "config/config.h"
@@ -206,6 +207,8 @@ static qd_code serve(serving *s, qd_error *err)
     qd_code code = qd_service_create(&jobs, &s->service, err);
     const qd_http_config http = http_config(s);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("serve.created", err);
+    if (code == QD_OK)
         code = qd_http_start(&http, &s->http, err);
     if (code == QD_OK) {
         const qd_attendance attendance = { .service = s->service,
@@ -246,6 +249,7 @@ static int run_raw(int argc, char **argv)
     serving s = { .argc = argc, .argv = argv };
     if (wants(argc, argv, "--help"))
         return print_help();
+    QD_FAULT_PROCESS("server");
     qd_code code = qd_config_read(argc, argv, (const char *const *)environ, &s.config, &err);
     if (code == QD_OK)
         code = check(&s, &err);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobs/audit.h"
@@ -137,6 +138,8 @@ static qd_code apply(void *ctx, qd_tx *tx, qd_error *err)
         code = qd_job_row_move(tx, id, r->row.attempt, r->row.state, qd_state_at(QD_STATE_QUEUED)->name, err);
     if (code == QD_OK)
         code = edit(r, tx, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("retry.row", err);
     if (code == QD_OK && r->layers == LAYERS_GO)
         code = qd_layer_row_clear(tx, id, err);
     if (code == QD_OK)
@@ -162,6 +165,7 @@ qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const cha
         code = qd_store_write(service->store, apply, &r, err);
     if (code != QD_OK)
         return code;
+    QD_FAULT("retry.recorded");
     qd_bell_ring(service->bell, id, r.last_event);
     qd_service_queued(service);
     qd_service_say(service, "info", "job.retried", "job=%s request_id=%s", id, caller->request_id);

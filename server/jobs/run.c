@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "jobs/child.h"
@@ -83,7 +84,9 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
                                  .tie = course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT
                                                                                       : QD_TIE_BY_LAUNCHER };
     dprintf(r->log_fd, "attempt %u\n", course->active->attempt);
-    code = qd_child_start(&spec, &r->child, err);
+    code = QD_FAULT_CODE("child.start", err);
+    if (code == QD_OK)
+        code = qd_child_start(&spec, &r->child, err);
     if (code == QD_OK && qd_lock_note(lock_fd, r->child.pid, err) != QD_OK)
         qd_service_say(course->service, "warn", "run.not-noted", "job=%s reason=\"%s\"", course->active->id, err->text);
     return code;
@@ -200,10 +203,12 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
     course->last_heard = qd_clock_seconds();
     qd_end end = QD_END_FAILED;
     if (start(r, sources, lock_fd, err) == QD_OK) {
+        QD_FAULT("child.started");
         qd_service_say(course->service, "info", "run.started", "job=%s attempt=%u pid=%ld", course->active->id,
                        course->active->attempt, (long)r->child.pid);
         attend(r);
         qd_child_reap(&r->child, &status);
+        QD_FAULT("child.reaped");
         end = judge(r, status, err);
         if (r->lines.dropped + course->bad_lines > 0)
             qd_service_say(course->service, "warn", "run.bad-lines", "job=%s too_long=%zu bad=%zu", course->active->id,
