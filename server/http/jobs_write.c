@@ -2,10 +2,9 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "http/body.h"
 #include "http/handlers.h"
 #include "http/problem.h"
-
-enum { BODY_DEPTH = 16 };
 
 static void add_issue(qd_issues *issues, const char *pointer, const qd_error *err)
 {
@@ -84,7 +83,7 @@ qd_code qd_post_job(const qd_app *app, const qd_request *request, qd_reply *repl
             "Idempotency-Key is not supported yet; leave it out and look for the job by a tag of your own");
         return QD_OK;
     }
-    qd_code code = qd_json_parse_object(qd_str_borrow(&request->body), request->body.length, BODY_DEPTH, &body, err);
+    qd_code code = qd_body_parse(request, &body, err);
     if (code == QD_EFORMAT || code == QD_EINVAL) {
         reply_not_json(reply, request, err);
         return QD_OK;
@@ -104,7 +103,7 @@ qd_code qd_retry_job(const qd_app *app, const qd_request *request, qd_reply *rep
     qd_issues issues = { 0 };
     qd_code code = QD_OK;
     if (request->body.length > 0)
-        code = qd_json_parse_object(qd_str_borrow(&request->body), request->body.length, BODY_DEPTH, &changes, err);
+        code = qd_body_parse(request, &changes, err);
     if (code == QD_EFORMAT || code == QD_EINVAL) {
         reply_not_json(reply, request, err);
         return QD_OK;
