@@ -5,12 +5,13 @@
 
 #include "api/job_json.h"
 #include "base/json.h"
+#include "http/body.h"
 #include "http/handlers.h"
 #include "http/problem.h"
 #include "http/validator.h"
 #include "jobs/once.h"
 
-enum { BODY_DEPTH = 16, ANSWER_DEPTH = 32 };
+enum { ANSWER_DEPTH = 32 };
 
 static void add_issue(qd_issues *issues, const char *pointer, const qd_error *err)
 {
@@ -109,7 +110,7 @@ static qd_code read_and_submit(const qd_app *app, const qd_request *request, qd_
                                qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *body = NULL;
-    qd_code code = qd_json_parse_object(qd_str_borrow(&request->body), request->body.length, BODY_DEPTH, &body, err);
+    qd_code code = qd_body_parse(request, &body, err);
     if (code == QD_EFORMAT || code == QD_EINVAL) {
         reply_not_json(reply, request, err);
         return QD_OK;
@@ -183,7 +184,7 @@ qd_code qd_patch_job(const qd_app *app, const qd_request *request, qd_reply *rep
         qd_reply_header_set(reply, "Accept-Patch", "application/merge-patch+json, application/json");
         return QD_OK;
     }
-    qd_code code = qd_json_parse_object(qd_str_borrow(&request->body), request->body.length, BODY_DEPTH, &changes, err);
+    qd_code code = qd_body_parse(request, &changes, err);
     if (code == QD_EFORMAT || code == QD_EINVAL) {
         reply_not_json(reply, request, err);
         return QD_OK;
@@ -206,7 +207,7 @@ qd_code qd_retry_job(const qd_app *app, const qd_request *request, qd_reply *rep
     qd_issues issues = { 0 };
     qd_code code = QD_OK;
     if (request->body.length > 0)
-        code = qd_json_parse_object(qd_str_borrow(&request->body), request->body.length, BODY_DEPTH, &changes, err);
+        code = qd_body_parse(request, &changes, err);
     if (code == QD_EFORMAT || code == QD_EINVAL) {
         reply_not_json(reply, request, err);
         return QD_OK;

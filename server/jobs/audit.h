@@ -9,7 +9,7 @@
 #include "jobs/caller.h"
 #include "store/store.h"
 
-/* What is written down; the words are in audit.c. */
+/* What is written down; the words are in audit.c (qd_audit_word). */
 typedef enum qd_audit_action {
     QD_AUDIT_JOB_CREATE,
     QD_AUDIT_JOB_CANCEL,
@@ -22,7 +22,6 @@ typedef enum qd_audit_action {
     QD_AUDIT_LOGOUT,
     QD_AUDIT_ACTIONS,
 } qd_audit_action;
-const char *qd_audit_action_name(size_t index); /* NULL past the end */
 
 /* In the transaction of the change itself. `target`: the job's or key's id. `detail`: an object without secrets, taken
  * even on failure; NULL = {}. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobs/audit.h"
@@ -132,11 +133,13 @@ static qd_code apply(void *ctx, qd_tx *tx, qd_error *err)
 {
     retry *r = ctx;
     const char *id = r->row.id;
-    qd_code code = qd_queue_check(r->service, tx, err);
+    qd_code code = qd_queue_check(r->service, tx, r->row.owner, err);
     if (code == QD_OK)
         code = qd_job_row_move(tx, id, r->row.attempt, r->row.state, qd_state_at(QD_STATE_QUEUED)->name, err);
     if (code == QD_OK)
         code = edit(r, tx, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("retry.row", err);
     if (code == QD_OK && r->layers == LAYERS_GO)
         code = qd_layer_row_clear(tx, id, err);
     if (code == QD_OK)
@@ -157,9 +160,12 @@ qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const cha
     if (code == QD_OK)
         code = prepare(&r, issues, err);
     if (code == QD_OK)
+        code = qd_quota_bytes(service, r.row.owner, err);
+    if (code == QD_OK)
         code = qd_store_write(service->store, apply, &r, err);
     if (code != QD_OK)
         return code;
+    QD_FAULT("retry.recorded");
     qd_bell_ring(service->bell, id, r.last_event);
     qd_service_queued(service);
     qd_service_say(service, "info", "job.retried", "job=%s request_id=%s", id, caller->request_id);

@@ -57,7 +57,6 @@ typedef struct qd_service_config {
     uint64_t memory_bytes;      /* of all runs together; 0 = four fifths of what this process may use */
     double job_runtime_seconds; /* of a job without limits.runtime; 0 = no limit */
     qd_retention retention;
-    double drain_seconds; /* runs may go on for so long after the service was told to stop */
     enum { QD_CONFINE_AUTO, QD_CONFINE_REQUIRE, QD_CONFINE_OFF } confine;
     const char *cgroup; /* folder of a delegated cgroup (v2), or NULL */
     qd_access_rules access;
@@ -72,6 +71,15 @@ typedef struct qd_service_config {
 qd_code qd_service_create(const qd_service_config *config, qd_service **out, qd_error *err);
 /* Stops claiming, ends children (their jobs stay resumable), wakes all watchers, joins all threads. */
 void qd_service_destroy(qd_service *service); /* NULL is fine */
+/* Takes over what may change while the service runs: queue_limit, heartbeat, job_runtime, webhook_tries, retention, and the
+ * numbers of access. */
+void qd_service_reload(qd_service *service, const qd_service_config *fresh);
+/* Before the end: claims no job any more, and is not ready. Runs go on until qd_service_destroy. */
+void qd_service_drain(qd_service *service);
+size_t qd_service_running(qd_service *service); /* jobs that workers have in hand */
+/* A sign of life: the supervisor looked within patience_seconds, and the database writer answers. Does not return while
+ * the writer hangs. */
+qd_code qd_service_beat(qd_service *service, double patience_seconds, qd_error *err);
 
 enum { QD_JOB_EDITION = 17 };
 
@@ -190,6 +198,16 @@ typedef struct qd_service_stats {
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */
 qd_code qd_service_ready(qd_service *service, qd_error *err);
+/* What confines runs here; constant while the service lives. */
+typedef struct qd_service_confinement {
+    const char *mode; /* static text: "auto", "require", "off" */
+    int landlock_abi; /* 0 = none */
+    bool seccomp, cgroup;
+    bool by_run;       /* runs close themselves in, on whatever machine a launcher starts them */
+    char applied[256]; /* "landlock abi 7, seccomp, rlimits" */
+    char missing[600]; /* "" = nothing is */
+} qd_service_confinement;
+void qd_service_confinement_read(qd_service *service, qd_service_confinement *out);
 const char *qd_state_name(size_t index); /* NULL past the end; the table in jobs/state.c says which may follow which */
 /* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end. */
 const char *qd_phase_name(size_t index);

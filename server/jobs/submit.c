@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/recipe_issues.h"
@@ -36,9 +37,11 @@ static qd_code keep_answer(const insertion *s, qd_tx *tx, qd_error *err)
 static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
 {
     insertion *s = ctx;
-    qd_code code = qd_queue_check(s->service, tx, err);
+    qd_code code = qd_queue_check(s->service, tx, s->row.owner, err);
     if (code == QD_OK)
         code = qd_job_row_insert(tx, &s->row, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("submit.row", err);
     if (code == QD_OK)
         code = qd_record_state_event(tx, s->row.id, QD_STATE_QUEUED, &s->last_event, err);
     if (code != QD_OK)
@@ -125,8 +128,11 @@ qd_code qd_service_submit(qd_service *service, const qd_submission *submission, 
     if (code == QD_OK)
         code = fill_row(service, submission, &s.row, err);
     if (code == QD_OK)
+        code = qd_quota_bytes(service, s.row.owner, err);
+    if (code == QD_OK)
         code = qd_store_write(service->store, insert, &s, err);
     if (code == QD_OK) {
+        QD_FAULT("submit.acknowledged");
         snprintf(out_id, QD_JOB_ID, "%s", s.row.id);
         qd_bell_ring(service->bell, s.row.id, s.last_event);
         qd_service_queued(service);

@@ -1,5 +1,5 @@
 /* supervise.c: see supervise.h. Once a second: how much room there is, whether the database writes, whether the
- * ballast is back; now and then, answers kept for repeated requests go. */
+ * ballast is back, which keys were used; now and then, answers kept for repeated requests go. */
 #include "jobs/supervise.h"
 
 #include <sys/statvfs.h>
@@ -23,6 +23,7 @@ static void look(qd_service *service)
     pthread_mutex_lock(&service->mutex);
     bool was_short = service->free_bytes < floor_bytes, is_short = free_bytes < floor_bytes;
     service->free_bytes = free_bytes;
+    service->looked_at = qd_clock_seconds();
     pthread_mutex_unlock(&service->mutex);
     if (is_short != was_short)
         qd_service_say(service, is_short ? "warn" : "info", is_short ? "disk.below-floor" : "disk.above-floor",
@@ -31,6 +32,7 @@ static void look(qd_service *service)
         qd_store_probe(service->store, NULL);
     else
         qd_store_restore_ballast(service->store);
+    qd_keyring_flush(service->keyring, QD_FLUSH_SOME);
 }
 
 static void *supervise(void *arg)

@@ -18,5 +18,7 @@ qd_code qd_artifact_row_each(qd_tx *tx, const char *job,
                              qd_code (*visit)(void *ctx, const char *path, uint64_t size, const char *sha256,
                                               qd_error *err),
                              void *ctx, qd_error *err);
+/* Bytes of all artifacts of one owner's jobs. */
+qd_code qd_artifact_row_bytes(qd_tx *tx, const char *owner, uint64_t *out, qd_error *err);
 
 #endif

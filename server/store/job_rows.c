@@ -318,6 +318,21 @@ qd_code qd_job_row_count_state(qd_tx *tx, const char *state, size_t *out, qd_err
     return code;
 }
 
+qd_code qd_job_row_count_owner(qd_tx *tx, const char *owner, const char *state, size_t *out, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query, "SELECT count(*) FROM job WHERE owner = ? AND state = ?", err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, owner);
+        qd_query_text(&query, 2, state);
+        code = qd_query_one(&query, err);
+    }
+    if (code == QD_OK)
+        *out = (size_t)qd_query_int(&query, 0);
+    qd_query_close(&query);
+    return code;
+}
+
 qd_code qd_job_row_each(qd_tx *tx, const char *state,
                         qd_code (*visit)(void *ctx, const char *id, unsigned attempt, qd_error *err), void *ctx,
                         qd_error *err)

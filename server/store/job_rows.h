@@ -71,6 +71,8 @@ qd_code qd_job_row_search(qd_tx *tx, const qd_job_search *search,
 qd_code qd_job_row_count(qd_tx *tx, void (*count)(void *ctx, const char *state, size_t jobs), void *ctx, qd_error *err);
 /* Jobs in one state. */
 qd_code qd_job_row_count_state(qd_tx *tx, const char *state, size_t *out, qd_error *err);
+/* The same of one owner. */
+qd_code qd_job_row_count_owner(qd_tx *tx, const char *owner, const char *state, size_t *out, qd_error *err);
 /* Ids and attempts of the jobs in a state, oldest first. */
 qd_code qd_job_row_each(qd_tx *tx, const char *state,
                         qd_code (*visit)(void *ctx, const char *id, unsigned attempt, qd_error *err), void *ctx,
