@@ -2,12 +2,15 @@
  * write then finds that it has lost the job. */
 #include "base/clock.h"
 #include "base/file.h"
+#include "jobs/courier.h"
+#include "jobs/delivery.h"
 #include "jobs/paths.h"
 #include "jobs/record.h"
 #include "jobs/service_private.h"
 #include "store/job_rows.h"
 
 typedef struct wish {
+    qd_service *service;
     const char *id;
     unsigned attempt;
     uint64_t last_event;
@@ -31,17 +34,20 @@ static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
     code = qd_job_row_move(tx, row.id, row.attempt, row.state, cancelled, err);
     if (code == QD_OK)
         code = qd_job_row_finish(tx, row.id, NULL, NULL, qd_clock_wall_ms(), err);
-    return code == QD_OK ? qd_record_state_event(tx, row.id, QD_STATE_CANCELLED, &w->last_event, err) : code;
+    if (code == QD_OK)
+        code = qd_record_state_event(tx, row.id, QD_STATE_CANCELLED, &w->last_event, err);
+    return code == QD_OK ? qd_delivery_enqueue(w->service, tx, row.id, QD_STATE_CANCELLED, err) : code;
 }
 
 qd_code qd_service_cancel(qd_service *service, const qd_caller *caller, const char *id, qd_error *err)
 {
-    wish w = { .id = id };
+    wish w = { .service = service, .id = id };
     qd_code code = qd_store_write(service->store, cancel, &w, err);
     if (code != QD_OK || w.last_event == 0)
         return code;
     qd_active_stop(service, id, w.attempt);
     qd_bell_ring(service->bell, id, w.last_event);
+    qd_courier_wake(service->courier);
     qd_service_say(service, "info", "job.cancelled", "job=%s request_id=%s", id, caller->request_id);
     return QD_OK;
 }

@@ -30,7 +30,7 @@ typedef struct plan {
 
 enum { FIRST_FREE_FD = 10 };
 
-/* The environment without our own settings (they may name what a run need not know). */
+/* The environment without our own settings and the keys of a storage (they may name what a run need not know). */
 static qd_code make_environment(plan *p, qd_child_tie tie, qd_error *err)
 {
     size_t count = 0, kept = 0;
@@ -40,7 +40,7 @@ static qd_code make_environment(plan *p, qd_child_tie tie, qd_error *err)
     if (code != QD_OK)
         return code;
     for (size_t i = 0; i < count; i++)
-        if (strncmp(environ[i], "QUANTD_", 7) != 0)
+        if (strncmp(environ[i], "QUANTD_", 7) != 0 && strncmp(environ[i], "AWS_", 4) != 0)
             p->environment[kept++] = environ[i];
     snprintf(p->parent_text, sizeof p->parent_text, "QUANTD_PARENT_PID=%ld", (long)p->parent);
     if (tie == QD_TIE_DIRECT)

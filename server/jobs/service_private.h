@@ -21,6 +21,8 @@ typedef struct qd_tally {
     uint64_t downloaded_bytes, layers, degraded_layers, resumes;
     double phase_seconds[8];
     double last_relative_error;
+    uint64_t uploaded_bytes;
+    qd_delivery_tally deliveries[2]; /* by kind */
 } qd_tally;
 
 struct qd_service {
@@ -29,6 +31,7 @@ struct qd_service {
     qd_store *store;
     qd_fetcher *fetcher;
     qd_bell *bell;
+    struct qd_courier *courier;
     qd_idents idents;
     pthread_t supervisor, *workers;
     size_t worker_count; /* threads started */

@@ -8,11 +8,13 @@
 #include "jobs/record.h"
 #include "jobs/service_private.h"
 #include "jobs/sources.h"
+#include "store/delivery_rows.h"
 #include "store/job_rows.h"
 
 typedef struct insertion {
     qd_service *service;
     qd_job_row row;
+    const char *webhook_secret; /* or NULL */
     uint64_t last_event;
 } insertion;
 
@@ -22,6 +24,8 @@ static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
     qd_code code = qd_queue_check(s->service, tx, err);
     if (code == QD_OK)
         code = qd_job_row_insert(tx, &s->row, err);
+    if (code == QD_OK && s->webhook_secret != NULL)
+        code = qd_webhook_secret_put(tx, s->row.id, s->webhook_secret, err);
     return code == QD_OK ? qd_record_state_event(tx, s->row.id, QD_STATE_QUEUED, &s->last_event, err) : code;
 }
 
@@ -75,8 +79,12 @@ static qd_code fill_row(qd_service *service, const qd_submission *submission, qd
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err)
 {
     const qd_recipe *recipe = submission->recipe;
-    insertion s = { .service = service };
+    insertion s = { .service = service, .webhook_secret = recipe->webhook_secret };
+    qd_issues issues = { 0 };
     qd_code code = check_texts(service, recipe, err);
+    qd_service_check_destinations(service, recipe, submission->request, &issues);
+    if (code == QD_OK && issues.count > 0)
+        code = qd_fail(err, QD_EINVAL, "%s", issues.items[0].detail);
     if (code == QD_OK)
         code = fill_row(service, submission, &s.row, err);
     if (code == QD_OK)

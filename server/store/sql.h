@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 
-enum { QD_STATEMENTS_MAX = 64, QD_BUSY_MS = 10000 };
+enum { QD_STATEMENTS_MAX = 256, QD_BUSY_MS = 10000 };
 
 /* Statements are kept by the address of their text: SQL is always a string literal. */
 typedef struct qd_connection {
