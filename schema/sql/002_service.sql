@@ -9,16 +9,18 @@ ALTER TABLE job ADD COLUMN forecast TEXT CHECK (forecast IS NULL OR json_valid(f
 -- The webhook's signing secret: write-only, as `secret` is.
 ALTER TABLE job ADD COLUMN webhook_secret TEXT;
 DROP INDEX job_queue;
-CREATE INDEX job_queue ON job (priority DESC, id) WHERE state = 'queued';
+-- Whose turn it is: the highest priority, by owner, oldest first; what an owner has under way; when an owner was served last.
+CREATE INDEX job_queue ON job (priority DESC, owner, id) WHERE state = 'queued';
 CREATE INDEX job_owner ON job (owner, state);
+CREATE INDEX job_served ON job (owner, started_ms);
 
--- A new kind of event: what became of a webhook or an upload.
+-- New kinds of event: what became of a webhook or an upload; what a client changed of a job that exists.
 CREATE TABLE event_2 (
     job     TEXT    NOT NULL REFERENCES job (id) ON DELETE CASCADE,
     id      INTEGER NOT NULL CHECK (id > 0),
     time_ms INTEGER NOT NULL,
     type    TEXT    NOT NULL CHECK (type IN ('state', 'phase', 'progress', 'layer', 'stream', 'warning', 'problem', 'result',
-                                             'delivery')),
+                                             'delivery', 'change')),
     data    TEXT    NOT NULL CHECK (json_valid(data)),
     PRIMARY KEY (job, id)
 ) STRICT, WITHOUT ROWID;

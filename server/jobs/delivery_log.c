@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "jobs/audit.h"
 #include "jobs/courier.h"
 #include "jobs/delivery.h"
 #include "jobs/record.h"
@@ -142,6 +143,7 @@ qd_code qd_service_delivery(qd_service *service, const char *id, const char *del
 /* ---- again ---- */
 
 typedef struct renewal {
+    const qd_caller *caller;
     const char *job, *id;
     uint64_t last_event;
 } renewal;
@@ -174,13 +176,16 @@ static qd_code renew(void *ctx, qd_tx *tx, qd_error *err)
         return code;
     QD_AUTO(qd_json_fini)
     json_t *data = json_pack("{s:s, s:s, s:s}", "delivery", row.id, "kind", row.kind, "state", qd_delivery_pending);
-    return qd_record_event(tx, r->job, "delivery", data, &r->last_event, err);
+    code = qd_record_event(tx, r->job, "delivery", data, &r->last_event, err);
+    return code == QD_OK ? qd_audit_add_take(tx, r->caller, QD_AUDIT_DELIVERY_RETRY, r->job,
+                                             json_pack("{s:s, s:s}", "delivery", row.id, "kind", row.kind), err)
+                         : code;
 }
 
 qd_code qd_service_redeliver(qd_service *service, const qd_caller *caller, const char *id, const char *delivery,
                              qd_error *err)
 {
-    renewal r = { .job = id, .id = delivery };
+    renewal r = { .caller = caller, .job = id, .id = delivery };
     qd_code code = qd_store_write(service->store, renew, &r, err);
     if (code != QD_OK)
         return code;

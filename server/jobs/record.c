@@ -2,6 +2,7 @@
 #include "jobs/record.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "jobs/courier.h"
 #include "jobs/delivery.h"
@@ -93,6 +94,8 @@ static qd_code apply(void *ctx, qd_tx *tx, qd_error *err)
         code = put_columns(r, tx, err);
     if (code == QD_OK && r->ending == QD_RECORD_FINISH)
         code = put_ending(r, tx, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("record.columns", err);
     if (code == QD_OK && r->type != NULL && r->put == QD_LAYER_NEW)
         code = qd_record_event(tx, r->id, r->type, r->data, &r->last_event, err);
     if (code == QD_OK && r->from != r->to)
@@ -109,6 +112,7 @@ qd_code qd_record_commit(qd_service *service, qd_record *record, qd_error *err)
                        qd_state_at(record->from)->name);
     change c = { .service = service, .record = record };
     qd_code code = qd_store_write(service->store, apply, &c, err);
+    QD_FAULT("record.committed");
     if (code == QD_OK && record->last_event != 0)
         qd_bell_ring(service->bell, record->id, record->last_event);
     if (code == QD_OK && record->ending == QD_RECORD_FINISH)

@@ -41,3 +41,20 @@ qd_code qd_artifact_row_find(qd_tx *tx, const char *job, const char *path, uint6
     qd_query_close(&query);
     return code;
 }
+
+qd_code qd_artifact_row_bytes(qd_tx *tx, const char *owner, uint64_t *out, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query,
+                                 "SELECT coalesce(sum(size), 0) FROM job JOIN artifact ON artifact.job = job.id "
+                                 "WHERE job.owner = ?",
+                                 err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, owner);
+        code = qd_query_one(&query, err);
+    }
+    if (code == QD_OK)
+        *out = (uint64_t)qd_query_int(&query, 0);
+    qd_query_close(&query);
+    return code;
+}

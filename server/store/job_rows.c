@@ -8,12 +8,12 @@
 
 #define COLUMNS \
     "id, state, name, tags, request, recipe, resolved, progress, result, problem, secret, created_ms, started_ms, " \
-    "finished_ms, attempt, resumed, crashes, version, last_event"
+    "finished_ms, attempt, resumed, crashes, version, last_event, priority, owner, forecast"
 
 void qd_job_row_fini(qd_job_row *row)
 {
     char *texts[] = { row->name,     row->tags,   row->request, row->recipe, row->resolved,
-                      row->progress, row->result, row->problem, row->secret };
+                      row->progress, row->result, row->problem, row->secret, row->forecast };
     for (size_t i = 0; i < QD_LENGTH(texts); i++)
         free(texts[i]);
     *row = (qd_job_row){ 0 };
@@ -38,6 +38,10 @@ static qd_code read_row(const qd_query *query, qd_job_row *out, qd_error *err)
     row.crashes = (unsigned)qd_query_int(query, 16);
     row.version = (uint64_t)qd_query_int(query, 17);
     row.last_event = (uint64_t)qd_query_int(query, 18);
+    row.priority = (unsigned)qd_query_int(query, 19);
+    snprintf(row.owner, sizeof row.owner, "%s", qd_query_string(query, 20));
+    if (code == QD_OK)
+        code = qd_query_copy(query, 21, &row.forecast, err);
     if (code == QD_OK)
         *out = row;
     else
@@ -60,17 +64,18 @@ static qd_code run_texts(qd_tx *tx, const char *sql, const char *const *texts, s
 
 qd_code qd_job_row_insert(qd_tx *tx, const qd_job_row *row, qd_error *err)
 {
-    const char *const texts[] = { row->id,      row->state,  row->name,     row->tags,
-                                  row->request, row->recipe, row->resolved, row->secret };
+    const char *const texts[] = { row->id,     row->state,    row->name,   row->tags, row->request,
+                                  row->recipe, row->resolved, row->secret, row->owner };
     qd_query query = { 0 };
     qd_code code = qd_query_open(tx, &query,
-                                 "INSERT INTO job (id, state, name, tags, request, recipe, resolved, secret, "
-                                 "created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                 "INSERT INTO job (id, state, name, tags, request, recipe, resolved, secret, owner, "
+                                 "created_ms, priority) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                                  err);
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(texts); i++)
         qd_query_text(&query, (int)i + 1, texts[i]);
     if (code == QD_OK) {
         qd_query_number(&query, QD_LENGTH(texts) + 1, row->created_ms);
+        qd_query_number(&query, QD_LENGTH(texts) + 2, row->priority);
         code = qd_query_run(&query, err);
     }
     qd_query_close(&query);
@@ -101,17 +106,32 @@ qd_code qd_job_row_delete(qd_tx *tx, const char *id, qd_error *err)
     return run_texts(tx, "DELETE FROM job WHERE id = ?", &id, 1, err);
 }
 
+/* Owners who have a job of the highest priority waiting are found by steps through the index, one each, however many
+ * jobs wait. States are written out, so that the partial index is used. */
+#define NEXT_IN_TURN \
+    "WITH RECURSIVE top (level) AS (SELECT priority FROM job INDEXED BY job_queue WHERE state = 'queued' ORDER BY " \
+    "priority DESC LIMIT 1), " \
+    "candidate (owner) AS (SELECT (SELECT min(owner) FROM job WHERE state = 'queued' AND priority = level) FROM top " \
+    "UNION ALL SELECT (SELECT min(j.owner) FROM job AS j WHERE j.state = 'queued' AND j.priority = level AND " \
+    "j.owner > candidate.owner) FROM candidate, top WHERE candidate.owner IS NOT NULL), " \
+    "turn (owner) AS (SELECT c.owner FROM candidate AS c WHERE c.owner IS NOT NULL ORDER BY " \
+    "(SELECT count(*) FROM job AS r WHERE r.owner = c.owner AND r.state IN ('downloading', 'quantizing', " \
+    "'evaluating', 'exporting', 'verifying')), " \
+    "(SELECT max(s.started_ms) FROM job AS s WHERE s.owner = c.owner), " \
+    "(SELECT min(o.id) FROM job AS o WHERE o.state = 'queued' AND o.priority = (SELECT level FROM top) AND " \
+    "o.owner = c.owner) LIMIT 1) " \
+    "SELECT min(id) FROM job WHERE state = 'queued' AND priority = (SELECT level FROM top) AND " \
+    "owner = (SELECT owner FROM turn)"
+
 qd_code qd_job_row_claim(qd_tx *tx, const char *from, const char *to, int64_t now_ms, qd_job_row *out, qd_error *err)
 {
     qd_query query = { 0 };
     bool more = true;
-    /* The state is written out in the inner query, so that the partial index is used. */
-    qd_code code = qd_query_open(
-        tx, &query,
-        "UPDATE job SET state = ?2, attempt = attempt + 1, version = version + 1, "
-        "started_ms = CASE started_ms WHEN 0 THEN ?3 ELSE started_ms END "
-        "WHERE id = (SELECT id FROM job WHERE state = 'queued' ORDER BY id LIMIT 1) AND state = ?1 RETURNING " COLUMNS,
-        err);
+    qd_code code = qd_query_open(tx, &query,
+                                 "UPDATE job SET state = ?2, attempt = attempt + 1, version = version + 1, "
+                                 "started_ms = CASE started_ms WHEN 0 THEN ?3 ELSE started_ms END "
+                                 "WHERE id = (" NEXT_IN_TURN ") AND state = ?1 RETURNING " COLUMNS,
+                                 err);
     if (code == QD_OK) {
         qd_query_text(&query, 1, from);
         qd_query_text(&query, 2, to);
@@ -192,6 +212,12 @@ qd_code qd_job_row_set_resolved(qd_tx *tx, const char *id, const char *resolved,
     return run_texts(tx, "UPDATE job SET resolved = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
 }
 
+qd_code qd_job_row_set_forecast(qd_tx *tx, const char *id, const char *forecast, qd_error *err)
+{
+    const char *const texts[] = { id, forecast };
+    return run_texts(tx, "UPDATE job SET forecast = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
+}
+
 qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_error *err)
 {
     char number[16];
@@ -264,6 +290,21 @@ qd_code qd_job_row_count_state(qd_tx *tx, const char *state, size_t *out, qd_err
     qd_code code = qd_query_open(tx, &query, "SELECT count(*) FROM job WHERE state = ?", err);
     if (code == QD_OK) {
         qd_query_text(&query, 1, state);
+        code = qd_query_one(&query, err);
+    }
+    if (code == QD_OK)
+        *out = (size_t)qd_query_int(&query, 0);
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_count_owner(qd_tx *tx, const char *owner, const char *state, size_t *out, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query, "SELECT count(*) FROM job WHERE owner = ? AND state = ?", err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, owner);
+        qd_query_text(&query, 2, state);
         code = qd_query_one(&query, err);
     }
     if (code == QD_OK)

@@ -15,20 +15,24 @@ enum { QD_ID_SIZE = 27 };
 typedef struct qd_job_row {
     char id[QD_ID_SIZE];
     char state[16];
+    char owner[QD_ID_SIZE]; /* api_key.id, or "" */
     char *name, *tags, *request, *recipe, *resolved, *progress, *result, *problem, *secret;
+    char *forecast;
+    unsigned priority;
     int64_t created_ms, started_ms, finished_ms;
     unsigned attempt, resumed, crashes;
     uint64_t version, last_event;
 } qd_job_row;
 void qd_job_row_fini(qd_job_row *row);
 
-/* state, texts and created_ms of `row`; the tags are also made findable. */
+/* state, owner, texts, priority and created_ms of `row` (not forecast); the tags are also made findable. */
 qd_code qd_job_row_insert(qd_tx *tx, const qd_job_row *row, qd_error *err);
 qd_code qd_job_row_read(qd_tx *tx, const char *id, qd_job_row *out, qd_error *err); /* QD_ENOTFOUND names the id */
 /* With its events, layers and artifact rows. */
 qd_code qd_job_row_delete(qd_tx *tx, const char *id, qd_error *err);
 
-/* The oldest job in state `from` goes to `to` with a new attempt; QD_ENOTFOUND when there is none. */
+/* The job whose turn it is goes from `from` (queued) to `to` with a new attempt; QD_ENOTFOUND when there is none. The highest priority first; of
+ * its jobs, one of the owner who has the fewest under way, then of the one who was served least recently; of that owner's, the oldest. */
 qd_code qd_job_row_claim(qd_tx *tx, const char *from, const char *to, int64_t now_ms, qd_job_row *out, qd_error *err);
 
 /* Compare and set: QD_ECONFLICT unless the job is in state `from` at `attempt`. */
@@ -41,6 +45,7 @@ qd_code qd_job_row_finish(qd_tx *tx, const char *id, const char *result, const c
                           qd_error *err);
 qd_code qd_job_row_set_progress(qd_tx *tx, const char *id, const char *progress, qd_error *err);
 qd_code qd_job_row_set_resolved(qd_tx *tx, const char *id, const char *resolved, qd_error *err);
+qd_code qd_job_row_set_forecast(qd_tx *tx, const char *id, const char *forecast, qd_error *err);
 qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_error *err);
 qd_code qd_job_row_add_resumed(qd_tx *tx, const char *id, qd_error *err);
 qd_code qd_job_row_forget_secret(qd_tx *tx, const char *id, qd_error *err);
@@ -61,6 +66,8 @@ qd_code qd_job_row_search(qd_tx *tx, const qd_job_search *search,
 qd_code qd_job_row_count(qd_tx *tx, void (*count)(void *ctx, const char *state, size_t jobs), void *ctx, qd_error *err);
 /* Jobs in one state. */
 qd_code qd_job_row_count_state(qd_tx *tx, const char *state, size_t *out, qd_error *err);
+/* The same of one owner. */
+qd_code qd_job_row_count_owner(qd_tx *tx, const char *owner, const char *state, size_t *out, qd_error *err);
 /* Ids and attempts of the jobs in a state, oldest first. */
 qd_code qd_job_row_each(qd_tx *tx, const char *state,
                         qd_code (*visit)(void *ctx, const char *id, unsigned attempt, qd_error *err), void *ctx,

@@ -46,7 +46,9 @@ def text_that_is_not_json_is_refused():
 def unknown_fields_are_named():
     SERVER.refused(quick_job(MODELS.model("good"), bitz=4), "/bitz", "bitz")
     SERVER.refused(quick_job(MODELS.model("good"), calibration={"sample": 1}), "/calibration/sample", "sample")
-    SERVER.refused(quick_job(MODELS.model("good"), webhook={"url": "https://example.org"}), "/webhook", "webhook")
+    SERVER.refused(quick_job(MODELS.model("good"), webhook={"address": "https://example.org"}), "/webhook/address", "known are url, secret")
+    SERVER.refused(quick_job(MODELS.model("good"), limits={"cores": 2}), "/limits/cores", "known are memory, disk, runtime")
+    SERVER.refused(quick_job(MODELS.model("good"), targets={}), "/targets", "targets")
 
 
 def a_missing_model_is_named():

@@ -366,6 +366,9 @@ static void a_database_newer_than_the_program_is_refused_and_left_alone(void **s
     set_version(path, 999);
     check_fails(qd_store_open(s->dir, &s->store, &err), QD_ECONFLICT);
     check_contains(err.text, "999");
+    set_version(path, 1); /* beside a service that uses it nothing is migrated */
+    check_fails(qd_store_open_as(s->dir, QD_STORE_AS_IT_IS, &s->store, &err), QD_ECONFLICT);
+    check_contains(err.text, "schema version 1");
     set_version(path, qd_migrations[qd_migration_count - 1].version);
     check_ok(qd_store_open(s->dir, &s->store, &err));
     assert_int_equal(count_jobs(s->store, "queued"), 1);
