@@ -13,7 +13,9 @@
 #include "jobs/service_private.h"
 #include "jobs/sources.h"
 
-static const char *const modes[] = { [QD_CONFINE_AUTO] = "auto", [QD_CONFINE_REQUIRE] = "require", [QD_CONFINE_OFF] = "off" };
+static const char *const modes[] = {
+    [QD_CONFINE_AUTO] = "auto", [QD_CONFINE_REQUIRE] = "require", [QD_CONFINE_OFF] = "off"
+};
 
 static void say(const qd_service_config *config, const char *level, const char *event, const char *key,
                 const char *text)
@@ -26,8 +28,12 @@ static void say(const qd_service_config *config, const char *level, const char *
 
 static void add_missing(qd_service_confinement *told, const char *text)
 {
-    size_t used = strlen(told->missing);
-    snprintf(told->missing + used, sizeof told->missing - used, "%s%s", used > 0 ? "; " : "", text);
+    size_t used = strlen(told->missing), room = sizeof told->missing - used - 1;
+    if (used > 0 && room > 2) {
+        memcpy(told->missing + used, "; ", 3);
+        room -= 2;
+    }
+    strncat(told->missing, text, room);
 }
 
 static void open_cgroups(const qd_service_config *config, qd_confinement *c)
@@ -136,7 +142,7 @@ qd_code qd_hold_init(const qd_course *course, const qd_sources *sources, qd_hold
                        .cgroup = { .procs_fd = -1 },
                        .caged = service->settings.launcher_count == 0,
                        .memory = sources->recipe->limit_memory };
-    snprintf(hold->applied, sizeof hold->applied, "%s",
+    snprintf(hold->applied, sizeof hold->applied, "%.*s", (int)sizeof hold->applied - 1,
              hold->caged ? service->confinement.told.applied : "by the run itself, below its launcher");
     qd_code code = make_folders(course, err);
     if (code == QD_OK && hold->caged && service->confinement.groups.dir != NULL)

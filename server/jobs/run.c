@@ -193,7 +193,7 @@ static qd_end judge(const run *r, int status, qd_error *err)
 qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, qd_error *err)
 {
     run *r = NULL;
-    int status = 0;
+    qd_child_end ended = { 0 };
     if (qd_alloc(1, sizeof *r, (void **)&r, err) != QD_OK)
         return QD_END_FAILED;
     r->course = course;
@@ -207,9 +207,9 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
         qd_service_say(course->service, "info", "run.started", "job=%s attempt=%u pid=%ld", course->active->id,
                        course->active->attempt, (long)r->child.pid);
         attend(r);
-        qd_child_reap(&r->child, &status);
+        qd_child_reap(&r->child, &ended);
         QD_FAULT("child.reaped");
-        end = judge(r, status, err);
+        end = judge(r, ended.status, err);
         if (r->lines.dropped + course->bad_lines > 0)
             qd_service_say(course->service, "warn", "run.bad-lines", "job=%s too_long=%zu bad=%zu", course->active->id,
                            r->lines.dropped, course->bad_lines);
