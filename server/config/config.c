@@ -434,6 +434,18 @@ unsigned qd_config_choice(const char *name, const char *value)
     return i;
 }
 
+qd_code qd_config_duration(const char *where, const char *text, uint64_t *out_seconds, qd_error *err)
+{
+    const option o = { .kind = DURATION, .max = age_max };
+    return text == NULL ? QD_OK : parse_number(&o, where, text, out_seconds, err);
+}
+
+qd_code qd_config_bytes(const char *where, const char *text, uint64_t *out, qd_error *err)
+{
+    const option o = { .kind = BYTES, .max = UINT64_MAX };
+    return text == NULL ? QD_OK : parse_number(&o, where, text, out, err);
+}
+
 const char qd_config_sources[] =
     "Every option is also a key of the configuration file and, upper-cased with _ for -, an environment variable:\n"
     "--allow-net is allow-net and QUANTD_ALLOW_NET (values separated by commas). QUANTD_CONFIG names the file.\n"
