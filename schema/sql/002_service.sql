@@ -14,13 +14,13 @@ CREATE INDEX job_queue ON job (priority DESC, owner, id) WHERE state = 'queued';
 CREATE INDEX job_owner ON job (owner, state);
 CREATE INDEX job_served ON job (owner, started_ms);
 
--- A new kind of event: what became of a webhook or an upload.
+-- New kinds of event: what became of a webhook or an upload; what a client changed of a job that exists.
 CREATE TABLE event_2 (
     job     TEXT    NOT NULL REFERENCES job (id) ON DELETE CASCADE,
     id      INTEGER NOT NULL CHECK (id > 0),
     time_ms INTEGER NOT NULL,
     type    TEXT    NOT NULL CHECK (type IN ('state', 'phase', 'progress', 'layer', 'stream', 'warning', 'problem', 'result',
-                                             'delivery')),
+                                             'delivery', 'change')),
     data    TEXT    NOT NULL CHECK (json_valid(data)),
     PRIMARY KEY (job, id)
 ) STRICT, WITHOUT ROWID;

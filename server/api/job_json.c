@@ -48,6 +48,7 @@ json_t *qd_job_print(const qd_job *job)
     json_object_set_new(object, "name", qd_text_print(job->name));
     json_object_set_new(object, "tags", json_is_object(job->tags) ? json_incref(job->tags) : json_object());
     json_object_set_new(object, "state", json_string(job->state));
+    json_object_set_new(object, "priority", json_integer(job->priority));
     json_object_set_new(object, "created_at", qd_time_print(job->created_ms));
     json_object_set_new(object, "started_at", qd_time_print(job->started_ms));
     json_object_set_new(object, "finished_at", qd_time_print(job->finished_ms));

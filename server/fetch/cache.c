@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -95,6 +96,7 @@ qd_code qd_cache_init(qd_cache *cache, const char *root, qd_error *err)
         qd_cache_fini(cache);
         return code;
     }
+    QD_FAULT("cache.collect");
     collect(cache, "partial");
     collect(cache, "index");
     collect(cache, "snapshots");
@@ -137,9 +139,11 @@ qd_code qd_cache_publish(const qd_cache *cache, const char *path, const char *sh
         unlink(path);
         return QD_OK;
     }
-    if (chmod(path, 0444) != 0)
+    if (QD_FAULT_FAILS("blob.protect") || chmod(path, 0444) != 0)
         return qd_fail_errno(err, "chmod '%s'", path);
     qd_code code = qd_dir_make(folder, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("blob.name", err);
     return code == QD_OK ? qd_file_rename(path, blob, err) : code;
 }
 
@@ -187,7 +191,8 @@ qd_code qd_cache_remember(const qd_cache *cache, const char *key, const char *sh
     QD_AUTO(qd_free_pointer) char *path = qd_cache_path(cache, "index", key, ".json");
     if (text == NULL || path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    return qd_file_write(path, text, strlen(text), err);
+    qd_code code = QD_FAULT_CODE("index.write", err);
+    return code == QD_OK ? qd_file_write(path, text, strlen(text), err) : code;
 }
 
 /* 1 = ours, 0 = somebody else's, -1 = the file was replaced meanwhile: open it again. */
@@ -209,7 +214,7 @@ qd_code qd_cache_lock(const qd_cache *cache, const char *key, const qd_cancel *c
         return qd_fail(err, QD_ENOMEM, "out of memory");
     for (;;) {
         QD_AUTO(qd_close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-        if (fd < 0)
+        if (fd < 0 || QD_FAULT_FAILS("cache.lock"))
             return qd_fail_errno(err, "open '%s'", path);
         int got;
         while ((got = try_lock(fd, path)) == 0) {

@@ -5,9 +5,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "fetch/run.h"
+#include "fetch/peek.h"
+#include "fetch/peek_item.h"
 
 static const char default_hub[] = "https://huggingface.co";
 
@@ -209,9 +211,10 @@ static qd_code describe(const qd_source *source, const char *commit, const qd_it
     for (size_t i = 0; i < items->count; i++) {
         const qd_item *item = &items->rows[i];
         if (item->presence == QD_PRESENT)
-            json_array_append_new(files,
-                                  json_pack("{s:s, s:I, s:s, s:b}", "name", item->name, "size", (json_int_t)item->bytes,
-                                            "sha256", item->sha256, "cached", item->origin == QD_ORIGIN_CACHE));
+            json_array_append_new(files, json_pack("{s:s, s:I, s:s?, s:b}", "name", item->name, "size",
+                                                   (json_int_t)item->bytes, "sha256",
+                                                   item->sha256[0] == '\0' ? NULL : item->sha256, "cached",
+                                                   item->origin == QD_ORIGIN_CACHE));
     }
     *out = json_pack("{s:s, s:s, s:s?, s:o}", "source", kinds[source->kind], "url", url == NULL ? "?" : url, "commit",
                      commit, "files", files);
@@ -259,6 +262,65 @@ qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, con
     fetched.downloaded_bytes = atomic_load(&run.downloaded);
     *out = fetched;
     fetched = (qd_fetched){ 0 };
+    return QD_OK;
+}
+
+void qd_peeked_fini(qd_peeked *peeked)
+{
+    if (peeked->folder != NULL)
+        qd_dir_remove(peeked->folder, NULL);
+    free(peeked->folder);
+    json_decref(peeked->resolved);
+    *peeked = (qd_peeked){ 0 };
+}
+
+/* Small files as they are in the cache; headers of weights are there already. */
+static qd_code complete_folder(const qd_fetch_run *run, const qd_items *items, qd_peeked *peeked, qd_error *err)
+{
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < items->count; i++) {
+        const qd_item *item = &items->rows[i];
+        const qd_snapshot_file file = { .name = item->name, .sha256 = item->sha256 };
+        if (item->presence != QD_PRESENT)
+            continue;
+        peeked->model_bytes += item->bytes;
+        if (qd_peek_takes(run, item) == QD_DIFFERENT)
+            code = qd_snapshot_place(&run->fetcher->cache, peeked->folder, &file, err);
+        else if (item->origin == QD_ORIGIN_NETWORK)
+            peeked->download_bytes += item->bytes;
+    }
+    return code;
+}
+
+qd_code qd_fetch_peek(qd_fetcher *fetcher, const qd_fetch_request *request, const qd_cancel *cancel, qd_peeked *out,
+                      qd_error *err)
+{
+    QD_AUTO(qd_source_fini) qd_source source = { 0 };
+    QD_AUTO(qd_items_fini) qd_items items = { 0 };
+    QD_AUTO(qd_free_pointer) char *commit = NULL;
+    QD_AUTO(qd_peeked_fini) qd_peeked peeked = { 0 };
+    qd_fetch_run run;
+    qd_code code = check_token(request->token, err);
+    if (code == QD_OK)
+        code = classify(fetcher, request->url, &source, err);
+    if (code == QD_OK)
+        code = qd_cache_make_folders(&fetcher->cache, err);
+    if (code == QD_OK)
+        code = qd_peek_folder(&fetcher->cache, &peeked.folder, err);
+    if (code != QD_OK)
+        return code;
+    run_init(&run, fetcher, &source, request->token, NULL, cancel);
+    run.headers_only = peeked.folder;
+    code = bring(&run, &source, request, &items, &commit, err);
+    if (code == QD_OK)
+        code = complete_folder(&run, &items, &peeked, err);
+    if (code == QD_OK)
+        code = describe(&source, commit, &items, &peeked.resolved, err);
+    if (code != QD_OK)
+        return code;
+    peeked.read_bytes = atomic_load(&run.downloaded);
+    *out = peeked;
+    peeked = (qd_peeked){ 0 };
     return QD_OK;
 }
 

@@ -202,9 +202,8 @@ static qd_code complete(receipt *r, qd_trouble *out_trouble, qd_error *err)
     return QD_OK;
 }
 
-static qd_code absent(receipt *r, long status, qd_error *err)
+qd_code qd_item_absent(qd_item *item, long status, qd_error *err)
 {
-    qd_item *item = r->item;
     if (item->need == QD_NEED_ALWAYS)
         return qd_fail(err, QD_ENOTFOUND, "there is no '%s' (status %ld)", item->name, status);
     if (item->need == QD_NEED_INDEXED)
@@ -213,15 +212,16 @@ static qd_code absent(receipt *r, long status, qd_error *err)
     return QD_OK;
 }
 
-static qd_code forbidden(receipt *r, const qd_reply_head *head, qd_trouble *out_trouble, qd_error *err)
+qd_code qd_item_forbidden(const qd_fetch_run *run, qd_item *item, const qd_reply_head *head, qd_trouble *out_trouble,
+                          qd_error *err)
 {
-    const char *token = r->run->egress.token;
+    const char *token = run->egress.token;
     if (head->final_origin != QD_SAME) { /* a signed link that expired: back to the hub for a new one */
         *out_trouble = QD_TROUBLE_BROKEN;
         return qd_fail(err, QD_EDENIED, "status %ld from the host it is stored at", head->status);
     }
-    if (head->status == 403 && r->item->need == QD_NEED_NOT && token == NULL)
-        return absent(r, head->status, err); /* object stores answer so when they may not say 404 */
+    if (head->status == 403 && item->need == QD_NEED_NOT && token == NULL)
+        return qd_item_absent(item, head->status, err); /* object stores answer so when they may not say 404 */
     return qd_fail(err, QD_EDENIED, "status %ld: gated or wrong token (%s)", head->status,
                    token == NULL         ? "none was given"
                    : head->status == 401 ? "it is not known there"
@@ -255,10 +255,10 @@ static qd_code settle(receipt *r, const qd_reply_head *head, qd_trouble *out_tro
         return code != QD_OK ? code : qd_fail(err, QD_ENETWORK, "the file is shorter now than what we hold of it");
     case 404:
     case 410:
-        return absent(r, head->status, err);
+        return qd_item_absent(r->item, head->status, err);
     case 401:
     case 403:
-        return forbidden(r, head, out_trouble, err);
+        return qd_item_forbidden(r->run, r->item, head, out_trouble, err);
     default:
         break;
     }

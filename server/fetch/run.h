@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "fetch/cache.h"
 #include "fetch/fetch.h"
@@ -38,6 +39,8 @@ typedef struct qd_fetch_run {
     const qd_fetcher *fetcher;
     qd_egress egress;
     const qd_fetch_progress *progress; /* may be NULL */
+    const char
+        *headers_only; /* folder that gets the headers of weight files (peek_item.h); NULL = they are brought whole */
     atomic_bool stop;
     atomic_uint_fast64_t done, total, downloaded; /* bytes: in hand, announced, transferred */
     atomic_int unannounced;                       /* files whose size nobody said yet: while > 0 the total is unknown */
@@ -89,6 +92,10 @@ qd_code qd_item_obtain(qd_fetch_run *run, qd_line *line, qd_item *item, qd_error
 qd_code qd_items_obtain(qd_fetch_run *run, qd_items *items, size_t first, qd_error *err);
 /* Puts the item's size into the total, once; QD_ETOOBIG beyond its cap or max_total_bytes. (item.c) */
 qd_code qd_item_announce(qd_fetch_run *run, qd_item *item, uint64_t size, qd_error *err);
+/* The source has no such file, or will not give it: what that means by the item's need. (item.c) */
+qd_code qd_item_absent(qd_item *item, long status, qd_error *err);
+qd_code qd_item_forbidden(const qd_fetch_run *run, qd_item *item, const qd_reply_head *head, qd_trouble *out_trouble,
+                          qd_error *err);
 /* Reports now, throttled by the caller. */
 void qd_fetch_run_report(qd_fetch_run *run, const char *file);
 
@@ -125,6 +132,8 @@ qd_code qd_hub_obtain(qd_fetch_run *run, const qd_source *source, const char *re
                       qd_items *items, char **out_commit, qd_error *err);
 /* QD_EDENIED unless `path` lies below a root. (folder.c) */
 qd_code qd_folder_check(const qd_fetcher *fetcher, const char *path, qd_error *err);
+/* Is this what the cache has of a local file? (folder.c) */
+qd_same qd_folder_cached(const qd_fetcher *fetcher, const char *path, const struct stat *info);
 /* One file at an absolute path below a root into the cache. */
 qd_code qd_folder_obtain_file(qd_fetch_run *run, const char *path, qd_item *item, qd_error *err);
 

@@ -10,6 +10,7 @@
 
 /* jobs_write.c */
 QD_HANDLER(qd_post_job);
+QD_HANDLER(qd_patch_job);
 QD_HANDLER(qd_cancel_job);
 QD_HANDLER(qd_retry_job);
 QD_HANDLER(qd_delete_job);

@@ -6,26 +6,21 @@
 #include "http/handlers.h"
 #include "http/number.h"
 #include "http/problem.h"
-#include "http/range.h"
+#include "http/validator.h"
 #include "jobs/ident.h"
 
-enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 200, ETAG_LENGTH = 32 };
-
-static void print_etag(const qd_job *job, char *out)
-{
-    snprintf(out, ETAG_LENGTH, "\"%llu\"", (unsigned long long)job->version);
-}
+enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 200 };
 
 qd_code qd_reply_job(const qd_app *app, const char *id, unsigned status, qd_reply *reply, qd_error *err)
 {
     QD_AUTO(qd_job_fini) qd_job job = { 0 };
-    char etag[ETAG_LENGTH];
+    char etag[QD_ETAG_LENGTH];
     qd_code code = qd_service_get(app->service, id, &job, err);
     if (code == QD_OK)
         code = qd_reply_json_take(reply, status, qd_job_print(&job), err);
     if (code != QD_OK)
         return code;
-    print_etag(&job, etag);
+    qd_job_etag(&job, etag);
     qd_reply_header_set(reply, "ETag", "%s", etag);
     return QD_OK;
 }
@@ -33,14 +28,7 @@ qd_code qd_reply_job(const qd_app *app, const char *id, unsigned status, qd_repl
 qd_code qd_get_job(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
     qd_code code = qd_reply_job(app, request->job, 200, reply, err);
-    if (code != QD_OK || !qd_if_none_match(request->headers[QD_IF_NONE_MATCH], qd_reply_header_get(reply, "ETag")))
-        return code;
-    char etag[ETAG_LENGTH];
-    snprintf(etag, sizeof etag, "%s", qd_reply_header_get(reply, "ETag"));
-    qd_reply_clear(reply);
-    reply->status = 304;
-    qd_reply_header_set(reply, "ETag", "%s", etag);
-    return QD_OK;
+    return code == QD_OK ? qd_reply_validate(reply, request, err) : code;
 }
 
 static qd_code check_state(const char *state, qd_error *err)
@@ -100,6 +88,8 @@ qd_code qd_list_jobs(const qd_app *app, const qd_request *request, qd_reply *rep
     qd_code code = qd_service_list(app->service, &filter, &jobs, &count, &has_more, err);
     if (code == QD_OK)
         code = qd_reply_json_take(reply, 200, qd_job_page_print(jobs, count, has_more), err);
+    if (code == QD_OK)
+        code = qd_reply_validate(reply, request, err);
     for (size_t i = 0; i < count; i++)
         qd_job_fini(&jobs[i]);
     free(jobs);
@@ -110,12 +100,16 @@ qd_code qd_get_layers(const qd_app *app, const qd_request *request, qd_reply *re
 {
     json_t *layers = NULL;
     qd_code code = qd_service_layers(app->service, request->job, &layers, err);
-    return code == QD_OK ? qd_reply_json_take(reply, 200, qd_list_print_take(layers), err) : code;
+    if (code == QD_OK)
+        code = qd_reply_json_take(reply, 200, qd_list_print_take(layers), err);
+    return code == QD_OK ? qd_reply_validate(reply, request, err) : code;
 }
 
 qd_code qd_get_certificate(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
     json_t *document = NULL;
     qd_code code = qd_service_certificate(app->service, request->job, &document, err);
-    return code == QD_OK ? qd_reply_json_take(reply, 200, document, err) : code;
+    if (code == QD_OK)
+        code = qd_reply_json_take(reply, 200, document, err);
+    return code == QD_OK ? qd_reply_validate(reply, request, err) : code;
 }

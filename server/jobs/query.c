@@ -45,6 +45,31 @@ static void overlay_progress(qd_service *service, qd_job *job)
     job->progress = live;
 }
 
+/* A NUL between the texts: none of them holds one. */
+qd_code qd_query_edition(const qd_job_row *row, char out[QD_JOB_EDITION], qd_error *err)
+{
+    const char *const texts[] = { row->name == NULL ? "" : row->name, row->tags, row->recipe };
+    char hex[QD_DIGEST_HEX];
+    QD_AUTO(qd_digest_fini) qd_digest digest = { 0 };
+    qd_code code = qd_digest_init(&digest, QD_SHA256, err);
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(texts); i++)
+        code = qd_digest_add(&digest, texts[i], strlen(texts[i]) + 1, err);
+    if (code == QD_OK) {
+        qd_digest_hex(&digest, hex);
+        memcpy(out, hex, QD_JOB_EDITION - 1);
+        out[QD_JOB_EDITION - 1] = '\0';
+    }
+    return code;
+}
+
+/* What a PATCH changed while a run had the recipe as it was. */
+static void overlay_labels(qd_job *job)
+{
+    json_object_set_new(job->resolved, "name", job->name == NULL ? json_null() : json_string(job->name));
+    json_object_set(job->resolved, "tags", job->tags);
+    json_object_set_new(job->resolved, "priority", json_integer(job->priority));
+}
+
 static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_error *err)
 {
     qd_state_id state = QD_STATE_QUEUED;
@@ -53,9 +78,13 @@ static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_er
                    .finished_ms = row->finished_ms,
                    .attempt = row->attempt,
                    .resumed = row->resumed,
-                   .version = row->version };
+                   .priority = row->priority,
+                   .version = row->version,
+                   .last_event = row->last_event };
     memcpy(job.id, row->id, sizeof job.id);
     qd_code code = qd_state_read(row->id, row->state, &state, err);
+    if (code == QD_OK)
+        code = qd_query_edition(row, job.edition, err);
     const struct {
         const char *text;
         json_t **value;
@@ -70,6 +99,7 @@ static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_er
     job.state = qd_state_at(state)->name;
     job.name = row->name;
     row->name = NULL;
+    overlay_labels(&job);
     overlay_progress(service, &job);
     *out = job;
     return QD_OK;
@@ -84,6 +114,13 @@ static qd_code read_one(void *ctx, qd_tx *tx, qd_error *err)
 {
     one *o = ctx;
     return qd_job_row_read(tx, o->id, &o->row, err);
+}
+
+qd_code qd_query_job(qd_service *service, qd_tx *tx, const char *id, qd_job *out, qd_error *err)
+{
+    QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
+    qd_code code = qd_job_row_read(tx, id, &row, err);
+    return code == QD_OK ? make_job(service, &row, out, err) : code;
 }
 
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err)

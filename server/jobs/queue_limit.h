@@ -8,9 +8,9 @@
 #include "store/job_rows.h"
 
 /* QD_EBUSY when one more job does not fit. */
-static inline qd_code qd_queue_check(const qd_service *service, qd_tx *tx, const char *owner, qd_error *err)
+static inline qd_code qd_queue_check(qd_service *service, qd_tx *tx, const char *owner, qd_error *err)
 {
-    size_t queued = 0, limit = service->settings.config.queue_limit;
+    size_t queued = 0, limit = qd_service_now(service).queue_limit;
     qd_code code = qd_job_row_count_state(tx, qd_state_at(QD_STATE_QUEUED)->name, &queued, err);
     if (code == QD_OK && queued >= limit)
         return qd_fail(err, QD_EBUSY, "the queue is full: %zu jobs wait, %zu are allowed", queued, limit);

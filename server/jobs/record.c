@@ -2,6 +2,7 @@
 #include "jobs/record.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "jobs/service_private.h"
 #include "store/artifact_rows.h"
@@ -84,6 +85,8 @@ static qd_code apply(void *ctx, qd_tx *tx, qd_error *err)
         code = put_columns(r, tx, err);
     if (code == QD_OK && r->ending == QD_RECORD_FINISH)
         code = put_ending(r, tx, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("record.columns", err);
     if (code == QD_OK && r->type != NULL && r->put == QD_LAYER_NEW)
         code = qd_record_event(tx, r->id, r->type, r->data, &r->last_event, err);
     if (code == QD_OK && r->from != r->to)
@@ -97,6 +100,7 @@ qd_code qd_record_commit(qd_service *service, qd_record *record, qd_error *err)
         return qd_fail(err, QD_EINTERNAL, "'%s' may not follow '%s'", qd_state_at(record->to)->name,
                        qd_state_at(record->from)->name);
     qd_code code = qd_store_write(service->store, apply, record, err);
+    QD_FAULT("record.committed");
     if (code == QD_OK && record->last_event != 0)
         qd_bell_ring(service->bell, record->id, record->last_event);
     return code;

@@ -117,6 +117,8 @@ static qd_code open_parts(qd_service *service, qd_error *err)
     char newest[QD_ID_SIZE] = "";
     qd_code code = lock_state(service, err);
     if (code == QD_OK)
+        code = qd_confinement_init(&service->settings.config, &service->confinement, err);
+    if (code == QD_OK)
         code = check_database(service, err);
     if (code == QD_OK)
         code = qd_store_open(service->settings.state_dir, &service->store, err);
@@ -135,6 +137,7 @@ static qd_code open_parts(qd_service *service, qd_error *err)
 static qd_code start_threads(qd_service *service, qd_error *err)
 {
     service->free_bytes = qd_free_bytes(service);
+    service->looked_at = qd_clock_seconds();
     qd_code code = qd_recover(service, err);
     if (code == QD_OK)
         code = qd_supervisor_start(service, err);
@@ -192,6 +195,7 @@ void qd_service_destroy(qd_service *service)
     qd_close_fd(&service->lock_fd);
     pthread_cond_destroy(&service->changed);
     pthread_mutex_destroy(&service->mutex);
+    qd_confinement_fini(&service->confinement);
     qd_settings_fini(&service->settings);
     free(service);
 }

@@ -57,7 +57,6 @@ typedef struct qd_service_config {
     uint64_t memory_bytes;      /* of all runs together; 0 = four fifths of what this process may use */
     double job_runtime_seconds; /* of a job without limits.runtime; 0 = no limit */
     qd_retention retention;
-    double drain_seconds; /* runs may go on for so long after the service was told to stop */
     enum { QD_CONFINE_AUTO, QD_CONFINE_REQUIRE, QD_CONFINE_OFF } confine;
     const char *cgroup; /* folder of a delegated cgroup (v2), or NULL */
     qd_access_rules access;
@@ -72,6 +71,17 @@ typedef struct qd_service_config {
 qd_code qd_service_create(const qd_service_config *config, qd_service **out, qd_error *err);
 /* Stops claiming, ends children (their jobs stay resumable), wakes all watchers, joins all threads. */
 void qd_service_destroy(qd_service *service); /* NULL is fine */
+/* Takes over what may change while the service runs: queue_limit, heartbeat, job_runtime, webhook_tries, retention, and the
+ * numbers of access. */
+void qd_service_reload(qd_service *service, const qd_service_config *fresh);
+/* Before the end: claims no job any more, and is not ready. Runs go on until qd_service_destroy. */
+void qd_service_drain(qd_service *service);
+size_t qd_service_running(qd_service *service); /* jobs that workers have in hand */
+/* A sign of life: the supervisor looked within patience_seconds, and the database writer answers. Does not return while
+ * the writer hangs. */
+qd_code qd_service_beat(qd_service *service, double patience_seconds, qd_error *err);
+
+enum { QD_JOB_EDITION = 17 };
 
 /* A consistent copy of one job; strings and JSON are owned by it. */
 typedef struct qd_job {
@@ -80,8 +90,10 @@ typedef struct qd_job {
     char *name;                                                                     /* or NULL */
     json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
     int64_t created_ms, started_ms, finished_ms;                                    /* 0 = not yet */
-    unsigned attempt, resumed;
-    uint64_t version; /* grows with every change: the ETag */
+    unsigned attempt, resumed, priority;
+    uint64_t version;             /* grows with every change and every report of progress */
+    uint64_t last_event;          /* id of the newest */
+    char edition[QD_JOB_EDITION]; /* digest of what clients may change: name, tags, recipe */
 } qd_job;
 void qd_job_fini(qd_job *job);
 
@@ -91,7 +103,8 @@ typedef struct qd_submission {
     const qd_recipe *recipe; /* only read */
     const json_t *request;   /* the body as it came */
     const qd_caller *caller;
-    const char *idempotency_key; /* or NULL */
+    qd_issues *issues;    /* gets findings that only the service knows of; or NULL */
+    struct qd_once *once; /* once.h: begun, without an answer; gets this job's; NULL = no Idempotency-Key came */
 } qd_submission;
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
@@ -117,10 +130,19 @@ qd_code qd_service_events(qd_service *service, const char *id, uint64_t after, s
 qd_code qd_service_certificate(qd_service *service, const char *id, json_t **out, qd_error *err);
 
 /* cancel: QD_ECONFLICT when finished; idempotent otherwise. retry: only failed, cancelled, quarantined; `changes`
- * (object or NULL) may hold "regularization"; continues from the last finished layer where the layer's key still
- * matches. delete: only terminal states; removes rows and files. */
+ * (object or NULL; changes.c says which fields) may be refused with findings; continues from the last finished layer
+ * where the layer's key still matches. delete: only terminal states; removes rows and files. */
 qd_code qd_service_cancel(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const char *id, const json_t *changes,
+                         qd_issues *issues, qd_error *err);
+/* Name, tags, priority of a job in any state; nothing happens when nothing changes. QD_ECONFLICT: the condition does not
+ * hold for the job's edition. */
+typedef struct qd_amendment {
+    const json_t *changes; /* an object */
+    bool (*holds)(const char *condition, const char *edition);
+    const char *condition;
+} qd_amendment;
+qd_code qd_service_amend(qd_service *service, const qd_caller *caller, const char *id, const qd_amendment *amendment,
                          qd_issues *issues, qd_error *err);
 qd_code qd_service_delete(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 
@@ -153,6 +175,16 @@ typedef struct qd_service_stats {
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */
 qd_code qd_service_ready(qd_service *service, qd_error *err);
+/* What confines runs here; constant while the service lives. */
+typedef struct qd_service_confinement {
+    const char *mode; /* static text: "auto", "require", "off" */
+    int landlock_abi; /* 0 = none */
+    bool seccomp, cgroup;
+    bool by_run;       /* runs close themselves in, on whatever machine a launcher starts them */
+    char applied[256]; /* "landlock abi 7, seccomp, rlimits" */
+    char missing[600]; /* "" = nothing is */
+} qd_service_confinement;
+void qd_service_confinement_read(qd_service *service, qd_service_confinement *out);
 const char *qd_state_name(size_t index); /* NULL past the end; the table in jobs/state.c says which may follow which */
 /* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end. */
 const char *qd_phase_name(size_t index);

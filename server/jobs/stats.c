@@ -59,6 +59,9 @@ qd_code qd_service_ready(qd_service *service, qd_error *err)
                        (unsigned long long)free_bytes, (unsigned long long)floor_bytes);
     pthread_mutex_lock(&service->mutex);
     size_t alive = service->workers_alive;
+    bool draining = service->draining;
     pthread_mutex_unlock(&service->mutex);
+    if (draining)
+        return qd_fail(err, QD_EBUSY, "the service is stopping");
     return alive == 0 ? qd_fail(err, QD_EBUSY, "no worker is alive") : QD_OK;
 }

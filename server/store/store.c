@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "store/ballast.h"
@@ -32,13 +33,17 @@ static qd_code make_private(const char *path, qd_error *err)
 
 static qd_code open_database(qd_store *store, qd_store_opening how, qd_connection *out, qd_error *err)
 {
-    qd_code code = make_private(store->path, err);
+    qd_code code = QD_FAULT_CODE("store.open", err);
+    if (code == QD_OK)
+        code = make_private(store->path, err);
     if (code == QD_OK)
         code = qd_connection_open(store->path, QD_READ_WRITE, out, err);
     if (code == QD_OK && how == QD_STORE_AS_IT_IS)
         code = qd_migrate_check(out, store->path, qd_migrations, qd_migration_count, err);
     else if (code == QD_OK)
         code = qd_migrate(out, store->path, qd_migrations, qd_migration_count, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("store.migrated", err);
     if (code != QD_OK)
         qd_connection_close(out);
     return code;
@@ -157,6 +162,8 @@ qd_code qd_store_read(qd_store *store, qd_change view, void *ctx, qd_error *err)
     if (code != QD_OK)
         return code;
     code = qd_sql_script(c, "BEGIN", err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("store.read", err);
     if (code == QD_OK)
         code = view(ctx, c, err);
     if (!sqlite3_get_autocommit(c->db))
