@@ -24,6 +24,7 @@ static json_t *print_links(const qd_job *job)
     set_link(links, "layers", job->id, "/layers");
     set_link(links, "events", job->id, "/events");
     set_link(links, "log", job->id, "/log");
+    set_link(links, "deliveries", job->id, "/deliveries");
     if (succeeded) {
         set_link(links, "artifacts", job->id, "/artifacts");
         set_link(links, "certificate", job->id, "/certificate");

@@ -24,6 +24,9 @@ QD_HANDLER(qd_get_archive);
 QD_HANDLER(qd_get_job);
 QD_HANDLER(qd_get_layers);
 QD_HANDLER(qd_get_certificate);
+/* deliveries.c */
+QD_HANDLER(qd_get_deliveries);
+QD_HANDLER(qd_redeliver);
 /* events.c */
 QD_HANDLER(qd_get_events);
 /* files.c */

@@ -48,6 +48,7 @@ static qd_code check_urls(const qd_app *app, const json_t *body, const qd_recipe
     check_url(app, model, recipe->model_url, issues);
     check_url(app, "/calibration/source", recipe->calibration_source, issues);
     check_url(app, "/evaluation/text", recipe->evaluation_text, issues);
+    qd_service_check_destinations(app->service, recipe, body, issues);
     return issues->count == 0 ? QD_OK : qd_fail(err, QD_EINVAL, "%s", issues->items[0].detail);
 }
 

@@ -20,12 +20,20 @@ bool qd_route_match(const char *pattern, const char *path, const char **out_id, 
             pattern += 4;
             path += id_length;
         } else if (strcmp(pattern, "{path}") == 0) {
+            *out_id = id;
+            *out_id_length = id_length;
+            *out_rest = path;
+            return *path != '\0';
+        } else if (*pattern == '{') {
             rest = path;
-            break;
+            pattern += strcspn(pattern, "}") + 1;
+            path += strcspn(path, "/");
+            if (path == rest)
+                return false;
         } else if (*pattern++ != *path++)
             return false;
     }
-    if (rest == NULL ? *path != '\0' : *rest == '\0')
+    if (*path != '\0')
         return false;
     *out_id = id;
     *out_id_length = id_length;

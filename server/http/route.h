@@ -35,7 +35,9 @@ typedef enum qd_where { QD_INLINE, QD_AWAY } qd_where;
 
 typedef struct qd_route {
     qd_method method;
-    const char *pattern; /* "/jobs/{id}/artifacts/{path}": {id} is one segment, {path} the rest */
+    /* "/jobs/{id}/artifacts/{path}": {id} is one segment, {path} the rest; another name in braces is one segment too, and
+     * what begins with it is the rest */
+    const char *pattern;
     qd_handler handle;
     const char *const *parameters; /* query parameters it takes, NULL-terminated; NULL = none */
     size_t max_body;               /* bytes; 0 = takes no body */

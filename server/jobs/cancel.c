@@ -4,12 +4,15 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "jobs/audit.h"
+#include "jobs/courier.h"
+#include "jobs/delivery.h"
 #include "jobs/paths.h"
 #include "jobs/record.h"
 #include "jobs/service_private.h"
 #include "store/job_rows.h"
 
 typedef struct wish {
+    qd_service *service;
     const qd_caller *caller;
     const char *id;
     unsigned attempt;
@@ -38,6 +41,8 @@ static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
         code = QD_FAULT_CODE("cancel.row", err);
     if (code == QD_OK)
         code = qd_record_state_event(tx, row.id, QD_STATE_CANCELLED, &w->last_event, err);
+    if (code == QD_OK)
+        code = qd_delivery_enqueue(w->service, tx, row.id, QD_STATE_CANCELLED, err);
     return code == QD_OK ? qd_audit_add_take(tx, w->caller, QD_AUDIT_JOB_CANCEL, row.id,
                                              json_pack("{s:s}", "from", row.state), err)
                          : code;
@@ -45,13 +50,14 @@ static qd_code cancel(void *ctx, qd_tx *tx, qd_error *err)
 
 qd_code qd_service_cancel(qd_service *service, const qd_caller *caller, const char *id, qd_error *err)
 {
-    wish w = { .caller = caller, .id = id };
+    wish w = { .service = service, .caller = caller, .id = id };
     qd_code code = qd_store_write(service->store, cancel, &w, err);
     if (code != QD_OK || w.last_event == 0)
         return code;
     QD_FAULT("cancel.recorded");
     qd_active_stop(service, id, w.attempt);
     qd_bell_ring(service->bell, id, w.last_event);
+    qd_courier_wake(service->courier);
     qd_service_say(service, "info", "job.cancelled", "job=%s request_id=%s", id, caller->request_id);
     return QD_OK;
 }

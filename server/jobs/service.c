@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "jobs/courier.h"
 #include "jobs/recover.h"
 #include "jobs/service_private.h"
 #include "jobs/supervise.h"
@@ -126,6 +127,7 @@ static qd_code open_parts(qd_service *service, qd_error *err)
         code = qd_keyring_create(service->store, &service->settings.config.access, &service->keyring, err);
     if (code == QD_OK)
         code = qd_fetcher_create(&service->settings.config.fetch, &service->fetcher, err);
+    service->settings.config.fetch.s3 = (qd_s3_settings){ 0 }; /* nobody else has to know */
     if (code == QD_OK)
         code = qd_bell_create(&service->bell, err);
     if (code == QD_OK)
@@ -141,6 +143,8 @@ static qd_code start_threads(qd_service *service, qd_error *err)
     qd_code code = qd_recover(service, err);
     if (code == QD_OK)
         code = qd_supervisor_start(service, err);
+    if (code == QD_OK)
+        code = qd_courier_start(service, &service->courier, err);
     return code == QD_OK ? qd_workers_start(service, err) : code;
 }
 
@@ -184,6 +188,7 @@ void qd_service_destroy(qd_service *service)
     pthread_mutex_unlock(&service->mutex);
     qd_active_stop_all(service);
     qd_workers_join(service);
+    qd_courier_destroy(service->courier);
     qd_supervisor_join(service);
     qd_bell_destroy(service->bell); /* wakes all watchers for the last time */
     qd_fetcher_destroy(service->fetcher);

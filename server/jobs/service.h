@@ -35,13 +35,6 @@ typedef struct qd_access_rules {
     uint64_t rate_per_minute, queue_quota, disk_quota_bytes;
 } qd_access_rules;
 
-/* S3-compatible storage: sources and uploads of s3:// names. Strings are borrowed for the time of qd_service_create. */
-typedef struct qd_s3_settings {
-    const char *endpoint, *region;
-    const char *credentials;  /* file, or NULL = s3:// is refused */
-    const char *const *allow; /* BUCKET or BUCKET/PREFIX; NULL-terminated, may be NULL */
-} qd_s3_settings;
-
 typedef struct qd_service_config {
     const char *state_dir;        /* quantd.db, models/, jobs/, artifacts/ */
     size_t workers;               /* jobs at once */
@@ -61,8 +54,7 @@ typedef struct qd_service_config {
     const char *cgroup; /* folder of a delegated cgroup (v2), or NULL */
     qd_access_rules access;
     unsigned webhook_tries; /* 0 = 10 */
-    qd_s3_settings s3;
-    qd_fetch_policy fetch; /* cache_dir NULL = state_dir/models */
+    qd_fetch_policy fetch;  /* cache_dir NULL = state_dir/models */
     qd_service_log log;
 } qd_service_config;
 
@@ -186,6 +178,11 @@ qd_code qd_service_watch(qd_service *service, const char *id,
                          qd_error *err);
 void qd_service_unwatch(qd_service *service, qd_watch *watch); /* no call is running or comes after it returns */
 
+/* Since the service was started; pending: now. */
+typedef struct qd_delivery_tally {
+    uint64_t attempts, delivered, failed, pending;
+} qd_delivery_tally;
+
 /* For /metrics and /readyz. */
 typedef struct qd_service_stats {
     size_t jobs_by_state[16]; /* index as qd_state_name */
@@ -193,7 +190,8 @@ typedef struct qd_service_stats {
     uint64_t free_disk_bytes, downloaded_bytes_total, layers_total, degraded_layers_total, resumes_total, commits_total;
     double phase_seconds_total[8]; /* index as qd_phase_name */
     double last_relative_error;    /* of the newest finished layer */
-    uint64_t children_rss_bytes;
+    uint64_t children_rss_bytes, uploaded_bytes_total;
+    qd_delivery_tally deliveries[2]; /* index as qd_delivery_kind_name */
 } qd_service_stats;
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */
@@ -211,6 +209,19 @@ void qd_service_confinement_read(qd_service *service, qd_service_confinement *ou
 const char *qd_state_name(size_t index); /* NULL past the end; the table in jobs/state.c says which may follow which */
 /* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end. */
 const char *qd_phase_name(size_t index);
+
+/* What became of a job's webhooks and uploads, oldest first (new reference): [{"id","kind":"webhook|publish","url",
+ * "state":"pending|delivered|failed","created_at","finished_at","next_at","attempts":[{"number","time","status",
+ * "seconds","detail"}],"progress":{..} of an upload}]; and one of them. */
+qd_code qd_service_deliveries(qd_service *service, const char *id, json_t **out, qd_error *err);
+qd_code qd_service_delivery(qd_service *service, const char *id, const char *delivery, json_t **out, qd_error *err);
+/* Tried again at once, with all tries before it. QD_ECONFLICT: it was taken already. */
+qd_code qd_service_redeliver(qd_service *service, const qd_caller *caller, const char *id, const char *delivery,
+                             qd_error *err);
+/* Adds a finding for each of webhook and publish that may not be, at POST time. request: the body as it came. */
+void qd_service_check_destinations(qd_service *service, const qd_recipe *recipe, const json_t *request,
+                                   qd_issues *issues);
+const char *qd_delivery_kind_name(size_t index); /* "webhook", "publish"; NULL past the end */
 
 /* Syntax and policy check of a model URL, at POST time. */
 qd_code qd_service_check_url(qd_service *service, const char *url, qd_error *err);

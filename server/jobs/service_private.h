@@ -24,6 +24,8 @@ typedef struct qd_tally {
     uint64_t downloaded_bytes, layers, degraded_layers, resumes;
     double phase_seconds[8];
     double last_relative_error;
+    uint64_t uploaded_bytes;
+    qd_delivery_tally deliveries[2]; /* by kind */
 } qd_tally;
 
 struct qd_service {
@@ -33,6 +35,7 @@ struct qd_service {
     qd_store *store;
     qd_fetcher *fetcher;
     qd_bell *bell;
+    struct qd_courier *courier;
     qd_idents idents;
     qd_keyring *keyring;
     pthread_t supervisor, *workers;

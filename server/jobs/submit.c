@@ -12,6 +12,7 @@
 #include "jobs/record.h"
 #include "jobs/service_private.h"
 #include "jobs/sources.h"
+#include "store/delivery_rows.h"
 #include "store/job_rows.h"
 
 typedef struct insertion {
@@ -40,6 +41,8 @@ static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
     qd_code code = qd_queue_check(s->service, tx, s->row.owner, err);
     if (code == QD_OK)
         code = qd_job_row_insert(tx, &s->row, err);
+    if (code == QD_OK && s->submission->recipe->webhook_secret != NULL)
+        code = qd_webhook_secret_put(tx, s->row.id, s->submission->recipe->webhook_secret, err);
     if (code == QD_OK)
         code = QD_FAULT_CODE("submit.row", err);
     if (code == QD_OK)
@@ -120,11 +123,23 @@ static qd_code fill_row(qd_service *service, const qd_submission *submission, qd
     return code == QD_OK ? print_take(qd_sources_resolved(printed, NULL), &row->resolved, err) : code;
 }
 
+/* Where the secret is at hand: not for a retry, whose job has it already. */
+static qd_code check_destinations(qd_service *service, const qd_submission *submission, qd_error *err)
+{
+    qd_issues own = { 0 };
+    qd_issues *issues = submission->issues == NULL ? &own : submission->issues;
+    size_t before = issues->count;
+    qd_service_check_destinations(service, submission->recipe, submission->request, issues);
+    return issues->count == before ? QD_OK : qd_fail(err, QD_EINVAL, "%s", issues->items[before].detail);
+}
+
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err)
 {
     const qd_recipe *recipe = submission->recipe;
     insertion s = { .service = service, .submission = submission };
     qd_code code = qd_submit_check(service, recipe, submission->issues, err);
+    if (code == QD_OK)
+        code = check_destinations(service, submission, err);
     if (code == QD_OK)
         code = fill_row(service, submission, &s.row, err);
     if (code == QD_OK)
