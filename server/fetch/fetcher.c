@@ -27,6 +27,7 @@ void qd_fetcher_destroy(qd_fetcher *fetcher)
     qd_cache_fini(&fetcher->cache);
     qd_address_policy_fini(&fetcher->addresses);
     qd_url_fini(&fetcher->hub);
+    qd_s3_fini(&fetcher->s3);
     for (size_t i = 0; i < fetcher->root_count; i++) {
         free(fetcher->roots[i].given);
         free(fetcher->roots[i].real);
@@ -87,6 +88,8 @@ qd_code qd_fetcher_create(const qd_fetch_policy *policy, qd_fetcher **out, qd_er
     take_limits(policy, fetcher);
     code = take_hub(policy, fetcher, err);
     if (code == QD_OK)
+        code = qd_s3_init(&policy->s3, &fetcher->s3, err);
+    if (code == QD_OK)
         code = qd_address_policy_init(&fetcher->addresses, policy->allow_net, err);
     if (code == QD_OK)
         code = take_roots(policy->file_roots, fetcher, err);
@@ -107,17 +110,31 @@ void qd_fetched_fini(qd_fetched *fetched)
     *fetched = (qd_fetched){ 0 };
 }
 
+static qd_code check_bucket(const qd_fetcher *fetcher, const qd_url *url, qd_error *err)
+{
+    QD_AUTO(qd_s3_name_fini) qd_s3_name name = { 0 };
+    qd_code code = qd_s3_name_parse(url, &name, err);
+    return code == QD_OK ? qd_s3_check(&fetcher->s3, &name, err) : code;
+}
+
 /* What can be said of a source without a network. */
 static qd_code check_source(const qd_fetcher *fetcher, const qd_source *source, qd_error *err)
+{
+    if (source->kind == QD_SOURCE_FOLDER)
+        return qd_folder_check(fetcher, source->local, err);
+    return qd_destination_check(fetcher, &source->url, err);
+}
+
+qd_code qd_destination_check(const qd_fetcher *fetcher, const qd_url *url, qd_error *err)
 {
     qd_net address;
     const char *reason = "";
     char text[QD_ADDRESS_TEXT];
-    if (source->kind == QD_SOURCE_FOLDER)
-        return qd_folder_check(fetcher, source->local, err);
-    if (source->url.scheme == QD_SCHEME_HTTP && !fetcher->allow_http)
+    if (url->scheme == QD_SCHEME_HTTP && !fetcher->allow_http)
         return qd_fail(err, QD_EDENIED, "plain http is not allowed here; use https (or allow-http)");
-    if (qd_host_literal(source->url.host, &address) != QD_LITERAL ||
+    if (url->scheme == QD_SCHEME_S3)
+        return check_bucket(fetcher, url, err);
+    if (qd_host_literal(url->host, &address) != QD_LITERAL ||
         qd_address_judge(&fetcher->addresses, &address, &reason) != QD_ADDRESS_BLOCKED)
         return QD_OK;
     qd_net_text(&address, text);
@@ -205,7 +222,7 @@ static char *resolved_url(const qd_source *source)
 
 static qd_code describe(const qd_source *source, const char *commit, const qd_items *items, json_t **out, qd_error *err)
 {
-    static const char *const kinds[] = { "hub", "directory", "file", "folder" }; /* qd_source_kind's order */
+    static const char *const kinds[] = { "hub", "directory", "file", "folder", "s3" }; /* qd_source_kind's order */
     QD_AUTO(qd_free_pointer) char *url = resolved_url(source);
     json_t *files = json_array();
     for (size_t i = 0; i < items->count; i++) {
@@ -229,6 +246,8 @@ static qd_code bring(qd_fetch_run *run, const qd_source *source, const qd_fetch_
         return qd_hub_obtain(run, source, request->revision, request->sha256, items, out_commit, err);
     case QD_SOURCE_FOLDER:
         return qd_folder_obtain(run, source, request->sha256, items, err);
+    case QD_SOURCE_S3:
+        return qd_s3_obtain(run, source, request->sha256, items, err);
     case QD_SOURCE_DIRECTORY:
     case QD_SOURCE_FILE:
         break;
@@ -333,6 +352,8 @@ static qd_code obtain_text(qd_fetch_run *run, const qd_source *source, uint64_t 
         return code;
     if (source->kind == QD_SOURCE_FOLDER)
         return qd_folder_obtain_file(run, source->local, item, err);
+    if (source->kind == QD_SOURCE_S3)
+        return qd_s3_obtain_file(run, source, items, err);
     code = qd_url_copy(&source->url, &item->url, err);
     return code == QD_OK ? qd_items_obtain(run, items, 0, err) : code;
 }

@@ -12,6 +12,7 @@
 #include "fetch/cache.h"
 #include "fetch/fetch.h"
 #include "fetch/policy.h"
+#include "fetch/s3.h"
 #include "fetch/transfer.h"
 #include "fetch/url.h"
 
@@ -26,6 +27,7 @@ typedef struct qd_fetcher {
     qd_cache cache;
     qd_address_policy addresses;
     qd_url hub;
+    qd_s3 s3;
     qd_root *roots;
     size_t root_count;
     bool allow_http;
@@ -64,9 +66,10 @@ typedef struct qd_item {
     qd_url url;
     qd_need need;
     qd_fresh fresh;
-    uint64_t cap;  /* largest size taken */
-    uint64_t size; /* promised, or QD_SIZE_UNKNOWN */
-    uint64_t hint; /* what a HEAD said: for totals and free space only; QD_SIZE_UNKNOWN */
+    uint64_t cap;              /* largest size taken */
+    uint64_t size;             /* promised, or QD_SIZE_UNKNOWN */
+    uint64_t hint;             /* what a HEAD said: for totals and free space only; QD_SIZE_UNKNOWN */
+    char etag[QD_HEADER_TEXT]; /* what was listed: another one is another file; "" = not known */
     char want_sha256[QD_DIGEST_HEX], want_git_sha1[QD_DIGEST_HEX], commit[QD_DIGEST_HEX]; /* "" = not known */
     qd_announced announced; /* its size is in the run's total */
     qd_presence presence;
@@ -116,6 +119,8 @@ qd_code qd_contents_obtain(qd_fetch_run *run, const qd_supply *supply, const cha
 qd_code qd_contents_find_gguf(const char *const *names, size_t count, const char **out, qd_error *err);
 /* QD_EINVAL when the request enforces a digest for a file that the model does not have. */
 qd_code qd_check_all_wanted(const json_t *sha256, const qd_items *items, const char *weights, qd_error *err);
+/* May it be reached at all, as far as that can be said without a network? QD_EDENIED, QD_EINVAL. (fetcher.c) */
+qd_code qd_destination_check(const qd_fetcher *fetcher, const qd_url *url, qd_error *err);
 /* No config, tokenizer or template is larger. */
 uint64_t qd_side_file_cap(const qd_fetcher *fetcher);
 /* The digest that the request enforces for `name`, into out ("" = none); QD_EINVAL when it is not 64 hex digits. */
@@ -123,13 +128,19 @@ qd_code qd_wanted_sha256(const json_t *sha256, const char *name, char out[QD_DIG
 /* Distinct shard names of an index file, checked (QD_EFORMAT names the bad one). names: qd_names_free. */
 qd_code qd_index_shards(const char *path, char ***out_names, size_t *out_count, qd_error *err);
 
-/* The three kinds of source. commit: heap string, hub only. */
+/* The name is one of those that a model has: weights and side files, no pickles or code. (hub_tree.c) */
+qd_same qd_name_is_of_model(const char *name);
+
+/* The kinds of source. commit: heap string, hub only. */
 qd_code qd_directory_obtain(qd_fetch_run *run, const qd_source *source, const json_t *sha256, qd_items *items,
                             qd_error *err);
 qd_code qd_folder_obtain(qd_fetch_run *run, const qd_source *source, const json_t *sha256, qd_items *items,
                          qd_error *err);
 qd_code qd_hub_obtain(qd_fetch_run *run, const qd_source *source, const char *revision, const json_t *sha256,
                       qd_items *items, char **out_commit, qd_error *err);
+qd_code qd_s3_obtain(qd_fetch_run *run, const qd_source *source, const json_t *sha256, qd_items *items, qd_error *err);
+/* The one object that is meant, into row 0. */
+qd_code qd_s3_obtain_file(qd_fetch_run *run, const qd_source *source, qd_items *items, qd_error *err);
 /* QD_EDENIED unless `path` lies below a root. (folder.c) */
 qd_code qd_folder_check(const qd_fetcher *fetcher, const char *path, qd_error *err);
 /* Is this what the cache has of a local file? (folder.c) */

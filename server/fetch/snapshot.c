@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/str.h"
 #include "fetch/cache.h"
@@ -25,7 +26,7 @@ qd_code qd_snapshot_place(const qd_cache *cache, const char *folder, const qd_sn
     QD_AUTO(qd_free_pointer) char *name = qd_path_join(folder, file->name);
     if (blob == NULL || name == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (link(blob, name) == 0)
+    if (!QD_FAULT_FAILS("snapshot.link") && link(blob, name) == 0)
         return QD_OK;
     if (errno == ENOENT || errno == ENOSPC)
         return qd_fail_errno(err, "link '%s'", name);
@@ -40,6 +41,8 @@ static qd_code build(const qd_cache *cache, const char *folder, const qd_snapsho
         code = qd_dir_make(folder, err);
     for (size_t i = 0; code == QD_OK && i < count; i++)
         code = qd_snapshot_place(cache, folder, &files[i], err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("snapshot.built", err);
     return code == QD_OK ? qd_dir_sync(folder, err) : code;
 }
 
@@ -91,6 +94,7 @@ qd_code qd_snapshot_make(const qd_cache *cache, const qd_snapshot_file *files, s
             return qd_within(err, code, "snapshot");
         }
     }
+    QD_FAULT("snapshot.made");
     *out_folder = folder;
     folder = NULL;
     return QD_OK;

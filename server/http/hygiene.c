@@ -127,9 +127,12 @@ static bool same_origin(const char *origin, const char *host)
 
 static bool is_json(const char *type)
 {
-    static const char json[] = "application/json";
-    return type != NULL && strncasecmp(type, json, sizeof json - 1) == 0 &&
-           strchr("; \t", type[sizeof json - 1]) != NULL;
+    static const char *const types[] = { "application/json", "application/merge-patch+json" };
+    size_t length = type == NULL ? 0 : strcspn(type, "; \t");
+    for (size_t i = 0; i < QD_LENGTH(types); i++)
+        if (strlen(types[i]) == length && strncasecmp(type, types[i], length) == 0)
+            return true;
+    return false;
 }
 
 /* A page of another site can send simple forms here: what a browser sends (Origin) must be ours and JSON; what curl
@@ -141,7 +144,7 @@ static bool origin_ok(qd_exchange *x)
         return true;
     if (!same_origin(origin, x->request.headers[QD_HOST]))
         return refuse(x, QD_PROBLEM_FORBIDDEN, "Origin: only pages of this service may change jobs");
-    if (x->route->max_body > 0 && x->request.method == QD_POST && !is_json(x->request.headers[QD_CONTENT_TYPE]))
+    if (x->route->max_body > 0 && !is_json(x->request.headers[QD_CONTENT_TYPE]))
         return refuse(x, QD_PROBLEM_MEDIA_TYPE, "a browser must send Content-Type: application/json");
     return true;
 }

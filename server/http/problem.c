@@ -12,10 +12,13 @@ static const qd_problem_row rows[QD_PROBLEM_KINDS] = {
     [QD_PROBLEM_NOT_FOUND] = { "not-found", "No such thing", 404, 0 },
     [QD_PROBLEM_METHOD] = { "method-not-allowed", "The path has no such method", 405, 0 },
     [QD_PROBLEM_CONFLICT] = { "conflict", "Not in this state", 409, 0 },
+    [QD_PROBLEM_UNDER_WAY] = { "under-way", "The same request is still under way", 409, 1 },
+    [QD_PROBLEM_PRECONDITION] = { "precondition-failed", "The job has changed meanwhile", 412, 0 },
     [QD_PROBLEM_TOO_LARGE] = { "too-large", "The request is too large", 413, 0 },
     [QD_PROBLEM_MEDIA_TYPE] = { "media-type", "The body must be application/json", 415, 0 },
     [QD_PROBLEM_RANGE] = { "range-not-satisfiable", "The range lies outside the file", 416, 0 },
     [QD_PROBLEM_INVALID] = { "invalid-job", "The job is invalid", 422, 0 },
+    [QD_PROBLEM_KEY_REUSED] = { "idempotency-key-reused", "The key belongs to another request", 422, 0 },
     [QD_PROBLEM_BUSY] = { "busy", "Too much at once", 429, 30 },
     [QD_PROBLEM_INTERNAL] = { "internal", "The service failed", 500, 0 },
     [QD_PROBLEM_UNSUPPORTED] = { "unsupported", "Not supported", 501, 0 },
@@ -65,6 +68,7 @@ void qd_reply_problem(qd_reply *reply, const qd_request *request, qd_problem_kin
         .detail = detail,
         .issues = issues,
         .request_id = request->caller.request_id,
+        .retry_after = row->retry_after,
     };
     qd_reply_clear(reply);
     if (qd_reply_json_take(reply, row->status, qd_problem_print(&problem), NULL) == QD_OK)

@@ -160,6 +160,11 @@ static void drain(qd_http *http)
         nanosleep(&pause, NULL);
 }
 
+void qd_http_drain(qd_http *http)
+{
+    qd_streams_close(http->streams);
+}
+
 /* The order of server.md §1.6. No connection may sleep when the daemon stops: streams are closed and the pool is
  * empty by then. */
 void qd_http_stop(qd_http *http)

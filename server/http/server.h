@@ -40,6 +40,10 @@ typedef struct qd_http_config {
 /* Listens when it returns. QD_EINVAL: host is no address; QD_EIO: the address cannot be bound. */
 qd_code qd_http_start(const qd_http_config *config, qd_http **out, qd_error *err);
 uint16_t qd_http_port(const qd_http *http);
+/* Before the end: event streams close and no new ones open; everything else is answered as before. */
+void qd_http_drain(qd_http *http);
+/* A sign of life: a request of our own gets an answer within patience_seconds; else QD_ETIMEOUT. */
+qd_code qd_http_beat(const qd_http *http, double patience_seconds, qd_error *err);
 /* Refuses new connections, ends event streams, lets replies in flight finish (5 s at most), stops; NULL is fine. */
 void qd_http_stop(qd_http *http);
 

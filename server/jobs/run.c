@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "jobs/child.h"
@@ -83,7 +84,9 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
                                  .tie = course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT
                                                                                       : QD_TIE_BY_LAUNCHER };
     dprintf(r->log_fd, "attempt %u\n", course->active->attempt);
-    code = qd_child_start(&spec, &r->child, err);
+    code = QD_FAULT_CODE("child.start", err);
+    if (code == QD_OK)
+        code = qd_child_start(&spec, &r->child, err);
     if (code == QD_OK && qd_lock_note(lock_fd, r->child.pid, err) != QD_OK)
         qd_service_say(course->service, "warn", "run.not-noted", "job=%s reason=\"%s\"", course->active->id, err->text);
     return code;
@@ -112,7 +115,7 @@ static void look_for_faults(run *r)
 {
     qd_course *course = r->course;
     struct stat info;
-    double heartbeat = course->service->settings.config.heartbeat_seconds;
+    double heartbeat = qd_service_now(course->service).heartbeat_seconds;
     if (course->fault == QD_OK && fstat(r->log_fd, &info) == 0 && info.st_size > log_bytes_max)
         course->fault =
             qd_fail(&course->fault_err, QD_ETOOBIG, "the run's log grew beyond %lld bytes", (long long)log_bytes_max);
@@ -155,7 +158,7 @@ static void describe(const run *r, int status, qd_error *err)
 {
     if (r->silent)
         qd_fail(err, QD_ETIMEOUT, "the run was silent for %.0f seconds and was ended by signal %d (%s)",
-                r->course->service->settings.config.heartbeat_seconds, r->killed ? SIGKILL : SIGABRT,
+                qd_service_now(r->course->service).heartbeat_seconds, r->killed ? SIGKILL : SIGABRT,
                 r->killed ? "KILL" : "ABRT");
     else if (WIFSIGNALED(status))
         qd_fail(err, QD_EINTERNAL, "the run ended by signal %d (%s)", WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
@@ -190,7 +193,7 @@ static qd_end judge(const run *r, int status, qd_error *err)
 qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, qd_error *err)
 {
     run *r = NULL;
-    int status = 0;
+    qd_child_end ended = { 0 };
     if (qd_alloc(1, sizeof *r, (void **)&r, err) != QD_OK)
         return QD_END_FAILED;
     r->course = course;
@@ -200,11 +203,13 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
     course->last_heard = qd_clock_seconds();
     qd_end end = QD_END_FAILED;
     if (start(r, sources, lock_fd, err) == QD_OK) {
+        QD_FAULT("child.started");
         qd_service_say(course->service, "info", "run.started", "job=%s attempt=%u pid=%ld", course->active->id,
                        course->active->attempt, (long)r->child.pid);
         attend(r);
-        qd_child_reap(&r->child, &status);
-        end = judge(r, status, err);
+        qd_child_reap(&r->child, &ended);
+        QD_FAULT("child.reaped");
+        end = judge(r, ended.status, err);
         if (r->lines.dropped + course->bad_lines > 0)
             qd_service_say(course->service, "warn", "run.bad-lines", "job=%s too_long=%zu bad=%zu", course->active->id,
                            r->lines.dropped, course->bad_lines);
