@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum { STALE_SECONDS = 7 * 24 * 3600, RECORD_LIMIT = 65536, LOCK_POLL_MS = 50 };
+enum { PARTIAL_SECONDS = 7 * 24 * 3600, TEMPORARY_SECONDS = 3600, RECORD_LIMIT = 65536, LOCK_POLL_MS = 50 };
 
 char *qd_cache_path(const qd_cache *cache, const char *folder, const char *key, const char *suffix)
 {
@@ -48,23 +48,28 @@ static void collect_partial(const qd_cache *cache, const char *name)
         unlink(path);
 }
 
+/* Bytes of a download are worth keeping for a week; what a killed process was about to rename is worth nothing, and is
+ * given an hour in case the process lives. */
 static void collect(const qd_cache *cache, const char *folder)
 {
     char **names = NULL;
     size_t count = 0;
+    bool partial = strcmp(folder, "partial") == 0;
     QD_AUTO(qd_free_pointer) char *path = qd_cache_path(cache, folder, "", "");
     if (path == NULL || qd_dir_list(path, &names, &count, NULL) != QD_OK)
         return;
     time_t now = time(NULL);
     for (size_t i = 0; i < count; i++) {
         QD_AUTO(qd_free_pointer) char *full = qd_path_join(path, names[i]);
+        bool temporary = strstr(names[i], ".tmp.") != NULL;
         struct stat info;
-        if (full == NULL || lstat(full, &info) != 0 || now - info.st_mtime < STALE_SECONDS)
+        if (full == NULL || lstat(full, &info) != 0 ||
+            now - info.st_mtime < (temporary ? TEMPORARY_SECONDS : PARTIAL_SECONDS))
             continue;
-        if (strcmp(folder, "partial") == 0)
-            collect_partial(cache, names[i]);
-        else if (strstr(names[i], ".tmp.") != NULL)
+        if (temporary)
             qd_dir_remove(full, NULL);
+        else if (partial)
+            collect_partial(cache, names[i]);
     }
     qd_names_free(names, count);
 }

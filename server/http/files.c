@@ -11,8 +11,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "http/handlers.h"
-#include "http/problem.h"
-#include "http/range.h"
 #include "http/validator.h"
 
 enum { MANIFEST_LIMIT = 64 << 20, MANIFEST_DEPTH = 16 };
@@ -33,33 +31,14 @@ qd_code qd_get_manifest(const qd_app *app, const qd_request *request, qd_reply *
     return code == QD_OK ? qd_reply_validate(reply, request, err) : code;
 }
 
-/* Takes fd. */
 static void reply_file_take(const qd_request *request, int fd, uint64_t size, const char *tag, qd_reply *reply)
 {
-    const char *wanted = request->headers[QD_RANGE];
-    if (!qd_if_range_ok(request->headers[QD_IF_RANGE], tag))
-        wanted = NULL;
-    qd_range range = qd_range_parse(wanted, size);
-    if (qd_if_none_match(request->headers[QD_IF_NONE_MATCH], tag)) {
+    if (!qd_reply_select(reply, request, size, tag)) {
         qd_close_fd(&fd);
-        reply->status = 304;
-    } else if (range.kind == QD_RANGE_UNSATISFIABLE) {
-        qd_close_fd(&fd);
-        qd_reply_problem(reply, request, QD_PROBLEM_RANGE, NULL, "range '%.100s' of a file of %" PRIu64 " bytes",
-                         wanted, size);
-        qd_reply_header_set(reply, "Content-Range", "bytes */%" PRIu64, size);
-    } else {
-        reply->status = range.kind == QD_RANGE_PART ? 206 : 200;
-        reply->payload = QD_PAYLOAD_FILE;
-        reply->fd = fd;
-        reply->offset = range.first;
-        reply->length = range.length;
-        if (range.kind == QD_RANGE_PART)
-            qd_reply_header_set(reply, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range.first,
-                                range.first + range.length - 1, size);
+        return;
     }
-    qd_reply_header_set(reply, "Accept-Ranges", "bytes");
-    qd_reply_header_set(reply, "ETag", "%s", tag);
+    reply->payload = QD_PAYLOAD_FILE;
+    reply->fd = fd;
 }
 
 /* A name for the client's disk: the last part, and only when it needs no quoting. */

@@ -14,8 +14,13 @@ QD_HANDLER(qd_patch_job);
 QD_HANDLER(qd_cancel_job);
 QD_HANDLER(qd_retry_job);
 QD_HANDLER(qd_delete_job);
-/* jobs_read.c */
+/* jobs_list.c */
 QD_HANDLER(qd_list_jobs);
+/* compare.c */
+QD_HANDLER(qd_compare_jobs);
+/* archive.c */
+QD_HANDLER(qd_get_archive);
+/* jobs_read.c */
 QD_HANDLER(qd_get_job);
 QD_HANDLER(qd_get_layers);
 QD_HANDLER(qd_get_certificate);

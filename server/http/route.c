@@ -57,10 +57,18 @@ static void refuse_path(const qd_request *request, const char *method_name, cons
     qd_reply_header_set(reply, "Allow", "%s", qd_str_borrow(&allow));
 }
 
-static bool takes_parameter(const qd_route *route, const char *name)
+static bool holds(const char *const *names, const char *name)
 {
-    for (size_t i = 0; route->parameters != NULL && route->parameters[i] != NULL; i++)
-        if (strcmp(route->parameters[i], name) == 0)
+    for (size_t i = 0; names != NULL && names[i] != NULL; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool given_before(const qd_target *target, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (strcmp(target->parameters[i].name, target->parameters[index].name) == 0)
             return true;
     return false;
 }
@@ -69,7 +77,12 @@ static bool parameters_ok(const qd_route *route, const qd_request *request, qd_r
 {
     for (size_t i = 0; i < request->target.parameter_count; i++) {
         const char *name = request->target.parameters[i].name;
-        if (takes_parameter(route, name))
+        if (holds(route->parameters, name) && !qd_route_repeats(route, name) && given_before(&request->target, i)) {
+            qd_reply_problem(reply, request, QD_PROBLEM_BAD_REQUEST, NULL, "query parameter '%.60s' is given twice",
+                             name);
+            return false;
+        }
+        if (holds(route->parameters, name))
             continue;
         QD_AUTO(qd_str_fini) qd_str known = { 0 };
         for (size_t k = 0; route->parameters != NULL && route->parameters[k] != NULL; k++)

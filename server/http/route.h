@@ -39,6 +39,8 @@ typedef struct qd_route {
 } qd_route;
 const qd_route *qd_route_at(size_t index); /* NULL past the end */
 size_t qd_route_index(const qd_route *route);
+/* May this query parameter be given several times? */
+bool qd_route_repeats(const qd_route *route, const char *parameter);
 
 /* Does the path match? Then *out_id (not terminated, *out_id_length bytes) and *out_rest point into it, or are NULL. */
 bool qd_route_match(const char *pattern, const char *path, const char **out_id, size_t *out_id_length,

@@ -1,12 +1,15 @@
 /* route_table.c: the list of routes. schema/openapi.json holds the same rows. */
 #include <assert.h>
+#include <string.h>
 
 #include "http/counters.h"
 #include "http/handlers.h"
 
 enum { MEBIBYTE = 1 << 20 };
 
-static const char *const list_parameters[] = { "state", "tag", "limit", "cursor", NULL };
+static const char *const list_parameters[] = { "state",          "tag",   "name",   "q", "created_after",
+                                               "created_before", "limit", "cursor", NULL };
+static const char *const compare_parameters[] = { "jobs", NULL };
 static const char *const event_parameters[] = { "after", "limit", NULL };
 
 /* method, pattern, handler, parameters, body limit, where, scope, summary */
@@ -29,9 +32,13 @@ static const qd_route routes[] = {
       "The manifest of the artifact" },
     { QD_GET, "/jobs/{id}/artifacts/{path}", qd_get_artifact, NULL, 0, QD_AWAY, QD_SCOPE_ARTIFACTS_READ,
       "One file of the artifact" },
+    { QD_GET, "/jobs/{id}/artifacts.tar", qd_get_archive, NULL, 0, QD_AWAY, QD_SCOPE_ARTIFACTS_READ,
+      "The whole artifact as one tar file" },
     { QD_GET, "/jobs/{id}/certificate", qd_get_certificate, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ,
       "The certificate document" },
     { QD_GET, "/jobs/{id}/log", qd_get_log, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ, "The run's log" },
+    { QD_GET, "/compare", qd_compare_jobs, compare_parameters, 0, QD_AWAY, QD_SCOPE_JOBS_READ,
+      "Several jobs side by side" },
     { QD_GET, "/jobs/{id}/deliveries", qd_get_deliveries, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ,
       "Webhooks and uploads of the job, with their tries" },
     { QD_POST, "/jobs/{id}/deliveries/{delivery}/retry", qd_redeliver, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_WRITE,
@@ -55,6 +62,19 @@ static const qd_route routes[] = {
 };
 
 static_assert(QD_LENGTH(routes) < QD_COUNTED_ROUTES, "every route has its counters, and one is left for none");
+
+static const struct repeatable {
+    const char *const *parameters; /* of the route */
+    const char *name;
+} repeatable[] = { { list_parameters, "tag" } };
+
+bool qd_route_repeats(const qd_route *route, const char *parameter)
+{
+    for (size_t i = 0; i < QD_LENGTH(repeatable); i++)
+        if (route->parameters == repeatable[i].parameters && strcmp(repeatable[i].name, parameter) == 0)
+            return true;
+    return false;
+}
 
 const qd_route *qd_route_at(size_t index)
 {

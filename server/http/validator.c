@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/digest.h"
+#include "http/problem.h"
 #include "http/range.h"
 
 void qd_job_etag(const qd_job *job, char out[QD_ETAG_LENGTH])
@@ -59,4 +60,31 @@ qd_code qd_reply_validate(qd_reply *reply, const qd_request *request, qd_error *
     if (fresh || known == NULL)
         qd_reply_header_set(reply, "ETag", "%s", tag);
     return QD_OK;
+}
+
+static void set_range(qd_reply *reply, qd_range range, uint64_t size)
+{
+    reply->status = range.kind == QD_RANGE_PART ? 206 : 200;
+    reply->offset = range.first;
+    reply->length = range.length;
+    if (range.kind == QD_RANGE_PART)
+        qd_reply_header_set(reply, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range.first,
+                            range.first + range.length - 1, size);
+}
+
+bool qd_reply_select(qd_reply *reply, const qd_request *request, uint64_t size, const char *tag)
+{
+    bool honoured = qd_if_range_ok(request->headers[QD_IF_RANGE], tag);
+    qd_range range = qd_range_parse(honoured ? request->headers[QD_RANGE] : NULL, size);
+    if (qd_if_none_match(request->headers[QD_IF_NONE_MATCH], tag))
+        reply->status = 304;
+    else if (range.kind == QD_RANGE_UNSATISFIABLE) {
+        qd_reply_problem(reply, request, QD_PROBLEM_RANGE, NULL, "range '%.100s' of a file of %" PRIu64 " bytes",
+                         request->headers[QD_RANGE], size);
+        qd_reply_header_set(reply, "Content-Range", "bytes */%" PRIu64, size);
+    } else
+        set_range(reply, range, size);
+    qd_reply_header_set(reply, "Accept-Ranges", "bytes");
+    qd_reply_header_set(reply, "ETag", "%s", tag);
+    return reply->status == 200 || reply->status == 206;
 }

@@ -1,7 +1,7 @@
 /* validator.h: entity tags, and the conditions of requests on them.
  * Room: server/http. May use: base, jobs. Never: MHD.
  * Threads: any; there is no state.
- * Source: RFC 9110 §8.8.3, §13.1.1, §13.1.2.
+ * Source: RFC 9110 §8.8.3, §13.1, §14.
  *
  * A job's tag is "EDITION-VERSION": EDITION is a digest of what clients may change (name, tags, recipe), VERSION grows
  * with everything that happens, progress included. If-None-Match compares all of it; If-Match only EDITION, because
@@ -21,5 +21,8 @@ bool qd_if_match(const char *header, const char *edition);
 
 /* The reply's bytes get their digest as ETag unless they have one; a 200 that the client has already becomes 304. */
 qd_code qd_reply_validate(qd_reply *reply, const qd_request *request, qd_error *err);
+/* Which bytes of a representation of `size` bytes under the strong `tag` go: true: status, offset and length are set
+ * (200 or 206); false: the reply is 304 or 416. */
+bool qd_reply_select(qd_reply *reply, const qd_request *request, uint64_t size, const char *tag);
 
 #endif

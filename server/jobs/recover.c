@@ -81,6 +81,21 @@ static qd_code find_owner(void *ctx, qd_tx *tx, qd_error *err)
     return code == QD_ENOTFOUND ? QD_OK : code;
 }
 
+/* What a killed process was about to rename. Nobody else writes here: the state folder is locked. */
+static void sweep_temporaries(const char *dir)
+{
+    char **names = NULL;
+    size_t count = 0;
+    if (qd_dir_list(dir, &names, &count, NULL) != QD_OK)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        QD_AUTO(qd_free_pointer) char *path = strstr(names[i], ".tmp.") == NULL ? NULL : qd_path_join(dir, names[i]);
+        if (path != NULL)
+            qd_dir_remove(path, NULL);
+    }
+    qd_names_free(names, count);
+}
+
 static qd_code sweep_one(qd_service *service, const char *id, qd_error *err)
 {
     owner o = { .id = id };
@@ -92,6 +107,7 @@ static qd_code sweep_one(qd_service *service, const char *id, qd_error *err)
         code = qd_store_read(service->store, find_owner, &o, err);
     if (code == QD_OK && !o.known)
         code = qd_dir_remove(paths.dir, err);
+    sweep_temporaries(paths.dir);
     if (code == QD_OK && !(o.known && o.state == QD_STATE_QUARANTINED))
         code = qd_dir_remove(paths.quarantine, err);
     if (code == QD_OK && !(o.known && o.state == QD_STATE_SUCCEEDED))

@@ -101,11 +101,19 @@ typedef struct qd_submission {
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
 
+typedef struct qd_tag_filter {
+    const char *key, *value; /* value NULL = any */
+} qd_tag_filter;
+/* NULL (times: 0) = not asked; a job must hold all that is. */
 typedef struct qd_job_filter {
-    const char *state;               /* or NULL */
-    const char *tag_key, *tag_value; /* or NULL */
-    size_t limit;                    /* 1..200 */
-    const char *cursor;              /* id of the last job of the previous page, or NULL */
+    const char *states;        /* one, or several with commas between: any of them */
+    const qd_tag_filter *tags; /* all of them */
+    size_t tag_count;
+    const char *name;  /* a part of it, without regard to the case of ASCII letters */
+    const char *words; /* the same of name, model URL or a tag, or the beginning of the id */
+    int64_t created_from_ms, created_before_ms;
+    size_t limit;       /* 1..200 */
+    const char *cursor; /* id of the last job of the previous page */
 } qd_job_filter;
 /* Newest first; *out is an array of *out_count jobs (qd_job_fini each, then free). */
 qd_code qd_service_list(qd_service *service, const qd_job_filter *filter, qd_job **out, size_t *out_count,
@@ -146,6 +154,21 @@ qd_code qd_service_log_path(qd_service *service, const char *id, char **out_path
  * and sha256 hex (the strong ETag). */
 qd_code qd_service_artifact_open(qd_service *service, const char *id, const char *path, int *out_fd, uint64_t *out_size,
                                  char out_sha256_hex[QD_DIGEST_HEX], qd_error *err);
+
+/* The whole artifact: its files by path (bytewise), and the folder below which each is opened by qd_open_beneath. */
+typedef struct qd_artifact_file {
+    char *path;
+    uint64_t size;
+    char sha256[QD_DIGEST_HEX];
+} qd_artifact_file;
+typedef struct qd_artifact {
+    int folder;
+    qd_artifact_file *files;
+    size_t count;
+    int64_t finished_ms;
+} qd_artifact;
+void qd_artifact_fini(qd_artifact *artifact); /* folder is -1 where there is none */
+qd_code qd_service_artifact_list(qd_service *service, const char *id, qd_artifact *out, qd_error *err);
 
 /* woken(ctx, id, last_event_id) after each commit of events of a job, and with id == NULL when the service stops.
  * Called from a service thread: must not block, must not call the service. `id` NULL here = all jobs. */

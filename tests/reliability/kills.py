@@ -65,10 +65,11 @@ class Siege:
         self.kinds[kind] += 1
 
     def redone(self, job):
-        """Layers that were finished more than once."""
+        """Layers that were finished more than once, by the run's own log."""
         lines = open(os.path.join(self.service.state, "jobs", job, "log.txt")).read().splitlines()
-        made = [line for line in lines if re.match(r"layer \d+ ", line) and not line.endswith("(from its checkpoint)")]
-        return len(made) - ALL_LAYERS
+        made = collections.Counter(line.split(" ")[1] for line in lines
+                                   if re.match(r"layer \d+ ", line) and not line.endswith("(from its checkpoint)"))
+        return sum(times - 1 for times in made.values())
 
 
 def kill_quietly(pid):

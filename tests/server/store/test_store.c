@@ -333,7 +333,7 @@ static void a_search_gives_the_newest_first_before_a_cursor_and_by_tag(void **st
         add_job(s->store, i);
     char cursor[QD_ID_SIZE];
     make_id(4, cursor);
-    found_ids found = { .search = { .before = cursor, .limit = 2, .tag_key = "team", .tag_value = "a" } };
+    found_ids found = { .search = { .before = cursor, .limit = 2, .tags = "[[\"team\",\"a\"]]" } };
     check_ok(qd_store_read(s->store, search, &found, &err));
     assert_int_equal(found.count, 2);
     assert_int_equal(found.numbers[0], 3);
