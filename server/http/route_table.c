@@ -7,6 +7,7 @@
 enum { MEBIBYTE = 1 << 20 };
 
 static const char *const list_parameters[] = { "state", "tag", "limit", "cursor", NULL };
+static const char *const collect_parameters[] = { "dry_run", NULL };
 static const char *const event_parameters[] = { "after", "limit", NULL };
 
 /* method, pattern, handler, parameters, body limit, where, scope, summary */
@@ -30,6 +31,8 @@ static const qd_route routes[] = {
     { QD_GET, "/jobs/{id}/certificate", qd_get_certificate, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ,
       "The certificate document" },
     { QD_GET, "/jobs/{id}/log", qd_get_log, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ, "The run's log" },
+    { QD_POST, "/admin/collect", qd_post_collect, collect_parameters, 0, QD_AWAY, QD_SCOPE_ADMIN,
+      "Remove now what is too old or too much" },
     { QD_GET, "/catalog", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE,
       "Every choice a job may make, with its parameters" },
     { QD_GET, "/livez", qd_get_live, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "Is the service alive?" },

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "jobs/collect.h"
 #include "jobs/recover.h"
 #include "jobs/service_private.h"
 #include "jobs/supervise.h"
@@ -137,6 +138,8 @@ static qd_code start_threads(qd_service *service, qd_error *err)
     qd_code code = qd_recover(service, err);
     if (code == QD_OK)
         code = qd_supervisor_start(service, err);
+    if (code == QD_OK)
+        code = qd_collector_start(service, err);
     return code == QD_OK ? qd_workers_start(service, err) : code;
 }
 
@@ -180,6 +183,7 @@ void qd_service_destroy(qd_service *service)
     pthread_mutex_unlock(&service->mutex);
     qd_active_stop_all(service);
     qd_workers_join(service);
+    qd_collector_join(service);
     qd_supervisor_join(service);
     qd_bell_destroy(service->bell); /* wakes all watchers for the last time */
     qd_fetcher_destroy(service->fetcher);

@@ -11,6 +11,7 @@
 
 #include "base/digest.h"
 #include "engine/recipe.h"
+#include "fetch/collect.h"
 #include "fetch/fetch.h"
 #include "jobs/caller.h"
 #include "jobs/ident.h"
@@ -149,6 +150,18 @@ qd_code qd_service_watch(qd_service *service, const char *id,
                          qd_error *err);
 void qd_service_unwatch(qd_service *service, qd_watch *watch); /* no call is running or comes after it returns */
 
+/* What a collection removed, or would remove; see qd_retention. */
+typedef struct qd_collected {
+    uint64_t removed_bytes;   /* of files */
+    size_t rows;              /* of audit and of kept answers */
+    uint64_t cache_bytes;     /* of models, afterwards */
+    uint64_t artifacts_bytes; /* afterwards */
+    json_t *items;            /* [{"kind": "job|artifact|checkpoints|orphan|model|file|temporary", "name", "bytes"}] */
+} qd_collected;
+void qd_collected_fini(qd_collected *collected);
+/* Happens by itself once a minute; QD_EBUSY: one is under way. */
+qd_code qd_service_collect(qd_service *service, qd_collect_mode mode, qd_collected *out, qd_error *err);
+
 /* For /metrics and /readyz. */
 typedef struct qd_service_stats {
     size_t jobs_by_state[16]; /* index as qd_state_name */
@@ -157,6 +170,8 @@ typedef struct qd_service_stats {
     double phase_seconds_total[8]; /* index as qd_phase_name */
     double last_relative_error;    /* of the newest finished layer */
     uint64_t children_rss_bytes;
+    uint64_t cache_bytes, artifacts_bytes; /* when last collected */
+    uint64_t removed_bytes_total, collections_total;
 } qd_service_stats;
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */

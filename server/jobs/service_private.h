@@ -21,6 +21,7 @@ typedef struct qd_tally {
     uint64_t downloaded_bytes, layers, degraded_layers, resumes;
     double phase_seconds[8];
     double last_relative_error;
+    uint64_t removed_bytes, collections;
 } qd_tally;
 
 struct qd_service {
@@ -30,9 +31,9 @@ struct qd_service {
     qd_fetcher *fetcher;
     qd_bell *bell;
     qd_idents idents;
-    pthread_t supervisor, *workers;
-    size_t worker_count; /* threads started */
-    bool supervised;
+    pthread_t supervisor, collector, *workers;
+    size_t worker_count;        /* threads started */
+    bool supervised, collected; /* that thread was started */
 
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a job was queued, the service stops, room on the disk came back */
@@ -44,6 +45,8 @@ struct qd_service {
     uint64_t queue_turn; /* grows when a job was queued */
     qd_active *active;
     qd_tally tally;
+    uint64_t cache_bytes, artifacts_bytes; /* when last collected */
+    bool collecting;
 };
 
 /* details: key=value words, as printf makes them. */
