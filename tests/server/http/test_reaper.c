@@ -1,4 +1,5 @@
 /* test_reaper.c: deadlines of connections, on real TCP sockets. */
+#define _GNU_SOURCE /* POLLRDHUP */
 #include "check.h"
 
 #include <errno.h>
