@@ -125,7 +125,8 @@ qd_code qd_settings_init(const qd_service_config *config, qd_settings *out, qd_e
 
 void qd_settings_fini(qd_settings *s)
 {
-    char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir, s->hub_url, s->cgroup };
+    char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir,
+                      s->hub_url,   s->cgroup };
     for (size_t i = 0; i < QD_LENGTH(texts); i++)
         free(texts[i]);
     qd_signer_destroy(s->signer);
