@@ -72,4 +72,6 @@ void qd_attempt(qd_service *service, const qd_job_row *row, qd_active *active)
     qd_code code = qd_job_paths_init(service->settings.state_dir, row->id, &course.paths, &err);
     qd_end end = code == QD_OK ? carry_out(&course, row, &lock_fd, &err) : QD_END_FAILED;
     qd_end_attempt(&course, end, &err);
+    if (course.paths.texts != NULL)
+        qd_dir_remove(course.paths.texts, NULL); /* met again by the collector */
 }

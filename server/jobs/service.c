@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "jobs/courier.h"
+#include "jobs/collect.h"
 #include "jobs/recover.h"
 #include "jobs/service_private.h"
 #include "jobs/supervise.h"
@@ -145,6 +146,8 @@ static qd_code start_threads(qd_service *service, qd_error *err)
         code = qd_supervisor_start(service, err);
     if (code == QD_OK)
         code = qd_courier_start(service, &service->courier, err);
+    if (code == QD_OK)
+        code = qd_collector_start(service, err);
     return code == QD_OK ? qd_workers_start(service, err) : code;
 }
 
@@ -189,6 +192,7 @@ void qd_service_destroy(qd_service *service)
     qd_active_stop_all(service);
     qd_workers_join(service);
     qd_courier_destroy(service->courier);
+    qd_collector_join(service);
     qd_supervisor_join(service);
     qd_bell_destroy(service->bell); /* wakes all watchers for the last time */
     qd_fetcher_destroy(service->fetcher);

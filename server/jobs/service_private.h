@@ -26,6 +26,7 @@ typedef struct qd_tally {
     double last_relative_error;
     uint64_t uploaded_bytes;
     qd_delivery_tally deliveries[2]; /* by kind */
+    uint64_t removed_bytes, collections;
 } qd_tally;
 
 struct qd_service {
@@ -38,9 +39,9 @@ struct qd_service {
     struct qd_courier *courier;
     qd_idents idents;
     qd_keyring *keyring;
-    pthread_t supervisor, *workers;
-    size_t worker_count; /* threads started */
-    bool supervised;
+    pthread_t supervisor, collector, *workers;
+    size_t worker_count;        /* threads started */
+    bool supervised, collected; /* that thread was started */
 
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a job was queued, the service stops, room on the disk came back */
@@ -53,6 +54,8 @@ struct qd_service {
     qd_active *active;
     struct qd_once *underway; /* requests with an Idempotency-Key that are being carried out */
     qd_tally tally;
+    uint64_t cache_bytes, artifacts_bytes; /* when last collected */
+    bool collecting;
 };
 
 /* details: key=value words, as printf makes them. */
