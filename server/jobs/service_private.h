@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "engine/forecast.h"
 #include "jobs/active.h"
 #include "jobs/bell.h"
 #include "jobs/confinement.h"
@@ -51,6 +52,8 @@ struct qd_service {
     uint64_t free_bytes;
     uint64_t queue_turn; /* grows when a job was queued */
     qd_active *active;
+    struct qd_dry_run *dry_runs;
+    qd_machine machine;       /* as it was measured; constant */
     struct qd_once *underway; /* requests with an Idempotency-Key that are being carried out */
     qd_tally tally;
 };

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "jobs/machine_memory.h"
 
 enum { QUEUE_LIMIT = 10000, HEARTBEAT_SECONDS = 120 };
 
@@ -100,6 +101,8 @@ static void fill_in(qd_settings *s)
     qd_settings_fill_limits(c);
     while (s->launcher[s->launcher_count] != NULL)
         s->launcher_count++;
+    if (c->memory_bytes == 0)
+        c->memory_bytes = qd_machine_memory() / 5 * 4;
     s->threads_each = qd_max_size(c->threads / c->workers, 1);
 }
 
@@ -125,7 +128,8 @@ qd_code qd_settings_init(const qd_service_config *config, qd_settings *out, qd_e
 
 void qd_settings_fini(qd_settings *s)
 {
-    char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir, s->hub_url, s->cgroup };
+    char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir,
+                      s->hub_url,   s->cgroup };
     for (size_t i = 0; i < QD_LENGTH(texts); i++)
         free(texts[i]);
     qd_signer_destroy(s->signer);
