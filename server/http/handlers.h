@@ -35,6 +35,14 @@ QD_HANDLER(qd_get_events);
 QD_HANDLER(qd_get_manifest);
 QD_HANDLER(qd_get_artifact);
 QD_HANDLER(qd_get_log);
+/* keys.c */
+QD_HANDLER(qd_list_keys);
+QD_HANDLER(qd_post_key);
+QD_HANDLER(qd_delete_key);
+QD_HANDLER(qd_list_audit);
+/* login.c */
+QD_HANDLER(qd_post_session);
+QD_HANDLER(qd_delete_session);
 /* health.c */
 QD_HANDLER(qd_get_live);
 QD_HANDLER(qd_get_ready);

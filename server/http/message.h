@@ -33,6 +33,7 @@ typedef enum qd_header {
     QD_LAST_EVENT_ID,
     QD_ORIGIN,
     QD_RANGE,
+    QD_SEC_FETCH_SITE,
     QD_TRANSFER_ENCODING,
     QD_HEADER_COUNT,
 } qd_header;
@@ -87,7 +88,7 @@ void qd_reply_init(qd_reply *reply);
 void qd_reply_fini(qd_reply *reply);
 /* Forgets everything said so far. */
 void qd_reply_clear(qd_reply *reply);
-/* name is static text; a value that does not fit, or holds a control character, is left out. */
+/* Replaces what the name had. name is static text; a value that does not fit, or holds a control character, is left out. */
 void qd_reply_header_set(qd_reply *reply, const char *name, const char *format, ...) QD_PRINTF(3, 4);
 /* NULL when not set. */
 const char *qd_reply_header_get(const qd_reply *reply, const char *name);

@@ -131,6 +131,13 @@ static void add_http(qd_str *out, qd_counters *counters)
     }
     one(out, "quantd_http_refused_total", "counter", "Requests refused for their form.",
         (double)atomic_load(&counters->refused));
+    head(out, "quantd_http_denied_total", "counter", "Requests denied for who sent them.");
+    qd_str_addf(out, "quantd_http_denied_total{why=\"unauthorized\"} %" PRIuFAST64 "\n",
+                atomic_load(&counters->unauthorized));
+    qd_str_addf(out, "quantd_http_denied_total{why=\"forbidden\"} %" PRIuFAST64 "\n",
+                atomic_load(&counters->forbidden));
+    qd_str_addf(out, "quantd_http_denied_total{why=\"throttled\"} %" PRIuFAST64 "\n",
+                atomic_load(&counters->throttled));
     one(out, "quantd_http_cut_total", "counter", "Connections cut for being slow.",
         (double)atomic_load(&counters->cut));
     one(out, "quantd_http_connections", "gauge", "Open connections.", (double)atomic_load(&counters->connections));

@@ -5,8 +5,9 @@
 #include "http/counters.h"
 #include "http/handlers.h"
 
-enum { MEBIBYTE = 1 << 20 };
+enum { KIBIBYTE = 1 << 10, MEBIBYTE = 1 << 20 };
 
+static const char *const audit_parameters[] = { "after", "limit", "action", "target", NULL };
 static const char *const list_parameters[] = { "state",          "tag",   "name",   "q", "created_after",
                                                "created_before", "limit", "cursor", NULL };
 static const char *const create_parameters[] = { "dry_run", NULL };
@@ -38,6 +39,13 @@ static const qd_route routes[] = {
     { QD_GET, "/jobs/{id}/certificate", qd_get_certificate, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ,
       "The certificate document" },
     { QD_GET, "/jobs/{id}/log", qd_get_log, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ, "The run's log" },
+    { QD_GET, "/keys", qd_list_keys, NULL, 0, QD_AWAY, QD_SCOPE_ADMIN, "The API keys, without their texts" },
+    { QD_POST, "/keys", qd_post_key, NULL, 4 * KIBIBYTE, QD_AWAY, QD_SCOPE_ADMIN, "Make an API key" },
+    { QD_DELETE, "/keys/{id}", qd_delete_key, NULL, 0, QD_AWAY, QD_SCOPE_ADMIN, "Revoke an API key" },
+    { QD_GET, "/audit", qd_list_audit, audit_parameters, 0, QD_AWAY, QD_SCOPE_ADMIN, "Who changed what, oldest first" },
+    { QD_POST, "/session", qd_post_session, NULL, 4 * KIBIBYTE, QD_AWAY, QD_SCOPE_NONE,
+      "Log the dashboard in: a key for a cookie" },
+    { QD_DELETE, "/session", qd_delete_session, NULL, 0, QD_AWAY, QD_SCOPE_NONE, "Log the dashboard out" },
     { QD_GET, "/compare", qd_compare_jobs, compare_parameters, 0, QD_AWAY, QD_SCOPE_JOBS_READ,
       "Several jobs side by side" },
     { QD_GET, "/jobs/{id}/deliveries", qd_get_deliveries, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ,
@@ -56,6 +64,7 @@ static const qd_route routes[] = {
     { QD_GET, "/form.js", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "The dashboard's script: a new job" },
     { QD_GET, "/job.js", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "The dashboard's script: one job" },
     { QD_GET, "/list.js", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "The dashboard's script: the jobs" },
+    { QD_GET, "/login.js", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "The dashboard's script: the key" },
     { QD_GET, "/page.js", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE,
       "The dashboard's script: what its parts share" },
     { QD_GET, "/style.css", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "The dashboard's style" },

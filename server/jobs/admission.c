@@ -19,6 +19,13 @@ void qd_keyring_forget(qd_keyring *k)
     pthread_mutex_unlock(&k->mutex);
 }
 
+void qd_keyring_set_rate(qd_keyring *k, uint64_t rate_per_minute)
+{
+    pthread_mutex_lock(&k->mutex);
+    k->rules.rate_per_minute = rate_per_minute;
+    pthread_mutex_unlock(&k->mutex);
+}
+
 typedef struct loading {
     qd_key_entry *entries;
     size_t count, capacity;

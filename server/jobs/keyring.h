@@ -34,6 +34,8 @@ struct qd_keyring {
 
 /* The service's own keyring on its own store. */
 qd_code qd_keyring_create(qd_store *store, const qd_access_rules *rules, qd_keyring **out, qd_error *err);
+/* Of the rules only the rate changes while the service runs. */
+void qd_keyring_set_rate(qd_keyring *keyring, uint64_t rate_per_minute);
 /* What is remembered is read again before it is used again. */
 void qd_keyring_forget(qd_keyring *keyring);
 /* Writes down when keys were used last, at most once a minute each; at the end (QD_FLUSH_ALL) all that is newer. */

@@ -16,6 +16,7 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "confine/environment.h"
 #include "jobs/child.h"
 #include "jobs/lines.h"
 #include "jobs/lock.h"
@@ -78,7 +79,14 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
         code = qd_fail_errno(err, "open '%s'", course->paths.log);
     if (code != QD_OK)
         return code;
+    QD_AUTO(qd_free_pointer) char **environment = NULL;
+    bool direct = course->service->settings.launcher_count == 0;
+    code = qd_environment_make(environ, direct ? QD_FOR_RUN : QD_FOR_LAUNCHER, (const char *const[]){ NULL },
+                               &environment, err);
+    if (code != QD_OK)
+        return code;
     const qd_child_spec spec = { .command = words,
+                                 .environment = environment,
                                  .log_fd = r->log_fd,
                                  .lock_fd = lock_fd,
                                  .tie = course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT
