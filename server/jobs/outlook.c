@@ -14,6 +14,7 @@ qd_code qd_outlook_begin(qd_service *service, qd_error *err)
 {
     qd_code code = qd_machine_probe(&service->machine, err);
     service->machine.threads = service->settings.threads_each;
+    service->gate.limit = service->settings.config.memory_bytes;
     return code;
 }
 

@@ -14,6 +14,7 @@
 #include "jobs/confinement.h"
 #include "jobs/ident.h"
 #include "jobs/keyring.h"
+#include "jobs/memory_gate.h"
 #include "jobs/service.h"
 #include "jobs/settings.h"
 #include "jobs/state.h"
@@ -54,6 +55,7 @@ struct qd_service {
     qd_active *active;
     struct qd_dry_run *dry_runs;
     qd_machine machine;       /* as it was measured; constant */
+    qd_memory_gate gate;
     struct qd_once *underway; /* requests with an Idempotency-Key that are being carried out */
     qd_tally tally;
 };

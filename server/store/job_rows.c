@@ -269,6 +269,7 @@ qd_code qd_job_row_renew(qd_tx *tx, const char *id, const char *recipe, const ch
     const char *const texts[] = { id, recipe, resolved };
     return run_texts(tx,
                      "UPDATE job SET recipe = ?2, resolved = ?3, progress = NULL, result = NULL, problem = NULL, "
+                     "forecast = NULL, "
                      "started_ms = 0, finished_ms = 0, crashes = 0, version = version + 1 WHERE id = ?1",
                      texts, 3, err);
 }
