@@ -51,6 +51,8 @@ static qd_code code_of_errno(int number)
     case ENOSPC:
     case EDQUOT:
         return QD_ENOSPC;
+    case EFBIG:
+        return QD_ETOOBIG;
     case ENOMEM:
         return QD_ENOMEM;
     case ENOENT:

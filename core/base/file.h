@@ -43,6 +43,8 @@ qd_code qd_dir_sync(const char *path, qd_error *err);
 qd_code qd_dir_make(const char *path, qd_error *err);
 /* rm -rf; a path that does not exist is fine. Never follows symlinks. */
 qd_code qd_dir_remove(const char *path, qd_error *err);
+/* A folder that is there stays and loses what is in it; otherwise it is made. */
+qd_code qd_dir_make_empty(const char *path, qd_error *err);
 /* Names in a folder except . and .., sorted bytewise; *out is an array of `*out_count` heap strings to be released
  * by qd_names_free. */
 qd_code qd_dir_list(const char *path, char ***out, size_t *out_count, qd_error *err);

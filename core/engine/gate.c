@@ -174,6 +174,8 @@ static bool is_wrong(qd_code code)
 static void quarantine(const qd_context *c, qd_error *err)
 {
     qd_error why = { 0 };
+    if (qd_quarantine_in_place(c->paths))
+        return;
     QD_AUTO(qd_free_pointer) char *path = qd_quarantine_path(c->paths);
     char reason[sizeof err->text];
     snprintf(reason, sizeof reason, "%s", err->text);

@@ -15,5 +15,7 @@ qd_code qd_seal(const qd_context *context, json_t **out_root, qd_error *err);
 
 /* Where an artifact goes that must not be published. Heap string; NULL when out of memory. */
 char *qd_quarantine_path(const qd_run_paths *paths);
+/* An artifact that must not be published is left where it is: whoever started the run puts it aside. */
+bool qd_quarantine_in_place(const qd_run_paths *paths);
 
 #endif

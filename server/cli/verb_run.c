@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -244,6 +245,8 @@ static int run(const qd_arguments *arguments)
     uint64_t fd = 0;
     const char *fd_text = arguments->values[PROGRESS_FD];
     qd_report report;
+    QD_FAULT_PROCESS("run");
+    QD_FAULT("run.begun");
     install_handlers();
     qd_blas_single_thread();
     qd_code code = qd_argument_number(&options[PROGRESS_FD], fd_text, 0, &fd, &err);

@@ -6,12 +6,13 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/fault.h"
 #include "cli/attend.h"
 #include "cli/verb.h"
 #include "config/config.h"
 #include "config/log.h"
 #include "http/server.h"
-#include "jobs/service.h"
+#include "jobs/keys.h"
 
 extern char **environ;
 
@@ -44,15 +45,19 @@ static qd_code split_listen(const char *listen, char host[HOST_SIZE], uint16_t *
     return QD_OK;
 }
 
-/* Nobody has to show a key yet: only this machine may come, unless the operator says otherwise. */
-static qd_code check_exposure(const qd_config *config, const char *host, qd_error *err)
+/* Where nobody has to show a key only this machine may come, unless the operator says otherwise. */
+static qd_code check_exposure(const qd_config *config, const char *host, qd_service *service, qd_error *err)
 {
     bool loopback = strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+    bool asks = false;
     if (loopback || config->insecure)
         return QD_OK;
+    qd_code code = qd_keyring_asks(qd_service_keyring(service), &asks, err);
+    if (code != QD_OK || asks)
+        return code;
     return qd_fail(err, QD_EINVAL,
-                   "listen: '%s' is not a loopback address and clients show no keys; add --insecure to serve anyone "
-                   "who can reach it",
+                   "listen: '%s' is not a loopback address and clients show no keys: make one with `quantd key create` "
+                   "(or set auth = keys), or add --insecure to serve anyone who can reach it",
                    host);
 }
 
@@ -95,14 +100,14 @@ static qd_service_config service_config(const qd_config *config, qd_service_log 
                     .queue_quota = config->queue_quota,
                     .disk_quota_bytes = config->disk_quota },
         .webhook_tries = (unsigned)config->webhook_tries,
-        .s3 = { .endpoint = config->s3_endpoint,
-                .region = config->s3_region,
-                .credentials = config->s3_credentials,
-                .allow = (const char *const *)config->s3_allow },
         .fetch = { .hub_url = config->hub_url,
                    .allow_net = (const char *const *)config->allow_net,
                    .file_roots = (const char *const *)config->file_root,
                    .allow_http = config->allow_http,
+                   .s3 = { .endpoint = config->s3_endpoint,
+                           .region = config->s3_region,
+                           .credentials = config->s3_credentials,
+                           .allow = (const char *const *)config->s3_allow },
                    .max_file_bytes = config->max_file,
                    .disk_floor_bytes = config->disk_floor },
         .log = log,
@@ -118,7 +123,8 @@ static qd_code check_text(const char *name, const char *path, qd_error *err)
 static void announce(const qd_http_config *http, uint16_t port)
 {
     bool v6 = strchr(http->host, ':') != NULL;
-    printf("listening on http://%s%s%s:%u\n", v6 ? "[" : "", http->host, v6 ? "]" : "", (unsigned)port);
+    printf("listening on %s://%s%s%s:%u\n", http->tls_cert == NULL ? "http" : "https", v6 ? "[" : "", http->host,
+           v6 ? "]" : "", (unsigned)port);
     fflush(stdout);
 }
 
@@ -160,8 +166,6 @@ static qd_code check(serving *s, qd_error *err)
     const qd_config *config = &s->config;
     qd_code code = split_listen(config->listen, s->host, &s->port, err);
     if (code == QD_OK)
-        code = check_exposure(config, s->host, err);
-    if (code == QD_OK)
         code = check_text("calibration-text", config->calibration_text, err);
     return code == QD_OK ? check_text("evaluation-text", config->evaluation_text, err) : code;
 }
@@ -195,6 +199,10 @@ static void reload(void *ctx)
     const qd_service_config jobs = service_config(&s->config, s->sink);
     qd_service_reload(s->service, &jobs);
     say_adopted(s, &applied, &waiting);
+    if (qd_http_reload_tls(s->http, &err) != QD_OK) {
+        snprintf(details, sizeof details, "reason=\"%s\"", err.text);
+        qd_log_line(&s->log, QD_LOG_ERROR, "serve.certificate-not-reloaded", details);
+    }
 }
 
 static qd_code serve(serving *s, qd_error *err)
@@ -204,7 +212,11 @@ static qd_code serve(serving *s, qd_error *err)
     qd_signals_install();
     const qd_service_config jobs = service_config(&s->config, s->sink);
     qd_code code = qd_service_create(&jobs, &s->service, err);
+    if (code == QD_OK)
+        code = check_exposure(&s->config, s->host, s->service, err);
     const qd_http_config http = http_config(s);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("serve.created", err);
     if (code == QD_OK)
         code = qd_http_start(&http, &s->http, err);
     if (code == QD_OK) {
@@ -246,6 +258,7 @@ static int run_raw(int argc, char **argv)
     serving s = { .argc = argc, .argv = argv };
     if (wants(argc, argv, "--help"))
         return print_help();
+    QD_FAULT_PROCESS("server");
     qd_code code = qd_config_read(argc, argv, (const char *const *)environ, &s.config, &err);
     if (code == QD_OK)
         code = check(&s, &err);

@@ -12,12 +12,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 
-enum { STALE_SECONDS = 7 * 24 * 3600, RECORD_LIMIT = 65536, LOCK_POLL_MS = 50 };
+enum { PARTIAL_SECONDS = 7 * 24 * 3600, TEMPORARY_SECONDS = 3600, RECORD_LIMIT = 65536, LOCK_POLL_MS = 50 };
 
 char *qd_cache_path(const qd_cache *cache, const char *folder, const char *key, const char *suffix)
 {
@@ -48,23 +49,28 @@ static void collect_partial(const qd_cache *cache, const char *name)
         unlink(path);
 }
 
+/* Bytes of a download are worth keeping for a week; what a killed process was about to rename is worth nothing, and is
+ * given an hour in case the process lives. */
 static void collect_folder(const qd_cache *cache, const char *folder)
 {
     char **names = NULL;
     size_t count = 0;
+    bool partial = strcmp(folder, "partial") == 0;
     QD_AUTO(qd_free_pointer) char *path = qd_cache_path(cache, folder, "", "");
     if (path == NULL || qd_dir_list(path, &names, &count, NULL) != QD_OK)
         return;
     time_t now = time(NULL);
     for (size_t i = 0; i < count; i++) {
         QD_AUTO(qd_free_pointer) char *full = qd_path_join(path, names[i]);
+        bool temporary = strstr(names[i], ".tmp.") != NULL;
         struct stat info;
-        if (full == NULL || lstat(full, &info) != 0 || now - info.st_mtime < STALE_SECONDS)
+        if (full == NULL || lstat(full, &info) != 0 ||
+            now - info.st_mtime < (temporary ? TEMPORARY_SECONDS : PARTIAL_SECONDS))
             continue;
-        if (strcmp(folder, "partial") == 0)
-            collect_partial(cache, names[i]);
-        else if (strstr(names[i], ".tmp.") != NULL)
+        if (temporary)
             qd_dir_remove(full, NULL);
+        else if (partial)
+            collect_partial(cache, names[i]);
     }
     qd_names_free(names, count);
 }
@@ -118,6 +124,7 @@ static void collect_records(const qd_cache *cache)
 
 void qd_cache_collect_stale(const qd_cache *cache)
 {
+    QD_FAULT("cache.collect");
     collect_folder(cache, "partial");
     collect_folder(cache, "index");
     collect_folder(cache, "snapshots");
@@ -209,7 +216,7 @@ qd_code qd_cache_publish(const qd_cache *cache, const char *path, const char *sh
         unlink(path);
         return QD_OK;
     }
-    if (chmod(path, 0444) != 0)
+    if (QD_FAULT_FAILS("blob.protect") || chmod(path, 0444) != 0)
         return qd_fail_errno(err, "chmod '%s'", path);
     qd_code code = qd_dir_make(folder, err);
     if (code == QD_OK && qd_cache_use(cache, path) == QD_SAME) /* the last of a long download's bytes came long ago */
@@ -236,7 +243,8 @@ qd_code qd_cache_remember(const qd_cache *cache, const char *key, const char *sh
     QD_AUTO(qd_free_pointer) char *path = qd_cache_path(cache, "index", key, ".json");
     if (text == NULL || path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    return qd_file_write(path, text, strlen(text), err);
+    qd_code code = QD_FAULT_CODE("index.write", err);
+    return code == QD_OK ? qd_file_write(path, text, strlen(text), err) : code;
 }
 
 /* 1 = ours, 0 = somebody else's, -1 = the file was replaced meanwhile: open it again. */
@@ -258,7 +266,7 @@ qd_code qd_cache_lock(const qd_cache *cache, const char *key, const qd_cancel *c
         return qd_fail(err, QD_ENOMEM, "out of memory");
     for (;;) {
         QD_AUTO(qd_close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-        if (fd < 0)
+        if (fd < 0 || QD_FAULT_FAILS("cache.lock"))
             return qd_fail_errno(err, "open '%s'", path);
         int got;
         while ((got = try_lock(fd, path)) == 0) {

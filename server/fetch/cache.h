@@ -70,6 +70,8 @@ qd_code qd_cache_check_space(const qd_cache *cache, uint64_t needed, uint64_t fl
 typedef struct qd_snapshot_file {
     const char *name, *sha256;
 } qd_snapshot_file;
+/* One of them into a folder: a hard link, or a copy where linking fails. */
+qd_code qd_snapshot_place(const qd_cache *cache, const char *folder, const qd_snapshot_file *file, qd_error *err);
 /* A pure function of names and contents, sorted by name: the same model from two places is one folder. */
 qd_code qd_snapshot_id(const qd_snapshot_file *files, size_t count, char out_id[QD_DIGEST_HEX], qd_error *err);
 /* files sorted by name; hard links, or copies where linking fails. Appears whole by one rename. *out_folder: heap. */

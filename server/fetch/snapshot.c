@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/str.h"
 #include "fetch/cache.h"
@@ -18,13 +19,13 @@ qd_code qd_snapshot_id(const qd_snapshot_file *files, size_t count, char out_id[
     return code;
 }
 
-static qd_code place(const qd_cache *cache, const char *folder, const qd_snapshot_file *file, qd_error *err)
+qd_code qd_snapshot_place(const qd_cache *cache, const char *folder, const qd_snapshot_file *file, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *blob = qd_cache_blob_path(cache, file->sha256);
     QD_AUTO(qd_free_pointer) char *name = qd_path_join(folder, file->name);
     if (blob == NULL || name == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (link(blob, name) == 0)
+    if (!QD_FAULT_FAILS("snapshot.link") && link(blob, name) == 0)
         return QD_OK;
     if (errno == ENOENT || errno == ENOSPC)
         return qd_fail_errno(err, "link '%s'", name);
@@ -38,7 +39,9 @@ static qd_code build(const qd_cache *cache, const char *folder, const qd_snapsho
     if (code == QD_OK)
         code = qd_dir_make(folder, err);
     for (size_t i = 0; code == QD_OK && i < count; i++)
-        code = place(cache, folder, &files[i], err);
+        code = qd_snapshot_place(cache, folder, &files[i], err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("snapshot.built", err);
     return code == QD_OK ? qd_dir_sync(folder, err) : code;
 }
 
@@ -90,6 +93,7 @@ qd_code qd_snapshot_make(const qd_cache *cache, const qd_snapshot_file *files, s
             return qd_within(err, code, "snapshot");
         }
     }
+    QD_FAULT("snapshot.made");
     *out_folder = folder;
     folder = NULL;
     return QD_OK;

@@ -3,8 +3,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "http/archive.h"
 #include "http/exchange.h"
 #include "http/problem.h"
+
+enum { ARCHIVE_BLOCK = 1 << 16 };
 
 /* Takes what the reply holds. NULL: out of memory, and the reply holds nothing any more. */
 static struct MHD_Response *make_bytes(qd_reply *reply)
@@ -33,6 +36,28 @@ static struct MHD_Response *make_static(const qd_reply *reply)
     return MHD_create_response_from_buffer(reply->length, (void *)(uintptr_t)reply->fixed, MHD_RESPMEM_PERSISTENT);
 }
 
+static ssize_t read_archive(void *ctx, uint64_t position, char *out, size_t room)
+{
+    ssize_t count = qd_archive_read(ctx, position, out, room);
+    return count > 0 ? count : MHD_CONTENT_READER_END_WITH_ERROR; /* the length was told: there is no end before it */
+}
+
+static void free_archive(void *ctx)
+{
+    qd_archive_destroy(ctx);
+}
+
+static struct MHD_Response *make_archive(qd_reply *reply)
+{
+    qd_archive_seek(reply->archive, reply->offset);
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(reply->length, ARCHIVE_BLOCK, read_archive, reply->archive, free_archive);
+    if (response == NULL)
+        qd_archive_destroy(reply->archive);
+    reply->archive = NULL;
+    return response;
+}
+
 static struct MHD_Response *make(qd_exchange *x)
 {
     qd_reply *reply = &x->reply;
@@ -43,6 +68,8 @@ static struct MHD_Response *make(qd_exchange *x)
         return make_static(reply);
     case QD_PAYLOAD_FILE:
         return make_file(reply);
+    case QD_PAYLOAD_ARCHIVE:
+        return make_archive(reply);
     case QD_PAYLOAD_EVENTS: {
         if (x->request.head)
             return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
@@ -61,7 +88,7 @@ static struct MHD_Response *make(qd_exchange *x)
 /* A file beyond the number of downloads becomes 503. */
 static void count_download(qd_exchange *x)
 {
-    if (x->reply.payload != QD_PAYLOAD_FILE || x->request.head)
+    if ((x->reply.payload != QD_PAYLOAD_FILE && x->reply.payload != QD_PAYLOAD_ARCHIVE) || x->request.head)
         return;
     x->download = true;
     if (atomic_fetch_add(&x->http->counters.downloads, 1) >= x->http->config.downloads)

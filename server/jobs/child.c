@@ -16,35 +16,32 @@
 
 #include "base/mem.h"
 
-extern char **environ;
-
 /* Everything the child needs, made before there is a child. Descriptors are above those it will have. */
 typedef struct plan {
-    char *const *command;
-    char **environment;
+    const qd_child_spec *spec;
+    char **environment; /* the array is owned, not its words */
     char parent_text[40];
     pid_t parent;
     int null_fd, log_fd, events_fd, lock_fd;
-    volatile int exec_errno;
+    const char *volatile failed; /* the step; NULL = none did */
+    volatile int failed_errno;
 } plan;
 
 enum { FIRST_FREE_FD = 10 };
 
-/* The environment without our own settings (they may name what a run need not know). */
-static qd_code make_environment(plan *p, qd_child_tie tie, qd_error *err)
+/* The words of the spec and one of ours: whom a run must not outlive. */
+static qd_code make_environment(plan *p, qd_error *err)
 {
-    size_t count = 0, kept = 0;
-    while (environ[count] != NULL)
+    size_t count = 0;
+    while (p->spec->environment[count] != NULL)
         count++;
     qd_code code = qd_alloc(count + 2, sizeof *p->environment, (void **)&p->environment, err);
     if (code != QD_OK)
         return code;
-    for (size_t i = 0; i < count; i++)
-        if (strncmp(environ[i], "QUANTD_", 7) != 0)
-            p->environment[kept++] = environ[i];
+    memcpy(p->environment, p->spec->environment, count * sizeof *p->environment);
     snprintf(p->parent_text, sizeof p->parent_text, "QUANTD_PARENT_PID=%ld", (long)p->parent);
-    if (tie == QD_TIE_DIRECT)
-        p->environment[kept++] = p->parent_text;
+    if (p->spec->tie == QD_TIE_DIRECT)
+        p->environment[count] = p->parent_text;
     return QD_OK;
 }
 
@@ -58,17 +55,14 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* The first to be ended when memory is short, and no core files. */
-static void lower_claims(void)
+/* What it will have open; all else is closed. NULL, or what failed. */
+static const char *take_descriptors(const plan *p)
 {
-    const struct rlimit nothing = { 0, 0 };
-    setrlimit(RLIMIT_CORE, &nothing);
-    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t ignored = write(fd, "800", 3);
-        (void)ignored;
-        close(fd);
-    }
+    if (dup2(p->null_fd, 0) < 0 || dup2(p->log_fd, 1) < 0 || dup2(p->log_fd, 2) < 0 ||
+        dup2(p->events_fd, QD_CHILD_EVENTS_FD) < 0 || dup2(p->lock_fd, QD_CHILD_LOCK_FD) < 0 ||
+        close_range(QD_CHILD_LOCK_FD + 1, ~0u, 0) != 0)
+        return "its descriptors";
+    return NULL;
 }
 
 /* In the child; never returns. */
@@ -78,14 +72,18 @@ static void become(plan *p)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != p->parent)
         _exit(127); /* the server died before the line above */
-    lower_claims();
-    if (dup2(p->null_fd, 0) >= 0 && dup2(p->log_fd, 1) >= 0 && dup2(p->log_fd, 2) >= 0 &&
-        dup2(p->events_fd, QD_CHILD_EVENTS_FD) >= 0 && dup2(p->lock_fd, QD_CHILD_LOCK_FD) >= 0 &&
-        close_range(QD_CHILD_LOCK_FD + 1, ~0u, 0) == 0) {
+    qd_limits_step_back();
+    const char *failed =
+        p->spec->cage == NULL ? NULL : qd_cage_enter(p->spec->cage); /* its descriptors may be our targets */
+    if (failed == NULL)
+        failed = take_descriptors(p);
+    if (failed == NULL) {
         reset_signals();
-        execvpe(p->command[0], p->command, p->environment);
+        execvpe(p->spec->command[0], p->spec->command, p->environment);
+        failed = p->spec->command[0];
     }
-    p->exec_errno = errno;
+    p->failed_errno = errno;
+    p->failed = failed;
     _exit(127);
 }
 
@@ -109,10 +107,10 @@ static qd_code spawn(plan *p, pid_t *out, qd_error *err)
     errno = number;
     if (pid < 0)
         return qd_fail_errno(err, "start a process");
-    if (p->exec_errno != 0) {
+    if (p->failed != NULL) {
         waitpid(pid, NULL, 0);
-        errno = p->exec_errno;
-        return qd_fail_errno(err, "run '%s'", p->command[0]);
+        errno = p->failed_errno;
+        return qd_fail_errno(err, "run '%s': %s", p->spec->command[0], p->failed);
     }
     *out = pid;
     return QD_OK;
@@ -128,19 +126,19 @@ static void plan_fini(plan *p)
 }
 
 /* pipe_fds[1] is closed here, so that the last writer is the child. */
-static qd_code start(const qd_child_spec *spec, const int pipe_fds[2], plan *p, qd_child *out, qd_error *err)
+static qd_code start(const int pipe_fds[2], plan *p, qd_child *out, qd_error *err)
 {
     QD_AUTO(qd_close_fd) int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     QD_AUTO(qd_close_fd) int write_fd = pipe_fds[1];
     qd_code code = null_fd < 0 ? qd_fail_errno(err, "open /dev/null") : lift(null_fd, &p->null_fd, err);
     if (code == QD_OK)
-        code = lift(spec->log_fd, &p->log_fd, err);
+        code = lift(p->spec->log_fd, &p->log_fd, err);
     if (code == QD_OK)
-        code = lift(spec->lock_fd, &p->lock_fd, err);
+        code = lift(p->spec->lock_fd, &p->lock_fd, err);
     if (code == QD_OK)
         code = lift(write_fd, &p->events_fd, err);
     if (code == QD_OK)
-        code = make_environment(p, spec->tie, err);
+        code = make_environment(p, err);
     if (code == QD_OK)
         code = spawn(p, &out->pid, err);
     return code;
@@ -150,21 +148,19 @@ qd_code qd_child_start(const qd_child_spec *spec, qd_child *out, qd_error *err)
 {
     int pipe_fds[2];
     qd_child child = { .pid = -1, .pid_fd = -1, .events_fd = -1 };
-    plan p = {
-        .command = spec->command, .parent = getpid(), .null_fd = -1, .log_fd = -1, .events_fd = -1, .lock_fd = -1
-    };
+    plan p = { .spec = spec, .parent = getpid(), .null_fd = -1, .log_fd = -1, .events_fd = -1, .lock_fd = -1 };
     if (pipe2(pipe_fds, O_CLOEXEC) != 0)
         return qd_fail_errno(err, "a pipe for the run");
     child.events_fd = pipe_fds[0];
     qd_code code = fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK) != 0 ? qd_fail_errno(err, "a pipe for the run") : QD_OK;
     if (code == QD_OK)
-        code = start(spec, pipe_fds, &p, &child, err);
+        code = start(pipe_fds, &p, &child, err);
     else
         close(pipe_fds[1]);
     plan_fini(&p);
     if (code == QD_OK && (child.pid_fd = pidfd_open(child.pid, 0)) < 0) {
         code = qd_fail_errno(err, "watch the run");
-        qd_child_reap(&child, &(int){ 0 });
+        qd_child_reap(&child, &(qd_child_end){ 0 });
     }
     if (code == QD_OK)
         *out = child;
@@ -178,13 +174,15 @@ void qd_child_signal(const qd_child *child, int number)
     kill(-child->pid, number);
 }
 
-void qd_child_reap(qd_child *child, int *out_status)
+void qd_child_reap(qd_child *child, qd_child_end *out)
 {
+    struct rusage used = { 0 };
     /* Not reaped yet, so the group's number is still its own. */
     kill(-child->pid, SIGKILL);
     kill(child->pid, SIGKILL);
-    while (waitpid(child->pid, out_status, 0) < 0 && errno == EINTR)
+    while (wait4(child->pid, &out->status, 0, &used) < 0 && errno == EINTR)
         continue;
+    out->peak_bytes = (uint64_t)used.ru_maxrss << 10;
     qd_close_fd(&child->pid_fd);
     qd_close_fd(&child->events_fd);
     *child = (qd_child){ .pid = -1, .pid_fd = -1, .events_fd = -1 };

@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "confine/environment.h"
 #include "jobs/child.h"
 #include "jobs/lines.h"
 #include "jobs/lock.h"
@@ -77,13 +79,22 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
         code = qd_fail_errno(err, "open '%s'", course->paths.log);
     if (code != QD_OK)
         return code;
+    QD_AUTO(qd_free_pointer) char **environment = NULL;
+    bool direct = course->service->settings.launcher_count == 0;
+    code = qd_environment_make(environ, direct ? QD_FOR_RUN : QD_FOR_LAUNCHER, (const char *const[]){ NULL },
+                               &environment, err);
+    if (code != QD_OK)
+        return code;
     const qd_child_spec spec = { .command = words,
+                                 .environment = environment,
                                  .log_fd = r->log_fd,
                                  .lock_fd = lock_fd,
                                  .tie = course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT
                                                                                       : QD_TIE_BY_LAUNCHER };
     dprintf(r->log_fd, "attempt %u\n", course->active->attempt);
-    code = qd_child_start(&spec, &r->child, err);
+    code = QD_FAULT_CODE("child.start", err);
+    if (code == QD_OK)
+        code = qd_child_start(&spec, &r->child, err);
     if (code == QD_OK && qd_lock_note(lock_fd, r->child.pid, err) != QD_OK)
         qd_service_say(course->service, "warn", "run.not-noted", "job=%s reason=\"%s\"", course->active->id, err->text);
     return code;
@@ -190,7 +201,7 @@ static qd_end judge(const run *r, int status, qd_error *err)
 qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, qd_error *err)
 {
     run *r = NULL;
-    int status = 0;
+    qd_child_end ended = { 0 };
     if (qd_alloc(1, sizeof *r, (void **)&r, err) != QD_OK)
         return QD_END_FAILED;
     r->course = course;
@@ -200,11 +211,13 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
     course->last_heard = qd_clock_seconds();
     qd_end end = QD_END_FAILED;
     if (start(r, sources, lock_fd, err) == QD_OK) {
+        QD_FAULT("child.started");
         qd_service_say(course->service, "info", "run.started", "job=%s attempt=%u pid=%ld", course->active->id,
                        course->active->attempt, (long)r->child.pid);
         attend(r);
-        qd_child_reap(&r->child, &status);
-        end = judge(r, status, err);
+        qd_child_reap(&r->child, &ended);
+        QD_FAULT("child.reaped");
+        end = judge(r, ended.status, err);
         if (r->lines.dropped + course->bad_lines > 0)
             qd_service_say(course->service, "warn", "run.bad-lines", "job=%s too_long=%zu bad=%zu", course->active->id,
                            r->lines.dropped, course->bad_lines);

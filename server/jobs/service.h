@@ -36,13 +36,6 @@ typedef struct qd_access_rules {
     uint64_t rate_per_minute, queue_quota, disk_quota_bytes;
 } qd_access_rules;
 
-/* S3-compatible storage: sources and uploads of s3:// names. Strings are borrowed for the time of qd_service_create. */
-typedef struct qd_s3_settings {
-    const char *endpoint, *region;
-    const char *credentials;  /* file, or NULL = s3:// is refused */
-    const char *const *allow; /* BUCKET or BUCKET/PREFIX; NULL-terminated, may be NULL */
-} qd_s3_settings;
-
 typedef struct qd_service_config {
     const char *state_dir;        /* quantd.db, models/, jobs/, artifacts/ */
     size_t workers;               /* jobs at once */
@@ -62,8 +55,7 @@ typedef struct qd_service_config {
     const char *cgroup; /* folder of a delegated cgroup (v2), or NULL */
     qd_access_rules access;
     unsigned webhook_tries; /* 0 = 10 */
-    qd_s3_settings s3;
-    qd_fetch_policy fetch; /* cache_dir NULL = state_dir/models */
+    qd_fetch_policy fetch;  /* cache_dir NULL = state_dir/models */
     qd_service_log log;
 } qd_service_config;
 
@@ -82,6 +74,8 @@ size_t qd_service_running(qd_service *service); /* jobs that workers have in han
  * the writer hangs. */
 qd_code qd_service_beat(qd_service *service, double patience_seconds, qd_error *err);
 
+enum { QD_JOB_EDITION = 17 };
+
 /* A consistent copy of one job; strings and JSON are owned by it. */
 typedef struct qd_job {
     char id[QD_JOB_ID];
@@ -89,8 +83,10 @@ typedef struct qd_job {
     char *name;                                                                     /* or NULL */
     json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
     int64_t created_ms, started_ms, finished_ms;                                    /* 0 = not yet */
-    unsigned attempt, resumed;
-    uint64_t version; /* grows with every change: the ETag */
+    unsigned attempt, resumed, priority;
+    uint64_t version;             /* grows with every change and every report of progress */
+    uint64_t last_event;          /* id of the newest */
+    char edition[QD_JOB_EDITION]; /* digest of what clients may change: name, tags, recipe */
 } qd_job;
 void qd_job_fini(qd_job *job);
 
@@ -100,16 +96,25 @@ typedef struct qd_submission {
     const qd_recipe *recipe; /* only read */
     const json_t *request;   /* the body as it came */
     const qd_caller *caller;
-    const char *idempotency_key; /* or NULL */
+    qd_issues *issues;    /* gets findings that only the service knows of; or NULL */
+    struct qd_once *once; /* once.h: begun, without an answer; gets this job's; NULL = no Idempotency-Key came */
 } qd_submission;
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
 
+typedef struct qd_tag_filter {
+    const char *key, *value; /* value NULL = any */
+} qd_tag_filter;
+/* NULL (times: 0) = not asked; a job must hold all that is. */
 typedef struct qd_job_filter {
-    const char *state;               /* or NULL */
-    const char *tag_key, *tag_value; /* or NULL */
-    size_t limit;                    /* 1..200 */
-    const char *cursor;              /* id of the last job of the previous page, or NULL */
+    const char *states;        /* one, or several with commas between: any of them */
+    const qd_tag_filter *tags; /* all of them */
+    size_t tag_count;
+    const char *name;  /* a part of it, without regard to the case of ASCII letters */
+    const char *words; /* the same of name, model URL or a tag, or the beginning of the id */
+    int64_t created_from_ms, created_before_ms;
+    size_t limit;       /* 1..200 */
+    const char *cursor; /* id of the last job of the previous page */
 } qd_job_filter;
 /* Newest first; *out is an array of *out_count jobs (qd_job_fini each, then free). */
 qd_code qd_service_list(qd_service *service, const qd_job_filter *filter, qd_job **out, size_t *out_count,
@@ -126,10 +131,19 @@ qd_code qd_service_events(qd_service *service, const char *id, uint64_t after, s
 qd_code qd_service_certificate(qd_service *service, const char *id, json_t **out, qd_error *err);
 
 /* cancel: QD_ECONFLICT when finished; idempotent otherwise. retry: only failed, cancelled, quarantined; `changes`
- * (object or NULL) may hold "regularization"; continues from the last finished layer where the layer's key still
- * matches. delete: only terminal states; removes rows and files. */
+ * (object or NULL; changes.c says which fields) may be refused with findings; continues from the last finished layer
+ * where the layer's key still matches. delete: only terminal states; removes rows and files. */
 qd_code qd_service_cancel(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const char *id, const json_t *changes,
+                         qd_issues *issues, qd_error *err);
+/* Name, tags, priority of a job in any state; nothing happens when nothing changes. QD_ECONFLICT: the condition does not
+ * hold for the job's edition. */
+typedef struct qd_amendment {
+    const json_t *changes; /* an object */
+    bool (*holds)(const char *condition, const char *edition);
+    const char *condition;
+} qd_amendment;
+qd_code qd_service_amend(qd_service *service, const qd_caller *caller, const char *id, const qd_amendment *amendment,
                          qd_issues *issues, qd_error *err);
 qd_code qd_service_delete(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 
@@ -142,6 +156,21 @@ qd_code qd_service_log_path(qd_service *service, const char *id, char **out_path
 qd_code qd_service_artifact_open(qd_service *service, const char *id, const char *path, int *out_fd, uint64_t *out_size,
                                  char out_sha256_hex[QD_DIGEST_HEX], qd_error *err);
 
+/* The whole artifact: its files by path (bytewise), and the folder below which each is opened by qd_open_beneath. */
+typedef struct qd_artifact_file {
+    char *path;
+    uint64_t size;
+    char sha256[QD_DIGEST_HEX];
+} qd_artifact_file;
+typedef struct qd_artifact {
+    int folder;
+    qd_artifact_file *files;
+    size_t count;
+    int64_t finished_ms;
+} qd_artifact;
+void qd_artifact_fini(qd_artifact *artifact); /* folder is -1 where there is none */
+qd_code qd_service_artifact_list(qd_service *service, const char *id, qd_artifact *out, qd_error *err);
+
 /* woken(ctx, id, last_event_id) after each commit of events of a job, and with id == NULL when the service stops.
  * Called from a service thread: must not block, must not call the service. `id` NULL here = all jobs. */
 typedef struct qd_watch qd_watch;
@@ -150,6 +179,10 @@ qd_code qd_service_watch(qd_service *service, const char *id,
                          qd_error *err);
 void qd_service_unwatch(qd_service *service, qd_watch *watch); /* no call is running or comes after it returns */
 
+/* Since the service was started; pending: now. */
+typedef struct qd_delivery_tally {
+    uint64_t attempts, delivered, failed, pending;
+} qd_delivery_tally;
 /* What a collection removed, or would remove; see qd_retention. */
 typedef struct qd_collected {
     uint64_t removed_bytes;   /* of files */
@@ -169,16 +202,40 @@ typedef struct qd_service_stats {
     uint64_t free_disk_bytes, downloaded_bytes_total, layers_total, degraded_layers_total, resumes_total, commits_total;
     double phase_seconds_total[8]; /* index as qd_phase_name */
     double last_relative_error;    /* of the newest finished layer */
-    uint64_t children_rss_bytes;
+    uint64_t children_rss_bytes, uploaded_bytes_total;
+    qd_delivery_tally deliveries[2];       /* index as qd_delivery_kind_name */
     uint64_t cache_bytes, artifacts_bytes; /* when last collected */
     uint64_t removed_bytes_total, collections_total;
 } qd_service_stats;
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */
 qd_code qd_service_ready(qd_service *service, qd_error *err);
+/* What confines runs here; constant while the service lives. */
+typedef struct qd_service_confinement {
+    const char *mode; /* static text: "auto", "require", "off" */
+    int landlock_abi; /* 0 = none */
+    bool seccomp, cgroup;
+    bool by_run;       /* runs close themselves in, on whatever machine a launcher starts them */
+    char applied[256]; /* "landlock abi 7, seccomp, rlimits" */
+    char missing[600]; /* "" = nothing is */
+} qd_service_confinement;
+void qd_service_confinement_read(qd_service *service, qd_service_confinement *out);
 const char *qd_state_name(size_t index); /* NULL past the end; the table in jobs/state.c says which may follow which */
 /* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end. */
 const char *qd_phase_name(size_t index);
+
+/* What became of a job's webhooks and uploads, oldest first (new reference): [{"id","kind":"webhook|publish","url",
+ * "state":"pending|delivered|failed","created_at","finished_at","next_at","attempts":[{"number","time","status",
+ * "seconds","detail"}],"progress":{..} of an upload}]; and one of them. */
+qd_code qd_service_deliveries(qd_service *service, const char *id, json_t **out, qd_error *err);
+qd_code qd_service_delivery(qd_service *service, const char *id, const char *delivery, json_t **out, qd_error *err);
+/* Tried again at once, with all tries before it. QD_ECONFLICT: it was taken already. */
+qd_code qd_service_redeliver(qd_service *service, const qd_caller *caller, const char *id, const char *delivery,
+                             qd_error *err);
+/* Adds a finding for each of webhook and publish that may not be, at POST time. request: the body as it came. */
+void qd_service_check_destinations(qd_service *service, const qd_recipe *recipe, const json_t *request,
+                                   qd_issues *issues);
+const char *qd_delivery_kind_name(size_t index); /* "webhook", "publish"; NULL past the end */
 
 /* Syntax and policy check of a model URL, at POST time. */
 qd_code qd_service_check_url(qd_service *service, const char *url, qd_error *err);

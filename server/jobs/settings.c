@@ -45,6 +45,7 @@ static qd_code copy_texts(const qd_service_config *c, qd_settings *s, qd_error *
         { c->evaluation_text, &s->evaluation_text },
         { c->fetch.cache_dir, &s->cache_dir },
         { c->fetch.hub_url, &s->hub_url },
+        { c->cgroup, &s->cgroup },
     };
     qd_code code = find_program(c, &s->program, err);
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(texts); i++)
@@ -92,6 +93,7 @@ static void fill_in(qd_settings *s)
     c->signing_key = NULL; /* read already; nobody else has to know where it lies */
     c->fetch.cache_dir = s->cache_dir;
     c->fetch.hub_url = s->hub_url;
+    c->cgroup = s->cgroup;
     c->fetch.allow_net = (const char *const *)s->allow_net;
     c->fetch.file_roots = (const char *const *)s->file_roots;
     c->workers = qd_max_size(c->workers, 1);
@@ -123,7 +125,8 @@ qd_code qd_settings_init(const qd_service_config *config, qd_settings *out, qd_e
 
 void qd_settings_fini(qd_settings *s)
 {
-    char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir, s->hub_url };
+    char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir,
+                      s->hub_url,   s->cgroup };
     for (size_t i = 0; i < QD_LENGTH(texts); i++)
         free(texts[i]);
     qd_signer_destroy(s->signer);

@@ -1,6 +1,7 @@
 /* stats.c: numbers for /metrics and /readyz; see service.h. */
 #include "jobs/service_private.h"
 #include "jobs/supervise.h"
+#include "store/delivery_rows.h"
 #include "store/job_rows.h"
 
 static void count(void *ctx, const char *state, size_t jobs)
@@ -13,7 +14,11 @@ static void count(void *ctx, const char *state, size_t jobs)
 
 static qd_code read_counts(void *ctx, qd_tx *tx, qd_error *err)
 {
-    return qd_job_row_count(tx, count, ctx, err);
+    qd_service_stats *stats = ctx;
+    qd_code code = qd_job_row_count(tx, count, stats, err);
+    for (size_t i = 0; code == QD_OK && qd_delivery_kind_name(i) != NULL; i++)
+        code = qd_delivery_row_count_pending(tx, qd_delivery_kind_name(i), &stats->deliveries[i].pending, err);
+    return code;
 }
 
 static void read_memory(qd_service *service, qd_service_stats *out)
@@ -32,6 +37,12 @@ static void read_memory(qd_service *service, qd_service_stats *out)
     out->last_relative_error = tally->last_relative_error;
     for (size_t i = 0; i < QD_LENGTH(out->phase_seconds_total); i++)
         out->phase_seconds_total[i] = tally->phase_seconds[i];
+    out->uploaded_bytes_total = tally->uploaded_bytes;
+    for (size_t i = 0; i < QD_LENGTH(out->deliveries); i++) {
+        out->deliveries[i].attempts = tally->deliveries[i].attempts;
+        out->deliveries[i].delivered = tally->deliveries[i].delivered;
+        out->deliveries[i].failed = tally->deliveries[i].failed;
+    }
     for (const qd_active *a = service->active; a != NULL; a = a->next) {
         out->children_rss_bytes += a->rss;
         out->running++;

@@ -107,7 +107,7 @@ class ModelServer(Process):
 class Server(Process):
     """quantd serve on its own state folder; extra flags follow the usual ones."""
 
-    def __init__(self, *flags, state=None, calibration=CALIBRATION, evaluation=HELD_OUT):
+    def __init__(self, *flags, state=None, calibration=CALIBRATION, evaluation=HELD_OUT, environment=None):
         self.state = state or os.path.join(temporary_folder(), "state")
         command = [QUANTD, "serve", "--listen", "127.0.0.1:0", "--state", self.state, "--allow-http",
                    "--allow-net", "127.0.0.0/8", "--disk-floor", "0", "--log-level", "debug"]
@@ -116,7 +116,7 @@ class Server(Process):
         if evaluation:
             command += ["--evaluation-text", evaluation]
         os.makedirs(self.state, exist_ok=True)
-        super().__init__(command + list(flags), os.path.join(self.state, "serve.log"))
+        super().__init__(command + list(flags), os.path.join(self.state, "serve.log"), environment)
 
     def request(self, method, path, body=None, headers=None, timeout=60):
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
