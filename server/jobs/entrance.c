@@ -1,4 +1,5 @@
 /* entrance.c: see entrance.h. */
+#include "base/file.h"
 #include "jobs/entrance.h"
 
 #include <inttypes.h>
