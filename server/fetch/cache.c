@@ -112,7 +112,7 @@ static void collect_records(const qd_cache *cache)
         QD_AUTO(qd_free_pointer) char *full = qd_path_join(path, names[i]);
         qd_index_entry entry;
         struct stat info;
-        if (full == NULL || lstat(full, &info) != 0 || time(NULL) - info.st_mtime < STALE_SECONDS ||
+        if (full == NULL || lstat(full, &info) != 0 || time(NULL) - info.st_mtime < PARTIAL_SECONDS ||
             read_entry(full, &entry, NULL) != QD_OK)
             continue;
         QD_AUTO(qd_free_pointer) char *blob = qd_cache_blob_path(cache, entry.sha256);

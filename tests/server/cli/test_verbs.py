@@ -29,7 +29,7 @@ def write_job(name="job.json", **fields):
 def every_verb_has_help_and_wrong_words_are_named():
     out, _ = quantd("--help")
     verbs = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and not line.startswith("   ")]
-    equal(verbs, ["serve", "run", "verify", "convert", "eval", "inspect", "tokenize", "logits"])
+    equal(verbs, ["serve", "run", "verify", "convert", "eval", "inspect", "tokenize", "logits", "key", "backup", "restore"])
     for verb in verbs:
         assert "usage: quantd " + verb in quantd(verb, "--help")[0], verb
     assert "nonsense" in quantd("nonsense", want=2)[1]

@@ -159,7 +159,8 @@ static void every_row_has_its_scope_decided(void **state)
         for (size_t k = 0; k < QD_LENGTH(open); k++)
             is_open |= strcmp(route->pattern, open[k]) == 0;
         bool is_artifact = strstr(route->pattern, "/artifacts") != NULL;
-        bool is_admin = strncmp(route->pattern, "/keys", 5) == 0 || strcmp(route->pattern, "/audit") == 0;
+        bool is_admin = strncmp(route->pattern, "/keys", 5) == 0 || strcmp(route->pattern, "/audit") == 0 ||
+                        strncmp(route->pattern, "/admin/", 7) == 0;
         qd_scope_bit wanted = is_open                   ? QD_SCOPE_NONE
                               : is_admin                ? QD_SCOPE_ADMIN
                               : is_artifact             ? QD_SCOPE_ARTIFACTS_READ
