@@ -219,8 +219,12 @@ qd_code qd_cache_publish(const qd_cache *cache, const char *path, const char *sh
     if (QD_FAULT_FAILS("blob.protect") || chmod(path, 0444) != 0)
         return qd_fail_errno(err, "chmod '%s'", path);
     qd_code code = qd_dir_make(folder, err);
-    if (code == QD_OK && qd_cache_use(cache, path) == QD_SAME) /* the last of a long download's bytes came long ago */
-        code = qd_file_rename(path, blob, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("blob.name", err);
+    if (code != QD_OK)
+        return code;
+    qd_cache_use(cache, path); /* the last of a long download's bytes came long ago */
+    code = qd_file_rename(path, blob, err);
     return code;
 }
 
