@@ -46,6 +46,8 @@ QD_HANDLER(qd_delete_session);
 /* health.c */
 QD_HANDLER(qd_get_live);
 QD_HANDLER(qd_get_ready);
+/* admin.c */
+QD_HANDLER(qd_post_collect);
 /* metrics.c */
 QD_HANDLER(qd_get_metrics);
 /* document.c */

@@ -26,6 +26,15 @@ static void arm(const qd_exchange *x, double seconds)
     qd_reaper_arm(x->http->reaper, socket_of(x->connection), seconds);
 }
 
+/* What is small goes to the kernel at once; event streams are silent by nature. */
+static enum MHD_Result send_reply(qd_exchange *x)
+{
+    enum MHD_Result result = qd_send(x);
+    if (result == MHD_YES && x->reply.payload != QD_PAYLOAD_EVENTS && x->reply.length > QD_REAPER_TAKEN)
+        qd_reaper_arm_sending(x->http->reaper, socket_of(x->connection), x->http->config.send_seconds);
+    return result;
+}
+
 static size_t parameters_of(const char *target)
 {
     size_t count = 0;
@@ -115,7 +124,7 @@ static enum MHD_Result dispatch(qd_exchange *x)
         qd_reply_problem(&x->reply, &x->request, QD_PROBLEM_UNAVAILABLE, NULL, "the service is stopping");
     else
         run_handler(x);
-    return qd_send(x);
+    return send_reply(x);
 }
 
 static enum MHD_Result take_body(qd_exchange *x, const char *data, size_t *size)
@@ -142,7 +151,7 @@ static enum MHD_Result begin(qd_exchange *x, const char *method, const char *ver
     }
     arm(x, 0);
     x->stage = QD_STAGE_REPLY;
-    return qd_send(x);
+    return send_reply(x);
 }
 
 enum MHD_Result qd_intake_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
@@ -162,7 +171,7 @@ enum MHD_Result qd_intake_request(void *ctx, struct MHD_Connection *connection, 
         return take_body(x, data, size);
     if (x->stage == QD_STAGE_READING)
         return dispatch(x);
-    return x->stage == QD_STAGE_REPLY ? qd_send(x) : MHD_YES;
+    return x->stage == QD_STAGE_REPLY ? send_reply(x) : MHD_YES;
 }
 
 static void log_exchange(const qd_exchange *x)

@@ -15,6 +15,7 @@ static const qd_problem_row rows[QD_PROBLEM_KINDS] = {
     [QD_PROBLEM_CONFLICT] = { "conflict", "Not in this state", 409, 0 },
     [QD_PROBLEM_UNDER_WAY] = { "under-way", "The same request is still under way", 409, 1 },
     [QD_PROBLEM_PRECONDITION] = { "precondition-failed", "The job has changed meanwhile", 412, 0 },
+    [QD_PROBLEM_GONE] = { "gone", "It was removed", 410, 0 },
     [QD_PROBLEM_TOO_LARGE] = { "too-large", "The request is too large", 413, 0 },
     [QD_PROBLEM_MEDIA_TYPE] = { "media-type", "The body must be application/json", 415, 0 },
     [QD_PROBLEM_RANGE] = { "range-not-satisfiable", "The range lies outside the file", 416, 0 },
@@ -31,16 +32,25 @@ static const qd_problem_row rows[QD_PROBLEM_KINDS] = {
 
 /* What the client does next decides the status. */
 static const qd_problem_kind kinds[] = {
-    [QD_OK] = QD_PROBLEM_INTERNAL,          [QD_EINVAL] = QD_PROBLEM_INVALID,
+    [QD_OK] = QD_PROBLEM_INTERNAL,
+    [QD_EINVAL] = QD_PROBLEM_INVALID,
     [QD_EFORMAT] = QD_PROBLEM_INTERNAL, /* a file of ours: requests are judged where they are read */
-    [QD_ESHAPE] = QD_PROBLEM_INVALID,       [QD_ENUMERIC] = QD_PROBLEM_INVALID,
+    [QD_ESHAPE] = QD_PROBLEM_INVALID,
+    [QD_ENUMERIC] = QD_PROBLEM_INVALID,
     [QD_EGATE] = QD_PROBLEM_CONFLICT, /* of a run, never of a request */
-    [QD_EUNSUPPORTED] = QD_PROBLEM_INVALID, [QD_ENOTFOUND] = QD_PROBLEM_NOT_FOUND,
-    [QD_ECONFLICT] = QD_PROBLEM_CONFLICT,   [QD_ETOOBIG] = QD_PROBLEM_TOO_LARGE,
-    [QD_EBUSY] = QD_PROBLEM_BUSY,           [QD_ENOMEM] = QD_PROBLEM_UNAVAILABLE,
-    [QD_ENOSPC] = QD_PROBLEM_NO_SPACE,      [QD_EIO] = QD_PROBLEM_INTERNAL,
-    [QD_EDENIED] = QD_PROBLEM_FORBIDDEN,    [QD_ENETWORK] = QD_PROBLEM_UPSTREAM,
-    [QD_ETIMEOUT] = QD_PROBLEM_UNAVAILABLE, [QD_ECANCELLED] = QD_PROBLEM_UNAVAILABLE,
+    [QD_EUNSUPPORTED] = QD_PROBLEM_INVALID,
+    [QD_ENOTFOUND] = QD_PROBLEM_NOT_FOUND,
+    [QD_EGONE] = QD_PROBLEM_GONE,
+    [QD_ECONFLICT] = QD_PROBLEM_CONFLICT,
+    [QD_ETOOBIG] = QD_PROBLEM_TOO_LARGE,
+    [QD_EBUSY] = QD_PROBLEM_BUSY,
+    [QD_ENOMEM] = QD_PROBLEM_UNAVAILABLE,
+    [QD_ENOSPC] = QD_PROBLEM_NO_SPACE,
+    [QD_EIO] = QD_PROBLEM_INTERNAL,
+    [QD_EDENIED] = QD_PROBLEM_FORBIDDEN,
+    [QD_ENETWORK] = QD_PROBLEM_UPSTREAM,
+    [QD_ETIMEOUT] = QD_PROBLEM_UNAVAILABLE,
+    [QD_ECANCELLED] = QD_PROBLEM_UNAVAILABLE,
     [QD_EINTERNAL] = QD_PROBLEM_INTERNAL,
 };
 

@@ -12,6 +12,7 @@ static const char *const list_parameters[] = { "state",          "tag",   "name"
                                                "created_before", "limit", "cursor", NULL };
 static const char *const create_parameters[] = { "dry_run", NULL };
 static const char *const compare_parameters[] = { "jobs", NULL };
+static const char *const collect_parameters[] = { "dry_run", NULL };
 static const char *const event_parameters[] = { "after", "limit", NULL };
 
 /* method, pattern, handler, parameters, body limit, where, scope, summary */
@@ -52,6 +53,8 @@ static const qd_route routes[] = {
       "Webhooks and uploads of the job, with their tries" },
     { QD_POST, "/jobs/{id}/deliveries/{delivery}/retry", qd_redeliver, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_WRITE,
       "Send a failed webhook or upload again" },
+    { QD_POST, "/admin/collect", qd_post_collect, collect_parameters, 0, QD_AWAY, QD_SCOPE_ADMIN,
+      "Remove now what is too old or too much" },
     { QD_GET, "/catalog", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE,
       "Every choice a job may make, with its parameters" },
     { QD_GET, "/livez", qd_get_live, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "Is the service alive?" },

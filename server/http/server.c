@@ -42,6 +42,7 @@ static void set_defaults(qd_http_config *config)
     config->downloads = config->downloads == 0 ? 64 : config->downloads;
     config->header_seconds = config->header_seconds <= 0 ? 10 : config->header_seconds;
     config->body_seconds = config->body_seconds <= 0 ? 15 : config->body_seconds;
+    config->send_seconds = config->send_seconds <= 0 ? 20 : config->send_seconds;
     config->idle_seconds = config->idle_seconds <= 0 ? 30 : config->idle_seconds;
     config->heartbeat_seconds = config->heartbeat_seconds <= 0 ? 15 : config->heartbeat_seconds;
 }

@@ -30,6 +30,7 @@ typedef struct qd_http_config {
     unsigned downloads;               /* artifact files being sent at once [64] */
     double header_seconds;            /* from connect, or the end of the request before, to the whole header [10] */
     double body_seconds;              /* from header to the whole body [15] */
+    double send_seconds;              /* in so long a client must take 16 KB of a reply, or all of it [20] */
     double idle_seconds;              /* a connection that moves nothing [30] */
     double heartbeat_seconds;         /* comment line on an idle event stream [15] */
 } qd_http_config;

@@ -11,6 +11,7 @@
 
 #include "base/digest.h"
 #include "engine/recipe.h"
+#include "fetch/collect.h"
 #include "fetch/fetch.h"
 #include "jobs/caller.h"
 #include "jobs/ident.h"
@@ -187,6 +188,17 @@ void qd_service_unwatch(qd_service *service, qd_watch *watch); /* no call is run
 typedef struct qd_delivery_tally {
     uint64_t attempts, delivered, failed, pending;
 } qd_delivery_tally;
+/* What a collection removed, or would remove; see qd_retention. */
+typedef struct qd_collected {
+    uint64_t removed_bytes;   /* of files */
+    size_t rows;              /* of audit and of kept answers */
+    uint64_t cache_bytes;     /* of models, afterwards */
+    uint64_t artifacts_bytes; /* afterwards */
+    json_t *items;            /* [{"kind": "job|artifact|checkpoints|orphan|model|file|temporary", "name", "bytes"}] */
+} qd_collected;
+void qd_collected_fini(qd_collected *collected);
+/* Happens by itself once a minute; QD_EBUSY: one is under way. */
+qd_code qd_service_collect(qd_service *service, qd_collect_mode mode, qd_collected *out, qd_error *err);
 
 /* For /metrics and /readyz. */
 typedef struct qd_service_stats {
@@ -196,7 +208,9 @@ typedef struct qd_service_stats {
     double phase_seconds_total[8]; /* index as qd_phase_name */
     double last_relative_error;    /* of the newest finished layer */
     uint64_t children_rss_bytes, uploaded_bytes_total;
-    qd_delivery_tally deliveries[2]; /* index as qd_delivery_kind_name */
+    qd_delivery_tally deliveries[2];       /* index as qd_delivery_kind_name */
+    uint64_t cache_bytes, artifacts_bytes; /* when last collected */
+    uint64_t removed_bytes_total, collections_total;
 } qd_service_stats;
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */

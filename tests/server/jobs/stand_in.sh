@@ -122,10 +122,10 @@ hog) # 8 MB of checkpoints, and it stays
     progress quantizing 1 42
     hang ;;
 slow)
-    layer 0 false
-    [ -e "$work/been-here" ] && { layer 1 false; finish; }
-    touch "$work/been-here"
+    [ -e "$work/been-here" ] && { layer 0 false; layer 1 false; finish; }
+    touch "$work/been-here" # before the first word: it may be ended after any
     touch "$work/layer0"
+    layer 0 false
     n=0
     while :; do
         n=$((n + 1))
