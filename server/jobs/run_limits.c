@@ -20,6 +20,14 @@ void qd_run_limits_init(qd_run_limits *limits, const qd_course *course, const qd
         (qd_run_limits){ .runtime = own >= 0 ? own : usual, .disk = recipe->limit_disk, .started = qd_clock_seconds() };
 }
 
+void qd_run_limits_reached(qd_run_limits *limits, const json_t *progress)
+{
+    const char *unit = json_string_value(json_object_get(progress, "unit"));
+    limits->done = (size_t)json_integer_value(json_object_get(progress, "done"));
+    limits->total = (size_t)json_integer_value(json_object_get(progress, "total"));
+    snprintf(limits->unit, sizeof limits->unit, "%s", unit == NULL ? "" : unit);
+}
+
 static qd_code look_at_disk(const qd_course *course, const qd_run_limits *limits, qd_error *err)
 {
     if (limits->disk == 0)
