@@ -40,6 +40,7 @@ export async function call(method, path, body) {
     } catch {
         value = {};
     }
+    if (reply.status === 401) document.dispatchEvent(new Event('quantd-unauthorized'));
     if (!reply.ok) throw new Problem(value, reply.status);
     return value;
 }
@@ -76,6 +77,12 @@ export function modelName(job) {
 
 export function jobTitle(job) {
     return job.name || modelName(job) || job.id;
+}
+
+/* null when there are none. */
+export function tagList(tags) {
+    const pairs = Object.entries(tags || {});
+    return pairs.length ? element('div', { class: 'tags' }, ...pairs.map(([name, value]) => element('span', { text: value ? name + '=' + value : name }))) : null;
 }
 
 export function progressText(progress) {

@@ -140,8 +140,13 @@ void qd_manual_print(FILE *out)
     fputs(".SH NAME\nquantd \\- quantize language models after training\n"
           ".SH SYNOPSIS\n\\fBquantd\\fR \\fIVERB\\fR [\\fIOPTION\\fR]... [\\fIOPERAND\\fR]...\n.SH VERBS\n",
           out);
-    for (size_t i = 0; qd_verb_at(i) != NULL; i++)
-        print_verb(out, qd_verb_at(i));
+    for (size_t i = 0; qd_verb_at(i) != NULL; i++) {
+        const qd_verb *verb = qd_verb_at(i);
+        if (verb->words == NULL)
+            print_verb(out, verb);
+        for (size_t k = 0; verb->words != NULL && verb->words[k] != NULL; k++)
+            print_verb(out, verb->words[k]);
+    }
     print_options(out);
     fputs(".SH ENVIRONMENT\n", out);
     print_paragraph(out, qd_config_sources);

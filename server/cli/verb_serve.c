@@ -12,7 +12,7 @@
 #include "config/config.h"
 #include "config/log.h"
 #include "http/server.h"
-#include "jobs/service.h"
+#include "jobs/keys.h"
 
 extern char **environ;
 
@@ -45,15 +45,19 @@ static qd_code split_listen(const char *listen, char host[HOST_SIZE], uint16_t *
     return QD_OK;
 }
 
-/* Nobody has to show a key yet: only this machine may come, unless the operator says otherwise. */
-static qd_code check_exposure(const qd_config *config, const char *host, qd_error *err)
+/* Where nobody has to show a key only this machine may come, unless the operator says otherwise. */
+static qd_code check_exposure(const qd_config *config, const char *host, qd_service *service, qd_error *err)
 {
     bool loopback = strncmp(host, "127.", 4) == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+    bool asks = false;
     if (loopback || config->insecure)
         return QD_OK;
+    qd_code code = qd_keyring_asks(qd_service_keyring(service), &asks, err);
+    if (code != QD_OK || asks)
+        return code;
     return qd_fail(err, QD_EINVAL,
-                   "listen: '%s' is not a loopback address and clients show no keys; add --insecure to serve anyone "
-                   "who can reach it",
+                   "listen: '%s' is not a loopback address and clients show no keys: make one with `quantd key create` "
+                   "(or set auth = keys), or add --insecure to serve anyone who can reach it",
                    host);
 }
 
@@ -119,7 +123,8 @@ static qd_code check_text(const char *name, const char *path, qd_error *err)
 static void announce(const qd_http_config *http, uint16_t port)
 {
     bool v6 = strchr(http->host, ':') != NULL;
-    printf("listening on http://%s%s%s:%u\n", v6 ? "[" : "", http->host, v6 ? "]" : "", (unsigned)port);
+    printf("listening on %s://%s%s%s:%u\n", http->tls_cert == NULL ? "http" : "https", v6 ? "[" : "", http->host,
+           v6 ? "]" : "", (unsigned)port);
     fflush(stdout);
 }
 
@@ -161,8 +166,6 @@ static qd_code check(serving *s, qd_error *err)
     const qd_config *config = &s->config;
     qd_code code = split_listen(config->listen, s->host, &s->port, err);
     if (code == QD_OK)
-        code = check_exposure(config, s->host, err);
-    if (code == QD_OK)
         code = check_text("calibration-text", config->calibration_text, err);
     return code == QD_OK ? check_text("evaluation-text", config->evaluation_text, err) : code;
 }
@@ -196,6 +199,10 @@ static void reload(void *ctx)
     const qd_service_config jobs = service_config(&s->config, s->sink);
     qd_service_reload(s->service, &jobs);
     say_adopted(s, &applied, &waiting);
+    if (qd_http_reload_tls(s->http, &err) != QD_OK) {
+        snprintf(details, sizeof details, "reason=\"%s\"", err.text);
+        qd_log_line(&s->log, QD_LOG_ERROR, "serve.certificate-not-reloaded", details);
+    }
 }
 
 static qd_code serve(serving *s, qd_error *err)
@@ -205,6 +212,8 @@ static qd_code serve(serving *s, qd_error *err)
     qd_signals_install();
     const qd_service_config jobs = service_config(&s->config, s->sink);
     qd_code code = qd_service_create(&jobs, &s->service, err);
+    if (code == QD_OK)
+        code = check_exposure(&s->config, s->host, s->service, err);
     const qd_http_config http = http_config(s);
     if (code == QD_OK)
         code = QD_FAULT_CODE("serve.created", err);

@@ -92,6 +92,10 @@ typedef struct qd_option_help {
 bool qd_config_option_at(size_t index, qd_option_help *out);
 /* Index of a checked value among the choices of its option, in the order of --help. */
 unsigned qd_config_choice(const char *option, const char *value);
+/* One value in the spelling of such options: "90s", "12h", "30d" as seconds; "512M" as bytes. text NULL leaves *out as it is; `where`
+ * names it in messages. */
+qd_code qd_config_duration(const char *where, const char *text, uint64_t *out_seconds, qd_error *err);
+qd_code qd_config_bytes(const char *where, const char *text, uint64_t *out, qd_error *err);
 /* What the table does not say: where values come from. */
 extern const char qd_config_sources[];
 /* The options as --help shows them. */

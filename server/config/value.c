@@ -76,6 +76,18 @@ static qd_code parse_number(const qd_option *o, const char *where, const char *t
     return QD_OK;
 }
 
+qd_code qd_config_duration(const char *where, const char *text, uint64_t *out_seconds, qd_error *err)
+{
+    const qd_option o = { .kind = QD_OPTION_DURATION, .max = UINT64_C(3650) * 24 * 3600 };
+    return text == NULL ? QD_OK : parse_number(&o, where, text, out_seconds, err);
+}
+
+qd_code qd_config_bytes(const char *where, const char *text, uint64_t *out, qd_error *err)
+{
+    const qd_option o = { .kind = QD_OPTION_BYTES, .max = UINT64_MAX };
+    return text == NULL ? QD_OK : parse_number(&o, where, text, out, err);
+}
+
 static qd_code append_word(char ***list, const char *word, size_t length, qd_error *err)
 {
     size_t count = 0;

@@ -7,8 +7,7 @@
 #include "base/str.h"
 #include "fetch/cache.h"
 
-/* A pure function of names and contents: the same model from two places is one folder. */
-static qd_code snapshot_id(const qd_snapshot_file *files, size_t count, char out_id[QD_DIGEST_HEX], qd_error *err)
+qd_code qd_snapshot_id(const qd_snapshot_file *files, size_t count, char out_id[QD_DIGEST_HEX], qd_error *err)
 {
     qd_str list = { 0 };
     for (size_t i = 0; i < count; i++)
@@ -78,14 +77,14 @@ qd_code qd_snapshot_make(const qd_cache *cache, const qd_snapshot_file *files, s
                          qd_error *err)
 {
     char id[QD_DIGEST_HEX];
-    qd_code code = snapshot_id(files, count, id, err);
+    qd_code code = qd_snapshot_id(files, count, id, err);
     if (code != QD_OK)
         return code;
     QD_AUTO(qd_free_pointer) char *folder = qd_cache_path(cache, "snapshots", id, "");
     QD_AUTO(qd_free_pointer) char *temporary = folder == NULL ? NULL : qd_path_temporary(folder);
     if (folder == NULL || temporary == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (is_whole(cache, folder, files, count) != QD_SAME) {
+    if (qd_cache_use(cache, folder) != QD_SAME || is_whole(cache, folder, files, count) != QD_SAME) {
         code = build(cache, temporary, files, count, err);
         if (code == QD_OK)
             code = install(cache, temporary, folder, files, count, err);

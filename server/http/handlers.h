@@ -20,6 +20,8 @@ QD_HANDLER(qd_list_jobs);
 QD_HANDLER(qd_compare_jobs);
 /* archive.c */
 QD_HANDLER(qd_get_archive);
+/* jobs_plan.c: what qd_post_job does with ?dry_run=true */
+QD_HANDLER(qd_plan_job);
 /* jobs_read.c */
 QD_HANDLER(qd_get_job);
 QD_HANDLER(qd_get_layers);
@@ -33,9 +35,19 @@ QD_HANDLER(qd_get_events);
 QD_HANDLER(qd_get_manifest);
 QD_HANDLER(qd_get_artifact);
 QD_HANDLER(qd_get_log);
+/* keys.c */
+QD_HANDLER(qd_list_keys);
+QD_HANDLER(qd_post_key);
+QD_HANDLER(qd_delete_key);
+QD_HANDLER(qd_list_audit);
+/* login.c */
+QD_HANDLER(qd_post_session);
+QD_HANDLER(qd_delete_session);
 /* health.c */
 QD_HANDLER(qd_get_live);
 QD_HANDLER(qd_get_ready);
+/* admin.c */
+QD_HANDLER(qd_post_collect);
 /* metrics.c */
 QD_HANDLER(qd_get_metrics);
 /* document.c */

@@ -39,6 +39,12 @@ static void add_jobs(qd_str *out, const qd_service_stats *stats)
     one(out, "quantd_commits_total", "counter", "Commits of the database writer.", (double)stats->commits_total);
     one(out, "quantd_downloaded_bytes_total", "counter", "Bytes of models downloaded.",
         (double)stats->downloaded_bytes_total);
+    one(out, "quantd_cache_bytes", "gauge", "Size of the model cache when last collected.", (double)stats->cache_bytes);
+    one(out, "quantd_artifacts_bytes", "gauge", "Size of all artifacts when last collected.",
+        (double)stats->artifacts_bytes);
+    one(out, "quantd_removed_bytes_total", "counter", "Bytes that collections have removed.",
+        (double)stats->removed_bytes_total);
+    one(out, "quantd_collections_total", "counter", "Collections so far.", (double)stats->collections_total);
     one(out, "quantd_free_disk_bytes", "gauge", "Free space where the state lies.", (double)stats->free_disk_bytes);
     one(out, "quantd_children_resident_bytes", "gauge", "Resident memory of running jobs.",
         (double)stats->children_rss_bytes);
@@ -131,6 +137,13 @@ static void add_http(qd_str *out, qd_counters *counters)
     }
     one(out, "quantd_http_refused_total", "counter", "Requests refused for their form.",
         (double)atomic_load(&counters->refused));
+    head(out, "quantd_http_denied_total", "counter", "Requests denied for who sent them.");
+    qd_str_addf(out, "quantd_http_denied_total{why=\"unauthorized\"} %" PRIuFAST64 "\n",
+                atomic_load(&counters->unauthorized));
+    qd_str_addf(out, "quantd_http_denied_total{why=\"forbidden\"} %" PRIuFAST64 "\n",
+                atomic_load(&counters->forbidden));
+    qd_str_addf(out, "quantd_http_denied_total{why=\"throttled\"} %" PRIuFAST64 "\n",
+                atomic_load(&counters->throttled));
     one(out, "quantd_http_cut_total", "counter", "Connections cut for being slow.",
         (double)atomic_load(&counters->cut));
     one(out, "quantd_http_connections", "gauge", "Open connections.", (double)atomic_load(&counters->connections));

@@ -106,8 +106,8 @@ static bool take_id(qd_request *request, const char *id, size_t length, qd_reply
             return true;
     }
     qd_reply_problem(reply, request, QD_PROBLEM_NOT_FOUND, NULL,
-                     "'%.*s' is no job's id: ids are 26 letters and digits, all lower case",
-                     (int)(length < 60 ? length : 60), id);
+                     "'%.*s' is no id: ids are 26 letters and digits, all lower case", (int)(length < 60 ? length : 60),
+                     id);
     return false;
 }
 

@@ -5,17 +5,25 @@
 #ifndef QD_HTTP_ROUTE_H
 #define QD_HTTP_ROUTE_H
 
+#include "http/hosts.h"
 #include "http/message.h"
 #include "jobs/service.h"
 
 struct qd_documents;
 struct qd_counters;
+struct qd_guard;
+struct qd_sessions;
 
-/* What handlers are given; read-only but for the atomics inside counters. */
+enum { QD_SESSION_SECONDS = 12 * 3600 };
+
+/* What handlers are given; read-only but for what is behind the pointers, which any thread may use. */
 typedef struct qd_app {
     qd_service *service;
     const struct qd_documents *documents;
     struct qd_counters *counters;
+    struct qd_sessions *sessions;
+    struct qd_guard *guard;
+    qd_scheme scheme; /* https where the service itself speaks TLS */
 } qd_app;
 
 /* QD_OK: *reply is the answer. Otherwise it becomes a problem document by the code. */

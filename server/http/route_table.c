@@ -5,16 +5,19 @@
 #include "http/counters.h"
 #include "http/handlers.h"
 
-enum { MEBIBYTE = 1 << 20 };
+enum { KIBIBYTE = 1 << 10, MEBIBYTE = 1 << 20 };
 
+static const char *const audit_parameters[] = { "after", "limit", "action", "target", NULL };
 static const char *const list_parameters[] = { "state",          "tag",   "name",   "q", "created_after",
                                                "created_before", "limit", "cursor", NULL };
+static const char *const create_parameters[] = { "dry_run", NULL };
 static const char *const compare_parameters[] = { "jobs", NULL };
+static const char *const collect_parameters[] = { "dry_run", NULL };
 static const char *const event_parameters[] = { "after", "limit", NULL };
 
 /* method, pattern, handler, parameters, body limit, where, scope, summary */
 static const qd_route routes[] = {
-    { QD_POST, "/jobs", qd_post_job, NULL, MEBIBYTE, QD_AWAY, QD_SCOPE_JOBS_WRITE, "Create a job" },
+    { QD_POST, "/jobs", qd_post_job, create_parameters, MEBIBYTE, QD_AWAY, QD_SCOPE_JOBS_WRITE, "Create a job" },
     { QD_GET, "/jobs", qd_list_jobs, list_parameters, 0, QD_INLINE, QD_SCOPE_JOBS_READ, "List jobs, newest first" },
     { QD_GET, "/jobs/{id}", qd_get_job, NULL, 0, QD_INLINE, QD_SCOPE_JOBS_READ, "One job" },
     { QD_PATCH, "/jobs/{id}", qd_patch_job, NULL, MEBIBYTE, QD_AWAY, QD_SCOPE_JOBS_WRITE,
@@ -37,12 +40,21 @@ static const qd_route routes[] = {
     { QD_GET, "/jobs/{id}/certificate", qd_get_certificate, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ,
       "The certificate document" },
     { QD_GET, "/jobs/{id}/log", qd_get_log, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ, "The run's log" },
+    { QD_GET, "/keys", qd_list_keys, NULL, 0, QD_AWAY, QD_SCOPE_ADMIN, "The API keys, without their texts" },
+    { QD_POST, "/keys", qd_post_key, NULL, 4 * KIBIBYTE, QD_AWAY, QD_SCOPE_ADMIN, "Make an API key" },
+    { QD_DELETE, "/keys/{id}", qd_delete_key, NULL, 0, QD_AWAY, QD_SCOPE_ADMIN, "Revoke an API key" },
+    { QD_GET, "/audit", qd_list_audit, audit_parameters, 0, QD_AWAY, QD_SCOPE_ADMIN, "Who changed what, oldest first" },
+    { QD_POST, "/session", qd_post_session, NULL, 4 * KIBIBYTE, QD_AWAY, QD_SCOPE_NONE,
+      "Log the dashboard in: a key for a cookie" },
+    { QD_DELETE, "/session", qd_delete_session, NULL, 0, QD_AWAY, QD_SCOPE_NONE, "Log the dashboard out" },
     { QD_GET, "/compare", qd_compare_jobs, compare_parameters, 0, QD_AWAY, QD_SCOPE_JOBS_READ,
       "Several jobs side by side" },
     { QD_GET, "/jobs/{id}/deliveries", qd_get_deliveries, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_READ,
       "Webhooks and uploads of the job, with their tries" },
     { QD_POST, "/jobs/{id}/deliveries/{delivery}/retry", qd_redeliver, NULL, 0, QD_AWAY, QD_SCOPE_JOBS_WRITE,
       "Send a failed webhook or upload again" },
+    { QD_POST, "/admin/collect", qd_post_collect, collect_parameters, 0, QD_AWAY, QD_SCOPE_ADMIN,
+      "Remove now what is too old or too much" },
     { QD_GET, "/catalog", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE,
       "Every choice a job may make, with its parameters" },
     { QD_GET, "/livez", qd_get_live, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "Is the service alive?" },
@@ -55,6 +67,7 @@ static const qd_route routes[] = {
     { QD_GET, "/form.js", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "The dashboard's script: a new job" },
     { QD_GET, "/job.js", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "The dashboard's script: one job" },
     { QD_GET, "/list.js", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "The dashboard's script: the jobs" },
+    { QD_GET, "/login.js", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "The dashboard's script: the key" },
     { QD_GET, "/page.js", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE,
       "The dashboard's script: what its parts share" },
     { QD_GET, "/style.css", qd_get_document, NULL, 0, QD_INLINE, QD_SCOPE_NONE, "The dashboard's style" },

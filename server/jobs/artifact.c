@@ -12,6 +12,7 @@
 #include "jobs/service_private.h"
 #include "store/artifact_rows.h"
 #include "store/job_rows.h"
+#include "store/retention_rows.h"
 
 typedef struct lookup {
     const char *id, *path; /* path NULL: the job only */
@@ -25,10 +26,19 @@ static qd_code look_up(void *ctx, qd_tx *tx, qd_error *err)
 {
     lookup *l = ctx;
     QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
+    bool there = false;
     qd_code code = qd_job_row_read(tx, l->id, &row, err);
     if (code == QD_OK)
         code = qd_state_read(row.id, row.state, &l->state, err);
     l->finished_ms = row.finished_ms;
+    if (code == QD_OK && l->state == QD_STATE_SUCCEEDED)
+        code = qd_retention_has_artifact(tx, l->id, &there, err);
+    if (code == QD_OK && l->state == QD_STATE_SUCCEEDED && !there)
+        return qd_fail(
+            err, QD_EGONE,
+            "the artifact of job '%s' was removed to save space (keep-artifacts, artifacts-limit), or was not in "
+            "the backup; the job's result and certificate stay",
+            l->id);
     if (code == QD_OK && l->path != NULL && l->state == QD_STATE_SUCCEEDED)
         code = qd_artifact_row_find(tx, l->id, l->path, &l->size, l->sha256, err);
     return code;

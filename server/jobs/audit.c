@@ -14,9 +14,11 @@
 enum { DEPTH_MAX = 32 };
 
 static const char *const words[QD_AUDIT_ACTIONS] = {
-    [QD_AUDIT_JOB_CREATE] = "job.create", [QD_AUDIT_JOB_CANCEL] = "job.cancel", [QD_AUDIT_JOB_RETRY] = "job.retry",
-    [QD_AUDIT_JOB_DELETE] = "job.delete", [QD_AUDIT_JOB_UPDATE] = "job.update", [QD_AUDIT_DELIVERY_RETRY] = "delivery.retry", [QD_AUDIT_KEY_CREATE] = "key.create",
-    [QD_AUDIT_KEY_REVOKE] = "key.revoke", [QD_AUDIT_LOGIN] = "login",           [QD_AUDIT_LOGOUT] = "logout",
+    [QD_AUDIT_JOB_CREATE] = "job.create", [QD_AUDIT_JOB_CANCEL] = "job.cancel",
+    [QD_AUDIT_JOB_RETRY] = "job.retry",   [QD_AUDIT_JOB_DELETE] = "job.delete",
+    [QD_AUDIT_JOB_UPDATE] = "job.update", [QD_AUDIT_DELIVERY_RETRY] = "delivery.retry",
+    [QD_AUDIT_KEY_CREATE] = "key.create", [QD_AUDIT_KEY_REVOKE] = "key.revoke",
+    [QD_AUDIT_LOGIN] = "login",           [QD_AUDIT_LOGOUT] = "logout",
 };
 
 qd_code qd_audit_add_take(qd_tx *tx, const qd_caller *caller, qd_audit_action action, const char *target,

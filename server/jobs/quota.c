@@ -13,7 +13,7 @@ static uint64_t limit_of(uint64_t own, uint64_t common)
     return own == 0 ? common : own;
 }
 
-qd_code qd_quota_jobs(const qd_service *service, qd_tx *tx, const char *owner, qd_error *err)
+qd_code qd_quota_jobs(qd_service *service, qd_tx *tx, const char *owner, qd_error *err)
 {
     qd_key_row key;
     uint64_t unfinished = 0;
@@ -22,7 +22,7 @@ qd_code qd_quota_jobs(const qd_service *service, qd_tx *tx, const char *owner, q
     qd_code code = qd_key_row_read(tx, owner, &key, err);
     if (code != QD_OK)
         return code;
-    uint64_t limit = limit_of(key.queue_quota, service->settings.config.access.queue_quota);
+    uint64_t limit = limit_of(key.queue_quota, qd_service_now(service).access.queue_quota);
     for (size_t i = 0; limit > 0 && code == QD_OK && qd_state_name(i) != NULL; i++) {
         const qd_state *state = qd_state_at(i);
         size_t jobs = 0;
@@ -58,7 +58,7 @@ qd_code qd_quota_bytes(qd_service *service, const char *owner, qd_error *err)
     qd_code code = qd_store_read(service->store, read_usage, &u, err);
     if (code != QD_OK)
         return code;
-    uint64_t limit = limit_of(u.key.disk_quota, service->settings.config.access.disk_quota_bytes);
+    uint64_t limit = limit_of(u.key.disk_quota, qd_service_now(service).access.disk_quota_bytes);
     if (limit == 0 || u.bytes < limit)
         return QD_OK;
     return qd_fail(err, QD_ENOSPC,

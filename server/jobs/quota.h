@@ -8,7 +8,7 @@
 
 /* `owner`: api_key.id, or "" = nobody had to show a key: no quota. */
 /* QD_EBUSY when one more unfinished job is too many. */
-qd_code qd_quota_jobs(const qd_service *service, qd_tx *tx, const char *owner, qd_error *err);
+qd_code qd_quota_jobs(qd_service *service, qd_tx *tx, const char *owner, qd_error *err);
 /* QD_ENOSPC when the owner's artifacts have used up what is allowed. Not inside a change: there QD_ENOSPC means the disk. */
 qd_code qd_quota_bytes(qd_service *service, const char *owner, qd_error *err);
 

@@ -23,4 +23,5 @@ void qd_service_reload(qd_service *service, const qd_service_config *fresh)
     config->access.disk_quota_bytes = fresh->access.disk_quota_bytes;
     qd_settings_fill_limits(config);
     pthread_mutex_unlock(&service->mutex);
+    qd_keyring_set_rate(service->keyring, fresh->access.rate_per_minute);
 }

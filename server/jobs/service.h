@@ -11,6 +11,7 @@
 
 #include "base/digest.h"
 #include "engine/recipe.h"
+#include "fetch/collect.h"
 #include "fetch/fetch.h"
 #include "jobs/caller.h"
 #include "jobs/ident.h"
@@ -78,10 +79,11 @@ enum { QD_JOB_EDITION = 17 };
 /* A consistent copy of one job; strings and JSON are owned by it. */
 typedef struct qd_job {
     char id[QD_JOB_ID];
-    const char *state;                                                              /* static text: "queued", ... */
-    char *name;                                                                     /* or NULL */
-    json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
-    int64_t created_ms, started_ms, finished_ms;                                    /* 0 = not yet */
+    const char *state; /* static text: "queued", ... */
+    char *name;        /* or NULL */
+    json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem,
+        *forecast;                               /* json null where there is none */
+    int64_t created_ms, started_ms, finished_ms; /* 0 = not yet */
     unsigned attempt, resumed, priority;
     uint64_t version;             /* grows with every change and every report of progress */
     uint64_t last_event;          /* id of the newest */
@@ -99,6 +101,10 @@ typedef struct qd_submission {
     struct qd_once *once; /* once.h: begun, without an answer; gets this job's; NULL = no Idempotency-Key came */
 } qd_submission;
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err);
+/* What the job would do, without making it: engine/plan.h's document (new reference), and of the service "model" (as fetch resolved it), "resolved",
+ * "model_bytes", "read_bytes", "memory_of_runs". Waits for the model's source, 30 s at most. QD_EBUSY: too many at once. QD_EINVAL, with findings:
+ * the job could not be submitted, or its model is not there. */
+qd_code qd_service_plan(qd_service *service, const qd_submission *submission, json_t **out, qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
 
 typedef struct qd_tag_filter {
@@ -182,6 +188,17 @@ void qd_service_unwatch(qd_service *service, qd_watch *watch); /* no call is run
 typedef struct qd_delivery_tally {
     uint64_t attempts, delivered, failed, pending;
 } qd_delivery_tally;
+/* What a collection removed, or would remove; see qd_retention. */
+typedef struct qd_collected {
+    uint64_t removed_bytes;   /* of files */
+    size_t rows;              /* of audit and of kept answers */
+    uint64_t cache_bytes;     /* of models, afterwards */
+    uint64_t artifacts_bytes; /* afterwards */
+    json_t *items;            /* [{"kind": "job|artifact|checkpoints|orphan|model|file|temporary", "name", "bytes"}] */
+} qd_collected;
+void qd_collected_fini(qd_collected *collected);
+/* Happens by itself once a minute; QD_EBUSY: one is under way. */
+qd_code qd_service_collect(qd_service *service, qd_collect_mode mode, qd_collected *out, qd_error *err);
 
 /* For /metrics and /readyz. */
 typedef struct qd_service_stats {
@@ -191,7 +208,9 @@ typedef struct qd_service_stats {
     double phase_seconds_total[8]; /* index as qd_phase_name */
     double last_relative_error;    /* of the newest finished layer */
     uint64_t children_rss_bytes, uploaded_bytes_total;
-    qd_delivery_tally deliveries[2]; /* index as qd_delivery_kind_name */
+    qd_delivery_tally deliveries[2];       /* index as qd_delivery_kind_name */
+    uint64_t cache_bytes, artifacts_bytes; /* when last collected */
+    uint64_t removed_bytes_total, collections_total;
 } qd_service_stats;
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */

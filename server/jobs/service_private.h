@@ -8,11 +8,13 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "engine/forecast.h"
 #include "jobs/active.h"
 #include "jobs/bell.h"
 #include "jobs/confinement.h"
 #include "jobs/ident.h"
 #include "jobs/keyring.h"
+#include "jobs/memory_gate.h"
 #include "jobs/service.h"
 #include "jobs/settings.h"
 #include "jobs/state.h"
@@ -26,6 +28,7 @@ typedef struct qd_tally {
     double last_relative_error;
     uint64_t uploaded_bytes;
     qd_delivery_tally deliveries[2]; /* by kind */
+    uint64_t removed_bytes, collections;
 } qd_tally;
 
 struct qd_service {
@@ -38,9 +41,9 @@ struct qd_service {
     struct qd_courier *courier;
     qd_idents idents;
     qd_keyring *keyring;
-    pthread_t supervisor, *workers;
-    size_t worker_count; /* threads started */
-    bool supervised;
+    pthread_t supervisor, collector, *workers;
+    size_t worker_count;        /* threads started */
+    bool supervised, collected; /* that thread was started */
 
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a job was queued, the service stops, room on the disk came back */
@@ -51,8 +54,13 @@ struct qd_service {
     uint64_t free_bytes;
     uint64_t queue_turn; /* grows when a job was queued */
     qd_active *active;
+    struct qd_dry_run *dry_runs;
+    qd_machine machine; /* as it was measured; constant */
+    qd_memory_gate gate;
     struct qd_once *underway; /* requests with an Idempotency-Key that are being carried out */
     qd_tally tally;
+    uint64_t cache_bytes, artifacts_bytes; /* when last collected */
+    bool collecting;
 };
 
 /* details: key=value words, as printf makes them. */

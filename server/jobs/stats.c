@@ -25,6 +25,10 @@ static void read_memory(qd_service *service, qd_service_stats *out)
 {
     const qd_tally *tally = &service->tally;
     pthread_mutex_lock(&service->mutex);
+    out->cache_bytes = service->cache_bytes;
+    out->artifacts_bytes = service->artifacts_bytes;
+    out->removed_bytes_total = tally->removed_bytes;
+    out->collections_total = tally->collections;
     out->workers_alive = service->workers_alive;
     out->downloaded_bytes_total = tally->downloaded_bytes;
     out->layers_total = tally->layers;

@@ -83,7 +83,7 @@ class Phoenix:
 
     def __init__(self, *flags, state=None, armed=None):
         self.flags, self.state = flags, state or os.path.join(temporary_folder(), "state")
-        self.server, self.starts, self.slowest_start, self.deaths = None, 0, 0.0, []
+        self.server, self.starts, self.slowest_start, self.deaths = None, 0, 0.0, []  # deaths that no test made
         self.start(armed)
 
     def start(self, environment=None):
@@ -114,6 +114,7 @@ class Phoenix:
         except subprocess.TimeoutExpired:
             raise AssertionError("the service breaks connections off and lives")
         self.deaths.append(code)
+        assert len(self.deaths) < 8, "the service dies again and again: %s; %s" % (self.deaths, open(self.server.log_path).read()[-1500:])
         self.server.kill()
         self.start()
 

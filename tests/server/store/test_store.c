@@ -338,7 +338,7 @@ static void a_search_gives_the_newest_first_before_a_cursor_and_by_tag(void **st
     assert_int_equal(found.count, 2);
     assert_int_equal(found.numbers[0], 3);
     assert_int_equal(found.numbers[1], 2);
-    found = (found_ids){ .search = { .limit = 2, .tag_key = "team", .tag_value = "b" } };
+    found = (found_ids){ .search = { .limit = 2, .tags = "[[\"team\",\"b\"]]" } };
     check_ok(qd_store_read(s->store, search, &found, &err));
     assert_int_equal(found.count, 0);
 }
