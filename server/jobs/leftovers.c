@@ -13,34 +13,10 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "jobs/paths.h"
+#include "jobs/run_limits.h"
 #include "store/retention_rows.h"
 
-enum { DEPTH_MAX = 8, TEMPORARY_SECONDS = 24 * 3600 };
-
-static uint64_t bytes_below(const char *path, unsigned depth)
-{
-    char **names = NULL;
-    size_t count = 0;
-    uint64_t sum = 0;
-    struct stat info;
-    if (lstat(path, &info) != 0)
-        return 0;
-    if (!S_ISDIR(info.st_mode))
-        return S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
-    if (depth == DEPTH_MAX || qd_dir_list(path, &names, &count, NULL) != QD_OK)
-        return 0;
-    for (size_t i = 0; i < count; i++) {
-        QD_AUTO(qd_free_pointer) char *below = qd_path_join(path, names[i]);
-        sum += below == NULL ? 0 : bytes_below(below, depth + 1);
-    }
-    qd_names_free(names, count);
-    return sum;
-}
-
-uint64_t qd_folder_bytes(const char *path)
-{
-    return bytes_below(path, 0);
-}
+enum { TEMPORARY_SECONDS = 24 * 3600 };
 
 /* What is known of a job at one moment. */
 typedef struct standing {
