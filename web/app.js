@@ -4,6 +4,7 @@
 import { prepareForm, submit } from './form.js';
 import { openJob } from './job.js';
 import { list, refreshList } from './list.js';
+import { prepareLogin } from './login.js';
 import { byId, element } from './page.js';
 
 const STATES = ['queued', 'downloading', 'quantizing', 'evaluating', 'exporting', 'verifying', 'succeeded', 'failed', 'cancelled', 'quarantined'];
@@ -30,6 +31,10 @@ document.addEventListener('visibilitychange', () => {
     if (!document.hidden) refreshList();
 });
 window.addEventListener('hashchange', route);
+prepareLogin(() => {
+    route();
+    refreshList();
+});
 prepareForm();
 route();
 refreshList();

@@ -46,12 +46,12 @@ async function loadList() {
 export async function refreshList() {
     clearTimeout(list.timer);
     try {
-        if (!document.hidden) {
+        if (!document.hidden && byId('login').hidden) {
             await loadList();
             byId('service').textContent = 'connected';
         }
     } catch (error) {
-        byId('service').textContent = 'not connected: ' + error.message;
+        if (error.status !== 401) byId('service').textContent = 'not connected: ' + error.message;
     }
     clearTimeout(list.timer);
     list.timer = setTimeout(refreshList, LIST_SECONDS * 1000);

@@ -40,6 +40,7 @@ export async function call(method, path, body) {
     } catch {
         value = {};
     }
+    if (reply.status === 401) document.dispatchEvent(new Event('quantd-unauthorized'));
     if (!reply.ok) throw new Problem(value, reply.status);
     return value;
 }

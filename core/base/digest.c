@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hmac.h"
 
 static gnutls_digest_algorithm_t algorithm(qd_digest_kind kind)
 {
@@ -37,15 +38,9 @@ qd_code qd_digest_add(qd_digest *digest, const void *bytes, size_t length, qd_er
 
 void qd_digest_hex(qd_digest *digest, char *out_hex)
 {
-    static const char digits[] = "0123456789abcdef";
     unsigned char raw[32];
-    size_t length = gnutls_hash_get_len(algorithm(digest->kind));
     gnutls_hash_output(digest->handle, raw);
-    for (size_t i = 0; i < length; i++) {
-        out_hex[2 * i] = digits[raw[i] >> 4];
-        out_hex[2 * i + 1] = digits[raw[i] & 15];
-    }
-    out_hex[2 * length] = '\0';
+    qd_hex_encode(raw, gnutls_hash_get_len(algorithm(digest->kind)), out_hex);
 }
 
 bool qd_hex_ok(const char *text, size_t digits, qd_hex_case letters)

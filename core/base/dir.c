@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 
@@ -15,7 +16,7 @@ qd_code qd_dir_sync(const char *path, qd_error *err)
     QD_AUTO(qd_close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return qd_fail_errno(err, "open folder '%s'", path);
-    if (fsync(fd) != 0)
+    if (QD_FAULT_FAILS("folder.sync") || fsync(fd) != 0)
         return qd_fail_errno(err, "fsync folder '%s'", path);
     return QD_OK;
 }
@@ -29,7 +30,7 @@ qd_code qd_dir_make(const char *path, qd_error *err)
         slash = strchr(slash, '/');
         if (slash != NULL)
             *slash = '\0';
-        if (mkdir(copy, 0755) != 0 && errno != EEXIST)
+        if (QD_FAULT_FAILS("folder.make") || (mkdir(copy, 0755) != 0 && errno != EEXIST))
             return qd_fail_errno(err, "make folder '%s'", copy);
         if (slash == NULL)
             return QD_OK;
@@ -65,6 +66,8 @@ static qd_code remove_at(int parent, const char *name, qd_error *err)
 
 qd_code qd_dir_remove(const char *path, qd_error *err)
 {
+    if (QD_FAULT_FAILS("folder.remove"))
+        return qd_fail_errno(err, "remove '%s'", path);
     return remove_at(AT_FDCWD, path, err);
 }
 

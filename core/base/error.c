@@ -113,6 +113,7 @@ const char *qd_code_name(qd_code code)
         [QD_EGATE] = "gate",
         [QD_EUNSUPPORTED] = "unsupported",
         [QD_ENOTFOUND] = "not-found",
+        [QD_EGONE] = "gone",
         [QD_ECONFLICT] = "conflict",
         [QD_ETOOBIG] = "too-big",
         [QD_EBUSY] = "busy",

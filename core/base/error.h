@@ -16,6 +16,7 @@ typedef enum qd_code {
     QD_EGATE,        /* made, and not as good as was asked for                         */
     QD_EUNSUPPORTED, /* may exist; we cannot                                          */
     QD_ENOTFOUND,    /* no such thing                                                 */
+    QD_EGONE,        /* it was there, and was removed on purpose                      */
     QD_ECONFLICT,    /* not in this state                                             */
     QD_ETOOBIG,      /* over a limit                                                  */
     QD_EBUSY,        /* try later                                                     */

@@ -1,4 +1,5 @@
 /* file.c: see file.h. Folders are in dir.c. */
+#include "base/fault.h"
 #include "base/file.h"
 
 #include <errno.h>
@@ -96,7 +97,8 @@ qd_code qd_write_all(int fd, const void *bytes, size_t length, qd_error *err)
 {
     const char *at = bytes;
     while (length > 0) {
-        ssize_t put = write(fd, at, length);
+        size_t piece = QD_FAULT_LENGTH("file.piece", length);
+        ssize_t put = QD_FAULT_FAILS("file.write") ? -1 : write(fd, at, piece);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
@@ -128,20 +130,21 @@ static qd_code sync_parent(const char *path, qd_error *err)
 
 qd_code qd_file_rename(const char *from, const char *to, qd_error *err)
 {
-    if (rename(from, to) != 0)
+    if (QD_FAULT_FAILS("file.rename") || rename(from, to) != 0)
         return qd_fail_errno(err, "rename '%s' to '%s'", from, to);
+    QD_FAULT("file.renamed");
     return sync_parent(to, err);
 }
 
 static qd_code write_and_sync(const char *path, const void *bytes, size_t length, qd_error *err)
 {
     QD_AUTO(qd_close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd < 0)
+    if (fd < 0 || QD_FAULT_FAILS("file.created"))
         return qd_fail_errno(err, "create '%s'", path);
     qd_code code = qd_write_all(fd, bytes, length, err);
     if (code != QD_OK)
         return qd_within(err, code, "'%s'", path);
-    if (fsync(fd) != 0)
+    if (QD_FAULT_FAILS("file.sync") || fsync(fd) != 0)
         return qd_fail_errno(err, "fsync '%s'", path);
     return QD_OK;
 }

@@ -182,21 +182,11 @@ static qd_code sample_calibration(qd_context *c, qd_error *err)
     return code == QD_OK ? qd_sha256_file(c->paths->calibration_text, c->text_digest, err) : code;
 }
 
-/* Drops the members that do not change a layer's bytes (calibration: the token ids count, however they came about, and which
- * of them are seen; effort: what it filled in counts). */
-static void keep_what_matters(json_t *recipe)
-{
-    static const char *const others[] = { "name",        "tags",   "model",    "evaluation", "gate",    "format",
-                                          "calibration", "effort", "priority", "limits",     "webhook", "publish" };
-    for (size_t i = 0; i < QD_LENGTH(others); i++)
-        json_object_del(recipe, others[i]);
-}
-
 static qd_code first_key(const qd_context *c, char *out, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *recipe = qd_recipe_print(c->recipe);
     if (recipe != NULL)
-        keep_what_matters(recipe);
+        qd_recipe_keep_layers(recipe);
     QD_AUTO(qd_json_fini)
     json_t *seed =
         json_pack("{s:s, s:O?, s:O, s:s, s:s}", "engine", engine_version, "recipe", recipe, "files", c->model_files,

@@ -5,6 +5,7 @@
  * stand as digests. What is known only when the container was opened again follows in seal.c. */
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/context.h"
@@ -53,8 +54,12 @@ static qd_code begin(const qd_context *c, qd_error *err)
         mark == NULL || quarantine == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_publish_check(c, err);
     if (code == QD_OK)
         code = qd_file_write(mark, "", 0, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("export.marked", err);
     if (code == QD_OK && !qd_quarantine_in_place(c->paths))
         code = qd_dir_remove(quarantine, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("export.cleared", err);
     /* the folder itself stays: a confined run may write in it, and make none beside it */
     return code == QD_OK ? qd_dir_make_empty(c->paths->out_dir, err) : code;
 }
@@ -146,6 +151,8 @@ static qd_code export_one(const qd_context *c, size_t index, const documents *d,
     if (code == QD_OK)
         code = qd_artifact_write(choice->format, choice->variant, c->model, &c->recipe->grid, &source, dir, err);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("export.weights", err);
+    if (code == QD_OK)
         code = write_document(dir, "certificate.json", d->certificate, err);
     if (code == QD_OK)
         code = write_document(dir, "recipe.json", d->recipe, err);
@@ -167,6 +174,8 @@ qd_code qd_phase_export(qd_context *c, qd_error *err)
         code = begin(c, err);
     for (size_t i = 0; code == QD_OK && i < c->recipe->format_count; i++)
         code = export_one(c, i, &d, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("export.records", err);
     if (code == QD_OK)
         code = qd_seal_manifests(c, NULL, err);
     if (code == QD_OK)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "engine/context.h"
 #include "engine/layer.h"
 #include "quant/turned.h"
@@ -268,8 +269,12 @@ static qd_code make_layer(blockwise *b, size_t index, const qd_shared *shared, q
         code = qd_layer_make(c, index, qd_matf_const(qd_block_weight(b->float_block, index - b->first)), shared, &made,
                              err);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("layer.made", err);
+    if (code == QD_OK)
         code = qd_checkpoint_write(c->paths->work_dir, index, c->keys[index], qd_model_linear_at(c->model, index),
                                    &made, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("layer.checkpointed", err);
     if (code != QD_OK)
         return code;
     if (b->block != NULL)

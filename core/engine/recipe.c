@@ -158,6 +158,14 @@ void qd_recipe_settle(qd_recipe *recipe, const json_t *request, const json_t *im
         spec->scale_type = qd_scale_type_find(spec->alphabet->scale_type);
 }
 
+void qd_recipe_keep_layers(json_t *printed)
+{
+    static const char *const others[] = { "name",        "tags",   "model",    "evaluation", "gate",    "format",
+                                          "calibration", "effort", "priority", "limits",     "webhook", "publish" };
+    for (size_t i = 0; i < QD_LENGTH(others); i++)
+        json_object_del(printed, others[i]);
+}
+
 /* Removes "a/b" from a tree of objects. */
 static void remove_path(json_t *object, const char *path)
 {

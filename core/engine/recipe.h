@@ -102,6 +102,9 @@ qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issue
 /* The recipe as a request with every default filled in; the token is left out (new reference). Parsing it again gives
  * the same recipe. */
 json_t *qd_recipe_print(const qd_recipe *recipe);
+/* Drops from a printed recipe what does not change a layer's bytes: the rest is part of every layer's key. (calibration: the
+ * token ids count, however they came about, and which of them are seen; effort: what it filled in counts.) */
+void qd_recipe_keep_layers(json_t *printed);
 /* A request without its secrets (model.token removed), for echoing (new reference). */
 json_t *qd_recipe_redact(const json_t *request);
 /* JSON Schema of a request, generated from the registries and the field table (new reference): GET /schema/job.json. */

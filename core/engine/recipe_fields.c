@@ -196,8 +196,8 @@ static const qd_field table[] = {
     { "limits/runtime", QD_FIELD_REAL, QD_FIELD_NULLABLE, AT(limit_runtime), .min = 1, .max = 315360000, .def = -1,
       .unit = "seconds",
       .help = "time of the run, without waiting and downloading; null = the operator's job-runtime" },
-    { "webhook", QD_FIELD_OBJECT, QD_FIELD_NULLABLE, .shorthand = "webhook/url",
-      .help = "told when the job has ended (Standard Webhooks 1.0)" },
+    { "webhook", QD_FIELD_OBJECT, QD_FIELD_NULLABLE,
+      .help = "told when the job has ended (Standard Webhooks 1.0); url and secret are both required" },
     { "webhook/url", QD_FIELD_URL, QD_FIELD_NULLABLE, AT(webhook_url), .max = URL_CHARACTERS,
       .help = "where a POST goes when the job has ended; null = nowhere" },
     { "webhook/secret", QD_FIELD_TEXT, QD_FIELD_NULLABLE | QD_FIELD_SECRET, AT(webhook_secret), .min = 1, .max = 200,
@@ -209,8 +209,8 @@ static const qd_field table[] = {
     { "model", QD_FIELD_OBJECT, QD_FIELD_REQUIRED, .shorthand = "model/url",
       .help = "what is quantized; a bare string is its URL" },
     { "model/url", QD_FIELD_URL, QD_FIELD_REQUIRED, AT(model_url), .max = URL_CHARACTERS,
-      .help = "a Hugging Face model page or hf://org/name, or a folder, a .safetensors or a .gguf file by https:// or "
-              "file://" },
+      .help = "a Hugging Face model page or hf://org/name, or a folder, a .safetensors or a .gguf file by https://, "
+              "s3:// or file://" },
     { "model/revision", QD_FIELD_TEXT, 0, AT(model_revision), .min = 1, .max = 200, .def_text = "main",
       .help = "branch, tag or commit of a hub model" },
     { "model/token", QD_FIELD_TEXT, QD_FIELD_NULLABLE | QD_FIELD_SECRET, AT(model_token), .min = 1, .max = 500,

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "engine/context.h"
 
@@ -67,19 +68,28 @@ static qd_code run_phases(qd_context *c, json_t **out, qd_error *err)
     double clock = qd_clock_seconds();
     qd_code code = qd_context_init(c, err);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("run.prepared", err);
+    if (code == QD_OK)
         code = qd_phase_quantize(c, err);
     lap(seconds, "quantizing", &clock);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("run.quantized", err);
     if (code == QD_OK)
         code = qd_phase_evaluate(c, err);
     lap(seconds, "evaluating", &clock);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("run.evaluated", err);
+    if (code == QD_OK)
         code = qd_phase_export(c, err);
     lap(seconds, "exporting", &clock);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("run.exported", err);
     if (code == QD_OK)
         code = qd_phase_verify(c, &manifest, err);
     lap(seconds, "verifying", &clock);
     if (code != QD_OK)
         return code;
+    QD_FAULT("run.verified");
     *out = make_result(c, manifest, seconds);
     return *out == NULL ? qd_fail(err, QD_EINTERNAL, "the result could not be described") : QD_OK;
 }

@@ -35,7 +35,8 @@ typedef struct qd_run_paths {
     const char *evaluation_text;  /* a file, or NULL: not evaluated */
     const char *work_dir;
     const char *out_dir;
-    const char *quarantine_dir; /* where an artifact is left that must not be published; NULL = OUT_DIR.quarantined; may be out_dir: it stays there */
+    const char *
+        quarantine_dir; /* where an artifact is left that must not be published; NULL = OUT_DIR.quarantined; may be out_dir: it stays there */
 } qd_run_paths;
 
 typedef struct qd_run_options {

@@ -5,6 +5,7 @@
 
 #include "config.h"
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/model_card.h"
@@ -161,7 +162,11 @@ qd_code qd_seal(const qd_context *c, json_t **out_root, qd_error *err)
             code = write_card(c, i, err);
     }
     if (code == QD_OK)
+        code = QD_FAULT_CODE("seal.cards", err);
+    if (code == QD_OK)
         code = qd_seal_manifests(c, out_root, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("seal.manifests", err);
     for (size_t i = 0; code == QD_OK && i < c->recipe->format_count; i++) {
         QD_AUTO(qd_free_pointer) char *dir = qd_context_folder(c, i);
         code = dir == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
@@ -171,5 +176,7 @@ qd_code qd_seal(const qd_context *c, json_t **out_root, qd_error *err)
     }
     if (code == QD_OK)
         code = qd_provenance_write(c, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("seal.provenance", err);
     return code == QD_OK ? qd_dir_sync(c->paths->out_dir, err) : code;
 }

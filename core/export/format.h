@@ -41,6 +41,8 @@ typedef struct qd_format {
     const qd_format_field *(*implied)(size_t variant);
     /* For the model card: the hub's name of the library that loads it (NULL = none), and how, as Markdown (NULL = the summary). */
     const char *library, *usage;
+    /* Of "vLLM", "transformers", "llama.cpp": those that load it; NULL-terminated. */
+    const char *const *loaders;
     /* What readers of such an artifact need besides a loader of the format, as a sentence for the model card; NULL = nothing. */
     const char *(*note)(const qd_grid_spec *spec, size_t variant);
     bool off_grid; /* holds any weights, not only levels of a grid: layers that were turned back */
@@ -56,6 +58,10 @@ typedef struct qd_format {
                            qd_error *err);
     /* Before any work, when the model is known: what else the container has to hold of it: architecture, tokenizer. NULL = nothing. */
     qd_code (*check_model)(const qd_model *model, size_t variant, qd_error *err);
+    /* Bytes of a layer's tensors, names aside; spec is the layer's. */
+    uint64_t (*layer_bytes)(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype);
+    /* Of the rest of its weight files. NULL: the source's other tensors as qd_shard_writer_copy has them (weight_bytes.h). */
+    qd_code (*other_bytes)(const qd_model *model, size_t variant, uint64_t *out, qd_error *err);
     /* Is this a tensor of the source that the container has no place and its clients no use for? NULL = never. */
     bool (*leaves_out)(const qd_model *source, const qd_tensor *tensor);
     /* Writes weight files and config.json into dir (exists, empty). Side files are copied by the caller. */

@@ -97,6 +97,15 @@ static qd_code recognize(const json_t *config, const json_t *manifest, size_t *o
     return qd_awq_scheme_read(config, &scheme, err);
 }
 
+static uint64_t layer_bytes(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype)
+{
+    (void)variant;
+    (void)model_dtype;
+    return qd_gptq_layer_bytes(spec, QD_AWQ_GEMM, linear);
+}
+
+static const char *const loaders[] = { "vLLM", "transformers", NULL };
+
 const qd_format qd_format_awq = {
     .name = name,
     .summary = "AWQ gemm checkpoint: 4 bits, loads in vLLM and transformers",
@@ -104,6 +113,7 @@ const qd_format qd_format_awq = {
                    "scale.type half or f16; "
                    "rows and columns are multiples of 8",
     .implied = implied,
+    .loaders = loaders,
     .library = "transformers",
     .usage = "`vllm serve FOLDER`, or, with the package `gptqmodel` or `autoawq` installed,\n\n```python\n"
              "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
@@ -112,6 +122,7 @@ const qd_format qd_format_awq = {
     .parts = qd_gptq_parts,
     .check = check,
     .check_layer = check_layer,
+    .layer_bytes = layer_bytes,
     .write = write,
     .recognize = recognize,
     .read_weight = qd_gptq_read_weight,

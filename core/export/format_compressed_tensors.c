@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "export/compressed_tensors.h"
 #include "export/config_edit.h"
+#include "quant/pack.h"
 
 #define INSTEAD "format 'safetensors' (dequantized)"
 
@@ -171,6 +172,23 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
     return QD_OK;
 }
 
+/* By the shapes of compressed_tensors.h. */
+static uint64_t layer_bytes(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype)
+{
+    enum { SHAPE_BYTES = 16, GLOBAL_SCALE_BYTES = 4 };
+    qd_grid grid = { 0 };
+    qd_grid_shape(spec, linear->in, &grid);
+    uint64_t out = linear->out, scales = out * grid.groups, bits = qd_grid_code_bits(spec);
+    if (variant == QD_PACK_MXFP4 || variant == QD_PACK_NVFP4)
+        return out * (linear->in / 2) + scales + (variant == QD_PACK_NVFP4 ? GLOBAL_SCALE_BYTES : 0);
+    const qd_dtype *type = qd_packed_scale_dtype(spec->scale_type, model_dtype);
+    uint64_t scale_bytes = scales * (type == NULL ? 2 : type->bits / 8);
+    if (variant == QD_PACK_INT8)
+        return out * linear->in + scale_bytes;
+    uint64_t zero_bytes = spec->zero == QD_ZERO_NONE ? 0 : 4 * qd_pack_words(linear->out, (unsigned)bits) * grid.groups;
+    return 4 * out * qd_pack_words(linear->in, (unsigned)bits) + scale_bytes + zero_bytes + SHAPE_BYTES;
+}
+
 /* ---- config.json ---- */
 
 /* formats.md §4.3, complete; no scale_dtype or zp_dtype with integers, which older loaders refuse. */
@@ -225,6 +243,8 @@ static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w
 static const char *const parts[] = { "weight_packed", "weight",       "weight_scale",        "weight_zero_point",
                                      "weight_shape",  "weight_g_idx", "weight_global_scale", NULL };
 
+static const char *const loaders[] = { "vLLM", "transformers", NULL };
+
 const qd_format qd_format_compressed_tensors = {
     .name = "compressed-tensors",
     .summary = "compressed-tensors: loads in vLLM and transformers",
@@ -237,6 +257,7 @@ const qd_format qd_format_compressed_tensors = {
     .implied = implied,
     .parts = parts,
     .note = note,
+    .loaders = loaders,
     .library = "transformers",
     .usage = "`vllm serve FOLDER`, or, with the package `compressed-tensors` installed,\n\n```python\n"
              "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
@@ -244,6 +265,7 @@ const qd_format qd_format_compressed_tensors = {
              "tokenizer = AutoTokenizer.from_pretrained(\"FOLDER\")\n```",
     .check = check,
     .check_layer = check_layer,
+    .layer_bytes = layer_bytes,
     .write = qd_packed_write,
     .recognize = recognize,
     .read_weight = qd_packed_read_weight,

@@ -77,6 +77,34 @@ static qd_code check_model(const qd_model *model, size_t variant, qd_error *err)
     return code == QD_OK ? QD_OK : qd_within(err, code, "format 'gguf'");
 }
 
+static uint64_t layer_bytes(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype)
+{
+    (void)spec;
+    (void)model_dtype;
+    const qd_ggml_encoder *encoder = qd_ggml_encoder_for(qd_ggml_encoder_at(variant), linear->in);
+    return encoder == NULL ? 0 : (uint64_t)linear->out * qd_ggml_row_bytes(encoder, linear->in);
+}
+
+/* Entries, keys and what is kept; as the file is planned. */
+static qd_code other_bytes(const qd_model *model, size_t variant, uint64_t *out, qd_error *err)
+{
+    enum { ENTRY_BYTES = 44, ALIGNMENT = 32, HEADER_BYTES = 24 };
+    const qd_ggml_encoder *encoder = qd_ggml_encoder_at(variant);
+    QD_AUTO(qd_gguf_meta_fini) qd_gguf_meta meta = { 0 };
+    QD_AUTO(qd_gguf_plan_fini) qd_gguf_plan plan = { 0 };
+    uint64_t bytes = HEADER_BYTES;
+    qd_code code = qd_gguf_plan_make(model, encoder, &plan, err);
+    if (code == QD_OK)
+        code = qd_gguf_meta_build(model, encoder, &meta, err);
+    for (size_t i = 0; code == QD_OK && i < plan.count; i++) {
+        uint64_t data = plan.pieces[i].origin == QD_GGUF_ROUNDED ? 0 : qd_gguf_entry_bytes(&plan.entries[i]);
+        bytes += ENTRY_BYTES + strlen(plan.entries[i].name) + (data + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    }
+    if (code == QD_OK)
+        *out = bytes + meta.bytes.length;
+    return code;
+}
+
 /* ---- data ---- */
 typedef struct task {
     const qd_gguf_plan *plan;
@@ -215,6 +243,8 @@ static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w
     qd_gguf_plain_zeros(w);
 }
 
+static const char *const loaders[] = { "llama.cpp", NULL };
+
 const qd_format qd_format_gguf = {
     .name = "gguf",
     .summary = "one GGUF file with tokenizer: llama.cpp, Ollama, LM Studio",
@@ -225,6 +255,7 @@ const qd_format qd_format_gguf = {
         "scales in blocks of 256 (K-quants; rows that do not fit fall back as llama-quantize has it), MXFP4, NVFP4, "
         "ternary; scales are f16",
     .implied = implied,
+    .loaders = loaders,
     .library = "gguf",
     .usage = "The `.gguf` file has all that llama.cpp and what is built on it need, tokenizer included:\n\n```sh\n"
              "llama-cli -m model-*.gguf -p \"Once upon a time\"\n```\n\nThe files beside it are the source's, for "
@@ -233,6 +264,8 @@ const qd_format qd_format_gguf = {
     .check = check,
     .layer_spec = layer_spec,
     .check_layer = check_layer,
+    .layer_bytes = layer_bytes,
+    .other_bytes = other_bytes,
     .check_model = check_model,
     .leaves_out = qd_gguf_leaves_out,
     .write = write,

@@ -58,6 +58,12 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
     return qd_gptq_check_layer(spec, names[variant], linear, err);
 }
 
+static uint64_t layer_bytes(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype)
+{
+    (void)model_dtype;
+    return qd_gptq_layer_bytes(spec, (qd_gptq_kind)variant, linear);
+}
+
 /* What GPTQ did it with (damping, order of the layers) is no part of the layout and stands in recipe.json. */
 static json_t *describe(const qd_grid_spec *spec, size_t variant)
 {
@@ -144,6 +150,8 @@ static qd_code recognize(const json_t *config, const json_t *manifest, size_t *o
     return code;
 }
 
+static const char *const loaders[] = { "vLLM", "transformers", NULL };
+
 const qd_format qd_format_gptq = {
     .name = "gptq",
     .summary = "GPTQ checkpoint: loads in vLLM, transformers and GPTQModel",
@@ -152,6 +160,7 @@ const qd_format qd_format_gptq = {
                    "scale.type half or "
                    "f16; rows and columns are multiples of 32 / bits (of 32 at 3 bits)",
     .implied = implied,
+    .loaders = loaders,
     .library = "transformers",
     .usage = "`vllm serve FOLDER`, or, with the package `gptqmodel` installed,\n\n```python\n"
              "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
@@ -161,6 +170,7 @@ const qd_format qd_format_gptq = {
     .note = note,
     .check = check,
     .check_layer = check_layer,
+    .layer_bytes = layer_bytes,
     .write = write,
     .recognize = recognize,
     .read_weight = qd_gptq_read_weight,

@@ -31,6 +31,13 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
     return check(spec, variant, err);
 }
 
+static uint64_t layer_bytes(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype)
+{
+    (void)spec;
+    (void)model_dtype;
+    return (uint64_t)linear->out * linear->in * qd_dtype_find(dtypes[variant])->bits / 8;
+}
+
 /* Values as stored: float32 rounded to the variant's type and widened again. */
 static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w)
 {
@@ -118,10 +125,13 @@ static qd_code read_weight(const qd_model *packed, const qd_linear *linear, qd_m
     return qd_plain_weight(linear, w, err);
 }
 
+static const char *const loaders[] = { "vLLM", "transformers", NULL };
+
 const qd_format qd_format_safetensors = {
     .name = "safetensors",
     .summary = "dequantized weights in plain safetensors: holds any grid, loads everywhere, saves no space",
     .variants = variants,
+    .loaders = loaders,
     .library = "transformers",
     .usage = "As any model folder: `vllm serve FOLDER`, or\n\n```python\n"
              "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
@@ -132,6 +142,7 @@ const qd_format qd_format_safetensors = {
     .off_grid = true,
     .check = check,
     .check_layer = check_layer,
+    .layer_bytes = layer_bytes,
     .write = write,
     .recognize = recognize,
     .read_weight = read_weight,

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 
@@ -219,7 +220,7 @@ qd_code qd_gguf_writer_finish(qd_gguf_writer *writer, qd_error *err)
 {
     assert(writer->current == writer->count);
     qd_code code = flush(writer, err);
-    if (code == QD_OK && fsync(writer->fd) != 0)
+    if (code == QD_OK && (QD_FAULT_FAILS("gguf.sync") || fsync(writer->fd) != 0))
         code = qd_fail_errno(err, "fsync '%s'", writer->temporary);
     if (code == QD_OK)
         code = qd_file_rename(writer->temporary, writer->path, err);

@@ -36,6 +36,8 @@ qd_code qd_gptq_numbers_read(const json_t *quantization, const char *bits, const
 qd_code qd_gptq_check(const qd_grid_spec *spec, const char *name, qd_error *err);
 qd_code qd_gptq_check_layer(const qd_grid_spec *spec, const char *name, const qd_linear *linear, qd_error *err);
 
+uint64_t qd_gptq_layer_bytes(const qd_grid_spec *spec, qd_gptq_kind kind, const qd_linear *linear);
+
 /* Weight files; config.json is the caller's. */
 qd_code qd_gptq_write_weights(const qd_model *model, const qd_grid_spec *spec, qd_gptq_kind kind,
                               const qd_rounded_source *source, const char *dir, qd_error *err);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -174,6 +175,8 @@ qd_code qd_shard_writer_finish(qd_shard_writer *w, qd_error *err)
             qd_str_addf(&to, "%s/model-%05zu-of-%05zu.safetensors", w->dir, i, w->shards);
         if (code == QD_OK)
             code = qd_str_check(&to, err);
+        if (code == QD_OK)
+            code = QD_FAULT_CODE("shard.name", err);
         if (code == QD_OK)
             code = qd_file_rename(from.data, to.data, err);
     }

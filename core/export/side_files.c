@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "model/folder.h"
@@ -307,7 +308,7 @@ static qd_code copy_file(const char *source_dir, const char *dir, const char *na
     if (code != QD_OK)
         return code;
     to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (to < 0)
+    if (to < 0 || QD_FAULT_FAILS("side-file.created"))
         return qd_fail_errno(err, "create '%s'", path);
     while (code == QD_OK && length == CHUNK) {
         code = read_chunk(from, name, chunk, &length, err);
@@ -316,7 +317,7 @@ static qd_code copy_file(const char *source_dir, const char *dir, const char *na
     }
     if (code != QD_OK)
         return qd_within(err, code, "'%s'", path);
-    return fsync(to) == 0 ? QD_OK : qd_fail_errno(err, "fsync '%s'", path);
+    return !QD_FAULT_FAILS("side-file.sync") && fsync(to) == 0 ? QD_OK : qd_fail_errno(err, "fsync '%s'", path);
 }
 
 /* A made file is written as a real one is copied: it must not be there yet. */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -84,14 +85,14 @@ static qd_code write_stream(const char *path, const qd_str *header, const qd_ten
                             qd_error *err)
 {
     QD_AUTO(qd_close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0)
+    if (fd < 0 || QD_FAULT_FAILS("tensors.created"))
         return qd_fail_errno(err, "create '%s'", path);
     qd_code code = qd_write_all(fd, header->data, header->length, err);
     for (size_t i = 0; code == QD_OK && i < count; i++)
         code = qd_write_all(fd, sorted[i]->data, byte_count(sorted[i]), err);
     if (code != QD_OK)
         return qd_within(err, code, "'%s'", path);
-    return fsync(fd) == 0 ? QD_OK : qd_fail_errno(err, "fsync '%s'", path);
+    return !QD_FAULT_FAILS("tensors.sync") && fsync(fd) == 0 ? QD_OK : qd_fail_errno(err, "fsync '%s'", path);
 }
 
 qd_code qd_safetensors_write(const char *path, const qd_tensor_out *tensors, size_t count, const char *const *keys,

@@ -11,6 +11,7 @@ typedef struct qd_scale_rule {
     const char *name; /* "minmax", "mse", "hessian-mse" */
     const char *summary;
     const qd_param *params;
+    size_t tries; /* scales it compares for a group: what it costs */
     /* One group of `count` weights (contiguous) with optional importance (diag(H)) -> scale and zero, not yet rounded
      * to the scale type by the caller: the rule itself rounds through spec->scale_type where candidates are
      * compared. */

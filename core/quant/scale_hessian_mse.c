@@ -42,6 +42,7 @@ const qd_scale_rule qd_scale_hessian_mse = {
     .name = "hessian-mse",
     .summary = "the one of 80 fractions of the range with the least squared rounding error weighted by diag(H)",
     .params = params,
+    .tries = CANDIDATES,
     .choose = choose,
     .candidate = candidate,
 };

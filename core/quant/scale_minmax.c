@@ -66,5 +66,6 @@ const qd_scale_rule qd_scale_minmax = {
     .name = "minmax",
     .summary = "spans the range of the group (signed: a positive extreme is one code short)",
     .params = params,
+    .tries = 1,
     .choose = choose,
 };

@@ -69,5 +69,6 @@ const qd_scale_rule qd_scale_mse = {
     .name = "mse",
     .summary = "the one of 19 fractions of the range with the least squared rounding error in the group",
     .params = params,
+    .tries = LAST - FIRST + 1,
     .choose = choose,
 };

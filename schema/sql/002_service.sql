@@ -16,13 +16,13 @@ CREATE INDEX job_queue ON job (priority DESC, owner, id) WHERE state = 'queued';
 CREATE INDEX job_owner ON job (owner, state);
 CREATE INDEX job_served ON job (owner, started_ms);
 
--- New kinds of events: how a run is confined; what became of a webhook or an upload.
+-- New kinds of event: how a run is held; what became of a webhook or an upload; what a client changed of a job that exists.
 CREATE TABLE event_2 (
     job     TEXT    NOT NULL REFERENCES job (id) ON DELETE CASCADE,
     id      INTEGER NOT NULL CHECK (id > 0),
     time_ms INTEGER NOT NULL,
     type    TEXT    NOT NULL CHECK (type IN ('state', 'phase', 'progress', 'layer', 'stream', 'warning', 'problem', 'result',
-                                             'run', 'delivery')),
+                                             'run', 'delivery', 'change')),
     data    TEXT    NOT NULL CHECK (json_valid(data)),
     PRIMARY KEY (job, id)
 ) STRICT, WITHOUT ROWID;
@@ -71,19 +71,20 @@ CREATE INDEX idempotency_time ON idempotency (created_ms);
 
 -- Webhooks and uploads under way, and done.
 CREATE TABLE delivery (
-    id          TEXT    NOT NULL PRIMARY KEY,     -- "msg_..." as the webhook-id header says it
+    id          TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 30 AND id GLOB 'msg_*'), -- what the webhook-id header says
     job         TEXT    NOT NULL REFERENCES job (id) ON DELETE CASCADE,
     kind        TEXT    NOT NULL CHECK (kind IN ('webhook', 'publish')),
-    url         TEXT    NOT NULL,                 -- without userinfo and query
+    url         TEXT    NOT NULL,                 -- whole: its query may hold a secret and is not shown
+    host        TEXT    NOT NULL,                 -- of the URL: one host may not hold up the others
     state       TEXT    NOT NULL CHECK (state IN ('pending', 'delivered', 'failed')),
     body        TEXT,                             -- of a webhook: the same bytes at every try
-    attempts    INTEGER NOT NULL DEFAULT 0,
+    tries       INTEGER NOT NULL DEFAULT 0,       -- since it was made, or asked for again
     next_ms     INTEGER NOT NULL DEFAULT 0,       -- when to try; pending only
     created_ms  INTEGER NOT NULL,
     finished_ms INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX delivery_due ON delivery (next_ms) WHERE state = 'pending';
-CREATE INDEX delivery_job ON delivery (job);
+CREATE INDEX delivery_due ON delivery (kind, next_ms) WHERE state = 'pending';
+CREATE INDEX delivery_job ON delivery (job, created_ms);
 
 CREATE TABLE delivery_attempt (
     delivery TEXT    NOT NULL REFERENCES delivery (id) ON DELETE CASCADE,
@@ -93,4 +94,13 @@ CREATE TABLE delivery_attempt (
     seconds  REAL    NOT NULL,
     detail   TEXT    NOT NULL,
     PRIMARY KEY (delivery, number)
+) STRICT, WITHOUT ROWID;
+
+-- The files of an upload: which are there already, and which one is on its way in parts.
+CREATE TABLE delivery_file (
+    delivery    TEXT    NOT NULL REFERENCES delivery (id) ON DELETE CASCADE,
+    path        TEXT    NOT NULL,
+    parts       TEXT    NOT NULL DEFAULT '',      -- the storage's name of the upload in parts; '' = none is open
+    finished_ms INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (delivery, path)
 ) STRICT, WITHOUT ROWID;

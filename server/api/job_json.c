@@ -24,6 +24,7 @@ static json_t *print_links(const qd_job *job)
     set_link(links, "layers", job->id, "/layers");
     set_link(links, "events", job->id, "/events");
     set_link(links, "log", job->id, "/log");
+    set_link(links, "deliveries", job->id, "/deliveries");
     if (succeeded) {
         set_link(links, "artifacts", job->id, "/artifacts");
         set_link(links, "certificate", job->id, "/certificate");
@@ -48,6 +49,7 @@ json_t *qd_job_print(const qd_job *job)
     json_object_set_new(object, "name", qd_text_print(job->name));
     json_object_set_new(object, "tags", json_is_object(job->tags) ? json_incref(job->tags) : json_object());
     json_object_set_new(object, "state", json_string(job->state));
+    json_object_set_new(object, "priority", json_integer(job->priority));
     json_object_set_new(object, "created_at", qd_time_print(job->created_ms));
     json_object_set_new(object, "started_at", qd_time_print(job->started_ms));
     json_object_set_new(object, "finished_at", qd_time_print(job->finished_ms));

@@ -26,5 +26,7 @@ json_t *qd_problem_print(const qd_problem *problem)
     if (problem->issues != NULL && problem->issues->count > 0)
         json_object_set_new(object, "errors", print_issues(problem->issues));
     json_object_set_new(object, "request_id", qd_text_print(problem->request_id));
+    if (problem->retry_after > 0)
+        json_object_set_new(object, "retry_after", json_integer(problem->retry_after));
     return object;
 }

@@ -14,9 +14,11 @@ typedef struct qd_problem {
     const char *detail;
     const qd_issues *issues; /* findings with JSON Pointers, or NULL */
     const char *request_id;
+    unsigned retry_after; /* seconds; 0 = not said */
 } qd_problem;
 
-/* {"type","title","status","detail","errors":[{"pointer","detail"}],"request_id"}; new reference, NULL only when out
+/* {"type","title","status","detail","errors":[{"pointer","detail"}],"request_id",
+ * "retry_after"}; new reference, NULL only when out
  * of memory. */
 json_t *qd_problem_print(const qd_problem *problem);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 
@@ -24,6 +25,7 @@ static void write_line(qd_report *report, const json_t *event)
     size_t length = strlen(text);
     text[length] = '\n'; /* the NUL's place: one write, one line */
     qd_error err;
+    QD_FAULT("report.line");
     if (qd_write_all(report->fd, text, length + 1, &err) != QD_OK)
         report->fd = -1; /* the reader is gone (EPIPE): the work is worth finishing, the checkpoints stay */
     free(text);

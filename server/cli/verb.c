@@ -72,11 +72,12 @@ static int read_option(const qd_verb *verb, int argc, char **argv, int *at, qd_a
     return 0;
 }
 
-static int run_verb(const qd_verb *verb, int argc, char **argv)
+/* Options and operands begin at argv[first]. */
+static int run_verb(const qd_verb *verb, int first, int argc, char **argv)
 {
     qd_arguments arguments = { 0 };
     size_t operands = 0;
-    for (int at = 2; at < argc;) {
+    for (int at = first; at < argc;) {
         if (strcmp(argv[at], "--help") == 0) {
             print_help(verb);
             return QD_EXIT_OK;
@@ -93,6 +94,29 @@ static int run_verb(const qd_verb *verb, int argc, char **argv)
     if (operands < verb->operand_count)
         return usage(verb, "operands are wanted:", verb->operands);
     return verb->run(&arguments);
+}
+
+static int print_words(const qd_verb *verb, FILE *out)
+{
+    fprintf(out, "usage: quantd %s WORD [OPTION]... [OPERAND]...\n\n%s\n\n", verb->name, verb->summary);
+    for (size_t i = 0; verb->words[i] != NULL; i++)
+        fprintf(out, "  %-12s %s\n", verb->words[i]->name, verb->words[i]->summary);
+    fprintf(out, "\n`quantd %s WORD --help` documents a word.\n", verb->name);
+    return out == stdout ? QD_EXIT_OK : QD_EXIT_USAGE;
+}
+
+/* quantd VERB WORD ... */
+static int run_word(const qd_verb *verb, int argc, char **argv)
+{
+    const char *word = argc > 2 ? argv[2] : "";
+    if (strcmp(word, "--help") == 0)
+        return print_words(verb, stdout);
+    for (size_t i = 0; verb->words[i] != NULL; i++)
+        if (strcmp(verb->words[i]->name + strlen(verb->name) + 1, word) == 0)
+            return run_verb(verb->words[i], 3, argc, argv);
+    fprintf(stderr, "quantd %s: a word is wanted%s%s%s\n\n", verb->name, word[0] == '\0' ? "" : ", found '", word,
+            word[0] == '\0' ? "" : "'");
+    return print_words(verb, stderr);
 }
 
 /* Words that stand where a verb would. */
@@ -123,7 +147,9 @@ int qd_verb_main(int argc, char **argv)
         print_verbs(stderr);
         return QD_EXIT_USAGE;
     }
-    return verb->options == NULL ? verb->run_raw(argc - 1, argv + 1) : run_verb(verb, argc, argv);
+    if (verb->words != NULL)
+        return run_word(verb, argc, argv);
+    return verb->options == NULL ? verb->run_raw(argc - 1, argv + 1) : run_verb(verb, 2, argc, argv);
 }
 
 qd_code qd_argument_number(const qd_verb_option *option, const char *value, uint64_t fallback, uint64_t *out,

@@ -36,7 +36,7 @@ typedef struct qd_arguments {
 } qd_arguments;
 
 typedef struct qd_verb {
-    const char *name;
+    const char *name; /* "run"; of a word below a verb both: "key create" */
     const char *summary;
     const char *operands; /* as --help shows them: "MODEL" */
     size_t operand_count;
@@ -44,11 +44,12 @@ typedef struct qd_verb {
     const char *notes;             /* further text of --help, or NULL */
     int (*run)(const qd_arguments *arguments);
     int (*run_raw)(int argc, char **argv); /* instead of run, when options is NULL */
+    const struct qd_verb *const *words;    /* verbs below this one, NULL-terminated; then it has nothing else */
 } qd_verb;
 
 /* The rows. */
 extern const qd_verb qd_verb_serve, qd_verb_run, qd_verb_verify, qd_verb_eval, qd_verb_inspect, qd_verb_tokenize,
-    qd_verb_logits, qd_verb_convert;
+    qd_verb_logits, qd_verb_convert, qd_verb_key;
 
 const qd_verb *qd_verb_at(size_t index); /* NULL past the end */
 const qd_verb *qd_verb_find(const char *name);

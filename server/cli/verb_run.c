@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -55,7 +56,8 @@ static const qd_verb_option options[] = {
     [ALLOW_HTTP] = { "allow-http", NULL, NULL, "allow plain http sources" },
     [ALLOW_NET] = { "allow-net", "CIDR", NULL, "network that downloads may reach besides public addresses" },
     [CONFINE] = { "confine", "HOW", "off",
-                  "no network and no files but those named here: auto (as far as the kernel can), require or off; wants "
+                  "no network and no files but those named here: auto (as far as the kernel can), require or off; "
+                  "wants "
                   "--model and --work" },
     { 0 },
 };
@@ -241,8 +243,7 @@ static qd_code shut_in(const qd_arguments *arguments, qd_error *err)
     for (size_t i = 0; i < QD_LENGTH(may_read); i++)
         if (may_read[i] != NULL)
             readable[count++] = may_read[i];
-    return qd_shut_in_enter(
-        &(qd_shut_in){ .how = values[CONFINE], .readable = readable, .writable = writable }, err);
+    return qd_shut_in_enter(&(qd_shut_in){ .how = values[CONFINE], .readable = readable, .writable = writable }, err);
 }
 
 /* A worker holds its run itself. */
@@ -282,6 +283,8 @@ static int run(const qd_arguments *arguments)
     uint64_t fd = 0;
     const char *fd_text = arguments->values[PROGRESS_FD];
     qd_report report;
+    QD_FAULT_PROCESS("run");
+    QD_FAULT("run.begun");
     install_handlers();
     qd_blas_single_thread();
     qd_code code = qd_argument_number(&options[PROGRESS_FD], fd_text, 0, &fd, &err);

@@ -12,6 +12,11 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/str.h"
+
+/* Where a value was set; bits, because repeatable options add up. 0 = the table's default. */
+typedef enum qd_config_source { QD_FROM_FILE = 1, QD_FROM_ENVIRONMENT = 2, QD_FROM_FLAGS = 4 } qd_config_source;
+enum { QD_OPTIONS_MAX = 96 };
 
 typedef struct qd_config {
     char *listen;   /* HOST:PORT; port 0 = pick one */
@@ -62,23 +67,40 @@ typedef struct qd_config {
     bool insecure;
     char *log_level;  /* debug, info, warn, error */
     char *log_format; /* text, json */
+
+    unsigned char sources[QD_OPTIONS_MAX]; /* of each option: bits of qd_config_source */
 } qd_config;
 
+/* A flag beside the options: the verb prints them and ends. */
+#define QD_CONFIG_CHECK_FLAG "check-config"
+
 /* argv[1..] are flags ("--listen=X", "--listen X", "--allow-http"); --config FILE (or QUANTD_CONFIG) names the file.
- * QD_EINVAL names the option, where it was given, what was found and what is allowed. */
+ * QD_EINVAL names the option, where it was given, what was found and what is allowed; an unknown one's nearest. */
 qd_code qd_config_read(int argc, char **argv, const char *const *environment, qd_config *out, qd_error *err);
 void qd_config_fini(qd_config *config);
+/* SIGHUP: takes from `fresh` what may change while the service runs. The names of what differed, with commas: applied
+ * now, and waiting for a restart. */
+void qd_config_adopt(qd_config *config, qd_config *fresh, qd_str *out_applied, qd_str *out_waiting);
 
 /* One option for documentation; false past the end. */
 typedef struct qd_option_help {
     const char *name, *argument, *fallback, *help;
+    char environment[64];
+    char range[160]; /* "1..64 jobs"; "" = any text */
+    bool reload;     /* takes effect at SIGHUP */
 } qd_option_help;
 bool qd_config_option_at(size_t index, qd_option_help *out);
 /* Index of a checked value among the choices of its option, in the order of --help. */
 unsigned qd_config_choice(const char *option, const char *value);
+/* One value in the spelling of such options: "90s", "12h", "30d" as seconds; "512M" as bytes. text NULL leaves *out as it is; `where`
+ * names it in messages. */
+qd_code qd_config_duration(const char *where, const char *text, uint64_t *out_seconds, qd_error *err);
+qd_code qd_config_bytes(const char *where, const char *text, uint64_t *out, qd_error *err);
 /* What the table does not say: where values come from. */
 extern const char qd_config_sources[];
 /* The options as --help shows them. */
 void qd_config_print_help(FILE *out);
+/* Every option as `name = value  # where it was set`, without the passwords of URLs. */
+void qd_config_print(const qd_config *config, FILE *out);
 
 #endif

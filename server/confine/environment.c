@@ -1,9 +1,11 @@
 /* environment.c: see environment.h. */
 #include "confine/environment.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/mem.h"
 
 typedef struct variable {
@@ -38,7 +40,7 @@ static const variable variables[] = {
     { "UCX_*", QD_FOR_LAUNCHER },
 };
 
-static int has_name(const char *word, const char *name)
+static bool has_name(const char *word, const char *name)
 {
     size_t length = strlen(name);
     if (name[length - 1] == '*')
@@ -46,12 +48,12 @@ static int has_name(const char *word, const char *name)
     return strncmp(word, name, length) == 0 && word[length] == '=';
 }
 
-static int may_pass(const char *word, qd_environment_for whom)
+static bool may_pass(const char *word, qd_environment_for whom)
 {
     for (size_t i = 0; i < QD_LENGTH(variables); i++)
         if (variables[i].whom <= whom && has_name(word, variables[i].name))
-            return 1;
-    return 0;
+            return true;
+    return QD_FAULT_VARIABLE(word);
 }
 
 qd_code qd_environment_make(char *const *from, qd_environment_for whom, const char *const *extra, char ***out,

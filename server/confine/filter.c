@@ -39,10 +39,9 @@ bool qd_filter_available(void)
 
 static void add(qd_filter *f, unsigned operation, uint32_t value, unsigned if_true, unsigned if_false)
 {
-    f->code[f->count++] = (struct sock_filter){ .code = (unsigned short)operation,
-                                                .jt = (unsigned char)if_true,
-                                                .jf = (unsigned char)if_false,
-                                                .k = value };
+    f->code[f->count++] = (struct sock_filter){
+        .code = (unsigned short)operation, .jt = (unsigned char)if_true, .jf = (unsigned char)if_false, .k = value
+    };
 }
 
 static void load(qd_filter *f, size_t offset)
@@ -90,8 +89,7 @@ qd_code qd_filter_make(qd_filter_stage stage, qd_filter *out, qd_error *err)
     size_t rows = 0;
     while (qd_filter_row_at(rows) != NULL)
         rows++;
-    qd_code code =
-        qd_alloc(rows * INSTRUCTIONS_PER_ROW + INSTRUCTIONS_BESIDE, sizeof *f.code, (void **)&f.code, err);
+    qd_code code = qd_alloc(rows * INSTRUCTIONS_PER_ROW + INSTRUCTIONS_BESIDE, sizeof *f.code, (void **)&f.code, err);
     if (code != QD_OK)
         return code;
     load(&f, offsetof(struct seccomp_data, arch));

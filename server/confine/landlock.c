@@ -44,8 +44,8 @@ static const uint64_t bind_and_connect_tcp = 3, abstract_sockets_and_signals = 3
 static const uint64_t uses[] = {
     [QD_MAY_READ] = READ_FILE | READ_DIR,
     [QD_MAY_RUN] = EXECUTE | READ_FILE,
-    [QD_MAY_WRITE] = READ_FILE | READ_DIR | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REGULAR | REFER |
-                     TRUNCATE,
+    [QD_MAY_WRITE] =
+        READ_FILE | READ_DIR | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REGULAR | REFER | TRUNCATE,
     [QD_MAY_WRITE_FILE] = READ_FILE | WRITE_FILE,
 };
 

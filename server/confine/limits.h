@@ -11,8 +11,9 @@
 
 /* Bytes; 0 = no limit. */
 typedef struct qd_limits {
-    uint64_t memory; /* of its own, in all: RLIMIT_DATA. Not of mapped files: RLIMIT_AS would count the model's weights */
-    uint64_t file;   /* the size of one */
+    uint64_t
+        memory;    /* of its own, in all: RLIMIT_DATA. Not of mapped files: RLIMIT_AS would count the model's weights */
+    uint64_t file; /* the size of one */
 } qd_limits;
 
 /* A sanitizer's shadow of the address space does not fit below RLIMIT_DATA. */

@@ -5,6 +5,7 @@
 #ifndef QD_FETCH_CACHE_H
 #define QD_FETCH_CACHE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -13,8 +14,16 @@
 #include "base/error.h"
 #include "fetch/transfer.h"
 
+struct qd_fetch_lease;
+/* Who uses and who removes: using is setting a time, removing is looking at it first, both under the mutex. */
+typedef struct qd_cache_users {
+    pthread_mutex_t mutex;
+    struct qd_fetch_lease *leases; /* collect.h */
+} qd_cache_users;
+
 typedef struct qd_cache {
     char *root;
+    qd_cache_users *users;
 } qd_cache;
 
 /* Makes the folders and removes partial downloads and unfinished snapshots older than a week. */
@@ -23,11 +32,16 @@ void qd_cache_fini(qd_cache *cache);
 /* Before each download: an operator who frees space by removing the cache must not have to restart the service. */
 qd_code qd_cache_make_folders(const qd_cache *cache, qd_error *err);
 
+/* Removes partial downloads that nobody went on with, and unfinished snapshots, older than a week. */
+void qd_cache_collect_stale(const qd_cache *cache);
+/* Notes that a blob or a snapshot is used now; QD_DIFFERENT: there is none. */
+qd_same qd_cache_use(const qd_cache *cache, const char *path);
+
 /* Heap strings; NULL = out of memory. */
 char *qd_cache_blob_path(const qd_cache *cache, const char *sha256);
 char *qd_cache_path(const qd_cache *cache, const char *folder, const char *key, const char *suffix);
 
-/* QD_SAME: the blob is there, with this size unless QD_SIZE_UNKNOWN; *out_size is its size. */
+/* QD_SAME: the blob is there, with this size unless QD_SIZE_UNKNOWN, and counts as used now; *out_size is its size. */
 qd_same qd_cache_has(const qd_cache *cache, const char *sha256, uint64_t size, uint64_t *out_size);
 /* 64 hex digits that name a download: by content where the digest is known beforehand, else by URL. */
 qd_code qd_cache_key(const char *kind, const char *text, char out_key[QD_DIGEST_HEX], qd_error *err);
@@ -56,6 +70,10 @@ qd_code qd_cache_check_space(const qd_cache *cache, uint64_t needed, uint64_t fl
 typedef struct qd_snapshot_file {
     const char *name, *sha256;
 } qd_snapshot_file;
+/* One of them into a folder: a hard link, or a copy where linking fails. */
+qd_code qd_snapshot_place(const qd_cache *cache, const char *folder, const qd_snapshot_file *file, qd_error *err);
+/* A pure function of names and contents, sorted by name: the same model from two places is one folder. */
+qd_code qd_snapshot_id(const qd_snapshot_file *files, size_t count, char out_id[QD_DIGEST_HEX], qd_error *err);
 /* files sorted by name; hard links, or copies where linking fails. Appears whole by one rename. *out_folder: heap. */
 qd_code qd_snapshot_make(const qd_cache *cache, const qd_snapshot_file *files, size_t count, char **out_folder,
                          qd_error *err);

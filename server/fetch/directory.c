@@ -40,7 +40,7 @@ static qd_code ask_sizes(qd_fetch_run *run, qd_items *items, size_t first, qd_er
 static qd_code obtain(void *ctx, qd_fetch_run *run, qd_items *items, size_t first, qd_error *err)
 {
     (void)ctx;
-    qd_code code = ask_sizes(run, items, first, err);
+    qd_code code = run->headers_only != NULL ? QD_OK : ask_sizes(run, items, first, err);
     return code != QD_OK ? code : qd_items_obtain(run, items, first, err);
 }
 

@@ -1,5 +1,5 @@
 /* fetch.h: brings a model's files from a URL into the content-addressed cache.
- * Room: server/fetch. May use: base, libcurl. Knows no job, no SQL. The only includer of curl.h.
+ * Room: server/fetch. May use: base, libcurl, expat. Knows no job, no SQL. The only includer of curl.h.
  * Threads: a qd_fetcher may be used from several threads at once (one qd_fetch_model each).
  * Source: server.md §3, formats.md §1.4, api.md `model`.
  *
@@ -20,6 +20,13 @@
 #include "base/cancel.h"
 #include "base/error.h"
 
+/* S3-compatible storage: sources and uploads of s3:// names. Strings are borrowed for the time of qd_fetcher_create. */
+typedef struct qd_s3_settings {
+    const char *endpoint, *region; /* NULL = Amazon's, us-east-1 */
+    const char *credentials;       /* file; NULL = AWS_ACCESS_KEY_ID and its like; without any s3:// is refused */
+    const char *const *allow;      /* BUCKET or BUCKET/PREFIX; NULL-terminated; NULL = s3:// is refused */
+} qd_s3_settings;
+
 /* Egress policy and limits; strings are borrowed for the fetcher's life. */
 typedef struct qd_fetch_policy {
     const char *cache_dir;
@@ -32,8 +39,15 @@ typedef struct qd_fetch_policy {
     uint64_t disk_floor_bytes;     /* free space that must remain; 0: none */
     long low_speed_seconds;        /* 0: 60; a transfer below 1 KiB/s for so long is cut and retried */
     unsigned retries;              /* 0: 8 tries a file; >= 1 MiB of progress resets the count */
+    qd_s3_settings s3;
     double retry_base_seconds; /* 0: 0.5; full jitter rand(0, min(60, base * 2^n)), Retry-After honoured up to 120 s */
 } qd_fetch_policy;
+
+/* A header of a request. */
+typedef struct qd_ask_header {
+    const char *name; /* lower case */
+    const char *value;
+} qd_ask_header;
 
 typedef struct qd_fetcher qd_fetcher;
 /* Checks CIDRs and folders; makes the cache folders; collects partial files older than a week. */
@@ -42,7 +56,7 @@ void qd_fetcher_destroy(qd_fetcher *fetcher); /* NULL is fine; no fetch may be r
 
 typedef struct qd_fetch_request {
     /* hf://org/name, hub page URL, http(s) directory URL, http(s) URL of one .safetensors or .gguf,
-     * file:///dir or file:///dir/x.gguf. A .gguf says all by itself: nothing beside it is taken, but for
+     * file:///dir or file:///dir/x.gguf, s3://bucket/prefix or s3://bucket/x.gguf. A .gguf says all by itself: nothing beside it is taken, but for
      * the other files of its set (x-00001-of-00003.gguf). */
     const char *url;
     const char *revision; /* hub only; NULL = "main" */
@@ -58,7 +72,7 @@ typedef struct qd_fetch_progress {
     void *ctx;
 } qd_fetch_progress;
 
-/* What was resolved: {"source":"hub|directory|file|folder","url":...(no userinfo, no
+/* What was resolved: {"source":"hub|directory|file|folder|s3","url":...(no userinfo, no
  * query),"commit":...|null,"files":[{"name","size","sha256","cached":bool}]}. */
 typedef struct qd_fetched {
     char *folder; /* the snapshot folder */
@@ -74,7 +88,7 @@ void qd_fetched_fini(qd_fetched *fetched);
 qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, const qd_fetch_progress *progress,
                        const qd_cancel *cancel, qd_fetched *out, qd_error *err);
 
-/* One text file (calibration or evaluation text) by http(s) or file URL -> path of the blob. Same policy, cap
+/* One text file (calibration or evaluation text) by http(s), s3 or file URL -> path of the blob. Same policy, cap
  * `max_bytes`. */
 qd_code qd_fetch_text(qd_fetcher *fetcher, const char *url, uint64_t max_bytes, const qd_cancel *cancel,
                       char **out_path, char *out_sha256_hex, qd_error *err);

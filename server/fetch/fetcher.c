@@ -5,9 +5,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "fetch/run.h"
+#include "fetch/peek.h"
+#include "fetch/peek_item.h"
 
 static const char default_hub[] = "https://huggingface.co";
 
@@ -25,6 +27,7 @@ void qd_fetcher_destroy(qd_fetcher *fetcher)
     qd_cache_fini(&fetcher->cache);
     qd_address_policy_fini(&fetcher->addresses);
     qd_url_fini(&fetcher->hub);
+    qd_s3_fini(&fetcher->s3);
     for (size_t i = 0; i < fetcher->root_count; i++) {
         free(fetcher->roots[i].given);
         free(fetcher->roots[i].real);
@@ -85,6 +88,8 @@ qd_code qd_fetcher_create(const qd_fetch_policy *policy, qd_fetcher **out, qd_er
     take_limits(policy, fetcher);
     code = take_hub(policy, fetcher, err);
     if (code == QD_OK)
+        code = qd_s3_init(&policy->s3, &fetcher->s3, err);
+    if (code == QD_OK)
         code = qd_address_policy_init(&fetcher->addresses, policy->allow_net, err);
     if (code == QD_OK)
         code = take_roots(policy->file_roots, fetcher, err);
@@ -105,17 +110,31 @@ void qd_fetched_fini(qd_fetched *fetched)
     *fetched = (qd_fetched){ 0 };
 }
 
+static qd_code check_bucket(const qd_fetcher *fetcher, const qd_url *url, qd_error *err)
+{
+    QD_AUTO(qd_s3_name_fini) qd_s3_name name = { 0 };
+    qd_code code = qd_s3_name_parse(url, &name, err);
+    return code == QD_OK ? qd_s3_check(&fetcher->s3, &name, err) : code;
+}
+
 /* What can be said of a source without a network. */
 static qd_code check_source(const qd_fetcher *fetcher, const qd_source *source, qd_error *err)
+{
+    if (source->kind == QD_SOURCE_FOLDER)
+        return qd_folder_check(fetcher, source->local, err);
+    return qd_destination_check(fetcher, &source->url, err);
+}
+
+qd_code qd_destination_check(const qd_fetcher *fetcher, const qd_url *url, qd_error *err)
 {
     qd_net address;
     const char *reason = "";
     char text[QD_ADDRESS_TEXT];
-    if (source->kind == QD_SOURCE_FOLDER)
-        return qd_folder_check(fetcher, source->local, err);
-    if (source->url.scheme == QD_SCHEME_HTTP && !fetcher->allow_http)
+    if (url->scheme == QD_SCHEME_HTTP && !fetcher->allow_http)
         return qd_fail(err, QD_EDENIED, "plain http is not allowed here; use https (or allow-http)");
-    if (qd_host_literal(source->url.host, &address) != QD_LITERAL ||
+    if (url->scheme == QD_SCHEME_S3)
+        return check_bucket(fetcher, url, err);
+    if (qd_host_literal(url->host, &address) != QD_LITERAL ||
         qd_address_judge(&fetcher->addresses, &address, &reason) != QD_ADDRESS_BLOCKED)
         return QD_OK;
     qd_net_text(&address, text);
@@ -203,15 +222,16 @@ static char *resolved_url(const qd_source *source)
 
 static qd_code describe(const qd_source *source, const char *commit, const qd_items *items, json_t **out, qd_error *err)
 {
-    static const char *const kinds[] = { "hub", "directory", "file", "folder" }; /* qd_source_kind's order */
+    static const char *const kinds[] = { "hub", "directory", "file", "folder", "s3" }; /* qd_source_kind's order */
     QD_AUTO(qd_free_pointer) char *url = resolved_url(source);
     json_t *files = json_array();
     for (size_t i = 0; i < items->count; i++) {
         const qd_item *item = &items->rows[i];
         if (item->presence == QD_PRESENT)
-            json_array_append_new(files,
-                                  json_pack("{s:s, s:I, s:s, s:b}", "name", item->name, "size", (json_int_t)item->bytes,
-                                            "sha256", item->sha256, "cached", item->origin == QD_ORIGIN_CACHE));
+            json_array_append_new(files, json_pack("{s:s, s:I, s:s?, s:b}", "name", item->name, "size",
+                                                   (json_int_t)item->bytes, "sha256",
+                                                   item->sha256[0] == '\0' ? NULL : item->sha256, "cached",
+                                                   item->origin == QD_ORIGIN_CACHE));
     }
     *out = json_pack("{s:s, s:s, s:s?, s:o}", "source", kinds[source->kind], "url", url == NULL ? "?" : url, "commit",
                      commit, "files", files);
@@ -226,6 +246,8 @@ static qd_code bring(qd_fetch_run *run, const qd_source *source, const qd_fetch_
         return qd_hub_obtain(run, source, request->revision, request->sha256, items, out_commit, err);
     case QD_SOURCE_FOLDER:
         return qd_folder_obtain(run, source, request->sha256, items, err);
+    case QD_SOURCE_S3:
+        return qd_s3_obtain(run, source, request->sha256, items, err);
     case QD_SOURCE_DIRECTORY:
     case QD_SOURCE_FILE:
         break;
@@ -262,6 +284,65 @@ qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, con
     return QD_OK;
 }
 
+void qd_peeked_fini(qd_peeked *peeked)
+{
+    if (peeked->folder != NULL)
+        qd_dir_remove(peeked->folder, NULL);
+    free(peeked->folder);
+    json_decref(peeked->resolved);
+    *peeked = (qd_peeked){ 0 };
+}
+
+/* Small files as they are in the cache; headers of weights are there already. */
+static qd_code complete_folder(const qd_fetch_run *run, const qd_items *items, qd_peeked *peeked, qd_error *err)
+{
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < items->count; i++) {
+        const qd_item *item = &items->rows[i];
+        const qd_snapshot_file file = { .name = item->name, .sha256 = item->sha256 };
+        if (item->presence != QD_PRESENT)
+            continue;
+        peeked->model_bytes += item->bytes;
+        if (qd_peek_takes(run, item) == QD_DIFFERENT)
+            code = qd_snapshot_place(&run->fetcher->cache, peeked->folder, &file, err);
+        else if (item->origin == QD_ORIGIN_NETWORK)
+            peeked->download_bytes += item->bytes;
+    }
+    return code;
+}
+
+qd_code qd_fetch_peek(qd_fetcher *fetcher, const qd_fetch_request *request, const qd_cancel *cancel, qd_peeked *out,
+                      qd_error *err)
+{
+    QD_AUTO(qd_source_fini) qd_source source = { 0 };
+    QD_AUTO(qd_items_fini) qd_items items = { 0 };
+    QD_AUTO(qd_free_pointer) char *commit = NULL;
+    QD_AUTO(qd_peeked_fini) qd_peeked peeked = { 0 };
+    qd_fetch_run run;
+    qd_code code = check_token(request->token, err);
+    if (code == QD_OK)
+        code = classify(fetcher, request->url, &source, err);
+    if (code == QD_OK)
+        code = qd_cache_make_folders(&fetcher->cache, err);
+    if (code == QD_OK)
+        code = qd_peek_folder(&fetcher->cache, &peeked.folder, err);
+    if (code != QD_OK)
+        return code;
+    run_init(&run, fetcher, &source, request->token, NULL, cancel);
+    run.headers_only = peeked.folder;
+    code = bring(&run, &source, request, &items, &commit, err);
+    if (code == QD_OK)
+        code = complete_folder(&run, &items, &peeked, err);
+    if (code == QD_OK)
+        code = describe(&source, commit, &items, &peeked.resolved, err);
+    if (code != QD_OK)
+        return code;
+    peeked.read_bytes = atomic_load(&run.downloaded);
+    *out = peeked;
+    peeked = (qd_peeked){ 0 };
+    return QD_OK;
+}
+
 static qd_code obtain_text(qd_fetch_run *run, const qd_source *source, uint64_t cap, qd_items *items, qd_error *err)
 {
     qd_item *item;
@@ -271,6 +352,8 @@ static qd_code obtain_text(qd_fetch_run *run, const qd_source *source, uint64_t 
         return code;
     if (source->kind == QD_SOURCE_FOLDER)
         return qd_folder_obtain_file(run, source->local, item, err);
+    if (source->kind == QD_SOURCE_S3)
+        return qd_s3_obtain_file(run, source, items, err);
     code = qd_url_copy(&source->url, &item->url, err);
     return code == QD_OK ? qd_items_obtain(run, items, 0, err) : code;
 }

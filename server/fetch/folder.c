@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "fetch/part.h"
+#include "fetch/peek_item.h"
 
 enum { CHUNK = 1 << 20 };
 static const double report_seconds = 0.2;
@@ -154,6 +155,16 @@ static void stamp_of(const struct stat *info, qd_index_entry *out)
              (intmax_t)info->st_ctim.tv_sec, info->st_ctim.tv_nsec);
 }
 
+qd_same qd_folder_cached(const qd_fetcher *fetcher, const char *path, const struct stat *info)
+{
+    char key[QD_DIGEST_HEX];
+    qd_index_entry stamp, known;
+    stamp_of(info, &stamp);
+    if (qd_cache_key("file", path, key, NULL) != QD_OK || qd_cache_recall(&fetcher->cache, key, &known) != QD_SAME)
+        return QD_DIFFERENT;
+    return strcmp(known.etag, stamp.etag) == 0 ? QD_SAME : QD_DIFFERENT;
+}
+
 static qd_code take(qd_fetch_run *run, const char *path, int fd, const struct stat *info, qd_item *item, qd_error *err)
 {
     char key[QD_DIGEST_HEX];
@@ -191,7 +202,8 @@ qd_code qd_folder_obtain_file(qd_fetch_run *run, const char *path, qd_item *item
     if (code == QD_ENOTFOUND && item->need == QD_NEED_INDEXED)
         return qd_fail(err, QD_EFORMAT, "the index names '%s', which is missing", item->name);
     if (code == QD_OK)
-        code = take(run, path, fd, &info, item, &inner);
+        code = qd_peek_takes(run, item) == QD_SAME ? qd_peek_local(run, path, fd, &info, item, &inner)
+                                                   : take(run, path, fd, &info, item, &inner);
     if (code != QD_OK)
         return qd_fail(err, code, "'%s': %s", item->name, inner.text);
     qd_fetch_run_report(run, item->name);

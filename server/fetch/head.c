@@ -21,6 +21,7 @@ static const field fields[] = {
     { "etag", FIELD_TEXT, offsetof(qd_reply_head, etag) },
     { "last-modified", FIELD_TEXT, offsetof(qd_reply_head, last_modified) },
     { "link", FIELD_LINK, offsetof(qd_reply_head, link) },
+    { "x-amz-checksum-sha256", FIELD_TEXT, offsetof(qd_reply_head, checksum) },
     { "retry-after", FIELD_SECONDS, offsetof(qd_reply_head, retry_after) },
     { "x-repo-commit", FIELD_TEXT, offsetof(qd_reply_head, hub_commit) },
     { "x-linked-etag", FIELD_TEXT, offsetof(qd_reply_head, hub_etag) },
@@ -31,7 +32,7 @@ void qd_head_reset(qd_reply_head *head)
 {
     head->status = 0;
     head->length = head->range_start = head->range_total = QD_SIZE_UNKNOWN;
-    head->etag[0] = head->last_modified[0] = head->link[0] = '\0';
+    head->etag[0] = head->last_modified[0] = head->link[0] = head->checksum[0] = '\0';
     head->retry_after = -1;
 }
 

@@ -130,7 +130,7 @@ static qd_code bring(qd_fetch_run *run, const hub *h, const json_t *sha256, qd_i
 {
     const qd_supply supply = { .obtain = obtain, .locate = locate, .ctx = (void *)(uintptr_t)h, .gguf = h->gguf };
     const char *weights = h->source->weights;
-    qd_code code = check_weights(h, run->fetcher, err);
+    qd_code code = run->headers_only != NULL ? QD_OK : check_weights(h, run->fetcher, err);
     if (code == QD_OK && (weights == NULL || qd_name_is_gguf(weights) != QD_SAME))
         code = more_side_files(h, sha256, run->fetcher, items, err);
     return code == QD_OK ? qd_contents_obtain(run, &supply, h->source->weights, sha256, items, err) : code;

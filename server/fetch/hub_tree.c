@@ -42,7 +42,7 @@ static qd_code check_path(const char *path, qd_error *err)
 }
 
 /* Weights, side files; never pickles or code. Folders below (onnx/, original/) hold other forms of the same model. */
-static qd_same is_wanted(const char *path)
+qd_same qd_name_is_of_model(const char *path)
 {
     static const char *const allowed[] = { "*.safetensors", "*.gguf",    "*.json",   "tokenizer.model", "*.txt",
                                            "*.jinja",       "README.md", "LICENSE*", "NOTICE*" };
@@ -112,7 +112,7 @@ static qd_code read_entry(const json_t *entry, qd_hub_tree *tree, qd_error *err)
         code = qd_json_text(entry, "path", "", &path, err);
     if (code == QD_OK)
         code = check_path(path, err);
-    if (code != QD_OK || strcmp(type, "file") != 0 || is_wanted(path) != QD_SAME)
+    if (code != QD_OK || strcmp(type, "file") != 0 || qd_name_is_of_model(path) != QD_SAME)
         return code;
     return add_file(entry, path, tree, err);
 }

@@ -202,9 +202,8 @@ static qd_code complete(receipt *r, qd_trouble *out_trouble, qd_error *err)
     return QD_OK;
 }
 
-static qd_code absent(receipt *r, long status, qd_error *err)
+qd_code qd_item_absent(qd_item *item, long status, qd_error *err)
 {
-    qd_item *item = r->item;
     if (item->need == QD_NEED_ALWAYS)
         return qd_fail(err, QD_ENOTFOUND, "there is no '%s' (status %ld)", item->name, status);
     if (item->need == QD_NEED_INDEXED)
@@ -213,15 +212,19 @@ static qd_code absent(receipt *r, long status, qd_error *err)
     return QD_OK;
 }
 
-static qd_code forbidden(receipt *r, const qd_reply_head *head, qd_trouble *out_trouble, qd_error *err)
+qd_code qd_item_forbidden(const qd_fetch_run *run, qd_item *item, const qd_reply_head *head, qd_trouble *out_trouble,
+                          qd_error *err)
 {
-    const char *token = r->run->egress.token;
+    const char *token = run->egress.token;
     if (head->final_origin != QD_SAME) { /* a signed link that expired: back to the hub for a new one */
         *out_trouble = QD_TROUBLE_BROKEN;
         return qd_fail(err, QD_EDENIED, "status %ld from the host it is stored at", head->status);
     }
-    if (head->status == 403 && r->item->need == QD_NEED_NOT && token == NULL)
-        return absent(r, head->status, err); /* object stores answer so when they may not say 404 */
+    if (run->egress.signing != NULL)
+        return qd_fail(err, QD_EDENIED, "status %ld: the storage does not let the operator's s3-credentials read this",
+                       head->status);
+    if (head->status == 403 && item->need == QD_NEED_NOT && token == NULL)
+        return qd_item_absent(item, head->status, err); /* object stores answer so when they may not say 404 */
     return qd_fail(err, QD_EDENIED, "status %ld: gated or wrong token (%s)", head->status,
                    token == NULL         ? "none was given"
                    : head->status == 401 ? "it is not known there"
@@ -253,12 +256,14 @@ static qd_code settle(receipt *r, const qd_reply_head *head, qd_trouble *out_tro
             break;
         qd_code code = restart(r, err);
         return code != QD_OK ? code : qd_fail(err, QD_ENETWORK, "the file is shorter now than what we hold of it");
+    case 412:
+        return qd_fail(err, QD_EFORMAT, "it changed since it was listed; the job may be tried again");
     case 404:
     case 410:
-        return absent(r, head->status, err);
+        return qd_item_absent(r->item, head->status, err);
     case 401:
     case 403:
-        return forbidden(r, head, out_trouble, err);
+        return qd_item_forbidden(r->run, r->item, head, out_trouble, err);
     default:
         break;
     }
@@ -277,8 +282,10 @@ static qd_code try_once(receipt *r, qd_line *line, qd_reply_head *head, qd_troub
 {
     char range[32];
     const qd_body_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = r };
-    qd_ask ask = { .url = &r->item->url };
-    if (r->part.offset > 0 && !qd_etag_is_strong(r->part.etag) && proof_of(r->item) == QD_PROOF_NONE) {
+    qd_ask ask = { .url = &r->item->url, .if_match = r->item->etag };
+    bool other = r->item->etag[0] != '\0' && strcmp(r->item->etag, r->part.etag) != 0;
+    bool unproven = !qd_etag_is_strong(r->part.etag) && proof_of(r->item) == QD_PROOF_NONE;
+    if (r->part.offset > 0 && (other || unproven)) {
         qd_code code = restart(r, err);
         if (code != QD_OK)
             return code;
@@ -341,6 +348,10 @@ static qd_code look_in_cache(receipt *r, qd_error *err)
     if (qd_cache_recall(cache, r->key, &r->known) != QD_SAME ||
         (item->want_sha256[0] != '\0' && strcmp(item->want_sha256, r->known.sha256) != 0))
         return QD_OK;
+    if (item->etag[0] != '\0') /* listed just now: the same, or another file */
+        return strcmp(item->etag, r->known.etag) == 0 && item->size == r->known.size
+                   ? take_from_cache(r, r->known.sha256, r->known.size, err)
+                   : QD_OK;
     r->recalled = KNOWN;
     if (item->fresh == QD_FRESH_PINNED && (item->size == QD_SIZE_UNKNOWN || item->size == r->known.size))
         return take_from_cache(r, r->known.sha256, r->known.size, err);

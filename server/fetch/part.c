@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -92,7 +93,7 @@ static qd_code digest_prefix(qd_part *part, uint64_t length, qd_error *err)
 static qd_code open_part(qd_part *part, qd_proof proof, qd_error *err)
 {
     part->fd = open(part->path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (part->fd < 0)
+    if (part->fd < 0 || QD_FAULT_FAILS("part.opened"))
         return qd_fail_errno(err, "open '%s'", part->path);
     qd_code code = qd_digest_init(&part->sha256, QD_SHA256, err);
     if (code != QD_OK)
@@ -145,7 +146,8 @@ static qd_code reserve(qd_part *part, qd_error *err)
         return code;
     int failed;
     do
-        failed = fallocate(part->fd, FALLOC_FL_KEEP_SIZE, (off_t)part->offset, (off_t)missing) != 0;
+        failed = QD_FAULT_FAILS("part.reserve") ||
+                 fallocate(part->fd, FALLOC_FL_KEEP_SIZE, (off_t)part->offset, (off_t)missing) != 0;
     while (failed && errno == EINTR);
     if (failed && (errno == ENOSPC || errno == EDQUOT)) {
         qd_fail_errno(err, "%" PRIu64 " bytes for '%s'", missing, part->path);
@@ -160,12 +162,14 @@ qd_code qd_part_expect(qd_part *part, const char *etag, uint64_t size, qd_error 
     part->size = size;
     memcpy(part->etag, etag, strlen(etag) + 1);
     qd_code code = reserve(part, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("part.expected", err);
     return code == QD_OK ? write_state(part, err) : code;
 }
 
 qd_code qd_part_sync(qd_part *part, qd_error *err)
 {
-    if (fdatasync(part->fd) != 0)
+    if (QD_FAULT_FAILS("part.sync") || fdatasync(part->fd) != 0)
         return qd_fail_errno(err, "fsync '%s'", part->path);
     part->synced = part->offset;
     part->synced_at = qd_clock_seconds();
@@ -176,7 +180,8 @@ qd_code qd_part_add(qd_part *part, const void *bytes, size_t length, qd_error *e
 {
     const char *at = bytes;
     for (size_t left = length; left > 0;) {
-        ssize_t put = pwrite(part->fd, at, left, (off_t)part->offset);
+        size_t piece = QD_FAULT_LENGTH("part.piece", left);
+        ssize_t put = QD_FAULT_FAILS("part.write") ? -1 : pwrite(part->fd, at, piece, (off_t)part->offset);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
@@ -227,11 +232,12 @@ qd_code qd_part_finish(qd_part *part, const char *want_sha256, const char *want_
         if (strcmp(want_git_sha1, sha1) != 0)
             return qd_fail(err, QD_EFORMAT, "git blob id is %s, not %s as the hub says", sha1, want_git_sha1);
     }
-    if (ftruncate(part->fd, (off_t)part->offset) != 0 || fsync(part->fd) != 0)
+    if (QD_FAULT_FAILS("part.finish") || ftruncate(part->fd, (off_t)part->offset) != 0 || fsync(part->fd) != 0)
         return qd_fail_errno(err, "fsync '%s'", part->path);
     qd_code code = qd_cache_publish(part->cache, part->path, sha256, err);
     if (code != QD_OK)
         return code;
+    QD_FAULT("part.published");
     qd_close_fd(&part->fd);
     part->fd = -1;
     unlink(part->state_path);

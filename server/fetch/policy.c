@@ -43,7 +43,7 @@ static unsigned width(qd_family family)
     return family == QD_IPV4 ? 32 : 128;
 }
 
-static bool contains(const qd_net *net, const qd_net *address)
+bool qd_net_contains(const qd_net *net, const qd_net *address)
 {
     if (net->family != address->family)
         return false;
@@ -145,7 +145,7 @@ static bool unwrap(const qd_net *address, qd_net *out)
         { { QD_IPV6, { 0x20, 0x02 }, 16 }, 2 },
     };
     for (size_t i = 0; i < QD_LENGTH(wraps); i++)
-        if (contains(&wraps[i].net, address)) {
+        if (qd_net_contains(&wraps[i].net, address)) {
             *out = (qd_net){ .family = QD_IPV4, .bits = 32 };
             memcpy(out->bytes, address->bytes + wraps[i].at, 4);
             return true;
@@ -157,7 +157,7 @@ static const char *find_special(const special *rows, size_t count, const qd_net 
 {
     for (size_t i = 0; i < count; i++) {
         qd_net net;
-        if (qd_net_parse(rows[i].cidr, &net, NULL) == QD_OK && contains(&net, address))
+        if (qd_net_parse(rows[i].cidr, &net, NULL) == QD_OK && qd_net_contains(&net, address))
             return rows[i].what;
     }
     return NULL;
@@ -171,7 +171,7 @@ static const char *blocked_reason(const qd_net *address)
     if (unwrap(address, &inner))
         return blocked_reason(&inner);
     static const qd_net global = { QD_IPV6, { 0x20 }, 3 };
-    if (!contains(&global, address))
+    if (!qd_net_contains(&global, address))
         return "not a global IPv6 address";
     return find_special(v6_blocked, QD_LENGTH(v6_blocked), address);
 }
@@ -181,7 +181,7 @@ qd_verdict qd_address_judge(const qd_address_policy *policy, const qd_net *addre
     qd_net inner;
     bool wrapped = address->family == QD_IPV6 && unwrap(address, &inner);
     for (size_t i = 0; i < policy->count; i++)
-        if (contains(&policy->allowed[i], address) || (wrapped && contains(&policy->allowed[i], &inner)))
+        if (qd_net_contains(&policy->allowed[i], address) || (wrapped && qd_net_contains(&policy->allowed[i], &inner)))
             return QD_ADDRESS_ALLOWED;
     *out_reason = blocked_reason(address);
     return *out_reason == NULL ? QD_ADDRESS_PUBLIC : QD_ADDRESS_BLOCKED;

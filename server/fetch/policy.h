@@ -5,6 +5,7 @@
 #ifndef QD_FETCH_POLICY_H
 #define QD_FETCH_POLICY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -24,6 +25,9 @@ typedef struct qd_net {
 qd_code qd_net_parse(const char *text, qd_net *out, qd_error *err);
 /* QD_EUNSUPPORTED for other families. */
 qd_code qd_net_of_sockaddr(const struct sockaddr *address, qd_net *out, qd_error *err);
+
+/* Is the address (or network) in the network? */
+bool qd_net_contains(const qd_net *net, const qd_net *address);
 
 typedef struct qd_address_policy {
     qd_net *allowed; /* from allow_net */

@@ -7,10 +7,12 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "fetch/cache.h"
 #include "fetch/fetch.h"
 #include "fetch/policy.h"
+#include "fetch/s3.h"
 #include "fetch/transfer.h"
 #include "fetch/url.h"
 
@@ -25,6 +27,7 @@ typedef struct qd_fetcher {
     qd_cache cache;
     qd_address_policy addresses;
     qd_url hub;
+    qd_s3 s3;
     qd_root *roots;
     size_t root_count;
     bool allow_http;
@@ -38,6 +41,8 @@ typedef struct qd_fetch_run {
     const qd_fetcher *fetcher;
     qd_egress egress;
     const qd_fetch_progress *progress; /* may be NULL */
+    const char
+        *headers_only; /* folder that gets the headers of weight files (peek_item.h); NULL = they are brought whole */
     atomic_bool stop;
     atomic_uint_fast64_t done, total, downloaded; /* bytes: in hand, announced, transferred */
     atomic_int unannounced;                       /* files whose size nobody said yet: while > 0 the total is unknown */
@@ -61,9 +66,10 @@ typedef struct qd_item {
     qd_url url;
     qd_need need;
     qd_fresh fresh;
-    uint64_t cap;  /* largest size taken */
-    uint64_t size; /* promised, or QD_SIZE_UNKNOWN */
-    uint64_t hint; /* what a HEAD said: for totals and free space only; QD_SIZE_UNKNOWN */
+    uint64_t cap;              /* largest size taken */
+    uint64_t size;             /* promised, or QD_SIZE_UNKNOWN */
+    uint64_t hint;             /* what a HEAD said: for totals and free space only; QD_SIZE_UNKNOWN */
+    char etag[QD_HEADER_TEXT]; /* what was listed: another one is another file; "" = not known */
     char want_sha256[QD_DIGEST_HEX], want_git_sha1[QD_DIGEST_HEX], commit[QD_DIGEST_HEX]; /* "" = not known */
     qd_announced announced; /* its size is in the run's total */
     qd_presence presence;
@@ -89,6 +95,10 @@ qd_code qd_item_obtain(qd_fetch_run *run, qd_line *line, qd_item *item, qd_error
 qd_code qd_items_obtain(qd_fetch_run *run, qd_items *items, size_t first, qd_error *err);
 /* Puts the item's size into the total, once; QD_ETOOBIG beyond its cap or max_total_bytes. (item.c) */
 qd_code qd_item_announce(qd_fetch_run *run, qd_item *item, uint64_t size, qd_error *err);
+/* The source has no such file, or will not give it: what that means by the item's need. (item.c) */
+qd_code qd_item_absent(qd_item *item, long status, qd_error *err);
+qd_code qd_item_forbidden(const qd_fetch_run *run, qd_item *item, const qd_reply_head *head, qd_trouble *out_trouble,
+                          qd_error *err);
 /* Reports now, throttled by the caller. */
 void qd_fetch_run_report(qd_fetch_run *run, const char *file);
 
@@ -109,6 +119,8 @@ qd_code qd_contents_obtain(qd_fetch_run *run, const qd_supply *supply, const cha
 qd_code qd_contents_find_gguf(const char *const *names, size_t count, const char **out, qd_error *err);
 /* QD_EINVAL when the request enforces a digest for a file that the model does not have. */
 qd_code qd_check_all_wanted(const json_t *sha256, const qd_items *items, const char *weights, qd_error *err);
+/* May it be reached at all, as far as that can be said without a network? QD_EDENIED, QD_EINVAL. (fetcher.c) */
+qd_code qd_destination_check(const qd_fetcher *fetcher, const qd_url *url, qd_error *err);
 /* No config, tokenizer or template is larger. */
 uint64_t qd_side_file_cap(const qd_fetcher *fetcher);
 /* The digest that the request enforces for `name`, into out ("" = none); QD_EINVAL when it is not 64 hex digits. */
@@ -116,15 +128,23 @@ qd_code qd_wanted_sha256(const json_t *sha256, const char *name, char out[QD_DIG
 /* Distinct shard names of an index file, checked (QD_EFORMAT names the bad one). names: qd_names_free. */
 qd_code qd_index_shards(const char *path, char ***out_names, size_t *out_count, qd_error *err);
 
-/* The three kinds of source. commit: heap string, hub only. */
+/* The name is one of those that a model has: weights and side files, no pickles or code. (hub_tree.c) */
+qd_same qd_name_is_of_model(const char *name);
+
+/* The kinds of source. commit: heap string, hub only. */
 qd_code qd_directory_obtain(qd_fetch_run *run, const qd_source *source, const json_t *sha256, qd_items *items,
                             qd_error *err);
 qd_code qd_folder_obtain(qd_fetch_run *run, const qd_source *source, const json_t *sha256, qd_items *items,
                          qd_error *err);
 qd_code qd_hub_obtain(qd_fetch_run *run, const qd_source *source, const char *revision, const json_t *sha256,
                       qd_items *items, char **out_commit, qd_error *err);
+qd_code qd_s3_obtain(qd_fetch_run *run, const qd_source *source, const json_t *sha256, qd_items *items, qd_error *err);
+/* The one object that is meant, into row 0. */
+qd_code qd_s3_obtain_file(qd_fetch_run *run, const qd_source *source, qd_items *items, qd_error *err);
 /* QD_EDENIED unless `path` lies below a root. (folder.c) */
 qd_code qd_folder_check(const qd_fetcher *fetcher, const char *path, qd_error *err);
+/* Is this what the cache has of a local file? (folder.c) */
+qd_same qd_folder_cached(const qd_fetcher *fetcher, const char *path, const struct stat *info);
 /* One file at an absolute path below a root into the cache. */
 qd_code qd_folder_obtain_file(qd_fetch_run *run, const char *path, qd_item *item, qd_error *err);
 

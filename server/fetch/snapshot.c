@@ -2,12 +2,12 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/str.h"
 #include "fetch/cache.h"
 
-/* A pure function of names and contents: the same model from two places is one folder. */
-static qd_code snapshot_id(const qd_snapshot_file *files, size_t count, char out_id[QD_DIGEST_HEX], qd_error *err)
+qd_code qd_snapshot_id(const qd_snapshot_file *files, size_t count, char out_id[QD_DIGEST_HEX], qd_error *err)
 {
     qd_str list = { 0 };
     for (size_t i = 0; i < count; i++)
@@ -19,13 +19,13 @@ static qd_code snapshot_id(const qd_snapshot_file *files, size_t count, char out
     return code;
 }
 
-static qd_code place(const qd_cache *cache, const char *folder, const qd_snapshot_file *file, qd_error *err)
+qd_code qd_snapshot_place(const qd_cache *cache, const char *folder, const qd_snapshot_file *file, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *blob = qd_cache_blob_path(cache, file->sha256);
     QD_AUTO(qd_free_pointer) char *name = qd_path_join(folder, file->name);
     if (blob == NULL || name == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (link(blob, name) == 0)
+    if (!QD_FAULT_FAILS("snapshot.link") && link(blob, name) == 0)
         return QD_OK;
     if (errno == ENOENT || errno == ENOSPC)
         return qd_fail_errno(err, "link '%s'", name);
@@ -39,7 +39,9 @@ static qd_code build(const qd_cache *cache, const char *folder, const qd_snapsho
     if (code == QD_OK)
         code = qd_dir_make(folder, err);
     for (size_t i = 0; code == QD_OK && i < count; i++)
-        code = place(cache, folder, &files[i], err);
+        code = qd_snapshot_place(cache, folder, &files[i], err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("snapshot.built", err);
     return code == QD_OK ? qd_dir_sync(folder, err) : code;
 }
 
@@ -75,14 +77,14 @@ qd_code qd_snapshot_make(const qd_cache *cache, const qd_snapshot_file *files, s
                          qd_error *err)
 {
     char id[QD_DIGEST_HEX];
-    qd_code code = snapshot_id(files, count, id, err);
+    qd_code code = qd_snapshot_id(files, count, id, err);
     if (code != QD_OK)
         return code;
     QD_AUTO(qd_free_pointer) char *folder = qd_cache_path(cache, "snapshots", id, "");
     QD_AUTO(qd_free_pointer) char *temporary = folder == NULL ? NULL : qd_path_temporary(folder);
     if (folder == NULL || temporary == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    if (is_whole(cache, folder, files, count) != QD_SAME) {
+    if (qd_cache_use(cache, folder) != QD_SAME || is_whole(cache, folder, files, count) != QD_SAME) {
         code = build(cache, temporary, files, count, err);
         if (code == QD_OK)
             code = install(cache, temporary, folder, files, count, err);
@@ -91,6 +93,7 @@ qd_code qd_snapshot_make(const qd_cache *cache, const qd_snapshot_file *files, s
             return qd_within(err, code, "snapshot");
         }
     }
+    QD_FAULT("snapshot.made");
     *out_folder = folder;
     folder = NULL;
     return QD_OK;

@@ -233,6 +233,11 @@ static qd_code classify(qd_url *url, const qd_url *hub, qd_source *out, qd_error
         return classify_hf(url, hub, out, err);
     if (url->scheme == QD_SCHEME_FILE)
         return classify_folder(url, out, err);
+    if (url->scheme == QD_SCHEME_S3) {
+        qd_code code = classify_web(url, out, err);
+        out->kind = QD_SOURCE_S3;
+        return code;
+    }
     const char *hub_path = below_hub(url, hub);
     if (hub_path != NULL && strstr(hub_path, "/resolve/") != NULL && !ends_with(hub_path, ".safetensors") &&
         qd_name_is_gguf(hub_path) != QD_SAME)
@@ -249,6 +254,8 @@ qd_code qd_source_text(const char *text, qd_source *out, qd_error *err)
         return code;
     if (url.scheme == QD_SCHEME_HF)
         return qd_fail(err, QD_EINVAL, "url '%s' names a model, not a text", text);
+    if (url.scheme == QD_SCHEME_S3)
+        source.kind = QD_SOURCE_S3;
     if (url.scheme == QD_SCHEME_FILE) {
         source.kind = QD_SOURCE_FOLDER;
         code = qd_dup(url.path, &source.local, err);

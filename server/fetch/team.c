@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "fetch/peek_item.h"
 
 static const double report_seconds = 0.2;
 
@@ -84,7 +85,8 @@ static void *work(void *ctx)
     for (qd_item *item; code == QD_OK && (item = next_item(t)) != NULL;) {
         t->last = item->name;
         pthread_mutex_unlock(&t->mutex);
-        code = qd_item_obtain(t->run, &line, item, &err);
+        code = qd_peek_takes(t->run, item) == QD_SAME ? qd_peek_item(t->run, &line, item, &err)
+                                                      : qd_item_obtain(t->run, &line, item, &err);
         pthread_mutex_lock(&t->mutex);
         t->last = item->name;
         t->finished++;
@@ -153,8 +155,9 @@ static qd_code check_ahead(qd_fetch_run *run, qd_items *items, size_t first, uns
         qd_code code = qd_item_announce(run, item, expected, err);
         if (code != QD_OK)
             return qd_within(err, code, "'%s'", item->name);
-        if (item->want_sha256[0] == '\0' ||
-            qd_cache_has(&run->fetcher->cache, item->want_sha256, item->size, &size) != QD_SAME)
+        if (qd_peek_takes(run, item) == QD_DIFFERENT &&
+            (item->want_sha256[0] == '\0' ||
+             qd_cache_has(&run->fetcher->cache, item->want_sha256, item->size, &size) != QD_SAME))
             needed += expected; /* no overflow: the total was checked */
     }
     return needed == 0 ? QD_OK

@@ -5,8 +5,8 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-#include "base/str.h"
 #include "fetch/head.h"
+#include "fetch/outbound.h"
 
 enum { MAX_HEADER_BYTES = 262144, MAX_DROPPED_BODY = 1 << 20, CONNECT_SECONDS = 30, LOW_SPEED_BYTES = 1024 };
 
@@ -18,7 +18,8 @@ typedef struct hop {
     qd_reply_head *head;
     CURL *curl;
     enum { BODY_PENDING, BODY_TAKE, BODY_DROP } body;
-    bool carries_token;
+    bool carries_token; /* or a signature */
+    qd_outbound outbound;
     size_t header_bytes, dropped;
     qd_code code;   /* why a callback stopped the transfer; QD_OK = it did not */
     qd_code denied; /* QD_EDENIED when an address was refused; matters only if none could be reached */
@@ -67,7 +68,8 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
             qd_fail(&h->failure, QD_EDENIED, "port %u of public address %s is not 443%s; allow-net opens other servers",
                     h->url->port, text, h->egress->allow_http ? " or 80" : "");
     else if (verdict == QD_ADDRESS_PUBLIC && h->carries_token && h->url->scheme != QD_SCHEME_HTTPS)
-        h->denied = qd_fail(&h->failure, QD_EDENIED, "the token would travel unencrypted to public address %s", text);
+        h->denied = qd_fail(&h->failure, QD_EDENIED,
+                            "the token or signature would travel unencrypted to public address %s", text);
     else
         return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     return CURL_SOCKET_BAD;
@@ -134,40 +136,6 @@ static int look_up(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off
     return qd_cancel_requested(h->egress->cancel) || atomic_load(h->egress->stop);
 }
 
-static qd_code add_header(struct curl_slist **list, const char *name, const char *value, qd_error *err)
-{
-    if (value == NULL || value[0] == '\0')
-        return QD_OK;
-    qd_str line = { 0 };
-    qd_str_addf(&line, "%s: %s", name, value);
-    QD_AUTO(qd_free_pointer) char *text = qd_str_take(&line);
-    struct curl_slist *longer = text == NULL ? NULL : curl_slist_append(*list, text);
-    if (longer == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
-    *list = longer;
-    return QD_OK;
-}
-
-static qd_code make_headers(const hop *h, const qd_ask *ask, struct curl_slist **out, qd_error *err)
-{
-    QD_AUTO(qd_free_pointer) char *bearer = NULL;
-    if (h->carries_token) {
-        qd_str text = { 0 };
-        qd_str_addf(&text, "Bearer %s", h->egress->token);
-        bearer = qd_str_take(&text);
-        if (bearer == NULL)
-            return qd_fail(err, QD_ENOMEM, "out of memory");
-    }
-    qd_code code = add_header(out, "Authorization", bearer, err);
-    if (code == QD_OK)
-        code = add_header(out, "If-Range", ask->range != NULL ? ask->if_range : NULL, err);
-    if (code == QD_OK)
-        code = add_header(out, "If-None-Match", ask->if_none_match, err);
-    if (code == QD_OK)
-        code = add_header(out, "If-Modified-Since", ask->if_modified_since, err);
-    return code;
-}
-
 static void set_options(hop *h, const qd_ask *ask, const char *url, struct curl_slist *headers)
 {
     CURL *curl = h->curl;
@@ -180,8 +148,7 @@ static void set_options(hop *h, const qd_ask *ask, const char *url, struct curl_
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "quantd");
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_NOBODY, ask->method == QD_ASK_HEAD ? 1L : 0L);
-    curl_easy_setopt(curl, CURLOPT_RANGE, ask->range);
+    qd_outbound_set(&h->outbound, curl, ask);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)LOW_SPEED_BYTES);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, h->egress->low_speed_seconds);
@@ -198,7 +165,7 @@ static void set_options(hop *h, const qd_ask *ask, const char *url, struct curl_
 }
 
 /* What libcurl's result means to us. */
-static qd_code judge_result(hop *h, CURLcode result, qd_trouble *out_trouble, qd_error *err)
+static qd_code judge_result(const hop *h, const qd_ask *ask, CURLcode result, qd_trouble *out_trouble, qd_error *err)
 {
     const char *why = curl_easy_strerror(result);
     *out_trouble = QD_TROUBLE_FINAL;
@@ -214,6 +181,8 @@ static qd_code judge_result(hop *h, CURLcode result, qd_trouble *out_trouble, qd
                        h->url->host, h->url->port);
     case CURLE_OPERATION_TIMEDOUT:
         *out_trouble = QD_TROUBLE_BROKEN;
+        if (ask->timeout_seconds > 0)
+            return qd_fail(err, QD_ETIMEOUT, "no answer within %.0f seconds", ask->timeout_seconds);
         return qd_fail(err, QD_ETIMEOUT, "below %d bytes a second for %ld seconds", LOW_SPEED_BYTES,
                        h->egress->low_speed_seconds);
     case CURLE_PARTIAL_FILE:
@@ -223,6 +192,7 @@ static qd_code judge_result(hop *h, CURLcode result, qd_trouble *out_trouble, qd
     case CURLE_HTTP2:
     case CURLE_HTTP2_STREAM:
     case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SEND_FAIL_REWIND:
         *out_trouble = QD_TROUBLE_BROKEN;
         return qd_fail(err, QD_ENETWORK, "the connection broke off: %s", why);
     case CURLE_OUT_OF_MEMORY:
@@ -236,7 +206,8 @@ static qd_code perform(hop *h, const qd_ask *ask, qd_trouble *out_trouble, qd_er
 {
     QD_AUTO(qd_free_pointer) char *url = qd_url_text(h->url);
     struct curl_slist *headers = NULL;
-    qd_code code = url == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : make_headers(h, ask, &headers, err);
+    qd_code code = url == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
+                               : qd_outbound_headers(h->egress, ask, h->url, &headers, err);
     if (code != QD_OK) {
         curl_slist_free_all(headers);
         return code;
@@ -245,10 +216,15 @@ static qd_code perform(hop *h, const qd_ask *ask, qd_trouble *out_trouble, qd_er
     CURLcode result = curl_easy_perform(h->curl);
     if (result == CURLE_OK)
         begin_body(h); /* an empty body */
+    qd_outbound_answered(h->curl, h->head);
     curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, NULL);
     curl_slist_free_all(headers);
     if (h->code == QD_ECANCELLED && h->dropped > MAX_DROPPED_BODY)
         return QD_OK;
+    if (h->outbound.code != QD_OK) {
+        *out_trouble = QD_TROUBLE_FINAL;
+        return qd_fail(err, h->outbound.code, "%s", h->outbound.failure.text);
+    }
     if (h->code != QD_OK) {
         *out_trouble = QD_TROUBLE_FINAL;
         return qd_fail(err, h->code, "%s", h->failure.text);
@@ -257,7 +233,7 @@ static qd_code perform(hop *h, const qd_ask *ask, qd_trouble *out_trouble, qd_er
         *out_trouble = QD_TROUBLE_FINAL;
         return qd_fail(err, QD_ECANCELLED, "cancelled");
     }
-    return result == CURLE_OK ? QD_OK : judge_result(h, result, out_trouble, err);
+    return result == CURLE_OK ? QD_OK : judge_result(h, ask, result, out_trouble, err);
 }
 
 qd_code qd_redirect_target(const qd_url *first, const qd_url *from, const char *text, qd_redirects redirects,
@@ -298,8 +274,7 @@ static void prepare_hop(hop *h, qd_line *line, const qd_egress *egress, const qd
 {
     h->url = url;
     h->curl = line->curl;
-    h->carries_token =
-        egress->token != NULL && egress->token_home != NULL && qd_url_same_origin(url, egress->token_home) == QD_SAME;
+    h->carries_token = qd_outbound_has_token(egress, url) || qd_outbound_is_signed(egress, url);
     qd_head_reset(h->head);
 }
 
@@ -319,7 +294,7 @@ qd_code qd_transfer(qd_line *line, const qd_egress *egress, const qd_ask *ask, c
             QD_AUTO(qd_free_pointer) char *shown = qd_url_public(url);
             return qd_within(err, code, "redirected to '%s'", shown == NULL ? "?" : shown);
         }
-        if (code != QD_OK || !is_redirect(out_head->status))
+        if (code != QD_OK || !is_redirect(out_head->status) || ask->redirects == QD_REDIRECTS_NONE)
             return code;
         *out_trouble = QD_TROUBLE_FINAL;
         if (redirect == QD_MAX_REDIRECTS)

@@ -15,10 +15,8 @@ typedef struct scheme_row {
     uint16_t port;
 } scheme_row;
 static const scheme_row schemes[] = {
-    { "https", QD_SCHEME_HTTPS, 443 },
-    { "http", QD_SCHEME_HTTP, 80 },
-    { "file", QD_SCHEME_FILE, 0 },
-    { "hf", QD_SCHEME_HF, 0 },
+    { "https", QD_SCHEME_HTTPS, 443 }, { "http", QD_SCHEME_HTTP, 80 }, { "file", QD_SCHEME_FILE, 0 },
+    { "hf", QD_SCHEME_HF, 0 },         { "s3", QD_SCHEME_S3, 0 },
 };
 
 void qd_url_fini(qd_url *url)
@@ -125,7 +123,8 @@ static qd_code parse_authority(const char *text, size_t length, qd_url *out, qd_
     out->host = strndup(text, host);
     if (out->host == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    for (char *p = out->host; out->scheme != QD_SCHEME_HF && *p != '\0'; p++) /* hf: an organisation's name */
+    bool is_name = out->scheme == QD_SCHEME_HF || out->scheme == QD_SCHEME_S3; /* of an organisation or a bucket */
+    for (char *p = out->host; !is_name && *p != '\0'; p++)
         *p = (char)tolower((unsigned char)*p);
     return QD_OK;
 }
@@ -160,7 +159,7 @@ static qd_code parse_parts(const char *text, qd_url *out, qd_error *err)
         if (strlen(schemes[i].name) == length && strncasecmp(text, schemes[i].name, length) == 0)
             row = &schemes[i];
     if (row == NULL)
-        return qd_fail(err, QD_EINVAL, "scheme '%.*s' is not one of https, http, hf, file",
+        return qd_fail(err, QD_EINVAL, "scheme '%.*s' is not one of https, http, hf, file, s3",
                        (int)qd_min_size(length == 0 ? strcspn(text, ":/") : length, 40), text);
     out->scheme = row->scheme;
     out->port = row->port;

@@ -13,14 +13,14 @@
 
 enum { QD_URL_MAX = 4096 };
 
-typedef enum qd_scheme { QD_SCHEME_HTTPS, QD_SCHEME_HTTP, QD_SCHEME_FILE, QD_SCHEME_HF } qd_scheme;
+typedef enum qd_scheme { QD_SCHEME_HTTPS, QD_SCHEME_HTTP, QD_SCHEME_FILE, QD_SCHEME_HF, QD_SCHEME_S3 } qd_scheme;
 
-/* host: lower case, IPv6 in brackets, "" for file. path: begins with '/' (still percent-encoded). query: NULL or
+/* host: lower case, IPv6 in brackets, "" for file; of hf and s3 an organisation or bucket, as written. path: begins with '/' (still percent-encoded). query: NULL or
  * without '?'. */
 typedef struct qd_url {
     qd_scheme scheme;
     char *host, *path, *query;
-    uint16_t port; /* filled in: 443, 80, or as written; 0 for file and hf */
+    uint16_t port; /* filled in: 443, 80, or as written; 0 for file, hf and s3 */
 } qd_url;
 
 /* QD_EINVAL: not a URL, an unknown scheme, userinfo, a control character, blank or backslash. */
@@ -53,12 +53,18 @@ qd_gguf_part qd_gguf_part_of(const char *name);
 qd_code qd_gguf_part_name(const char *name, size_t number, char **out, qd_error *err);
 const char *qd_url_last_name(const qd_url *url); /* borrowed: what follows the path's last '/' */
 
-typedef enum qd_source_kind { QD_SOURCE_HUB, QD_SOURCE_DIRECTORY, QD_SOURCE_FILE, QD_SOURCE_FOLDER } qd_source_kind;
+typedef enum qd_source_kind {
+    QD_SOURCE_HUB,
+    QD_SOURCE_DIRECTORY,
+    QD_SOURCE_FILE,
+    QD_SOURCE_FOLDER,
+    QD_SOURCE_S3
+} qd_source_kind;
 
 /* What a model URL means. */
 typedef struct qd_source {
     qd_source_kind kind;
-    qd_url url;     /* directory, file, folder: where; hub: the configured base */
+    qd_url url;     /* directory, file, folder, s3: where; hub: the configured base */
     char *repo;     /* hub: "org/name" */
     char *revision; /* hub: named by the URL; NULL = not named */
     char *weights;  /* the one .safetensors or .gguf file asked for; NULL = the folder decides */
@@ -67,7 +73,7 @@ typedef struct qd_source {
 
 /* hub: the hub's base URL. QD_EUNSUPPORTED for weights that are neither safetensors nor GGUF. */
 qd_code qd_source_classify(const char *text, const qd_url *hub, qd_source *out, qd_error *err);
-/* One text file: kind FILE with url, or FOLDER with local = the file's path. */
+/* One text file: kind FILE or S3 with url, or FOLDER with local = the file's path. */
 qd_code qd_source_text(const char *text, qd_source *out, qd_error *err);
 void qd_source_fini(qd_source *source);
 

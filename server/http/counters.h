@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-enum { QD_COUNTED_ROUTES = 32, QD_COUNTED_BUCKETS = 8 };
+enum { QD_COUNTED_ROUTES = 64, QD_COUNTED_BUCKETS = 8 };
 
 /* One more route than the table has: requests that found none are counted at index QD_COUNTED_ROUTES - 1. */
 typedef struct qd_route_counters {
@@ -18,8 +18,11 @@ typedef struct qd_route_counters {
 
 typedef struct qd_counters {
     qd_route_counters routes[QD_COUNTED_ROUTES];
-    atomic_uint_fast64_t refused; /* requests refused before a route was looked for */
-    atomic_uint_fast64_t cut;     /* connections cut by the deadline reaper */
+    atomic_uint_fast64_t refused;      /* requests refused before a route was looked for */
+    atomic_uint_fast64_t unauthorized; /* no key, or a wrong one */
+    atomic_uint_fast64_t forbidden;    /* a key without the scope */
+    atomic_uint_fast64_t throttled;    /* a key beyond its rate, an address with too many wrong keys */
+    atomic_uint_fast64_t cut;          /* connections cut by the deadline reaper */
     atomic_size_t connections, streams, downloads, in_flight;
 } qd_counters;
 

@@ -24,6 +24,7 @@ static const struct source {
     { "/form.js", SCRIPT, "form.js", NULL },
     { "/job.js", SCRIPT, "job.js", NULL },
     { "/list.js", SCRIPT, "list.js", NULL },
+    { "/login.js", SCRIPT, "login.js", NULL },
     { "/page.js", SCRIPT, "page.js", NULL },
     { "/style.css", STYLE, "style.css", NULL },
     { "/icon.svg", "image/svg+xml", "icon.svg", NULL },

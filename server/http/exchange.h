@@ -9,10 +9,14 @@
 
 #include "http/away.h"
 #include "http/counters.h"
+#include "http/forwarded.h"
 #include "http/reaper.h"
+#include "http/guard.h"
 #include "http/route.h"
 #include "http/server.h"
+#include "http/sessions.h"
 #include "http/streams.h"
+#include "http/tls.h"
 
 enum { QD_REQUEST_PREFIX = 12 };
 
@@ -24,12 +28,22 @@ struct qd_http {
     qd_streams *streams;
     qd_away *away;
     qd_reaper *reaper;
+    qd_sessions *sessions;
+    qd_guard *guard;
+    qd_proxies proxies;
+    qd_tls *tls; /* NULL = plain http */
     struct MHD_Daemon *daemon;
     uint16_t port;
     atomic_bool closing;
     char request_prefix[QD_REQUEST_PREFIX + 1]; /* random hex of this start */
     atomic_uint_fast64_t request_count;
 };
+
+/* What hangs on a connection. */
+typedef struct qd_peer {
+    qd_http *http;
+    qd_reaper_socket *socket;
+} qd_peer;
 
 typedef enum qd_stage {
     QD_STAGE_NEW,     /* the header is not judged yet */

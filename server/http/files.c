@@ -11,10 +11,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "http/handlers.h"
-#include "http/problem.h"
-#include "http/range.h"
+#include "http/validator.h"
 
-enum { MANIFEST_LIMIT = 64 << 20, MANIFEST_DEPTH = 16, TAG_LENGTH = 72 };
+enum { MANIFEST_LIMIT = 64 << 20, MANIFEST_DEPTH = 16 };
 
 qd_code qd_get_manifest(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
@@ -27,37 +26,19 @@ qd_code qd_get_manifest(const qd_app *app, const qd_request *request, qd_reply *
     if (path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
     code = qd_json_read_object(path, MANIFEST_LIMIT, MANIFEST_DEPTH, &manifest, err);
-    return code == QD_OK ? qd_reply_json_take(reply, 200, manifest, err) : code;
+    if (code == QD_OK)
+        code = qd_reply_json_take(reply, 200, manifest, err);
+    return code == QD_OK ? qd_reply_validate(reply, request, err) : code;
 }
 
-/* Takes fd. tag NULL: the file may still grow, so it has no validator and If-Range never holds. */
 static void reply_file_take(const qd_request *request, int fd, uint64_t size, const char *tag, qd_reply *reply)
 {
-    const char *wanted = request->headers[QD_RANGE];
-    if (!qd_if_range_ok(request->headers[QD_IF_RANGE], tag))
-        wanted = NULL;
-    qd_range range = qd_range_parse(wanted, size);
-    if (qd_if_none_match(request->headers[QD_IF_NONE_MATCH], tag)) {
+    if (!qd_reply_select(reply, request, size, tag)) {
         qd_close_fd(&fd);
-        reply->status = 304;
-    } else if (range.kind == QD_RANGE_UNSATISFIABLE) {
-        qd_close_fd(&fd);
-        qd_reply_problem(reply, request, QD_PROBLEM_RANGE, NULL, "range '%.100s' of a file of %" PRIu64 " bytes",
-                         wanted, size);
-        qd_reply_header_set(reply, "Content-Range", "bytes */%" PRIu64, size);
-    } else {
-        reply->status = range.kind == QD_RANGE_PART ? 206 : 200;
-        reply->payload = QD_PAYLOAD_FILE;
-        reply->fd = fd;
-        reply->offset = range.first;
-        reply->length = range.length;
-        if (range.kind == QD_RANGE_PART)
-            qd_reply_header_set(reply, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, range.first,
-                                range.first + range.length - 1, size);
+        return;
     }
-    qd_reply_header_set(reply, "Accept-Ranges", "bytes");
-    if (tag != NULL)
-        qd_reply_header_set(reply, "ETag", "%s", tag);
+    reply->payload = QD_PAYLOAD_FILE;
+    reply->fd = fd;
 }
 
 /* A name for the client's disk: the last part, and only when it needs no quoting. */
@@ -75,7 +56,7 @@ static void set_disposition(qd_reply *reply, const char *path)
 
 qd_code qd_get_artifact(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
-    char digest[QD_DIGEST_HEX], tag[TAG_LENGTH];
+    char digest[QD_DIGEST_HEX], tag[QD_ETAG_LENGTH];
     uint64_t size = 0;
     int fd = -1;
     qd_code code = qd_service_artifact_open(app->service, request->job, request->rest, &fd, &size, digest, err);
@@ -92,7 +73,8 @@ qd_code qd_get_artifact(const qd_app *app, const qd_request *request, qd_reply *
     return QD_OK;
 }
 
-static qd_code open_log(const char *path, int *out_fd, uint64_t *out_size, qd_error *err)
+/* The tag of a file that is appended to, or begun anew: another one whenever its bytes may be others. */
+static qd_code open_log(const char *path, int *out_fd, uint64_t *out_size, char out_tag[QD_ETAG_LENGTH], qd_error *err)
 {
     struct stat status;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -105,20 +87,23 @@ static qd_code open_log(const char *path, int *out_fd, uint64_t *out_size, qd_er
     }
     *out_fd = fd;
     *out_size = (uint64_t)status.st_size;
+    snprintf(out_tag, QD_ETAG_LENGTH, "\"%jx-%jx-%jx.%lx\"", (uintmax_t)status.st_ino, (uintmax_t)status.st_size,
+             (uintmax_t)status.st_mtim.tv_sec, (unsigned long)status.st_mtim.tv_nsec);
     return QD_OK;
 }
 
 qd_code qd_get_log(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = NULL;
+    char tag[QD_ETAG_LENGTH];
     uint64_t size = 0;
     int fd = -1;
     qd_code code = qd_service_log_path(app->service, request->job, &path, err);
     if (code == QD_OK)
-        code = open_log(path, &fd, &size, err);
+        code = open_log(path, &fd, &size, tag, err);
     if (code != QD_OK)
         return code;
-    reply_file_take(request, fd, size, NULL, reply);
+    reply_file_take(request, fd, size, tag, reply);
     if (reply->payload == QD_PAYLOAD_FILE)
         reply->content_type = "text/plain; charset=utf-8";
     return QD_OK;

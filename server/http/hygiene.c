@@ -1,12 +1,11 @@
 /* hygiene.c: what the library lets through and we do not (server.md §1.5), and what the route says of the body. */
-#include <arpa/inet.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include "http/exchange.h"
+#include "http/access.h"
+#include "http/hosts.h"
 #include "http/number.h"
 #include "http/problem.h"
 
@@ -73,63 +72,29 @@ static bool target_ok(qd_exchange *x)
     return refuse(x, code == QD_EINVAL ? QD_PROBLEM_BAD_REQUEST : qd_problem_kind_of(code), err.text);
 }
 
-/* "localhost", an address of 127.0.0.0/8, or ::1, plain or mapped. */
-static bool is_loopback(const char *name)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (inet_pton(AF_INET, name, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    if (inet_pton(AF_INET6, name, &v6) == 1)
-        return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
-    return strcasecmp(name, "localhost") == 0;
-}
-
-/* Host without brackets and port; false: it is no host, or longer than any. */
-static bool read_host(const char *host, char out[256])
-{
-    size_t skipped = host[0] == '[';
-    size_t length = strcspn(host + skipped, skipped > 0 ? "]" : ":");
-    const char *rest = host + skipped + length;
-    if (skipped > 0 && *rest++ != ']')
-        return false;
-    if (length == 0 || length >= 256 ||
-        (*rest != '\0' && (*rest != ':' || rest[1 + strspn(rest + 1, "0123456789")] != '\0')))
-        return false;
-    memcpy(out, host + skipped, length);
-    out[length] = '\0';
-    return true;
-}
-
 /* A client without a Host (HTTP/1.0) is no browser. */
 static bool host_ok(qd_exchange *x)
 {
-    char name[256];
-    const char *host = x->request.headers[QD_HOST], *own = x->http->config.host;
-    if (host == NULL || x->http->config.hosts == QD_HOSTS_ANY)
-        return true;
-    if (read_host(host, name) && (is_loopback(name) || (own != NULL && strcasecmp(name, own) == 0)))
+    const qd_http_config *config = &x->http->config;
+    const char *host = x->request.headers[QD_HOST];
+    if (host == NULL || config->hosts == QD_HOSTS_ANY || qd_host_allowed(host, config->host, config->host_names))
         return true;
     qd_error err;
-    qd_fail(
-        &err, QD_EDENIED,
-        "Host: '%.200s' is not a name of this service; localhost, a loopback address or the listen address is wanted",
-        host);
+    qd_fail(&err, QD_EDENIED,
+            "Host: '%.200s' is not a name of this service; localhost, a loopback address, the listen address or a name "
+            "of option host is wanted",
+            host);
     return refuse(x, QD_PROBLEM_FORBIDDEN, err.text);
-}
-
-/* "http://host:port" against Host: "host:port". */
-static bool same_origin(const char *origin, const char *host)
-{
-    const char *at = strstr(origin, "://");
-    return at != NULL && host != NULL && strcasecmp(at + 3, host) == 0;
 }
 
 static bool is_json(const char *type)
 {
-    static const char json[] = "application/json";
-    return type != NULL && strncasecmp(type, json, sizeof json - 1) == 0 &&
-           strchr("; \t", type[sizeof json - 1]) != NULL;
+    static const char *const types[] = { "application/json", "application/merge-patch+json" };
+    size_t length = type == NULL ? 0 : strcspn(type, "; \t");
+    for (size_t i = 0; i < QD_LENGTH(types); i++)
+        if (strlen(types[i]) == length && strncasecmp(type, types[i], length) == 0)
+            return true;
+    return false;
 }
 
 /* A page of another site can send simple forms here: what a browser sends (Origin) must be ours and JSON; what curl
@@ -139,9 +104,9 @@ static bool origin_ok(qd_exchange *x)
     const char *origin = x->request.headers[QD_ORIGIN];
     if (origin == NULL || x->request.method == QD_GET)
         return true;
-    if (!same_origin(origin, x->request.headers[QD_HOST]))
+    if (!qd_origin_same(origin, x->request.headers[QD_HOST], x->http->app.scheme))
         return refuse(x, QD_PROBLEM_FORBIDDEN, "Origin: only pages of this service may change jobs");
-    if (x->route->max_body > 0 && x->request.method == QD_POST && !is_json(x->request.headers[QD_CONTENT_TYPE]))
+    if (x->route->max_body > 0 && !is_json(x->request.headers[QD_CONTENT_TYPE]))
         return refuse(x, QD_PROBLEM_MEDIA_TYPE, "a browser must send Content-Type: application/json");
     return true;
 }
@@ -164,7 +129,10 @@ static bool length_ok(qd_exchange *x)
 
 bool qd_hygiene_check(qd_exchange *x, const char *version)
 {
-    if (!headers_ok(x) || !framing_ok(x, version) || !target_ok(x) || !host_ok(x))
+    if (!headers_ok(x))
+        return false;
+    qd_access_address(x);
+    if (!framing_ok(x, version) || !target_ok(x) || !host_ok(x))
         return false;
     x->route = qd_route_find(&x->request, x->method_name, &x->reply);
     if (x->route == NULL) {
@@ -172,5 +140,5 @@ bool qd_hygiene_check(qd_exchange *x, const char *version)
         x->closes = x->request.headers[QD_CONTENT_LENGTH] != NULL || x->request.headers[QD_TRANSFER_ENCODING] != NULL;
         return false;
     }
-    return origin_ok(x) && length_ok(x);
+    return qd_access_check(x) && origin_ok(x) && length_ok(x);
 }

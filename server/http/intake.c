@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
-#include "http/exchange.h"
+#include "http/access.h"
 #include "http/problem.h"
 
 /* A chunked body beyond the limit is read on so that it can be answered, but not for ever. */
@@ -17,12 +17,22 @@ enum { SURPLUS_MAX = 16 << 20, PARAMETERS_MAX = 64 };
 static qd_reaper_socket *socket_of(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info == NULL ? NULL : info->socket_context;
+    const qd_peer *peer = info == NULL ? NULL : info->socket_context;
+    return peer == NULL ? NULL : peer->socket;
 }
 
 static void arm(const qd_exchange *x, double seconds)
 {
     qd_reaper_arm(x->http->reaper, socket_of(x->connection), seconds);
+}
+
+/* What is small goes to the kernel at once; event streams are silent by nature. */
+static enum MHD_Result send_reply(qd_exchange *x)
+{
+    enum MHD_Result result = qd_send(x);
+    if (result == MHD_YES && x->reply.payload != QD_PAYLOAD_EVENTS && x->reply.length > QD_REAPER_TAKEN)
+        qd_reaper_arm_sending(x->http->reaper, socket_of(x->connection), x->http->config.send_seconds);
+    return result;
 }
 
 static size_t parameters_of(const char *target)
@@ -49,7 +59,8 @@ static void answer_in_place(qd_exchange *x)
     atomic_fetch_add(&x->http->counters.refused, 1);
     if (info == NULL || qd_str_check(&text, NULL) != QD_OK)
         return;
-    if (send(info->connect_fd, text.data, text.length, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)text.length)
+    if (x->http->tls == NULL && /* plain text is no record of TLS: there the connection is only closed */
+        send(info->connect_fd, text.data, text.length, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)text.length)
         x->status = x->reply.status;
     shutdown(info->connect_fd, SHUT_RDWR);
 }
@@ -113,7 +124,7 @@ static enum MHD_Result dispatch(qd_exchange *x)
         qd_reply_problem(&x->reply, &x->request, QD_PROBLEM_UNAVAILABLE, NULL, "the service is stopping");
     else
         run_handler(x);
-    return qd_send(x);
+    return send_reply(x);
 }
 
 static enum MHD_Result take_body(qd_exchange *x, const char *data, size_t *size)
@@ -132,6 +143,7 @@ static enum MHD_Result begin(qd_exchange *x, const char *method, const char *ver
     snprintf(x->method_name, sizeof x->method_name, "%s", method);
     x->request.method = qd_method_find(method);
     x->request.head = strcmp(method, "HEAD") == 0;
+    qd_access_address(x);
     if (qd_hygiene_check(x, version)) {
         x->stage = QD_STAGE_READING;
         arm(x, x->http->config.body_seconds);
@@ -139,7 +151,7 @@ static enum MHD_Result begin(qd_exchange *x, const char *method, const char *ver
     }
     arm(x, 0);
     x->stage = QD_STAGE_REPLY;
-    return qd_send(x);
+    return send_reply(x);
 }
 
 enum MHD_Result qd_intake_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
@@ -159,17 +171,19 @@ enum MHD_Result qd_intake_request(void *ctx, struct MHD_Connection *connection, 
         return take_body(x, data, size);
     if (x->stage == QD_STAGE_READING)
         return dispatch(x);
-    return x->stage == QD_STAGE_REPLY ? qd_send(x) : MHD_YES;
+    return x->stage == QD_STAGE_REPLY ? send_reply(x) : MHD_YES;
 }
 
 static void log_exchange(const qd_exchange *x)
 {
     size_t path_length = strcspn(x->raw_target, "?");
     const char *level = x->request.method == QD_GET ? "debug" : "info";
-    qd_http_log(x->http, level, "http.request", "request_id=%s method=%s path=%.*s status=%u seconds=%.6f",
-                x->request.caller.request_id, x->method_name[0] == '\0' ? "-" : x->method_name,
-                (int)(path_length < 300 ? path_length : 300), x->raw_target, x->status,
-                qd_clock_seconds() - x->started);
+    qd_http_log(x->http, level, "http.request",
+                "request_id=%s address=%s key=%s method=%s path=%.*s status=%u seconds=%.6f",
+                x->request.caller.request_id, x->request.caller.address,
+                x->request.caller.key_id[0] == '\0' ? "-" : x->request.caller.key_id,
+                x->method_name[0] == '\0' ? "-" : x->method_name, (int)(path_length < 300 ? path_length : 300),
+                x->raw_target, x->status, qd_clock_seconds() - x->started);
 }
 
 void qd_intake_completed(void *ctx, struct MHD_Connection *connection, void **exchange,
@@ -200,13 +214,19 @@ void qd_intake_connection(void *ctx, struct MHD_Connection *connection, void **s
     qd_http *http = ctx;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        qd_reaper_socket *s = info == NULL ? NULL : qd_reaper_add(http->reaper, info->connect_fd);
-        qd_reaper_arm(http->reaper, s, http->config.header_seconds);
-        *socket_context = s;
+        qd_peer *peer = calloc(1, sizeof *peer);
+        *socket_context = peer;
+        if (peer != NULL) {
+            peer->http = http;
+            peer->socket = info == NULL ? NULL : qd_reaper_add(http->reaper, info->connect_fd);
+            qd_reaper_arm(http->reaper, peer->socket, http->config.header_seconds);
+        }
         atomic_fetch_add(&http->counters.connections, 1);
     } else {
-        if (*socket_context != NULL)
-            qd_reaper_remove(http->reaper, *socket_context);
+        qd_peer *peer = *socket_context;
+        if (peer != NULL && peer->socket != NULL)
+            qd_reaper_remove(http->reaper, peer->socket);
+        free(peer);
         *socket_context = NULL;
         atomic_fetch_sub(&http->counters.connections, 1);
     }

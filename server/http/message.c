@@ -46,6 +46,7 @@ static const struct header_row {
     [QD_LAST_EVENT_ID] = { "Last-Event-ID", ONCE },
     [QD_ORIGIN] = { "Origin", ONCE },
     [QD_RANGE] = { "Range", ONCE },
+    [QD_SEC_FETCH_SITE] = { "Sec-Fetch-Site", ONCE },
     [QD_TRANSFER_ENCODING] = { "Transfer-Encoding", ONCE },
 };
 
@@ -102,6 +103,8 @@ void qd_reply_fini(qd_reply *reply)
 {
     free(reply->bytes);
     qd_close_fd(&reply->fd);
+    if (reply->release != NULL)
+        reply->release(reply->content);
     qd_reply_init(reply);
 }
 
@@ -112,20 +115,23 @@ void qd_reply_clear(qd_reply *reply)
 
 void qd_reply_header_set(qd_reply *reply, const char *name, const char *format, ...)
 {
-    if (reply->header_count == QD_REPLY_HEADERS_MAX)
+    qd_reply_header made = { .name = name };
+    size_t at = 0;
+    while (at < reply->header_count && strcasecmp(reply->headers[at].name, name) != 0)
+        at++;
+    if (at == QD_REPLY_HEADERS_MAX)
         return;
-    qd_reply_header *header = &reply->headers[reply->header_count];
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(header->value, sizeof header->value, format, args);
+    int length = vsnprintf(made.value, sizeof made.value, format, args);
     va_end(args);
-    if (length < 0 || (size_t)length >= sizeof header->value)
+    if (length < 0 || (size_t)length >= sizeof made.value)
         return;
-    for (const char *c = header->value; *c != '\0'; c++)
+    for (const char *c = made.value; *c != '\0'; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             return;
-    header->name = name;
-    reply->header_count++;
+    reply->headers[at] = made;
+    reply->header_count += at == reply->header_count;
 }
 
 const char *qd_reply_header_get(const qd_reply *reply, const char *name)

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "engine/recipe.h"
 #include "http/target.h"
@@ -33,6 +34,7 @@ typedef enum qd_header {
     QD_LAST_EVENT_ID,
     QD_ORIGIN,
     QD_RANGE,
+    QD_SEC_FETCH_SITE,
     QD_TRANSFER_ENCODING,
     QD_HEADER_COUNT,
 } qd_header;
@@ -59,6 +61,7 @@ typedef enum qd_payload {
     QD_PAYLOAD_BYTES,  /* `bytes`, owned */
     QD_PAYLOAD_STATIC, /* `fixed`, outlives the server */
     QD_PAYLOAD_FILE,   /* `length` bytes of `fd` from `offset`; fd is owned */
+    QD_PAYLOAD_MADE,   /* `length` bytes of `content` from `offset`, made when they are sent; it is owned */
     QD_PAYLOAD_EVENTS, /* events of `job` after `after`, until the job ends */
 } qd_payload;
 
@@ -76,6 +79,10 @@ typedef struct qd_reply {
     const void *fixed;
     int fd;
     uint64_t offset, length;
+    void *content;
+    /* Some of it: at least one byte, at most `room`; less than one: it cannot be gone on with. */
+    ssize_t (*read)(void *content, uint64_t position, char *out, size_t room);
+    void (*release)(void *content);
     char job[QD_JOB_ID];
     uint64_t after;
     qd_reply_header headers[QD_REPLY_HEADERS_MAX];
@@ -85,7 +92,7 @@ void qd_reply_init(qd_reply *reply);
 void qd_reply_fini(qd_reply *reply);
 /* Forgets everything said so far. */
 void qd_reply_clear(qd_reply *reply);
-/* name is static text; a value that does not fit, or holds a control character, is left out. */
+/* Replaces what the name had. name is static text; a value that does not fit, or holds a control character, is left out. */
 void qd_reply_header_set(qd_reply *reply, const char *name, const char *format, ...) QD_PRINTF(3, 4);
 /* NULL when not set. */
 const char *qd_reply_header_get(const qd_reply *reply, const char *name);

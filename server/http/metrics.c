@@ -39,9 +39,44 @@ static void add_jobs(qd_str *out, const qd_service_stats *stats)
     one(out, "quantd_commits_total", "counter", "Commits of the database writer.", (double)stats->commits_total);
     one(out, "quantd_downloaded_bytes_total", "counter", "Bytes of models downloaded.",
         (double)stats->downloaded_bytes_total);
+    one(out, "quantd_cache_bytes", "gauge", "Size of the model cache when last collected.", (double)stats->cache_bytes);
+    one(out, "quantd_artifacts_bytes", "gauge", "Size of all artifacts when last collected.",
+        (double)stats->artifacts_bytes);
+    one(out, "quantd_removed_bytes_total", "counter", "Bytes that collections have removed.",
+        (double)stats->removed_bytes_total);
+    one(out, "quantd_collections_total", "counter", "Collections so far.", (double)stats->collections_total);
     one(out, "quantd_free_disk_bytes", "gauge", "Free space where the state lies.", (double)stats->free_disk_bytes);
     one(out, "quantd_children_resident_bytes", "gauge", "Resident memory of running jobs.",
         (double)stats->children_rss_bytes);
+}
+
+typedef struct delivery_metric {
+    const char *name, *type, *help;
+    size_t offset; /* of a uint64_t in qd_delivery_tally */
+} delivery_metric;
+
+static void add_deliveries(qd_str *out, const qd_service_stats *stats)
+{
+    static const delivery_metric rows[] = {
+        { "quantd_delivery_attempts_total", "counter", "Tries of webhooks and uploads.",
+          offsetof(qd_delivery_tally, attempts) },
+        { "quantd_deliveries_taken_total", "counter", "Webhooks and uploads that the other side has taken.",
+          offsetof(qd_delivery_tally, delivered) },
+        { "quantd_deliveries_failed_total", "counter", "Webhooks and uploads given up.",
+          offsetof(qd_delivery_tally, failed) },
+        { "quantd_deliveries_pending", "gauge", "Webhooks and uploads still to be taken.",
+          offsetof(qd_delivery_tally, pending) },
+    };
+    for (size_t i = 0; i < QD_LENGTH(rows); i++) {
+        head(out, rows[i].name, rows[i].type, rows[i].help);
+        for (size_t kind = 0; qd_delivery_kind_name(kind) != NULL; kind++) {
+            uint64_t value;
+            memcpy(&value, (const char *)&stats->deliveries[kind] + rows[i].offset, sizeof value);
+            qd_str_addf(out, "%s{kind=\"%s\"} %" PRIu64 "\n", rows[i].name, qd_delivery_kind_name(kind), value);
+        }
+    }
+    one(out, "quantd_uploaded_bytes_total", "counter", "Bytes of artifacts uploaded.",
+        (double)stats->uploaded_bytes_total);
 }
 
 static void add_process(qd_str *out)
@@ -102,6 +137,13 @@ static void add_http(qd_str *out, qd_counters *counters)
     }
     one(out, "quantd_http_refused_total", "counter", "Requests refused for their form.",
         (double)atomic_load(&counters->refused));
+    head(out, "quantd_http_denied_total", "counter", "Requests denied for who sent them.");
+    qd_str_addf(out, "quantd_http_denied_total{why=\"unauthorized\"} %" PRIuFAST64 "\n",
+                atomic_load(&counters->unauthorized));
+    qd_str_addf(out, "quantd_http_denied_total{why=\"forbidden\"} %" PRIuFAST64 "\n",
+                atomic_load(&counters->forbidden));
+    qd_str_addf(out, "quantd_http_denied_total{why=\"throttled\"} %" PRIuFAST64 "\n",
+                atomic_load(&counters->throttled));
     one(out, "quantd_http_cut_total", "counter", "Connections cut for being slow.",
         (double)atomic_load(&counters->cut));
     one(out, "quantd_http_connections", "gauge", "Open connections.", (double)atomic_load(&counters->connections));
@@ -118,6 +160,7 @@ qd_code qd_get_metrics(const qd_app *app, const qd_request *request, qd_reply *r
     if (code != QD_OK)
         return code;
     add_jobs(&text, &stats);
+    add_deliveries(&text, &stats);
     add_process(&text);
     add_http(&text, app->counters);
     return qd_reply_text_take(reply, 200, "text/plain; version=0.0.4; charset=utf-8", &text, err);

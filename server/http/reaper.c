@@ -2,8 +2,11 @@
 #include "http/reaper.h"
 
 #include <assert.h>
+#include <linux/tcp.h> /* glibc's own tcp_info ends before tcpi_bytes_acked */
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +18,8 @@ struct qd_reaper_socket {
     qd_reaper_socket *previous, *next;
     int fd;
     double deadline; /* 0 = none */
+    double window;   /* of sending; 0 = the deadline is the end */
+    uint64_t taken;  /* bytes that the peer had when the window began */
 };
 
 struct qd_reaper {
@@ -26,15 +31,41 @@ struct qd_reaper {
     atomic_uint_fast64_t *cut;
 };
 
+/* The kernel's own count. Where it has none (no TCP), the peer is taken to read. */
+static bool read_taken(const qd_reaper_socket *s, uint64_t *out_taken, bool *out_waiting)
+{
+    struct tcp_info info = { 0 };
+    socklen_t size = sizeof info;
+    if (getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+        size < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof info.tcpi_notsent_bytes)
+        return false;
+    *out_taken = info.tcpi_bytes_acked;
+    *out_waiting = info.tcpi_notsent_bytes > 0 || info.tcpi_unacked > 0;
+    return true;
+}
+
+/* The window of sending is over: does the next one begin? */
+static bool reads_on(qd_reaper_socket *s, double now)
+{
+    uint64_t taken = s->taken;
+    bool waiting = false;
+    if (read_taken(s, &taken, &waiting) && waiting && taken - s->taken < QD_REAPER_TAKEN)
+        return false;
+    s->taken = taken;
+    s->deadline = now + s->window;
+    return true;
+}
+
 static void reap_locked(qd_reaper *reaper)
 {
     double now = qd_clock_seconds();
-    for (qd_reaper_socket *s = reaper->first; s != NULL; s = s->next)
-        if (s->deadline > 0 && now > s->deadline) {
-            shutdown(s->fd, SHUT_RDWR);
-            s->deadline = 0;
-            atomic_fetch_add(reaper->cut, 1);
-        }
+    for (qd_reaper_socket *s = reaper->first; s != NULL; s = s->next) {
+        if (s->deadline <= 0 || now <= s->deadline || (s->window > 0 && reads_on(s, now)))
+            continue;
+        shutdown(s->fd, SHUT_RDWR);
+        s->deadline = 0;
+        atomic_fetch_add(reaper->cut, 1);
+    }
 }
 
 static void *run_reaper(void *ctx)
@@ -81,6 +112,20 @@ void qd_reaper_arm(qd_reaper *reaper, qd_reaper_socket *s, double seconds)
         return;
     pthread_mutex_lock(&reaper->mutex);
     s->deadline = seconds > 0 ? qd_clock_seconds() + seconds : 0;
+    s->window = 0;
+    pthread_mutex_unlock(&reaper->mutex);
+}
+
+void qd_reaper_arm_sending(qd_reaper *reaper, qd_reaper_socket *s, double seconds)
+{
+    bool waiting;
+    if (s == NULL)
+        return;
+    pthread_mutex_lock(&reaper->mutex);
+    s->deadline = qd_clock_seconds() + seconds;
+    s->window = seconds;
+    s->taken = 0;
+    read_taken(s, &s->taken, &waiting);
     pthread_mutex_unlock(&reaper->mutex);
 }
 

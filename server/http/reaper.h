@@ -23,5 +23,8 @@ qd_reaper_socket *qd_reaper_add(qd_reaper *reaper, int fd);
 void qd_reaper_remove(qd_reaper *reaper, qd_reaper_socket *socket);
 /* It must be armed anew, or disarmed (0), within so many seconds. NULL sockets are fine. */
 void qd_reaper_arm(qd_reaper *reaper, qd_reaper_socket *socket, double seconds);
+/* A reply is being sent: in every so many seconds the peer must take QD_REAPER_TAKEN bytes, or all that waits for it; until it is armed. */
+enum { QD_REAPER_TAKEN = 16 << 10 };
+void qd_reaper_arm_sending(qd_reaper *reaper, qd_reaper_socket *socket, double seconds);
 
 #endif

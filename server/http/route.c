@@ -20,12 +20,20 @@ bool qd_route_match(const char *pattern, const char *path, const char **out_id, 
             pattern += 4;
             path += id_length;
         } else if (strcmp(pattern, "{path}") == 0) {
+            *out_id = id;
+            *out_id_length = id_length;
+            *out_rest = path;
+            return *path != '\0';
+        } else if (*pattern == '{') {
             rest = path;
-            break;
+            pattern += strcspn(pattern, "}") + 1;
+            path += strcspn(path, "/");
+            if (path == rest)
+                return false;
         } else if (*pattern++ != *path++)
             return false;
     }
-    if (rest == NULL ? *path != '\0' : *rest == '\0')
+    if (*path != '\0')
         return false;
     *out_id = id;
     *out_id_length = id_length;
@@ -49,10 +57,18 @@ static void refuse_path(const qd_request *request, const char *method_name, cons
     qd_reply_header_set(reply, "Allow", "%s", qd_str_borrow(&allow));
 }
 
-static bool takes_parameter(const qd_route *route, const char *name)
+static bool holds(const char *const *names, const char *name)
 {
-    for (size_t i = 0; route->parameters != NULL && route->parameters[i] != NULL; i++)
-        if (strcmp(route->parameters[i], name) == 0)
+    for (size_t i = 0; names != NULL && names[i] != NULL; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool given_before(const qd_target *target, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (strcmp(target->parameters[i].name, target->parameters[index].name) == 0)
             return true;
     return false;
 }
@@ -61,7 +77,12 @@ static bool parameters_ok(const qd_route *route, const qd_request *request, qd_r
 {
     for (size_t i = 0; i < request->target.parameter_count; i++) {
         const char *name = request->target.parameters[i].name;
-        if (takes_parameter(route, name))
+        if (holds(route->parameters, name) && !qd_route_repeats(route, name) && given_before(&request->target, i)) {
+            qd_reply_problem(reply, request, QD_PROBLEM_BAD_REQUEST, NULL, "query parameter '%.60s' is given twice",
+                             name);
+            return false;
+        }
+        if (holds(route->parameters, name))
             continue;
         QD_AUTO(qd_str_fini) qd_str known = { 0 };
         for (size_t k = 0; route->parameters != NULL && route->parameters[k] != NULL; k++)
@@ -85,8 +106,8 @@ static bool take_id(qd_request *request, const char *id, size_t length, qd_reply
             return true;
     }
     qd_reply_problem(reply, request, QD_PROBLEM_NOT_FOUND, NULL,
-                     "'%.*s' is no job's id: ids are 26 letters and digits, all lower case",
-                     (int)(length < 60 ? length : 60), id);
+                     "'%.*s' is no id: ids are 26 letters and digits, all lower case", (int)(length < 60 ? length : 60),
+                     id);
     return false;
 }
 

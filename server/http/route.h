@@ -5,17 +5,25 @@
 #ifndef QD_HTTP_ROUTE_H
 #define QD_HTTP_ROUTE_H
 
+#include "http/hosts.h"
 #include "http/message.h"
 #include "jobs/service.h"
 
 struct qd_documents;
 struct qd_counters;
+struct qd_guard;
+struct qd_sessions;
 
-/* What handlers are given; read-only but for the atomics inside counters. */
+enum { QD_SESSION_SECONDS = 12 * 3600 };
+
+/* What handlers are given; read-only but for what is behind the pointers, which any thread may use. */
 typedef struct qd_app {
     qd_service *service;
     const struct qd_documents *documents;
     struct qd_counters *counters;
+    struct qd_sessions *sessions;
+    struct qd_guard *guard;
+    qd_scheme scheme; /* https where the service itself speaks TLS */
 } qd_app;
 
 /* QD_OK: *reply is the answer. Otherwise it becomes a problem document by the code. */
@@ -27,7 +35,9 @@ typedef enum qd_where { QD_INLINE, QD_AWAY } qd_where;
 
 typedef struct qd_route {
     qd_method method;
-    const char *pattern; /* "/jobs/{id}/artifacts/{path}": {id} is one segment, {path} the rest */
+    /* "/jobs/{id}/artifacts/{path}": {id} is one segment, {path} the rest; another name in braces is one segment too, and
+     * what begins with it is the rest */
+    const char *pattern;
     qd_handler handle;
     const char *const *parameters; /* query parameters it takes, NULL-terminated; NULL = none */
     size_t max_body;               /* bytes; 0 = takes no body */
@@ -37,6 +47,8 @@ typedef struct qd_route {
 } qd_route;
 const qd_route *qd_route_at(size_t index); /* NULL past the end */
 size_t qd_route_index(const qd_route *route);
+/* May this query parameter be given several times? */
+bool qd_route_repeats(const qd_route *route, const char *parameter);
 
 /* Does the path match? Then *out_id (not terminated, *out_id_length bytes) and *out_rest point into it, or are NULL. */
 bool qd_route_match(const char *pattern, const char *path, const char **out_id, size_t *out_id_length,

@@ -11,11 +11,8 @@
 
 typedef struct qd_http qd_http;
 
-/* Which Host a request may name. A page of another site can make its own name resolve to this machine (DNS rebinding); Host is what gives it away. */
-typedef enum qd_hosts {
-    QD_HOSTS_OWN, /* loopback names and addresses, `host` and `host_names` */
-    QD_HOSTS_ANY
-} qd_hosts;
+/* Which Host a request may name: see hosts.h. */
+typedef enum qd_hosts { QD_HOSTS_OWN, QD_HOSTS_ANY } qd_hosts;
 
 /* Limits of 0 mean the default in brackets. */
 typedef struct qd_http_config {
@@ -33,13 +30,20 @@ typedef struct qd_http_config {
     unsigned downloads;               /* artifact files being sent at once [64] */
     double header_seconds;            /* from connect, or the end of the request before, to the whole header [10] */
     double body_seconds;              /* from header to the whole body [15] */
+    double send_seconds;              /* in so long a client must take 16 KB of a reply, or all of it [20] */
     double idle_seconds;              /* a connection that moves nothing [30] */
     double heartbeat_seconds;         /* comment line on an idle event stream [15] */
 } qd_http_config;
 
-/* Listens when it returns. QD_EINVAL: host is no address; QD_EIO: the address cannot be bound. */
+/* Listens when it returns. QD_EINVAL: host is no address, a proxy no CIDR, tls_cert without tls_key; QD_EIO: the address cannot be bound. */
 qd_code qd_http_start(const qd_http_config *config, qd_http **out, qd_error *err);
 uint16_t qd_http_port(const qd_http *http);
+/* Reads tls_cert and tls_key again: new connections get the new ones. On failure the old ones stay. Nothing to do without TLS. */
+qd_code qd_http_reload_tls(qd_http *http, qd_error *err);
+/* Before the end: event streams close and no new ones open; everything else is answered as before. */
+void qd_http_drain(qd_http *http);
+/* A sign of life: a request of our own gets an answer within patience_seconds; else QD_ETIMEOUT. */
+qd_code qd_http_beat(const qd_http *http, double patience_seconds, qd_error *err);
 /* Refuses new connections, ends event streams, lets replies in flight finish (5 s at most), stops; NULL is fine. */
 void qd_http_stop(qd_http *http);
 

@@ -52,9 +52,6 @@ static qd_code add_parameter(qd_target *target, const char *pair, size_t length,
         code = decode_next(pair + length - value_length, value_length, QD_PLUS_IS_BLANK, cursor, &found.value, err);
     if (code != QD_OK)
         return code;
-    for (size_t i = 0; i < target->parameter_count; i++)
-        if (strcmp(target->parameters[i].name, found.name) == 0)
-            return qd_fail(err, QD_EINVAL, "query parameter '%s' is given twice", found.name);
     if (target->parameter_count == QD_PARAMETERS_MAX)
         return qd_fail(err, QD_EINVAL, "more than %d query parameters", QD_PARAMETERS_MAX);
     target->parameters[target->parameter_count++] = found;

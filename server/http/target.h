@@ -26,11 +26,11 @@ typedef struct qd_target {
     char *storage; /* what the pointers above point into */
 } qd_target;
 
-/* "/jobs?limit=2", or the absolute form "http://host/jobs". QD_EINVAL: not such a target, %2F in the path, a
- * parameter given twice or too many of them. */
+/* "/jobs?limit=2", or the absolute form "http://host/jobs". QD_EINVAL: not such a target, %2F in the path, too
+ * many parameters. One that is given twice is there twice: the route judges that. */
 qd_code qd_target_parse(const char *raw, qd_target *out, qd_error *err);
 void qd_target_fini(qd_target *target);
-/* NULL when absent or empty. */
+/* Of several the first. NULL when absent or empty. */
 const char *qd_target_parameter(const qd_target *target, const char *name);
 
 #endif

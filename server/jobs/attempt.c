@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "jobs/course.h"
 #include "jobs/ending.h"
@@ -35,13 +36,21 @@ static qd_end carry_out(qd_course *course, const qd_job_row *row, int *out_lock_
     QD_AUTO(qd_sources_fini) qd_sources sources = { 0 };
     qd_code code = make_folder(course, err);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("attempt.folder", err);
+    if (code == QD_OK)
         code = qd_lock_take(course->paths.lock, grace_seconds, &course->active->cancel, out_lock_fd, err);
     if (code == QD_EBUSY)
         return QD_END_CRASHED; /* another try may find it gone */
     if (code == QD_OK)
+        code = QD_FAULT_CODE("attempt.locked", err);
+    if (code == QD_OK)
         code = qd_sources_fetch(course, row, &sources, err);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("attempt.fetched", err);
+    if (code == QD_OK)
         code = write_job(course, &sources, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("attempt.job-written", err);
     if (code != QD_OK) {
         err->code = code;
         return QD_END_FAILED;
@@ -64,4 +73,6 @@ void qd_attempt(qd_service *service, const qd_job_row *row, qd_active *active)
     qd_code code = qd_job_paths_init(service->settings.state_dir, row->id, &course.paths, &err);
     qd_end end = code == QD_OK ? carry_out(&course, row, &lock_fd, &err) : QD_END_FAILED;
     qd_end_attempt(&course, end, &err);
+    if (course.paths.texts != NULL)
+        qd_dir_remove(course.paths.texts, NULL); /* met again by the collector */
 }

@@ -9,20 +9,20 @@
 #include "jobs/caller.h"
 #include "store/store.h"
 
-/* What is written down; the words are in audit.c. */
+/* What is written down; the words are in audit.c (qd_audit_word). */
 typedef enum qd_audit_action {
     QD_AUDIT_JOB_CREATE,
     QD_AUDIT_JOB_CANCEL,
     QD_AUDIT_JOB_RETRY,
     QD_AUDIT_JOB_DELETE,
     QD_AUDIT_JOB_UPDATE,
+    QD_AUDIT_DELIVERY_RETRY,
     QD_AUDIT_KEY_CREATE,
     QD_AUDIT_KEY_REVOKE,
     QD_AUDIT_LOGIN,
     QD_AUDIT_LOGOUT,
     QD_AUDIT_ACTIONS,
 } qd_audit_action;
-const char *qd_audit_action_name(size_t index); /* NULL past the end */
 
 /* In the transaction of the change itself. `target`: the job's or key's id. `detail`: an object without secrets, taken
  * even on failure; NULL = {}. */

@@ -22,6 +22,11 @@ const char *qd_scope_bit_name(size_t index);
 qd_scope_bit qd_scope_bit_at(size_t index);
 /* QD_SCOPE_NONE for an unknown word. */
 qd_scope_bit qd_scope_bit_find(const char *name);
+enum { QD_SCOPES_TEXT = 64 };
+/* The words of a set, with a space between; "" for none. */
+void qd_scopes_print(unsigned scopes, char out[QD_SCOPES_TEXT]);
+/* Words with spaces or commas between. QD_EINVAL names a word that is none, or that none was given. */
+qd_code qd_scopes_parse(const char *text, unsigned *out, qd_error *err);
 
 enum { QD_CALLER_ADDRESS = 48, QD_CALLER_REQUEST = 25 };
 

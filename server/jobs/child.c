@@ -73,7 +73,8 @@ static void become(plan *p)
     if (getppid() != p->parent)
         _exit(127); /* the server died before the line above */
     qd_limits_step_back();
-    const char *failed = p->spec->cage == NULL ? NULL : qd_cage_enter(p->spec->cage); /* its descriptors may be our targets */
+    const char *failed =
+        p->spec->cage == NULL ? NULL : qd_cage_enter(p->spec->cage); /* its descriptors may be our targets */
     if (failed == NULL)
         failed = take_descriptors(p);
     if (failed == NULL) {
@@ -147,9 +148,7 @@ qd_code qd_child_start(const qd_child_spec *spec, qd_child *out, qd_error *err)
 {
     int pipe_fds[2];
     qd_child child = { .pid = -1, .pid_fd = -1, .events_fd = -1 };
-    plan p = {
-        .spec = spec, .parent = getpid(), .null_fd = -1, .log_fd = -1, .events_fd = -1, .lock_fd = -1
-    };
+    plan p = { .spec = spec, .parent = getpid(), .null_fd = -1, .log_fd = -1, .events_fd = -1, .lock_fd = -1 };
     if (pipe2(pipe_fds, O_CLOEXEC) != 0)
         return qd_fail_errno(err, "a pipe for the run");
     child.events_fd = pipe_fds[0];

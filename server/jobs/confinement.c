@@ -13,7 +13,9 @@
 #include "jobs/service_private.h"
 #include "jobs/sources.h"
 
-static const char *const modes[] = { [QD_CONFINE_AUTO] = "auto", [QD_CONFINE_REQUIRE] = "require", [QD_CONFINE_OFF] = "off" };
+static const char *const modes[] = {
+    [QD_CONFINE_AUTO] = "auto", [QD_CONFINE_REQUIRE] = "require", [QD_CONFINE_OFF] = "off"
+};
 
 static void say(const qd_service_config *config, const char *level, const char *event, const char *key,
                 const char *text)

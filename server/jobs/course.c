@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "jobs/service_private.h"
 
@@ -41,7 +42,9 @@ static void count_phase(qd_course *course)
 qd_code qd_course_move(qd_course *course, qd_record *record, qd_state_id to, qd_error *err)
 {
     record->to = to;
-    qd_code code = qd_record_commit(course->service, record, err);
+    qd_code code = QD_FAULT_CODE("state.record", err);
+    if (code == QD_OK)
+        code = qd_record_commit(course->service, record, err);
     if (code == QD_OK) {
         count_phase(course);
         course->state = to;
@@ -147,7 +150,9 @@ static qd_code on_layer(qd_course *course, const qd_child_event *event, qd_error
     record.layer_number = event->number;
     record.layer_name = event->name;
     record.crash_rule = event->resumed ? QD_CRASHES_LEAVE : QD_CRASHES_CLEAR;
-    qd_code code = qd_record_commit(course->service, &record, err);
+    qd_code code = QD_FAULT_CODE("layer.record", err);
+    if (code == QD_OK)
+        code = qd_record_commit(course->service, &record, err);
     if (code == QD_OK && !event->resumed) {
         course->crashes = 0;
         count_layer(course, event);
@@ -222,6 +227,7 @@ void qd_course_line(void *ctx, const char *line, size_t length)
     if (course->fault != QD_OK)
         return; /* it is being ended */
     qd_code code = qd_child_event_parse(line, length, &event, &err);
+    QD_FAULT("child.line");
     if (code == QD_OK) {
         course->last_heard = qd_clock_seconds();
         code = handle(course, &event, length, &err);

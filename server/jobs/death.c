@@ -25,8 +25,9 @@ void qd_death_add_memory(const qd_death *death, qd_error *err)
 {
     size_t used = strlen(err->text);
     if (death->memory_limit > 0)
-        snprintf(err->text + used, sizeof err->text - used, "; its memory limit is %" PRIu64 " bytes, its peak was %" PRIu64,
-                 death->memory_limit, death->peak_bytes);
+        snprintf(err->text + used, sizeof err->text - used,
+                 "; its memory limit is %" PRIu64 " bytes, its peak was %" PRIu64, death->memory_limit,
+                 death->peak_bytes);
     else if (death->peak_bytes > 0)
         snprintf(err->text + used, sizeof err->text - used, "; its peak was %" PRIu64 " bytes of memory",
                  death->peak_bytes);

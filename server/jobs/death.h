@@ -13,11 +13,11 @@
 uint64_t qd_machine_oom_kills(void);
 
 typedef struct qd_death {
-    int status;                             /* as waitpid gives it */
-    bool silent, killed;                    /* it was silent too long and told to abort; it was killed by us */
-    double heartbeat_seconds;               /* how long it might have been silent */
-    uint64_t memory_limit, peak_bytes;      /* 0 = none, unknown */
-    uint64_t own_oom_kills, all_oom_kills;  /* of its cgroup; of the machine meanwhile */
+    int status;                            /* as waitpid gives it */
+    bool silent, killed;                   /* it was silent too long and told to abort; it was killed by us */
+    double heartbeat_seconds;              /* how long it might have been silent */
+    uint64_t memory_limit, peak_bytes;     /* 0 = none, unknown */
+    uint64_t own_oom_kills, all_oom_kills; /* of its cgroup; of the machine meanwhile */
 } qd_death;
 /* QD_END_FAILED where another try would end the same way. */
 qd_end qd_death_judge(const qd_death *death, qd_error *err);

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/attest.h"
@@ -155,13 +156,16 @@ static void succeed(qd_course *course)
     record.files = publication.files;
     record.file_count = publication.count;
     record.ending = QD_RECORD_FINISH;
+    QD_FAULT("end.publish");
     code = insist(course, &record, QD_STATE_SUCCEEDED, &err);
+    QD_FAULT("end.recorded");
     if (code == QD_OK)
         qd_service_say(course->service, "info", "job.ended", "job=%s state=succeeded", course->active->id);
     else if (code == QD_ECONFLICT) /* cancelled in the last moment: what nobody's row names is not kept */
         qd_dir_remove(course->paths.artifact, NULL);
     if (code == QD_OK)
         qd_dir_remove(course->paths.work, NULL);
+    QD_FAULT("end.cleared");
 }
 
 void qd_end_attempt(qd_course *course, qd_end end, const qd_error *reason)

@@ -22,7 +22,8 @@ qd_code qd_job_paths_init(const char *state_dir, const char *id, qd_job_paths *o
         char **path;
         const char *name;
     } parts[] = {
-        { &p.job, "job.json" }, { &p.log, "log.txt" }, { &p.lock, "lock" }, { &p.work, "work" }, { &p.out, "out" },
+        { &p.job, "job.json" }, { &p.log, "log.txt" }, { &p.lock, "lock" },
+        { &p.work, "work" },    { &p.out, "out" },     { &p.texts, "texts" },
     };
     bool complete = p.dir != NULL && p.artifact != NULL && p.quarantine != NULL;
     for (size_t i = 0; complete && i < QD_LENGTH(parts); i++) {
@@ -39,7 +40,7 @@ qd_code qd_job_paths_init(const char *state_dir, const char *id, qd_job_paths *o
 
 void qd_job_paths_fini(qd_job_paths *p)
 {
-    char *all[] = { p->dir, p->job, p->log, p->lock, p->work, p->out, p->artifact, p->quarantine };
+    char *all[] = { p->dir, p->job, p->log, p->lock, p->work, p->out, p->texts, p->artifact, p->quarantine };
     for (size_t i = 0; i < QD_LENGTH(all); i++)
         free(all[i]);
     *p = (qd_job_paths){ 0 };

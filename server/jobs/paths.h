@@ -13,6 +13,7 @@ typedef struct qd_job_paths {
     char *log;        /* dir/log.txt */
     char *lock;       /* dir/lock */
     char *work;       /* dir/work: checkpoints */
+    char *texts;      /* dir/texts: what the run reads besides the model; only while it runs */
     char *out;        /* dir/out: the artifact in the making */
     char *artifact;   /* STATE/artifacts/ID */
     char *quarantine; /* STATE/quarantine/ID: an artifact that is not served */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -130,6 +131,8 @@ static qd_code install(const qd_job_paths *paths, qd_error *err)
     qd_code code = parent == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_make(parent, err);
     if (code == QD_OK)
         code = qd_dir_remove(paths->artifact, err); /* of an earlier try that was not recorded */
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("publish.install", err);
     return code == QD_OK ? qd_file_rename(paths->out, paths->artifact, err) : code;
 }
 
@@ -143,10 +146,14 @@ qd_code qd_publish(const qd_job_paths *paths, qd_publication *out, qd_error *err
     if (folder < 0)
         return qd_fail(err, QD_EFORMAT, "the run left no artifact");
     qd_code code = read_manifest(folder, paths->out, manifest, &p, err);
-    if (code == QD_OK && syncfs(folder) != 0) /* whatever the run did or did not sync */
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("publish.listed", err);
+    if (code == QD_OK &&
+        (QD_FAULT_FAILS("publish.sync") || syncfs(folder) != 0)) /* whatever the run did or did not sync */
         code = qd_fail_errno(err, "sync '%s'", paths->out);
     if (code == QD_OK)
         code = install(paths, err);
+    QD_FAULT("publish.installed");
     if (code == QD_OK) {
         *out = p;
         p = (qd_publication){ 0 };

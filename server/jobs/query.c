@@ -45,6 +45,31 @@ static void overlay_progress(qd_service *service, qd_job *job)
     job->progress = live;
 }
 
+/* A NUL between the texts: none of them holds one. */
+qd_code qd_query_edition(const qd_job_row *row, char out[QD_JOB_EDITION], qd_error *err)
+{
+    const char *const texts[] = { row->name == NULL ? "" : row->name, row->tags, row->recipe };
+    char hex[QD_DIGEST_HEX];
+    QD_AUTO(qd_digest_fini) qd_digest digest = { 0 };
+    qd_code code = qd_digest_init(&digest, QD_SHA256, err);
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(texts); i++)
+        code = qd_digest_add(&digest, texts[i], strlen(texts[i]) + 1, err);
+    if (code == QD_OK) {
+        qd_digest_hex(&digest, hex);
+        memcpy(out, hex, QD_JOB_EDITION - 1);
+        out[QD_JOB_EDITION - 1] = '\0';
+    }
+    return code;
+}
+
+/* What a PATCH changed while a run had the recipe as it was. */
+static void overlay_labels(qd_job *job)
+{
+    json_object_set_new(job->resolved, "name", job->name == NULL ? json_null() : json_string(job->name));
+    json_object_set(job->resolved, "tags", job->tags);
+    json_object_set_new(job->resolved, "priority", json_integer(job->priority));
+}
+
 static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_error *err)
 {
     qd_state_id state = QD_STATE_QUEUED;
@@ -53,9 +78,13 @@ static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_er
                    .finished_ms = row->finished_ms,
                    .attempt = row->attempt,
                    .resumed = row->resumed,
-                   .version = row->version };
+                   .priority = row->priority,
+                   .version = row->version,
+                   .last_event = row->last_event };
     memcpy(job.id, row->id, sizeof job.id);
     qd_code code = qd_state_read(row->id, row->state, &state, err);
+    if (code == QD_OK)
+        code = qd_query_edition(row, job.edition, err);
     const struct {
         const char *text;
         json_t **value;
@@ -70,6 +99,7 @@ static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_er
     job.state = qd_state_at(state)->name;
     job.name = row->name;
     row->name = NULL;
+    overlay_labels(&job);
     overlay_progress(service, &job);
     *out = job;
     return QD_OK;
@@ -84,6 +114,13 @@ static qd_code read_one(void *ctx, qd_tx *tx, qd_error *err)
 {
     one *o = ctx;
     return qd_job_row_read(tx, o->id, &o->row, err);
+}
+
+qd_code qd_query_job(qd_service *service, qd_tx *tx, const char *id, qd_job *out, qd_error *err)
+{
+    QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
+    qd_code code = qd_job_row_read(tx, id, &row, err);
+    return code == QD_OK ? make_job(service, &row, out, err) : code;
 }
 
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err)
@@ -118,28 +155,85 @@ static qd_code read_page(void *ctx, qd_tx *tx, qd_error *err)
     return qd_job_row_search(tx, &p->search, take_job, p, err);
 }
 
-static qd_code check_filter(const qd_job_filter *filter, qd_error *err)
+/* Words between commas, as a JSON array; each must be a state. */
+static qd_code read_states(const char *text, json_t *states, qd_error *err)
 {
-    qd_state_id state;
+    while (true) {
+        char word[24];
+        qd_state_id state;
+        size_t length = strcspn(text, ",");
+        snprintf(word, sizeof word, "%.*s", (int)qd_min_size(length, sizeof word - 1), text);
+        if (!qd_state_find(word, &state))
+            return qd_fail(err, QD_EINVAL, "state: '%s' is not in %s", word, qd_state_words());
+        json_array_append_new(states, json_string(word));
+        if (text[length] == '\0')
+            return QD_OK;
+        text += length + 1;
+    }
+}
+
+static qd_code print_tags(const qd_job_filter *filter, char **out, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *tags = json_array();
+    if (filter->tag_count == 0)
+        return QD_OK;
+    for (size_t i = 0; i < filter->tag_count; i++)
+        json_array_append_new(tags, json_pack("[s, s?]", filter->tags[i].key, filter->tags[i].value));
+    *out = tags == NULL ? NULL : qd_json_print(tags);
+    return *out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+}
+
+static qd_code print_states(const qd_job_filter *filter, char **out, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *states = json_array();
+    if (filter->states == NULL)
+        return QD_OK;
+    qd_code code = read_states(filter->states, states, err);
+    if (code != QD_OK)
+        return code;
+    *out = qd_json_print(states);
+    return *out == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+}
+
+/* Texts are owned; they are what search points to. */
+typedef struct asked {
+    char *states, *tags;
+} asked;
+
+static void asked_fini(asked *a)
+{
+    free(a->states);
+    free(a->tags);
+}
+
+static qd_code make_search(const qd_job_filter *filter, asked *a, qd_job_search *out, qd_error *err)
+{
     if (filter->limit < 1 || filter->limit > LIMIT_MAX)
         return qd_fail(err, QD_EINVAL, "limit: %zu is not in 1..%d", filter->limit, (int)LIMIT_MAX);
-    if (filter->state != NULL && !qd_state_find(filter->state, &state))
-        return qd_fail(err, QD_EINVAL, "state: '%.40s' is not in %s", filter->state, qd_state_words());
     if (filter->cursor != NULL && !qd_ident_ok(filter->cursor))
-        return qd_fail(err, QD_EINVAL, "cursor: '%.40s' is no job id", filter->cursor);
-    return QD_OK;
+        return qd_fail(err, QD_EINVAL, "cursor: '%.40s' is not the next_cursor of a page", filter->cursor);
+    qd_code code = print_states(filter, &a->states, err);
+    if (code == QD_OK)
+        code = print_tags(filter, &a->tags, err);
+    bool single = filter->states != NULL && strchr(filter->states, ',') == NULL;
+    *out = (qd_job_search){ .state = single ? filter->states : NULL,
+                            .states = a->states,
+                            .tags = a->tags,
+                            .name = filter->name,
+                            .words = filter->words,
+                            .created_from_ms = filter->created_from_ms,
+                            .created_before_ms = filter->created_before_ms,
+                            .before = filter->cursor,
+                            .limit = filter->limit + 1 };
+    return code;
 }
 
 qd_code qd_service_list(qd_service *service, const qd_job_filter *filter, qd_job **out, size_t *out_count,
                         bool *out_has_more, qd_error *err)
 {
-    page p = { .service = service,
-               .search = { .state = filter->state,
-                           .tag_key = filter->tag_key,
-                           .tag_value = filter->tag_value,
-                           .before = filter->cursor,
-                           .limit = filter->limit + 1 } };
-    qd_code code = check_filter(filter, err);
+    QD_AUTO(asked_fini) asked a = { 0 };
+    page p = { .service = service };
+    qd_code code = make_search(filter, &a, &p.search, err);
     if (code == QD_OK)
         code = qd_alloc(filter->limit + 1, sizeof *p.jobs, (void **)&p.jobs, err);
     if (code == QD_OK)

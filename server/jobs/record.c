@@ -2,7 +2,10 @@
 #include "jobs/record.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
+#include "jobs/courier.h"
+#include "jobs/delivery.h"
 #include "jobs/service_private.h"
 #include "store/artifact_rows.h"
 #include "store/event_rows.h"
@@ -28,6 +31,12 @@ qd_code qd_record_state_event(qd_tx *tx, const char *id, qd_state_id state, uint
     return data == NULL ? qd_fail(err, QD_ENOMEM, "out of memory")
                         : qd_record_event(tx, id, "state", data, out_id, err);
 }
+
+/* What a transaction is given. */
+typedef struct change {
+    qd_service *service;
+    qd_record *record;
+} change;
 
 static qd_code put_layer(qd_record *r, qd_tx *tx, qd_error *err)
 {
@@ -73,7 +82,8 @@ static qd_code put_ending(const qd_record *r, qd_tx *tx, qd_error *err)
 
 static qd_code apply(void *ctx, qd_tx *tx, qd_error *err)
 {
-    qd_record *r = ctx;
+    const change *c = ctx;
+    qd_record *r = c->record;
     const char *from = qd_state_at(r->from)->name;
     r->last_event = 0;
     qd_code code = r->from == r->to ? qd_job_row_fence(tx, r->id, r->attempt, from, err)
@@ -84,10 +94,14 @@ static qd_code apply(void *ctx, qd_tx *tx, qd_error *err)
         code = put_columns(r, tx, err);
     if (code == QD_OK && r->ending == QD_RECORD_FINISH)
         code = put_ending(r, tx, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("record.columns", err);
     if (code == QD_OK && r->type != NULL && r->put == QD_LAYER_NEW)
         code = qd_record_event(tx, r->id, r->type, r->data, &r->last_event, err);
     if (code == QD_OK && r->from != r->to)
         code = qd_record_state_event(tx, r->id, r->to, &r->last_event, err);
+    if (code == QD_OK && r->ending == QD_RECORD_FINISH)
+        code = qd_delivery_enqueue(c->service, tx, r->id, r->to, err);
     return code;
 }
 
@@ -96,8 +110,12 @@ qd_code qd_record_commit(qd_service *service, qd_record *record, qd_error *err)
     if (record->from != record->to && !qd_state_may_follow(record->from, record->to))
         return qd_fail(err, QD_EINTERNAL, "'%s' may not follow '%s'", qd_state_at(record->to)->name,
                        qd_state_at(record->from)->name);
-    qd_code code = qd_store_write(service->store, apply, record, err);
+    change c = { .service = service, .record = record };
+    qd_code code = qd_store_write(service->store, apply, &c, err);
+    QD_FAULT("record.committed");
     if (code == QD_OK && record->last_event != 0)
         qd_bell_ring(service->bell, record->id, record->last_event);
+    if (code == QD_OK && record->ending == QD_RECORD_FINISH)
+        qd_courier_wake(service->courier);
     return code;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "jobs/paths.h"
@@ -37,8 +38,10 @@ static qd_code add(void *ctx, const char *id, unsigned attempt, qd_error *err)
 static qd_code requeue(qd_tx *tx, const found *item, qd_error *err)
 {
     uint64_t event = 0;
-    qd_code code = qd_job_row_move(tx, item->id, item->attempt, qd_state_at(item->state)->name,
-                                   qd_state_at(QD_STATE_QUEUED)->name, err);
+    qd_code code = QD_FAULT_CODE("recover.requeue", err);
+    if (code == QD_OK)
+        code = qd_job_row_move(tx, item->id, item->attempt, qd_state_at(item->state)->name,
+                               qd_state_at(QD_STATE_QUEUED)->name, err);
     if (code == QD_OK)
         code = qd_job_row_add_resumed(tx, item->id, err);
     return code == QD_OK ? qd_record_state_event(tx, item->id, QD_STATE_QUEUED, &event, err) : code;
@@ -78,15 +81,33 @@ static qd_code find_owner(void *ctx, qd_tx *tx, qd_error *err)
     return code == QD_ENOTFOUND ? QD_OK : code;
 }
 
+/* What a killed process was about to rename. Nobody else writes here: the state folder is locked. */
+static void sweep_temporaries(const char *dir)
+{
+    char **names = NULL;
+    size_t count = 0;
+    if (qd_dir_list(dir, &names, &count, NULL) != QD_OK)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        QD_AUTO(qd_free_pointer) char *path = strstr(names[i], ".tmp.") == NULL ? NULL : qd_path_join(dir, names[i]);
+        if (path != NULL)
+            qd_dir_remove(path, NULL);
+    }
+    qd_names_free(names, count);
+}
+
 static qd_code sweep_one(qd_service *service, const char *id, qd_error *err)
 {
     owner o = { .id = id };
     QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
     qd_code code = qd_job_paths_init(service->settings.state_dir, id, &paths, err);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("recover.sweep", err);
+    if (code == QD_OK)
         code = qd_store_read(service->store, find_owner, &o, err);
     if (code == QD_OK && !o.known)
         code = qd_dir_remove(paths.dir, err);
+    sweep_temporaries(paths.dir);
     if (code == QD_OK && !(o.known && o.state == QD_STATE_QUARANTINED))
         code = qd_dir_remove(paths.quarantine, err);
     if (code == QD_OK && !(o.known && o.state == QD_STATE_SUCCEEDED))
@@ -117,6 +138,7 @@ qd_code qd_recover(qd_service *service, qd_error *err)
     qd_code code = qd_store_write(service->store, requeue_running, &count, err);
     if (code != QD_OK)
         return qd_within(err, code, "recovery");
+    QD_FAULT("recover.requeued");
     service->tally.resumes += count;
     if (count > 0)
         qd_service_say(service, "info", "recovered", "jobs=%zu", count);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -76,7 +77,8 @@ static qd_code make_command(const qd_course *course, const qd_sources *s, char *
 /* What holds it is part of the job's record. */
 static qd_code note_run(const run *r, qd_error *err)
 {
-    QD_AUTO(qd_json_fini) json_t *data =
+    QD_AUTO(qd_json_fini)
+    json_t *data =
         json_pack("{s:i, s:s, s:o}", "attempt", (int)r->course->active->attempt, "confined", r->hold.applied,
                   "memory_limit", r->hold.memory > 0 ? json_integer((json_int_t)r->hold.memory) : json_null());
     return data == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_course_note(r->course, "run", data, err);
@@ -100,12 +102,14 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
                                  .environment = r->hold.environment,
                                  .log_fd = r->log_fd,
                                  .lock_fd = lock_fd,
-                                 .tie = course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT
-                                                                                      : QD_TIE_BY_LAUNCHER,
+                                 .tie =
+                                     course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT : QD_TIE_BY_LAUNCHER,
                                  .cage = r->hold.caged ? &r->hold.cage : NULL };
     dprintf(r->log_fd, "attempt %u\nconfined: %s\n", course->active->attempt, r->hold.applied);
     r->death.all_oom_kills = qd_machine_oom_kills();
     code = note_run(r, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("child.start", err);
     if (code == QD_OK)
         code = qd_child_start(&spec, &r->child, err);
     if (code == QD_OK && qd_lock_note(lock_fd, r->child.pid, err) != QD_OK)
@@ -137,7 +141,7 @@ static void look_for_faults(run *r)
 {
     qd_course *course = r->course;
     struct stat info;
-    double heartbeat = course->service->settings.config.heartbeat_seconds;
+    double heartbeat = qd_service_now(course->service).heartbeat_seconds;
     if (course->fault == QD_OK && fstat(r->log_fd, &info) == 0 && info.st_size > log_bytes_max)
         course->fault =
             qd_fail(&course->fault_err, QD_ETOOBIG, "the run's log grew beyond %lld bytes", (long long)log_bytes_max);
@@ -212,7 +216,7 @@ static void take_leave(run *r)
     r->death.own_oom_kills = report.oom_kills;
     r->death.all_oom_kills = qd_machine_oom_kills() - r->death.all_oom_kills;
     r->death.memory_limit = r->hold.memory;
-    r->death.heartbeat_seconds = r->course->service->settings.config.heartbeat_seconds;
+    r->death.heartbeat_seconds = qd_service_now(r->course->service).heartbeat_seconds;
 }
 
 qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, qd_error *err)
@@ -228,10 +232,12 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
     course->last_heard = qd_clock_seconds();
     qd_end end = QD_END_FAILED;
     if (start(r, sources, lock_fd, err) == QD_OK) {
+        QD_FAULT("child.started");
         qd_service_say(course->service, "info", "run.started", "job=%s attempt=%u pid=%ld", course->active->id,
                        course->active->attempt, (long)r->child.pid);
         attend(r);
         take_leave(r);
+        QD_FAULT("child.reaped");
         end = judge(r, err);
         if (r->lines.dropped + course->bad_lines > 0)
             qd_service_say(course->service, "warn", "run.bad-lines", "job=%s too_long=%zu bad=%zu", course->active->id,

@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "jobs/courier.h"
+#include "jobs/collect.h"
 #include "jobs/recover.h"
 #include "jobs/service_private.h"
 #include "jobs/supervise.h"
@@ -123,7 +125,10 @@ static qd_code open_parts(qd_service *service, qd_error *err)
     if (code == QD_OK)
         code = qd_store_open(service->settings.state_dir, &service->store, err);
     if (code == QD_OK)
+        code = qd_keyring_create(service->store, &service->settings.config.access, &service->keyring, err);
+    if (code == QD_OK)
         code = qd_fetcher_create(&service->settings.config.fetch, &service->fetcher, err);
+    service->settings.config.fetch.s3 = (qd_s3_settings){ 0 }; /* nobody else has to know */
     if (code == QD_OK)
         code = qd_bell_create(&service->bell, err);
     if (code == QD_OK)
@@ -135,9 +140,14 @@ static qd_code open_parts(qd_service *service, qd_error *err)
 static qd_code start_threads(qd_service *service, qd_error *err)
 {
     service->free_bytes = qd_free_bytes(service);
+    service->looked_at = qd_clock_seconds();
     qd_code code = qd_recover(service, err);
     if (code == QD_OK)
         code = qd_supervisor_start(service, err);
+    if (code == QD_OK)
+        code = qd_courier_start(service, &service->courier, err);
+    if (code == QD_OK)
+        code = qd_collector_start(service, err);
     return code == QD_OK ? qd_workers_start(service, err) : code;
 }
 
@@ -181,9 +191,14 @@ void qd_service_destroy(qd_service *service)
     pthread_mutex_unlock(&service->mutex);
     qd_active_stop_all(service);
     qd_workers_join(service);
+    qd_courier_destroy(service->courier);
+    qd_collector_join(service);
     qd_supervisor_join(service);
     qd_bell_destroy(service->bell); /* wakes all watchers for the last time */
     qd_fetcher_destroy(service->fetcher);
+    if (service->keyring != NULL)
+        qd_keyring_flush(service->keyring, QD_FLUSH_ALL);
+    qd_keyring_close(service->keyring);
     qd_store_close(service->store);
     qd_idents_fini(&service->idents);
     qd_close_fd(&service->lock_fd);
@@ -204,6 +219,11 @@ qd_code qd_service_watch(qd_service *service, const char *id,
 void qd_service_unwatch(qd_service *service, qd_watch *watch)
 {
     qd_bell_unwatch(service->bell, watch);
+}
+
+qd_keyring *qd_service_keyring(qd_service *service)
+{
+    return service->keyring;
 }
 
 qd_code qd_service_check_url(qd_service *service, const char *url, qd_error *err)

@@ -11,6 +11,7 @@
 
 #include "base/digest.h"
 #include "engine/recipe.h"
+#include "fetch/collect.h"
 #include "fetch/fetch.h"
 #include "jobs/caller.h"
 #include "jobs/ident.h"
@@ -35,13 +36,6 @@ typedef struct qd_access_rules {
     uint64_t rate_per_minute, queue_quota, disk_quota_bytes;
 } qd_access_rules;
 
-/* S3-compatible storage: sources and uploads of s3:// names. Strings are borrowed for the time of qd_service_create. */
-typedef struct qd_s3_settings {
-    const char *endpoint, *region;
-    const char *credentials;  /* file, or NULL = s3:// is refused */
-    const char *const *allow; /* BUCKET or BUCKET/PREFIX; NULL-terminated, may be NULL */
-} qd_s3_settings;
-
 typedef struct qd_service_config {
     const char *state_dir;        /* quantd.db, models/, jobs/, artifacts/ */
     size_t workers;               /* jobs at once */
@@ -57,13 +51,11 @@ typedef struct qd_service_config {
     uint64_t memory_bytes;      /* of all runs together; 0 = four fifths of what this process may use */
     double job_runtime_seconds; /* of a job without limits.runtime; 0 = no limit */
     qd_retention retention;
-    double drain_seconds; /* runs may go on for so long after the service was told to stop */
     enum { QD_CONFINE_AUTO, QD_CONFINE_REQUIRE, QD_CONFINE_OFF } confine;
     const char *cgroup; /* folder of a delegated cgroup (v2), or NULL */
     qd_access_rules access;
     unsigned webhook_tries; /* 0 = 10 */
-    qd_s3_settings s3;
-    qd_fetch_policy fetch; /* cache_dir NULL = state_dir/models */
+    qd_fetch_policy fetch;  /* cache_dir NULL = state_dir/models */
     qd_service_log log;
 } qd_service_config;
 
@@ -72,6 +64,17 @@ typedef struct qd_service_config {
 qd_code qd_service_create(const qd_service_config *config, qd_service **out, qd_error *err);
 /* Stops claiming, ends children (their jobs stay resumable), wakes all watchers, joins all threads. */
 void qd_service_destroy(qd_service *service); /* NULL is fine */
+/* Takes over what may change while the service runs: queue_limit, heartbeat, job_runtime, webhook_tries, retention, and the
+ * numbers of access. */
+void qd_service_reload(qd_service *service, const qd_service_config *fresh);
+/* Before the end: claims no job any more, and is not ready. Runs go on until qd_service_destroy. */
+void qd_service_drain(qd_service *service);
+size_t qd_service_running(qd_service *service); /* jobs that workers have in hand */
+/* A sign of life: the supervisor looked within patience_seconds, and the database writer answers. Does not return while
+ * the writer hangs. */
+qd_code qd_service_beat(qd_service *service, double patience_seconds, qd_error *err);
+
+enum { QD_JOB_EDITION = 17 };
 
 /* A consistent copy of one job; strings and JSON are owned by it. */
 typedef struct qd_job {
@@ -80,8 +83,10 @@ typedef struct qd_job {
     char *name;                                                                     /* or NULL */
     json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
     int64_t created_ms, started_ms, finished_ms;                                    /* 0 = not yet */
-    unsigned attempt, resumed;
-    uint64_t version; /* grows with every change: the ETag */
+    unsigned attempt, resumed, priority;
+    uint64_t version;             /* grows with every change and every report of progress */
+    uint64_t last_event;          /* id of the newest */
+    char edition[QD_JOB_EDITION]; /* digest of what clients may change: name, tags, recipe */
 } qd_job;
 void qd_job_fini(qd_job *job);
 
@@ -91,16 +96,25 @@ typedef struct qd_submission {
     const qd_recipe *recipe; /* only read */
     const json_t *request;   /* the body as it came */
     const qd_caller *caller;
-    const char *idempotency_key; /* or NULL */
+    qd_issues *issues;    /* gets findings that only the service knows of; or NULL */
+    struct qd_once *once; /* once.h: begun, without an answer; gets this job's; NULL = no Idempotency-Key came */
 } qd_submission;
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
 
+typedef struct qd_tag_filter {
+    const char *key, *value; /* value NULL = any */
+} qd_tag_filter;
+/* NULL (times: 0) = not asked; a job must hold all that is. */
 typedef struct qd_job_filter {
-    const char *state;               /* or NULL */
-    const char *tag_key, *tag_value; /* or NULL */
-    size_t limit;                    /* 1..200 */
-    const char *cursor;              /* id of the last job of the previous page, or NULL */
+    const char *states;        /* one, or several with commas between: any of them */
+    const qd_tag_filter *tags; /* all of them */
+    size_t tag_count;
+    const char *name;  /* a part of it, without regard to the case of ASCII letters */
+    const char *words; /* the same of name, model URL or a tag, or the beginning of the id */
+    int64_t created_from_ms, created_before_ms;
+    size_t limit;       /* 1..200 */
+    const char *cursor; /* id of the last job of the previous page */
 } qd_job_filter;
 /* Newest first; *out is an array of *out_count jobs (qd_job_fini each, then free). */
 qd_code qd_service_list(qd_service *service, const qd_job_filter *filter, qd_job **out, size_t *out_count,
@@ -117,10 +131,19 @@ qd_code qd_service_events(qd_service *service, const char *id, uint64_t after, s
 qd_code qd_service_certificate(qd_service *service, const char *id, json_t **out, qd_error *err);
 
 /* cancel: QD_ECONFLICT when finished; idempotent otherwise. retry: only failed, cancelled, quarantined; `changes`
- * (object or NULL) may hold "regularization"; continues from the last finished layer where the layer's key still
- * matches. delete: only terminal states; removes rows and files. */
+ * (object or NULL; changes.c says which fields) may be refused with findings; continues from the last finished layer
+ * where the layer's key still matches. delete: only terminal states; removes rows and files. */
 qd_code qd_service_cancel(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 qd_code qd_service_retry(qd_service *service, const qd_caller *caller, const char *id, const json_t *changes,
+                         qd_issues *issues, qd_error *err);
+/* Name, tags, priority of a job in any state; nothing happens when nothing changes. QD_ECONFLICT: the condition does not
+ * hold for the job's edition. */
+typedef struct qd_amendment {
+    const json_t *changes; /* an object */
+    bool (*holds)(const char *condition, const char *edition);
+    const char *condition;
+} qd_amendment;
+qd_code qd_service_amend(qd_service *service, const qd_caller *caller, const char *id, const qd_amendment *amendment,
                          qd_issues *issues, qd_error *err);
 qd_code qd_service_delete(qd_service *service, const qd_caller *caller, const char *id, qd_error *err);
 
@@ -133,6 +156,21 @@ qd_code qd_service_log_path(qd_service *service, const char *id, char **out_path
 qd_code qd_service_artifact_open(qd_service *service, const char *id, const char *path, int *out_fd, uint64_t *out_size,
                                  char out_sha256_hex[QD_DIGEST_HEX], qd_error *err);
 
+/* The whole artifact: its files by path (bytewise), and the folder below which each is opened by qd_open_beneath. */
+typedef struct qd_artifact_file {
+    char *path;
+    uint64_t size;
+    char sha256[QD_DIGEST_HEX];
+} qd_artifact_file;
+typedef struct qd_artifact {
+    int folder;
+    qd_artifact_file *files;
+    size_t count;
+    int64_t finished_ms;
+} qd_artifact;
+void qd_artifact_fini(qd_artifact *artifact); /* folder is -1 where there is none */
+qd_code qd_service_artifact_list(qd_service *service, const char *id, qd_artifact *out, qd_error *err);
+
 /* woken(ctx, id, last_event_id) after each commit of events of a job, and with id == NULL when the service stops.
  * Called from a service thread: must not block, must not call the service. `id` NULL here = all jobs. */
 typedef struct qd_watch qd_watch;
@@ -141,6 +179,22 @@ qd_code qd_service_watch(qd_service *service, const char *id,
                          qd_error *err);
 void qd_service_unwatch(qd_service *service, qd_watch *watch); /* no call is running or comes after it returns */
 
+/* Since the service was started; pending: now. */
+typedef struct qd_delivery_tally {
+    uint64_t attempts, delivered, failed, pending;
+} qd_delivery_tally;
+/* What a collection removed, or would remove; see qd_retention. */
+typedef struct qd_collected {
+    uint64_t removed_bytes;   /* of files */
+    size_t rows;              /* of audit and of kept answers */
+    uint64_t cache_bytes;     /* of models, afterwards */
+    uint64_t artifacts_bytes; /* afterwards */
+    json_t *items;            /* [{"kind": "job|artifact|checkpoints|orphan|model|file|temporary", "name", "bytes"}] */
+} qd_collected;
+void qd_collected_fini(qd_collected *collected);
+/* Happens by itself once a minute; QD_EBUSY: one is under way. */
+qd_code qd_service_collect(qd_service *service, qd_collect_mode mode, qd_collected *out, qd_error *err);
+
 /* For /metrics and /readyz. */
 typedef struct qd_service_stats {
     size_t jobs_by_state[16]; /* index as qd_state_name */
@@ -148,7 +202,10 @@ typedef struct qd_service_stats {
     uint64_t free_disk_bytes, downloaded_bytes_total, layers_total, degraded_layers_total, resumes_total, commits_total;
     double phase_seconds_total[8]; /* index as qd_phase_name */
     double last_relative_error;    /* of the newest finished layer */
-    uint64_t children_rss_bytes;
+    uint64_t children_rss_bytes, uploaded_bytes_total;
+    qd_delivery_tally deliveries[2];       /* index as qd_delivery_kind_name */
+    uint64_t cache_bytes, artifacts_bytes; /* when last collected */
+    uint64_t removed_bytes_total, collections_total;
 } qd_service_stats;
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */
@@ -166,6 +223,19 @@ void qd_service_confinement_read(qd_service *service, qd_service_confinement *ou
 const char *qd_state_name(size_t index); /* NULL past the end; the table in jobs/state.c says which may follow which */
 /* "downloading", "quantizing", "evaluating", "exporting", "verifying"; NULL past the end. */
 const char *qd_phase_name(size_t index);
+
+/* What became of a job's webhooks and uploads, oldest first (new reference): [{"id","kind":"webhook|publish","url",
+ * "state":"pending|delivered|failed","created_at","finished_at","next_at","attempts":[{"number","time","status",
+ * "seconds","detail"}],"progress":{..} of an upload}]; and one of them. */
+qd_code qd_service_deliveries(qd_service *service, const char *id, json_t **out, qd_error *err);
+qd_code qd_service_delivery(qd_service *service, const char *id, const char *delivery, json_t **out, qd_error *err);
+/* Tried again at once, with all tries before it. QD_ECONFLICT: it was taken already. */
+qd_code qd_service_redeliver(qd_service *service, const qd_caller *caller, const char *id, const char *delivery,
+                             qd_error *err);
+/* Adds a finding for each of webhook and publish that may not be, at POST time. request: the body as it came. */
+void qd_service_check_destinations(qd_service *service, const qd_recipe *recipe, const json_t *request,
+                                   qd_issues *issues);
+const char *qd_delivery_kind_name(size_t index); /* "webhook", "publish"; NULL past the end */
 
 /* Syntax and policy check of a model URL, at POST time. */
 qd_code qd_service_check_url(qd_service *service, const char *url, qd_error *err);

@@ -12,9 +12,11 @@
 #include "jobs/bell.h"
 #include "jobs/confinement.h"
 #include "jobs/ident.h"
+#include "jobs/keyring.h"
 #include "jobs/service.h"
 #include "jobs/settings.h"
 #include "jobs/state.h"
+#include "store/job_rows.h"
 #include "store/store.h"
 
 /* Sums since the service was started. */
@@ -22,6 +24,9 @@ typedef struct qd_tally {
     uint64_t downloaded_bytes, layers, degraded_layers, resumes;
     double phase_seconds[8];
     double last_relative_error;
+    uint64_t uploaded_bytes;
+    qd_delivery_tally deliveries[2]; /* by kind */
+    uint64_t removed_bytes, collections;
 } qd_tally;
 
 struct qd_service {
@@ -31,25 +36,39 @@ struct qd_service {
     qd_store *store;
     qd_fetcher *fetcher;
     qd_bell *bell;
+    struct qd_courier *courier;
     qd_idents idents;
-    pthread_t supervisor, *workers;
-    size_t worker_count; /* threads started */
-    bool supervised;
+    qd_keyring *keyring;
+    pthread_t supervisor, collector, *workers;
+    size_t worker_count;        /* threads started */
+    bool supervised, collected; /* that thread was started */
 
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a job was queued, the service stops, room on the disk came back */
     bool stopping;
+    bool draining;    /* no job is claimed any more */
+    double looked_at; /* when the supervisor did, on qd_clock_seconds */
     size_t workers_alive;
     uint64_t free_bytes;
     uint64_t queue_turn; /* grows when a job was queued */
     qd_active *active;
+    struct qd_once *underway; /* requests with an Idempotency-Key that are being carried out */
     qd_tally tally;
+    uint64_t cache_bytes, artifacts_bytes; /* when last collected */
+    bool collecting;
 };
 
 /* details: key=value words, as printf makes them. */
 void qd_service_say(qd_service *service, const char *level, const char *event, const char *format, ...) QD_PRINTF(4, 5);
 bool qd_service_stopping(qd_service *service);
+/* The configuration as it is now: settings.config may change below what `mutex` guards (reload.c); its pointers do not. */
+qd_service_config qd_service_now(qd_service *service);
 /* A job is waiting: some worker shall look. */
 void qd_service_queued(qd_service *service);
+/* submit.c: what only the service knows of a recipe: texts that are missing, URLs that are not allowed. */
+qd_code qd_submit_check(qd_service *service, const qd_recipe *recipe, qd_issues *issues /* or NULL */, qd_error *err);
+/* query.c: a job as it is inside a transaction; its edition. */
+qd_code qd_query_edition(const qd_job_row *row, char out[QD_JOB_EDITION], qd_error *err);
+qd_code qd_query_job(qd_service *service, qd_tx *tx, const char *id, qd_job *out, qd_error *err);
 
 #endif

@@ -74,6 +74,14 @@ static qd_code make_folders(const qd_service_config *c, qd_settings *s, qd_error
     return code == QD_OK ? qd_dir_sync(s->state_dir, err) : code;
 }
 
+void qd_settings_fill_limits(qd_service_config *config)
+{
+    if (config->queue_limit == 0)
+        config->queue_limit = QUEUE_LIMIT;
+    if (config->heartbeat_seconds <= 0)
+        config->heartbeat_seconds = HEARTBEAT_SECONDS;
+}
+
 static void fill_in(qd_settings *s)
 {
     qd_service_config *c = &s->config;
@@ -89,10 +97,7 @@ static void fill_in(qd_settings *s)
     c->fetch.allow_net = (const char *const *)s->allow_net;
     c->fetch.file_roots = (const char *const *)s->file_roots;
     c->workers = qd_max_size(c->workers, 1);
-    if (c->queue_limit == 0)
-        c->queue_limit = QUEUE_LIMIT;
-    if (c->heartbeat_seconds <= 0)
-        c->heartbeat_seconds = HEARTBEAT_SECONDS;
+    qd_settings_fill_limits(c);
     while (s->launcher[s->launcher_count] != NULL)
         s->launcher_count++;
     s->threads_each = qd_max_size(c->threads / c->workers, 1);
@@ -120,7 +125,8 @@ qd_code qd_settings_init(const qd_service_config *config, qd_settings *out, qd_e
 
 void qd_settings_fini(qd_settings *s)
 {
-    char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir, s->hub_url, s->cgroup };
+    char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir,
+                      s->hub_url,   s->cgroup };
     for (size_t i = 0; i < QD_LENGTH(texts); i++)
         free(texts[i]);
     qd_signer_destroy(s->signer);

@@ -17,6 +17,8 @@ typedef struct qd_settings {
     size_t threads_each; /* of one job's run */
 } qd_settings;
 qd_code qd_settings_init(const qd_service_config *config, qd_settings *out, qd_error *err);
+/* Zeros that stand for a default. */
+void qd_settings_fill_limits(qd_service_config *config);
 void qd_settings_fini(qd_settings *settings);
 
 #endif

@@ -3,9 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobs/service_private.h"
@@ -94,12 +96,35 @@ static qd_code fetch_model(qd_course *course, const qd_job_row *row, const json_
     return code;
 }
 
-static qd_code fetch_text(qd_course *course, const char *url, const char *fallback, char **out, qd_error *err)
+/* A link, or a copy, of the cache's file, which may be collected while the run still has to read it. */
+static qd_code hold_text(const qd_course *course, const char *name, const char *blob, char **out, qd_error *err)
+{
+    qd_code code = qd_dir_make(course->paths.texts, err);
+    QD_AUTO(qd_free_pointer) char *path = code == QD_OK ? qd_path_join(course->paths.texts, name) : NULL;
+    if (code == QD_OK && path == NULL)
+        code = qd_fail(err, QD_ENOMEM, "out of memory");
+    if (code != QD_OK)
+        return code;
+    unlink(path); /* of an earlier attempt */
+    if (link(blob, path) != 0)
+        code = qd_file_copy(blob, path, err);
+    if (code == QD_OK) {
+        *out = path;
+        path = NULL;
+    }
+    return code;
+}
+
+static qd_code fetch_text(qd_course *course, const char *name, const char *url, const char *fallback, char **out,
+                          qd_error *err)
 {
     char digest[QD_DIGEST_HEX];
-    return url == NULL
-               ? qd_dup(fallback, out, err)
-               : qd_fetch_text(course->service->fetcher, url, QD_TEXT_LIMIT, &course->active->cancel, out, digest, err);
+    QD_AUTO(qd_free_pointer) char *blob = NULL;
+    if (url == NULL)
+        return qd_dup(fallback, out, err);
+    qd_code code =
+        qd_fetch_text(course->service->fetcher, url, QD_TEXT_LIMIT, &course->active->cancel, &blob, digest, err);
+    return code == QD_OK ? hold_text(course, name, blob, out, err) : code;
 }
 
 static qd_code read_recipe(const qd_job_row *row, qd_sources *s, qd_error *err)
@@ -124,7 +149,7 @@ static qd_code enter_quantizing(qd_course *course, const qd_sources *s, qd_error
     return qd_course_move(course, &record, QD_STATE_QUANTIZING, err);
 }
 
-qd_code qd_sources_fetch(qd_course *course, const qd_job_row *row, qd_sources *out, qd_error *err)
+static qd_code fetch_all(qd_course *course, const qd_job_row *row, qd_sources *out, qd_error *err)
 {
     const qd_service_config *config = &course->service->settings.config;
     QD_AUTO(qd_json_fini) json_t *resolved = NULL;
@@ -134,8 +159,19 @@ qd_code qd_sources_fetch(qd_course *course, const qd_job_row *row, qd_sources *o
     if (code == QD_OK)
         code = fetch_model(course, row, resolved, out, err);
     if (code == QD_OK)
-        code = fetch_text(course, out->recipe->calibration_source, config->calibration_text, &out->calibration, err);
+        code = fetch_text(course, "calibration", out->recipe->calibration_source, config->calibration_text,
+                          &out->calibration, err);
     if (code == QD_OK)
-        code = fetch_text(course, out->recipe->evaluation_text, config->evaluation_text, &out->evaluation, err);
+        code = fetch_text(course, "evaluation", out->recipe->evaluation_text, config->evaluation_text, &out->evaluation,
+                          err);
     return code == QD_OK ? enter_quantizing(course, out, err) : code;
+}
+
+qd_code qd_sources_fetch(qd_course *course, const qd_job_row *row, qd_sources *out, qd_error *err)
+{
+    qd_fetch_lease lease;
+    qd_fetch_lease_begin(course->service->fetcher, &lease);
+    qd_code code = fetch_all(course, row, out, err); /* at its end the job's row names what it uses */
+    qd_fetch_lease_end(course->service->fetcher, &lease);
+    return code;
 }

@@ -1,6 +1,7 @@
 /* stats.c: numbers for /metrics and /readyz; see service.h. */
 #include "jobs/service_private.h"
 #include "jobs/supervise.h"
+#include "store/delivery_rows.h"
 #include "store/job_rows.h"
 
 static void count(void *ctx, const char *state, size_t jobs)
@@ -13,13 +14,21 @@ static void count(void *ctx, const char *state, size_t jobs)
 
 static qd_code read_counts(void *ctx, qd_tx *tx, qd_error *err)
 {
-    return qd_job_row_count(tx, count, ctx, err);
+    qd_service_stats *stats = ctx;
+    qd_code code = qd_job_row_count(tx, count, stats, err);
+    for (size_t i = 0; code == QD_OK && qd_delivery_kind_name(i) != NULL; i++)
+        code = qd_delivery_row_count_pending(tx, qd_delivery_kind_name(i), &stats->deliveries[i].pending, err);
+    return code;
 }
 
 static void read_memory(qd_service *service, qd_service_stats *out)
 {
     const qd_tally *tally = &service->tally;
     pthread_mutex_lock(&service->mutex);
+    out->cache_bytes = service->cache_bytes;
+    out->artifacts_bytes = service->artifacts_bytes;
+    out->removed_bytes_total = tally->removed_bytes;
+    out->collections_total = tally->collections;
     out->workers_alive = service->workers_alive;
     out->downloaded_bytes_total = tally->downloaded_bytes;
     out->layers_total = tally->layers;
@@ -28,6 +37,12 @@ static void read_memory(qd_service *service, qd_service_stats *out)
     out->last_relative_error = tally->last_relative_error;
     for (size_t i = 0; i < QD_LENGTH(out->phase_seconds_total); i++)
         out->phase_seconds_total[i] = tally->phase_seconds[i];
+    out->uploaded_bytes_total = tally->uploaded_bytes;
+    for (size_t i = 0; i < QD_LENGTH(out->deliveries); i++) {
+        out->deliveries[i].attempts = tally->deliveries[i].attempts;
+        out->deliveries[i].delivered = tally->deliveries[i].delivered;
+        out->deliveries[i].failed = tally->deliveries[i].failed;
+    }
     for (const qd_active *a = service->active; a != NULL; a = a->next) {
         out->children_rss_bytes += a->rss;
         out->running++;
@@ -59,6 +74,9 @@ qd_code qd_service_ready(qd_service *service, qd_error *err)
                        (unsigned long long)free_bytes, (unsigned long long)floor_bytes);
     pthread_mutex_lock(&service->mutex);
     size_t alive = service->workers_alive;
+    bool draining = service->draining;
     pthread_mutex_unlock(&service->mutex);
+    if (draining)
+        return qd_fail(err, QD_EBUSY, "the service is stopping");
     return alive == 0 ? qd_fail(err, QD_EBUSY, "no worker is alive") : QD_OK;
 }

@@ -2,13 +2,17 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/recipe_issues.h"
 #include "jobs/audit.h"
+#include "jobs/once.h"
 #include "jobs/queue_limit.h"
 #include "jobs/record.h"
 #include "jobs/service_private.h"
 #include "jobs/sources.h"
+#include "store/delivery_rows.h"
 #include "store/job_rows.h"
 
 typedef struct insertion {
@@ -18,38 +22,76 @@ typedef struct insertion {
     uint64_t last_event;
 } insertion;
 
+/* The answer shows the job as this transaction leaves it, whatever becomes of it at once. */
+static qd_code keep_answer(const insertion *s, qd_tx *tx, qd_error *err)
+{
+    QD_AUTO(qd_job_fini) qd_job job = { 0 };
+    qd_once *once = s->submission->once;
+    qd_code code = qd_query_job(s->service, tx, s->row.id, &job, err);
+    if (code != QD_OK)
+        return code;
+    free(once->answer);
+    once->answer = once->print(&job);
+    return once->answer == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_once_keep(tx, once, s->row.id, err);
+}
+
 static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
 {
     insertion *s = ctx;
-    qd_code code = qd_queue_check(s->service, tx, err);
+    qd_code code = qd_queue_check(s->service, tx, s->row.owner, err);
     if (code == QD_OK)
         code = qd_job_row_insert(tx, &s->row, err);
+    if (code == QD_OK && s->submission->recipe->webhook_secret != NULL)
+        code = qd_webhook_secret_put(tx, s->row.id, s->submission->recipe->webhook_secret, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("submit.row", err);
     if (code == QD_OK)
         code = qd_record_state_event(tx, s->row.id, QD_STATE_QUEUED, &s->last_event, err);
     if (code != QD_OK)
         return code;
     json_t *detail = json_pack("{s:s, s:s?}", "algorithm", s->submission->recipe->algorithm->name, "name", s->row.name);
-    return qd_audit_add_take(tx, s->submission->caller, QD_AUDIT_JOB_CREATE, s->row.id, detail, err);
+    code = qd_audit_add_take(tx, s->submission->caller, QD_AUDIT_JOB_CREATE, s->row.id, detail, err);
+    return code == QD_OK && s->submission->once != NULL ? keep_answer(s, tx, err) : code;
 }
 
-static qd_code check_texts(qd_service *service, const qd_recipe *recipe, qd_error *err)
+static qd_code complain(qd_issues *issues, const char *pointer, qd_code code, const qd_error *err)
 {
-    const char *const urls[] = { recipe->model_url, recipe->calibration_source, recipe->evaluation_text };
-    static const char *const names[] = { "model.url", "calibration.source", "evaluation.text" };
-    if (qd_recipe_calibrated(recipe) != NULL && recipe->calibration_source == NULL &&
-        service->settings.config.calibration_text == NULL)
-        return qd_fail(err, QD_EINVAL,
-                       "calibration.source: %s needs a calibration text: name one, or let the operator set "
-                       "calibration-text; without any, only data-free algorithms (rtn) run",
-                       qd_recipe_calibrated(recipe));
-    if (qd_recipe_gated(recipe) && recipe->evaluation_text == NULL && service->settings.config.evaluation_text == NULL)
-        return qd_recipe_gate_refuse(recipe, err);
-    for (size_t i = 0; i < QD_LENGTH(urls); i++) {
-        qd_code code = urls[i] == NULL ? QD_OK : qd_fetch_check_url(service->fetcher, urls[i], err);
+    if (issues != NULL)
+        qd_complain(issues, pointer, "%s", err->text);
+    return code;
+}
+
+static qd_code check_texts(const qd_service *service, const qd_recipe *recipe, qd_issues *issues, qd_error *err)
+{
+    const qd_service_config *config = &service->settings.config;
+    qd_code code = QD_OK;
+    if (qd_recipe_gated(recipe) && recipe->evaluation_text == NULL && config->evaluation_text == NULL)
+        code = complain(issues, recipe->gate_ratio >= 0 ? "/gate/perplexity_ratio" : "/gate/kl",
+                        qd_recipe_gate_refuse(recipe, err), err);
+    if (qd_recipe_calibrated(recipe) != NULL && recipe->calibration_source == NULL && config->calibration_text == NULL)
+        code = complain(issues, "/calibration/source",
+                        qd_fail(err, QD_EINVAL,
+                                "calibration.source: %s needs a calibration text: name one, or let the operator set "
+                                "calibration-text; without any, only data-free algorithms (rtn) run",
+                                qd_recipe_calibrated(recipe)),
+                        err);
+    return code;
+}
+
+qd_code qd_submit_check(qd_service *service, const qd_recipe *recipe, qd_issues *issues, qd_error *err)
+{
+    const struct {
+        const char *name, *pointer, *url;
+    } urls[] = { { "model.url", "/model/url", recipe->model_url },
+                 { "calibration.source", "/calibration/source", recipe->calibration_source },
+                 { "evaluation.text", "/evaluation/text", recipe->evaluation_text } };
+    qd_code code = check_texts(service, recipe, issues, err);
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(urls); i++) {
+        code = urls[i].url == NULL ? QD_OK : qd_fetch_check_url(service->fetcher, urls[i].url, err);
         if (code != QD_OK)
-            return qd_within(err, code, "%s", names[i]);
+            complain(issues, urls[i].pointer, qd_within(err, code, "%s", urls[i].name), err);
     }
-    return QD_OK;
+    return code;
 }
 
 static qd_code print_take(json_t *value, char **out, qd_error *err)
@@ -81,16 +123,31 @@ static qd_code fill_row(qd_service *service, const qd_submission *submission, qd
     return code == QD_OK ? print_take(qd_sources_resolved(printed, NULL), &row->resolved, err) : code;
 }
 
+/* Where the secret is at hand: not for a retry, whose job has it already. */
+static qd_code check_destinations(qd_service *service, const qd_submission *submission, qd_error *err)
+{
+    qd_issues own = { 0 };
+    qd_issues *issues = submission->issues == NULL ? &own : submission->issues;
+    size_t before = issues->count;
+    qd_service_check_destinations(service, submission->recipe, submission->request, issues);
+    return issues->count == before ? QD_OK : qd_fail(err, QD_EINVAL, "%s", issues->items[before].detail);
+}
+
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err)
 {
     const qd_recipe *recipe = submission->recipe;
     insertion s = { .service = service, .submission = submission };
-    qd_code code = check_texts(service, recipe, err);
+    qd_code code = qd_submit_check(service, recipe, submission->issues, err);
+    if (code == QD_OK)
+        code = check_destinations(service, submission, err);
     if (code == QD_OK)
         code = fill_row(service, submission, &s.row, err);
     if (code == QD_OK)
+        code = qd_quota_bytes(service, s.row.owner, err);
+    if (code == QD_OK)
         code = qd_store_write(service->store, insert, &s, err);
     if (code == QD_OK) {
+        QD_FAULT("submit.acknowledged");
         snprintf(out_id, QD_JOB_ID, "%s", s.row.id);
         qd_bell_ring(service->bell, s.row.id, s.last_event);
         qd_service_queued(service);

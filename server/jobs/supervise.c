@@ -1,10 +1,13 @@
 /* supervise.c: see supervise.h. Once a second: how much room there is, whether the database writes, whether the
- * ballast is back. */
+ * ballast is back, which keys were used; now and then, answers kept for repeated requests go. */
 #include "jobs/supervise.h"
 
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
+#include "jobs/once.h"
+
+static const double expiry_seconds = 600;
 
 uint64_t qd_free_bytes(const qd_service *service)
 {
@@ -20,6 +23,7 @@ static void look(qd_service *service)
     pthread_mutex_lock(&service->mutex);
     bool was_short = service->free_bytes < floor_bytes, is_short = free_bytes < floor_bytes;
     service->free_bytes = free_bytes;
+    service->looked_at = qd_clock_seconds();
     pthread_mutex_unlock(&service->mutex);
     if (is_short != was_short)
         qd_service_say(service, is_short ? "warn" : "info", is_short ? "disk.below-floor" : "disk.above-floor",
@@ -28,15 +32,21 @@ static void look(qd_service *service)
         qd_store_probe(service->store, NULL);
     else
         qd_store_restore_ballast(service->store);
+    qd_keyring_flush(service->keyring, QD_FLUSH_SOME);
 }
 
 static void *supervise(void *arg)
 {
     qd_service *service = arg;
+    double expiry = 0;
     pthread_mutex_lock(&service->mutex);
     while (!service->stopping) {
         pthread_mutex_unlock(&service->mutex);
         look(service);
+        if (qd_clock_seconds() >= expiry) {
+            qd_once_expire(service, NULL); /* what could not be removed now is found again */
+            expiry = qd_clock_seconds() + expiry_seconds;
+        }
         const struct timespec until = qd_clock_deadline(1);
         pthread_mutex_lock(&service->mutex);
         while (!service->stopping && pthread_cond_timedwait(&service->changed, &service->mutex, &until) == 0)

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "jobs/attempt.h"
 #include "jobs/paths.h"
@@ -22,6 +23,8 @@ static qd_code claim_oldest(void *ctx, qd_tx *tx, qd_error *err)
     qd_job_row_fini(&c->row); /* of a try that was undone */
     qd_code code = qd_job_row_claim(tx, qd_state_at(QD_STATE_QUEUED)->name, qd_state_at(QD_STATE_DOWNLOADING)->name,
                                     qd_clock_wall_ms(), &c->row, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("claim.row", err);
     return code == QD_OK ? qd_record_state_event(tx, c->row.id, QD_STATE_DOWNLOADING, &c->last_event, err) : code;
 }
 
@@ -79,6 +82,7 @@ static qd_code claim_and_work(qd_service *service, qd_error *err)
     claim c = { 0 };
     qd_code code = qd_store_write(service->store, claim_oldest, &c, err);
     if (code == QD_OK) {
+        QD_FAULT("claim.taken");
         qd_bell_ring(service->bell, c.row.id, c.last_event);
         work_on(service, &c.row);
     }
@@ -104,7 +108,7 @@ static void *work_loop(void *arg)
     service->workers_alive++;
     while (!service->stopping) {
         uint64_t seen = service->queue_turn;
-        bool room = service->free_bytes >= floor_bytes;
+        bool room = service->free_bytes >= floor_bytes && !service->draining;
         qd_error err = { 0 };
         pthread_mutex_unlock(&service->mutex);
         qd_code code = room ? claim_and_work(service, &err) : QD_ENOSPC;

@@ -41,3 +41,38 @@ qd_code qd_artifact_row_find(qd_tx *tx, const char *job, const char *path, uint6
     qd_query_close(&query);
     return code;
 }
+
+qd_code qd_artifact_row_each(qd_tx *tx, const char *job,
+                             qd_code (*visit)(void *ctx, const char *path, uint64_t size, const char *sha256,
+                                              qd_error *err),
+                             void *ctx, qd_error *err)
+{
+    qd_query query = { 0 };
+    bool row = true;
+    qd_code code =
+        qd_query_open(tx, &query, "SELECT path, size, sha256 FROM artifact WHERE job = ? ORDER BY path", err);
+    if (code == QD_OK)
+        qd_query_text(&query, 1, job);
+    while (code == QD_OK && (code = qd_query_step(&query, &row, err)) == QD_OK && row)
+        code =
+            visit(ctx, qd_query_string(&query, 0), (uint64_t)qd_query_int(&query, 1), qd_query_string(&query, 2), err);
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_artifact_row_bytes(qd_tx *tx, const char *owner, uint64_t *out, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query,
+                                 "SELECT coalesce(sum(size), 0) FROM job JOIN artifact ON artifact.job = job.id "
+                                 "WHERE job.owner = ?",
+                                 err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, owner);
+        code = qd_query_one(&query, err);
+    }
+    if (code == QD_OK)
+        *out = (uint64_t)qd_query_int(&query, 0);
+    qd_query_close(&query);
+    return code;
+}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/fault.h"
 
 static const uint64_t full_size = 64 << 20;
 
@@ -30,11 +31,12 @@ void qd_ballast_restore(const char *path)
     if (fd < 0)
         return;
     uint64_t size = fstatvfs(fd, &disk) == 0 ? wanted_size(&disk) : 0;
-    if (size < 16384 || posix_fallocate(fd, 0, (off_t)size) != 0)
+    if (size < 16384 || QD_FAULT_FAILS("ballast.make") || posix_fallocate(fd, 0, (off_t)size) != 0)
         unlink(path);
 }
 
 bool qd_ballast_release(const char *path)
 {
+    QD_FAULT("ballast.release");
     return unlink(path) == 0;
 }

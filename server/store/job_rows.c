@@ -224,8 +224,9 @@ qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_e
     char number[16];
     snprintf(number, sizeof number, "%u", crashes);
     const char *const texts[] = { id, number };
-    return run_texts(tx, "UPDATE job SET deaths = deaths + (CAST(?2 AS INTEGER) > 0), crashes = CAST(?2 AS INTEGER) WHERE id = ?1",
-                     texts, 2, err);
+    return run_texts(
+        tx, "UPDATE job SET deaths = deaths + (CAST(?2 AS INTEGER) > 0), crashes = CAST(?2 AS INTEGER) WHERE id = ?1",
+        texts, 2, err);
 }
 
 qd_code qd_job_row_add_resumed(qd_tx *tx, const char *id, qd_error *err)
@@ -247,24 +248,44 @@ qd_code qd_job_row_renew(qd_tx *tx, const char *id, const char *recipe, const ch
                      texts, 3, err);
 }
 
+/* Absent parameters are NULL (times: 0 and the largest). Words are compared without regard to the case of ASCII letters. */
+#define CONDITIONS \
+    "(?2 IS NULL OR id < ?2) AND (?3 IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(?3) AS wanted WHERE NOT EXISTS (" \
+    "SELECT 1 FROM tag WHERE tag.job = job.id AND tag.key = json_extract(wanted.value, '$[0]') AND " \
+    "tag.value = ifnull(json_extract(wanted.value, '$[1]'), tag.value)))) AND " \
+    "(?4 IS NULL OR instr(lower(name), lower(?4)) > 0) AND " \
+    "(?5 IS NULL OR instr(id, lower(?5)) = 1 OR instr(lower(name), lower(?5)) > 0 OR " \
+    "instr(lower(json_extract(recipe, '$.model.url')), lower(?5)) > 0 OR EXISTS (SELECT 1 FROM tag WHERE " \
+    "tag.job = job.id AND (instr(lower(tag.key), lower(?5)) > 0 OR instr(lower(tag.value), lower(?5)) > 0))) AND " \
+    "created_ms >= ?6 AND created_ms < ?7 ORDER BY id DESC LIMIT ?8"
+
+/* One state has an index to walk; several are picked out of all jobs. */
+static qd_code open_search(qd_tx *tx, const qd_job_search *search, qd_query *out, qd_error *err)
+{
+    const char *const texts[] = { search->state != NULL ? search->state : search->states, search->before, search->tags,
+                                  search->name, search->words };
+    qd_code code = search->state != NULL
+                       ? qd_query_open(tx, out, "SELECT " COLUMNS " FROM job WHERE state = ?1 AND " CONDITIONS, err)
+                       : qd_query_open(tx, out,
+                                       "SELECT " COLUMNS " FROM job WHERE (?1 IS NULL OR state IN (SELECT value FROM "
+                                       "json_each(?1))) AND " CONDITIONS,
+                                       err);
+    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(texts); i++)
+        qd_query_text(out, (int)i + 1, texts[i]);
+    if (code != QD_OK)
+        return code;
+    qd_query_number(out, 6, search->created_from_ms);
+    qd_query_number(out, 7, search->created_before_ms == 0 ? INT64_MAX : search->created_before_ms);
+    qd_query_number(out, 8, (int64_t)search->limit);
+    return QD_OK;
+}
+
 qd_code qd_job_row_search(qd_tx *tx, const qd_job_search *search,
                           qd_code (*take)(void *ctx, qd_job_row *row, qd_error *err), void *ctx, qd_error *err)
 {
     qd_query query = { 0 };
     bool row = true;
-    qd_code code =
-        qd_query_open(tx, &query,
-                      "SELECT " COLUMNS " FROM job WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR id < ?2) "
-                      "AND (?3 IS NULL OR id IN (SELECT job FROM tag WHERE key = ?3 AND value = ?4)) "
-                      "ORDER BY id DESC LIMIT ?5",
-                      err);
-    if (code == QD_OK) {
-        qd_query_text(&query, 1, search->state);
-        qd_query_text(&query, 2, search->before);
-        qd_query_text(&query, 3, search->tag_key);
-        qd_query_text(&query, 4, search->tag_value);
-        qd_query_number(&query, 5, (int64_t)search->limit);
-    }
+    qd_code code = open_search(tx, search, &query, err);
     while (code == QD_OK && (code = qd_query_step(&query, &row, err)) == QD_OK && row) {
         qd_job_row found = { 0 };
         code = read_row(&query, &found, err);
@@ -292,6 +313,21 @@ qd_code qd_job_row_count_state(qd_tx *tx, const char *state, size_t *out, qd_err
     qd_code code = qd_query_open(tx, &query, "SELECT count(*) FROM job WHERE state = ?", err);
     if (code == QD_OK) {
         qd_query_text(&query, 1, state);
+        code = qd_query_one(&query, err);
+    }
+    if (code == QD_OK)
+        *out = (size_t)qd_query_int(&query, 0);
+    qd_query_close(&query);
+    return code;
+}
+
+qd_code qd_job_row_count_owner(qd_tx *tx, const char *owner, const char *state, size_t *out, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query, "SELECT count(*) FROM job WHERE owner = ? AND state = ?", err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, owner);
+        qd_query_text(&query, 2, state);
         code = qd_query_one(&query, err);
     }
     if (code == QD_OK)

@@ -53,10 +53,15 @@ qd_code qd_job_row_forget_secret(qd_tx *tx, const char *id, qd_error *err);
 /* A finished job as if it were new: no times, crashes, progress, result, problem. recipe, resolved: new texts. */
 qd_code qd_job_row_renew(qd_tx *tx, const char *id, const char *recipe, const char *resolved, qd_error *err);
 
+/* NULL (times: 0) = not asked. */
 typedef struct qd_job_search {
-    const char *state;               /* or NULL */
-    const char *tag_key, *tag_value; /* or NULL */
-    const char *before;              /* ids below this one, or NULL */
+    const char *state;                          /* one */
+    const char *states;                         /* JSON: ["queued",..]; not beside `state` */
+    const char *tags;                           /* JSON: [["key","value" or null],..]: all of them */
+    const char *name;                           /* a part of the name */
+    const char *words;                          /* a part of name, model URL, or a tag; the beginning of the id */
+    int64_t created_from_ms, created_before_ms; /* from (included) to (excluded) */
+    const char *before;                         /* ids below this one */
     size_t limit;
 } qd_job_search;
 /* Newest first; the row is taken over by `take` (called for each; a failure ends the walk). */
@@ -67,6 +72,8 @@ qd_code qd_job_row_search(qd_tx *tx, const qd_job_search *search,
 qd_code qd_job_row_count(qd_tx *tx, void (*count)(void *ctx, const char *state, size_t jobs), void *ctx, qd_error *err);
 /* Jobs in one state. */
 qd_code qd_job_row_count_state(qd_tx *tx, const char *state, size_t *out, qd_error *err);
+/* The same of one owner. */
+qd_code qd_job_row_count_owner(qd_tx *tx, const char *owner, const char *state, size_t *out, qd_error *err);
 /* Ids and attempts of the jobs in a state, oldest first. */
 qd_code qd_job_row_each(qd_tx *tx, const char *state,
                         qd_code (*visit)(void *ctx, const char *id, unsigned attempt, qd_error *err), void *ctx,

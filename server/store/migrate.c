@@ -76,3 +76,14 @@ qd_code qd_migrate(qd_connection *c, const char *path, const qd_migration *steps
             code = apply(c, &steps[i], err);
     return code;
 }
+
+qd_code qd_migrate_check(qd_connection *c, const char *path, const qd_migration *steps, size_t count, qd_error *err)
+{
+    int version = 0, newest = steps[count - 1].version;
+    qd_code code = read_version(c, &version, err);
+    if (code == QD_OK && version != newest)
+        return qd_fail(err, QD_ECONFLICT,
+                       "'%s' is in use with schema version %d; this program knows %d: use the service's own program",
+                       path, version, newest);
+    return code;
+}

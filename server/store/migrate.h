@@ -21,5 +21,7 @@ extern const size_t qd_migration_count;
  * first step on a database that holds something, a copy is made beside it: PATH.backup-vN. QD_ECONFLICT for a
  * database newer than the last step. */
 qd_code qd_migrate(qd_connection *c, const char *path, const qd_migration *steps, size_t count, qd_error *err);
+/* QD_ECONFLICT unless the database is at the last step already. */
+qd_code qd_migrate_check(qd_connection *c, const char *path, const qd_migration *steps, size_t count, qd_error *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "store/ballast.h"
@@ -30,25 +31,31 @@ static qd_code make_private(const char *path, qd_error *err)
     return fd < 0 ? qd_fail_errno(err, "open '%s'", path) : QD_OK;
 }
 
-static qd_code open_database(qd_store *store, qd_connection *out, qd_error *err)
+static qd_code open_database(qd_store *store, qd_store_opening how, qd_connection *out, qd_error *err)
 {
-    qd_code code = make_private(store->path, err);
+    qd_code code = QD_FAULT_CODE("store.open", err);
+    if (code == QD_OK)
+        code = make_private(store->path, err);
     if (code == QD_OK)
         code = qd_connection_open(store->path, QD_READ_WRITE, out, err);
-    if (code == QD_OK)
+    if (code == QD_OK && how == QD_STORE_AS_IT_IS)
+        code = qd_migrate_check(out, store->path, qd_migrations, qd_migration_count, err);
+    else if (code == QD_OK)
         code = qd_migrate(out, store->path, qd_migrations, qd_migration_count, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("store.migrated", err);
     if (code != QD_OK)
         qd_connection_close(out);
     return code;
 }
 
 /* Opening takes room too: a full disk is tried once more with the ballast given back. */
-static qd_code start(qd_store *store, qd_error *err)
+static qd_code start(qd_store *store, qd_store_opening how, qd_error *err)
 {
     qd_connection connection = { 0 };
-    qd_code code = open_database(store, &connection, err);
+    qd_code code = open_database(store, how, &connection, err);
     if (code == QD_ENOSPC && qd_ballast_release(store->ballast))
-        code = open_database(store, &connection, err);
+        code = open_database(store, how, &connection, err);
     if (code == QD_OK)
         code = qd_writer_create(&connection, store->ballast, &store->writer, err);
     qd_connection_close(&connection);
@@ -57,7 +64,7 @@ static qd_code start(qd_store *store, qd_error *err)
     return code;
 }
 
-qd_code qd_store_open(const char *dir, qd_store **out, qd_error *err)
+qd_code qd_store_open_as(const char *dir, qd_store_opening how, qd_store **out, qd_error *err)
 {
     qd_store *store = NULL;
     qd_code code = qd_dir_make(dir, err);
@@ -72,13 +79,18 @@ qd_code qd_store_open(const char *dir, qd_store **out, qd_error *err)
     if (store->path == NULL || store->ballast == NULL)
         code = qd_fail(err, QD_ENOMEM, "out of memory");
     if (code == QD_OK)
-        code = start(store, err);
+        code = start(store, how, err);
     if (code != QD_OK) {
         qd_store_close(store);
         return code;
     }
     *out = store;
     return QD_OK;
+}
+
+qd_code qd_store_open(const char *dir, qd_store **out, qd_error *err)
+{
+    return qd_store_open_as(dir, QD_STORE_MIGRATED, out, err);
 }
 
 void qd_store_close(qd_store *store)
@@ -150,6 +162,8 @@ qd_code qd_store_read(qd_store *store, qd_change view, void *ctx, qd_error *err)
     if (code != QD_OK)
         return code;
     code = qd_sql_script(c, "BEGIN", err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("store.read", err);
     if (code == QD_OK)
         code = view(ctx, c, err);
     if (!sqlite3_get_autocommit(c->db))

@@ -15,6 +15,9 @@ typedef struct qd_connection qd_tx; /* rows are read and written through it: *_r
 /* Opens DIR/quantd.db, migrates it (backup first; QD_ECONFLICT when it is newer than the program), starts the
  * writer. */
 qd_code qd_store_open(const char *dir, qd_store **out, qd_error *err);
+/* How a database is opened: brought to our schema, or (beside a service that uses it) refused with QD_ECONFLICT when it has another. */
+typedef enum qd_store_opening { QD_STORE_MIGRATED, QD_STORE_AS_IT_IS } qd_store_opening;
+qd_code qd_store_open_as(const char *dir, qd_store_opening how, qd_store **out, qd_error *err);
 void qd_store_close(qd_store *store); /* NULL is fine; no call may be running */
 
 /* Runs in the writer's thread, inside its transaction; must not block. A failure undoes this change alone. May be run

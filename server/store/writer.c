@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "store/ballast.h"
 
@@ -26,6 +27,7 @@ struct qd_writer {
     qd_connection connection;
     char *ballast;
     pthread_t thread;
+    double changed_at; /* the writer thread's own: when something was last written; 0 = the log is folded since */
     pthread_mutex_t mutex;
     pthread_cond_t arrived;
     ticket *first, **end;
@@ -41,7 +43,9 @@ static qd_code run_one(qd_writer *w, ticket *t, qd_error *err)
     qd_code code = qd_sql_script(&w->connection, "SAVEPOINT change", err);
     if (code != QD_OK)
         return code;
-    t->code = t->change(t->ctx, &w->connection, &t->err);
+    t->code = QD_FAULT_CODE("store.change", &t->err);
+    if (t->code == QD_OK)
+        t->code = t->change(t->ctx, &w->connection, &t->err);
     if (sqlite3_get_autocommit(w->connection.db) || t->code == QD_ENOSPC) {
         if (err != NULL)
             *err = t->err; /* SQLite undid everything, or the next statement will fail for the same reason */
@@ -54,11 +58,16 @@ static qd_code run_one(qd_writer *w, ticket *t, qd_error *err)
 
 static qd_code run_batch(qd_writer *w, ticket *batch, qd_error *err)
 {
-    qd_code code = qd_sql_script(&w->connection, "BEGIN IMMEDIATE", err);
+    qd_code code = QD_FAULT_CODE("store.begin", err);
+    if (code == QD_OK)
+        code = qd_sql_script(&w->connection, "BEGIN IMMEDIATE", err);
     for (ticket *t = batch; code == QD_OK && t != NULL; t = t->next)
         code = run_one(w, t, err);
     if (code == QD_OK)
+        code = QD_FAULT_CODE("store.commit", err);
+    if (code == QD_OK)
         code = qd_sql_script(&w->connection, "COMMIT", err);
+    QD_FAULT("store.committed");
     if (code != QD_OK && !sqlite3_get_autocommit(w->connection.db))
         qd_sql_script(&w->connection, "ROLLBACK", NULL);
     return code;
@@ -68,6 +77,7 @@ static qd_code run_batch(qd_writer *w, ticket *batch, qd_error *err)
 static void commit(qd_writer *w, ticket *batch)
 {
     qd_error err = { 0 };
+    int changes = sqlite3_total_changes(w->connection.db);
     qd_code code = run_batch(w, batch, &err);
     if (code == QD_ENOSPC && qd_ballast_release(w->ballast))
         code = run_batch(w, batch, &err);
@@ -75,6 +85,8 @@ static void commit(qd_writer *w, ticket *batch)
         t->code = code;
         t->err = err;
     }
+    if (sqlite3_total_changes(w->connection.db) != changes)
+        w->changed_at = qd_clock_seconds();
     pthread_mutex_lock(&w->mutex);
     w->health = code;
     w->health_err = err;
@@ -100,38 +112,39 @@ static ticket *take_batch(qd_writer *w)
     return batch;
 }
 
-/* Called with the mutex held; false = nothing came for IDLE_SECONDS. */
-static bool wait_for_work(qd_writer *w)
+/* Called with the mutex held, for IDLE_SECONDS at most. */
+static void wait_for_work(qd_writer *w)
 {
     const struct timespec until = qd_clock_deadline(IDLE_SECONDS);
     while (w->first == NULL && !w->stopping)
         if (pthread_cond_timedwait(&w->arrived, &w->mutex, &until) == ETIMEDOUT)
-            return w->first != NULL;
-    return true;
+            return;
 }
 
-/* Idle: the log goes back to nothing. A reader in the way is no failure, and nobody waits for it. */
+/* The log goes back to nothing when nothing was written for a while; workers that ask for a job and find none do not
+ * count. A reader in the way is no failure, and nobody waits for it. */
 static void fold_log(qd_writer *w)
 {
+    if (w->changed_at == 0 || qd_clock_seconds() - w->changed_at < IDLE_SECONDS)
+        return;
+    QD_FAULT("store.fold");
     sqlite3_busy_timeout(w->connection.db, 0);
     sqlite3_wal_checkpoint_v2(w->connection.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     sqlite3_busy_timeout(w->connection.db, QD_BUSY_MS);
+    w->changed_at = 0;
 }
 
 static void *write_loop(void *arg)
 {
     qd_writer *w = arg;
-    bool dirty = false;
     pthread_mutex_lock(&w->mutex);
     while (!w->stopping || w->first != NULL) {
-        bool found = wait_for_work(w);
+        wait_for_work(w);
         ticket *batch = take_batch(w);
         pthread_mutex_unlock(&w->mutex);
         if (batch != NULL)
             commit(w, batch);
-        else if (!found && dirty)
-            fold_log(w);
-        dirty = batch != NULL || (dirty && found);
+        fold_log(w);
         pthread_mutex_lock(&w->mutex);
     }
     pthread_mutex_unlock(&w->mutex);

@@ -59,7 +59,7 @@ def temporary_folder():
 
 
 class Process:
-    """A child that prints `listening on http://HOST:PORT`."""
+    """A child that prints `listening on http://HOST:PORT`, or https."""
 
     def __init__(self, command, log, environment=None):
         self.log_path = log
@@ -67,12 +67,12 @@ class Process:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=environment)
         atexit.register(self.kill)
         line = self.process.stdout.readline().decode()
-        found = re.match(r"listening on http://([^:]+):(\d+)", line)
+        found = re.match(r"listening on (https?)://([^:]+):(\d+)", line)
         if not found:
             self.kill()
             raise AssertionError("%s printed %r; log: %s" % (command[:2], line, open(log).read()[-2000:]))
-        self.host, self.port = found.group(1), int(found.group(2))
-        self.url = "http://%s:%d" % (self.host, self.port)
+        self.host, self.port = found.group(2), int(found.group(3))
+        self.url = "%s://%s:%d" % (found.group(1), self.host, self.port)
 
     def kill(self, with_signal=signal.SIGKILL):
         if self.process.poll() is None:
@@ -107,7 +107,7 @@ class ModelServer(Process):
 class Server(Process):
     """quantd serve on its own state folder; extra flags follow the usual ones."""
 
-    def __init__(self, *flags, state=None, calibration=CALIBRATION, evaluation=HELD_OUT):
+    def __init__(self, *flags, state=None, calibration=CALIBRATION, evaluation=HELD_OUT, environment=None):
         self.state = state or os.path.join(temporary_folder(), "state")
         command = [QUANTD, "serve", "--listen", "127.0.0.1:0", "--state", self.state, "--allow-http",
                    "--allow-net", "127.0.0.0/8", "--disk-floor", "0", "--log-level", "debug"]
@@ -116,7 +116,7 @@ class Server(Process):
         if evaluation:
             command += ["--evaluation-text", evaluation]
         os.makedirs(self.state, exist_ok=True)
-        super().__init__(command + list(flags), os.path.join(self.state, "serve.log"))
+        super().__init__(command + list(flags), os.path.join(self.state, "serve.log"), environment)
 
     def request(self, method, path, body=None, headers=None, timeout=60):
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)

@@ -48,11 +48,20 @@ def the_manual_page_names_every_verb_and_option_of_the_help():
         if not verb:
             continue
         assert ".SS \"quantd %s [OPTION]..." % verb in page, verb
-        section = page.split(".SS \"quantd %s [" % verb)[1].split(".SS ")[0]
+        section = page.split(".SS \"quantd %s [" % verb)[1].split(".S")[0]
+        if "under OPTIONS" in section:
+            section = page.split(".SH OPTIONS")[1].split(".SH ")[0]
         options = re.findall(r"^  --(\S+)", quantd(verb, "--help")[0], re.M)
         for option in options:
             assert "\\fB--%s\\fR" % option in section, (verb, option)
         equal(section.count(".TP"), len(options), verb)
+    serve = page.split(".SH OPTIONS")[1].split(".SH ")[0]
+    workers = serve.split("\\fB--workers\\fR")[1].split(".TP")[0]
+    for part in ("1..64 jobs", "default 1", "needs a restart", "$QUANTD_WORKERS"):
+        assert part in workers, (part, workers)
+    assert "read again at SIGHUP" in serve.split("\\fB--keep-jobs\\fR")[1].split(".TP")[0]
+    for title in ("SIGNALS", "FILES", "EXAMPLES", "ENVIRONMENT"):
+        assert ".SH %s\n" % title in page, title
     assert re.fullmatch(r"quantd \d+\.\d+\.\d+\n", quantd("--version")[0])
 
 

@@ -350,24 +350,25 @@ class Handler(BaseHTTPRequestHandler):
         if_none, if_since = self.headers.get("If-None-Match"), self.headers.get("If-Modified-Since")
         if (if_none is not None and if_none == etag) or (if_none is None and if_since == date):
             return self.send_reply(304, headers)
-        start, status = 0, 200
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start, stop, status = 0, data.size, 200
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if_range = self.headers.get("If-Range")
         holds = if_range is None or if_range == etag or if_range == date or self.fault("anyrange", name)
         if wanted and holds and not self.fault("norange", name):
             start, status = int(wanted.group(1)), 206
+            stop = min(data.size, int(wanted.group(2) or data.size) + 1)
             if start >= data.size:
                 return self.send_text(416, "range", [("Content-Range", "bytes */%d" % data.size)])
             said = start + 7 if self.fault("badrange", name) else start
-            headers.append(("Content-Range", "bytes %d-%d/%d" % (said, data.size - 1, data.size)))
+            headers.append(("Content-Range", "bytes %d-%d/%d" % (said, stop - 1, data.size)))
         headers += [("Content-Type", "application/octet-stream"), ("Accept-Ranges", "bytes")]
         extra = self.fault("headers", name)
-        return self.body(name, data, start, status, headers, extra.number() if extra else 0)
+        return self.body(name, data, start, stop, status, headers, extra.number() if extra else 0)
 
-    def body(self, name, data, start, status, headers, extra):
+    def body(self, name, data, start, stop, status, headers, extra):
         endless = self.fault("endless", name)
         chunked = endless is not None or self.fault("chunked", name) is not None
-        length = data.size - start
+        length = stop - start
         if chunked:
             headers.append(("Transfer-Encoding", "chunked"))
         else:
@@ -380,7 +381,7 @@ class Handler(BaseHTTPRequestHandler):
         if endless is not None:
             return self.send_endless(endless.number())
         drop = self.fault("drop", name)
-        end = data.size if drop is None else min(data.size, start + drop.number())
+        end = stop if drop is None else min(stop, start + drop.number())
         self.send_range(name, data, start, end, chunked)
         if drop is not None:
             self.wfile.flush()

@@ -503,23 +503,35 @@ static void a_snapshot_that_lost_a_file_is_made_again(void **state)
     assert_int_equal(check_snapshot(&the_world, second.fetched.folder, "tiny"), 4);
 }
 
-static void old_partial_files_are_collected_and_young_ones_kept(void **state)
+static void leftovers_are_collected_when_they_are_old(void **state)
 {
     (void)state;
+    enum { HOUR = 3600, DAY = 24 * HOUR };
+    static const struct {
+        const char *folder, *end;
+        time_t kept, gone; /* ages */
+    } rows[] = { { "partial", "", 6 * DAY, 8 * DAY },
+                 { "partial", ".json", 6 * DAY, 8 * DAY },
+                 { "partial", ".json.tmp.1.1", HOUR / 2, 2 * HOUR },
+                 { "index", ".json.tmp.1.1", HOUR / 2, 2 * HOUR },
+                 { "snapshots", ".tmp.1.1", HOUR / 2, 2 * HOUR } };
     setting s;
     char path[700], hex[QD_DIGEST_HEX];
     qd_error err;
-    static const char *const folders[] = { "partial", "snapshots" };
     setting_init(&s, &the_world);
     qd_fetcher_destroy(setting_fetcher(&s));
     check_ok(qd_sha256("x", 1, hex, &err));
-    const struct timespec weeks_ago[2] = { { .tv_sec = time(NULL) - 8 * 86400 }, { .tv_sec = time(NULL) - 8 * 86400 } };
-    for (size_t i = 0; i < QD_LENGTH(folders); i++) {
-        snprintf(path, sizeof path, "%s/%s/%s%s", s.cache, folders[i], hex, i == 0 ? "" : ".tmp.1.1");
+    for (size_t i = 0; i < QD_LENGTH(rows); i++) {
+        snprintf(path, sizeof path, "%s/%s/%s%s", s.cache, rows[i].folder, hex, rows[i].end);
         check_ok(qd_file_write(path, "x", 1, &err));
+        const struct timespec young[2] = { { .tv_sec = time(NULL) - rows[i].kept },
+                                           { .tv_sec = time(NULL) - rows[i].kept } };
+        const struct timespec old[2] = { { .tv_sec = time(NULL) - rows[i].gone },
+                                         { .tv_sec = time(NULL) - rows[i].gone } };
+        assert_int_equal(utimensat(AT_FDCWD, path, young, 0), 0);
         qd_fetcher_destroy(setting_fetcher(&s));
         assert_true(qd_path_exists(path));
-        assert_int_equal(utimensat(AT_FDCWD, path, weeks_ago, 0), 0);
+        assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
         qd_fetcher_destroy(setting_fetcher(&s));
         assert_false(qd_path_exists(path));
     }
@@ -571,7 +583,7 @@ int main(void)
         cmocka_unit_test(killed_at_any_moment_blobs_are_whole_and_the_download_goes_on),
         cmocka_unit_test(progress_grows_to_the_total),
         cmocka_unit_test(a_snapshot_that_lost_a_file_is_made_again),
-        cmocka_unit_test(old_partial_files_are_collected_and_young_ones_kept),
+        cmocka_unit_test(leftovers_are_collected_when_they_are_old),
         cmocka_unit_test(texts_are_fetched_once_under_their_cap),
     };
     world_open(&the_world);

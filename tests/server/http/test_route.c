@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "http/documents.h"
+#include "http/handlers.h"
 #include "http/route.h"
 
 #define ID "01234567890123456789abcdez"
@@ -77,10 +78,13 @@ static void what_has_no_row_is_refused_clearly(void **state)
     expect_refusal("GET", "/jobs/short", 404, "short");
     expect_refusal("GET", "/jobs/" ID "x", 404, "26");
     expect_refusal("GET", "/jobs?dry_run=true", 400, "dry_run");
-    expect_refusal("GET", "/jobs?sate=queued", 400, "state, tag, limit, cursor");
+    expect_refusal("GET", "/jobs?sate=queued", 400,
+                   "state, tag, name, q, created_after, created_before, limit, cursor");
     expect_refusal("POST", "/jobs?dry_run=true", 400, "none");
+    expect_refusal("GET", "/jobs?name=a&tag=b&name=a", 400, "'name' is given twice");
+    expect_refusal("GET", "/jobs/" ID "/events?after=1&after=1", 400, "'after' is given twice");
     expect_refusal("BREW", "/jobs", 405, "GET, HEAD, POST");
-    expect_refusal("POST", "/jobs/" ID, 405, "GET, HEAD, DELETE");
+    expect_refusal("POST", "/jobs/" ID, 405, "GET, HEAD, PATCH, DELETE");
 }
 
 static void a_wrong_method_gets_allow(void **state)
@@ -121,6 +125,56 @@ static size_t count_parameters(const json_t *operation, const char *name)
     return count;
 }
 
+/* Who may is said by the operation's security: the scope beside both ways to show a key, or nothing for everybody. */
+static void scopes_agree(const qd_route *route, const json_t *operation)
+{
+    static const char *const schemes[] = { "key", "session" };
+    const json_t *security = json_object_get(operation, "security");
+    char scope[QD_SCOPES_TEXT];
+    qd_scopes_print((unsigned)route->scope, scope);
+    if (route->scope == QD_SCOPE_NONE) {
+        assert_null(security);
+        return;
+    }
+    assert_int_equal(json_array_size(security), QD_LENGTH(schemes) + 1);
+    for (size_t i = 0; i < QD_LENGTH(schemes); i++) {
+        const json_t *words = json_object_get(json_array_get(security, i), schemes[i]);
+        assert_int_equal(json_array_size(words), 1);
+        assert_string_equal(json_string_value(json_array_get(words, 0)), scope);
+    }
+    assert_int_equal(json_object_size(json_array_get(security, QD_LENGTH(schemes))), 0); /* while no key was made */
+    static const char *const statuses[] = { "401", "403", "429" };
+    for (size_t i = 0; i < QD_LENGTH(statuses); i++)
+        if (json_object_get(json_object_get(operation, "responses"), statuses[i]) == NULL)
+            fail_msg("%s %s does not declare %s", qd_method_name(route->method), route->pattern, statuses[i]);
+}
+
+/* Only what tells nothing of jobs is for everybody. */
+static void every_row_has_its_scope_decided(void **state)
+{
+    (void)state;
+    static const char *const open[] = {
+        "/catalog", "/livez", "/readyz", "/openapi.json", "/schema/job.json", "/session"
+    };
+    for (size_t i = 0; qd_route_at(i) != NULL; i++) {
+        const qd_route *route = qd_route_at(i);
+        bool is_open = route->handle == qd_get_document || route->handle == qd_get_page;
+        for (size_t k = 0; k < QD_LENGTH(open); k++)
+            is_open |= strcmp(route->pattern, open[k]) == 0;
+        bool is_artifact = strstr(route->pattern, "/artifacts") != NULL;
+        bool is_admin = strncmp(route->pattern, "/keys", 5) == 0 || strncmp(route->pattern, "/admin/", 7) == 0 ||
+                        strcmp(route->pattern, "/audit") == 0;
+        qd_scope_bit wanted = is_open                   ? QD_SCOPE_NONE
+                              : is_admin                ? QD_SCOPE_ADMIN
+                              : is_artifact             ? QD_SCOPE_ARTIFACTS_READ
+                              : route->method == QD_GET ? QD_SCOPE_JOBS_READ
+                                                        : QD_SCOPE_JOBS_WRITE;
+        if (route->scope != wanted)
+            fail_msg("%s %s has scope %d, %d is wanted", qd_method_name(route->method), route->pattern,
+                     (int)route->scope, (int)wanted);
+    }
+}
+
 static void table_and_contract_agree(void **state)
 {
     (void)state;
@@ -137,6 +191,7 @@ static void table_and_contract_agree(void **state)
         for (; route->parameters != NULL && route->parameters[parameters] != NULL; parameters++)
             assert_int_equal(count_parameters(operation, route->parameters[parameters]), 1);
         assert_int_equal(count_parameters(operation, NULL), parameters);
+        scopes_agree(route, operation);
     }
     const char *path, *method;
     json_t *item, *operation;
@@ -295,6 +350,7 @@ int main(void)
         cmocka_unit_test(every_row_is_found_by_its_own_pattern),
         cmocka_unit_test(what_has_no_row_is_refused_clearly),
         cmocka_unit_test(a_wrong_method_gets_allow),
+        cmocka_unit_test(every_row_has_its_scope_decided),
         cmocka_unit_test(table_and_contract_agree),
         cmocka_unit_test(every_reference_of_the_contract_resolves),
         cmocka_unit_test(the_contract_names_every_job_state),

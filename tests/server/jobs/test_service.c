@@ -277,8 +277,14 @@ static void the_list_is_newest_first_in_pages_by_state_and_tag(void **state)
         free(jobs);
         cursor = last;
     }
-    const qd_job_filter filters[] = { { .limit = 200, .state = "failed" },
-                                      { .limit = 200, .tag_key = "kind", .tag_value = "fails" } };
+    const qd_tag_filter tags[] = { { "kind", "fails" }, { "kind", NULL } };
+    const qd_job_filter filters[] = { { .limit = 200, .states = "failed" },
+                                      { .limit = 200, .states = "failed,cancelled" },
+                                      { .limit = 200, .tags = tags, .tag_count = 1 },
+                                      { .limit = 200, .tags = tags, .tag_count = 2, .states = "succeeded,failed" },
+                                      { .limit = 200, .name = "AIL" },
+                                      { .limit = 200, .words = "fails" },
+                                      { .limit = 200, .words = ids[2] } };
     for (size_t i = 0; i < QD_LENGTH(filters); i++) {
         check_ok(qd_service_list(b->service, &filters[i], &jobs, &count, &more, &err));
         assert_int_equal(count, 1);
@@ -286,9 +292,11 @@ static void the_list_is_newest_first_in_pages_by_state_and_tag(void **state)
         qd_job_fini(&jobs[0]);
         free(jobs);
     }
-    const qd_job_filter wrong[] = {
-        { .limit = 0 }, { .limit = 201 }, { .limit = 1, .state = "done" }, { .limit = 1, .cursor = "../x" }
-    };
+    const qd_job_filter wrong[] = { { .limit = 0 },
+                                    { .limit = 201 },
+                                    { .limit = 1, .states = "done" },
+                                    { .limit = 1, .states = "failed," },
+                                    { .limit = 1, .cursor = "../x" } };
     for (size_t i = 0; i < QD_LENGTH(wrong); i++)
         check_fails(qd_service_list(b->service, &wrong[i], &jobs, &count, &more, &err), QD_EINVAL);
 }

@@ -333,12 +333,12 @@ static void a_search_gives_the_newest_first_before_a_cursor_and_by_tag(void **st
         add_job(s->store, i);
     char cursor[QD_ID_SIZE];
     make_id(4, cursor);
-    found_ids found = { .search = { .before = cursor, .limit = 2, .tag_key = "team", .tag_value = "a" } };
+    found_ids found = { .search = { .before = cursor, .limit = 2, .tags = "[[\"team\",\"a\"]]" } };
     check_ok(qd_store_read(s->store, search, &found, &err));
     assert_int_equal(found.count, 2);
     assert_int_equal(found.numbers[0], 3);
     assert_int_equal(found.numbers[1], 2);
-    found = (found_ids){ .search = { .limit = 2, .tag_key = "team", .tag_value = "b" } };
+    found = (found_ids){ .search = { .limit = 2, .tags = "[[\"team\",\"b\"]]" } };
     check_ok(qd_store_read(s->store, search, &found, &err));
     assert_int_equal(found.count, 0);
 }
@@ -366,6 +366,9 @@ static void a_database_newer_than_the_program_is_refused_and_left_alone(void **s
     set_version(path, 999);
     check_fails(qd_store_open(s->dir, &s->store, &err), QD_ECONFLICT);
     check_contains(err.text, "999");
+    set_version(path, 1); /* beside a service that uses it nothing is migrated */
+    check_fails(qd_store_open_as(s->dir, QD_STORE_AS_IT_IS, &s->store, &err), QD_ECONFLICT);
+    check_contains(err.text, "schema version 1");
     set_version(path, qd_migrations[qd_migration_count - 1].version);
     check_ok(qd_store_open(s->dir, &s->store, &err));
     assert_int_equal(count_jobs(s->store, "queued"), 1);

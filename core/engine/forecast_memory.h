@@ -1,0 +1,15 @@
+/* forecast_memory.h: the bytes of a forecast: memory by phase, disk.
+ * Room: core/engine, private to it. May use: core.
+ * Threads: pure functions. */
+#ifndef QD_ENGINE_FORECAST_MEMORY_H
+#define QD_ENGINE_FORECAST_MEMORY_H
+
+#include "engine/forecast.h"
+
+/* Fills artifact, checkpoints, scratch and disk; volume is there already. */
+qd_code qd_forecast_disk(const qd_recipe *recipe, const qd_model *model, qd_forecast *forecast, qd_error *err);
+/* Fills peak and least memory; what qd_forecast_disk fills is there already. */
+void qd_forecast_memory(const qd_recipe *recipe, const qd_model *model, const qd_machine *machine,
+                        qd_forecast *forecast);
+
+#endif

@@ -1,0 +1,27 @@
+/* admin.c: what an operator asks for. */
+#include <string.h>
+
+#include "http/handlers.h"
+#include "http/problem.h"
+
+/* ?dry_run=true: what would be removed. */
+qd_code qd_post_collect(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
+{
+    const char *dry_run = qd_target_parameter(&request->target, "dry_run");
+    QD_AUTO(qd_collected_fini) qd_collected collected = { 0 };
+    if (dry_run != NULL && dry_run[0] != '\0' && strcmp(dry_run, "true") != 0 && strcmp(dry_run, "false") != 0) {
+        qd_reply_problem(reply, request, QD_PROBLEM_BAD_REQUEST, NULL, "dry_run: '%.40s' is not true or false",
+                         dry_run);
+        return QD_OK;
+    }
+    qd_collect_mode mode = dry_run != NULL && strcmp(dry_run, "true") == 0 ? QD_COLLECT_LIST : QD_COLLECT_REMOVE;
+    qd_code code = qd_service_collect(app->service, mode, &collected, err);
+    if (code != QD_OK)
+        return code;
+    return qd_reply_json_take(reply, 200,
+                              json_pack("{s:b, s:O, s:I, s:I, s:I, s:I}", "dry_run", mode == QD_COLLECT_LIST, "removed",
+                                        collected.items, "bytes", (json_int_t)collected.removed_bytes, "rows",
+                                        (json_int_t)collected.rows, "cache_bytes", (json_int_t)collected.cache_bytes,
+                                        "artifacts_bytes", (json_int_t)collected.artifacts_bytes),
+                              err);
+}
