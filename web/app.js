@@ -3,7 +3,7 @@
 
 import { prepareForm, submit } from './form.js';
 import { openJob } from './job.js';
-import { list, refreshList } from './list.js';
+import { refreshList, restartList, watchEnd } from './list.js';
 import { prepareLogin } from './login.js';
 import { byId, element } from './page.js';
 
@@ -18,14 +18,13 @@ function route() {
 }
 
 for (const state of STATES) byId('filter').append(element('option', { value: state, text: state }));
-byId('filter').addEventListener('change', () => {
-    list.pages = 1;
-    refreshList();
+byId('filter').addEventListener('change', restartList);
+let typing = 0;
+byId('search').addEventListener('input', () => {
+    clearTimeout(typing);
+    typing = setTimeout(restartList, 300);
 });
-byId('more').addEventListener('click', () => {
-    list.pages++;
-    refreshList();
-});
+watchEnd();
 byId('form').addEventListener('submit', submit);
 document.addEventListener('visibilitychange', () => {
     if (!document.hidden) refreshList();

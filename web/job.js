@@ -2,12 +2,12 @@
 'use strict';
 
 import { list, refreshList } from './list.js';
-import { FINAL, byId, bytes, call, digits, duration, element, jobTitle, progressBar, progressText } from './page.js';
+import { FINAL, byId, bytes, call, digits, duration, element, jobTitle, progressBar, progressText, tagList } from './page.js';
 
 const STREAM_EVENTS = ['state', 'phase', 'progress', 'layer', 'stream', 'warning', 'problem', 'result', 'message'];
 const LAYERS_SECONDS = 3;
 
-const view = { id: null, source: null, timer: 0, layersTimer: 0, last: 0, retry: 0, job: null, rows: new Map() };
+const view = { id: null, source: null, timer: 0, layersTimer: 0, lifeTimer: 0, last: 0, heard: 0, retry: 0, job: null, rows: new Map() };
 
 function statistics(pairs) {
     return element('dl', {}, ...pairs.filter(([, value]) => value !== null).map(([name, value]) =>
@@ -121,6 +121,29 @@ function showProgress(state, progress) {
     byId('job-progress').replaceChildren(...(running ? [progressBar(progress), element('p', { class: 'quiet', text: progressText(progress) || state })] : []));
 }
 
+/* What does not change while it runs, or seldom. */
+function showFacts(job) {
+    const seconds = job.finished_at && job.started_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null;
+    const facts = [job.owner && 'of ' + job.owner, 'priority ' + job.priority, 'created ' + new Date(job.created_at).toLocaleString(),
+        seconds === null ? null : 'took ' + duration(seconds), job.attempt > 1 ? 'attempt ' + job.attempt : null,
+        job.resumed ? 'resumed ' + job.resumed + (job.resumed === 1 ? ' time' : ' times') : null].filter(Boolean);
+    const tags = tagList(job.tags);
+    byId('job-facts').replaceChildren(facts.join(' · '), ...(tags ? [tags] : []));
+}
+
+/* How long ago the run last said something: a silence is seen before anything else is. */
+function showLife() {
+    const alive = view.job && !FINAL.has(byId('job-state').dataset.state) && view.heard > 0;
+    byId('job-life').textContent = alive ? 'last sign of life ' + duration(Math.max(0, Math.round((Date.now() - view.heard) / 1000))) + ' ago' : '';
+}
+
+/* A finding of the service names the field that it is about. */
+function problemText(problem) {
+    const errors = (problem.errors || []).map((error) => (error.pointer ? error.pointer + ': ' : '') + error.detail);
+    const place = [problem.phase && 'while ' + problem.phase, problem.layer && 'layer ' + problem.layer, problem.pointer].filter(Boolean).join(', ');
+    return (problem.detail || JSON.stringify(problem)) + (place ? ' (' + place + ')' : '') + (errors.length ? '\n' + errors.join('\n') : '');
+}
+
 function showState(state) {
     const node = byId('job-state');
     if (node.textContent !== state) node.textContent = state;
@@ -134,7 +157,8 @@ function showJob(job) {
     document.title = jobTitle(job) + ' – quantd';
     showState(job.state);
     showProgress(job.state, job.progress);
-    const reason = job.problem ? job.problem.detail || JSON.stringify(job.problem) : '';
+    const reason = job.problem ? problemText(job.problem) : '';
+    showFacts(job);
     byId('job-problem').textContent = job.state === 'quarantined' ? 'Quarantined, not served: ' + reason : reason;
     byId('job-request').textContent = JSON.stringify(job.resolved || job.request, null, 2);
     showResult(job.result, (job.resolved || job.request).gate);
@@ -234,6 +258,8 @@ function follow() {
         source.addEventListener(type, (message) => {
             view.last = Number(message.lastEventId) || view.last;
             const event = JSON.parse(message.data);
+            view.heard = Math.max(view.heard, Date.parse(event.time) || 0);
+            showLife();
             if (onEvent[event.type]) onEvent[event.type](event.data || {});
         });
     source.addEventListener('end', () => {
@@ -254,8 +280,9 @@ export async function openJob(id) {
     list.current = id;
     unfollow();
     clearTimeout(view.layersTimer);
-    Object.assign(view, { id, layersTimer: 0, last: 0, retry: 0, job: null, rows: new Map() });
-    for (const part of ['layers', 'job-warnings', 'job-result', 'job-files', 'job-progress', 'job-actions']) byId(part).replaceChildren();
+    clearInterval(view.lifeTimer);
+    Object.assign(view, { id, layersTimer: 0, lifeTimer: 0, last: 0, heard: 0, retry: 0, job: null, rows: new Map() });
+    for (const part of ['layers', 'job-warnings', 'job-result', 'job-files', 'job-progress', 'job-actions', 'job-facts', 'job-life']) byId(part).replaceChildren();
     byId('job-note').textContent = '';
     byId('job').hidden = id === null;
     document.title = 'quantd';
@@ -263,6 +290,7 @@ export async function openJob(id) {
     byId('job').hidden = false;
     await loadJob();
     if (view.id !== id || view.job === null) return;
+    view.lifeTimer = setInterval(showLife, 1000);
     byId('job-title').focus({ preventScroll: window.innerWidth >= 960 });
     follow();
 }

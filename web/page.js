@@ -79,6 +79,12 @@ export function jobTitle(job) {
     return job.name || modelName(job) || job.id;
 }
 
+/* null when there are none. */
+export function tagList(tags) {
+    const pairs = Object.entries(tags || {});
+    return pairs.length ? element('div', { class: 'tags' }, ...pairs.map(([name, value]) => element('span', { text: value ? name + '=' + value : name }))) : null;
+}
+
 export function progressText(progress) {
     if (!progress || !progress.phase) return '';
     const amount = (value) => (progress.unit === 'bytes' ? bytes(value) : String(value) + ' ' + (progress.unit || ''));

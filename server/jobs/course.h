@@ -6,8 +6,10 @@
 
 #include "jobs/active.h"
 #include "jobs/child_event.h"
+#include "jobs/memory_gate.h"
 #include "jobs/paths.h"
 #include "jobs/record.h"
+#include "jobs/run_limits.h"
 #include "jobs/state.h"
 
 typedef struct qd_course {
@@ -15,10 +17,12 @@ typedef struct qd_course {
     qd_active *active;
     qd_job_paths paths;
     qd_state_id state;
-    double phase_started; /* qd_clock_seconds */
-    double downloading;   /* seconds it took */
-    unsigned crashes;     /* runs that died in a row before this one, without a layer finished since */
-    unsigned deaths;      /* in all, before this one */
+    double phase_started;  /* qd_clock_seconds */
+    double downloading;    /* seconds it took */
+    unsigned crashes;      /* runs that died in a row before this one, without a layer finished since */
+    unsigned deaths;       /* in all, before this one */
+    qd_gate_ticket ticket; /* its place in memory (entrance.h) */
+    qd_run_limits limits;  /* of its run */
     /* what the run said */
     double last_heard, last_kept; /* of any event; of a progress that was written */
     size_t bad_lines, warnings;

@@ -145,6 +145,8 @@ static void look_for_faults(run *r)
     if (course->fault == QD_OK && fstat(r->log_fd, &info) == 0 && info.st_size > log_bytes_max)
         course->fault =
             qd_fail(&course->fault_err, QD_ETOOBIG, "the run's log grew beyond %lld bytes", (long long)log_bytes_max);
+    if (course->fault == QD_OK)
+        course->fault = qd_run_limits_look(course, &course->limits, &course->fault_err);
     if (r->asked > 0)
         return;
     if (course->fault != QD_OK || qd_cancel_requested(&course->active->cancel)) {
@@ -230,6 +232,7 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
     r->lines.line = qd_course_line;
     r->lines.ctx = course;
     course->last_heard = qd_clock_seconds();
+    qd_run_limits_init(&course->limits, course, sources->recipe);
     qd_end end = QD_END_FAILED;
     if (start(r, sources, lock_fd, err) == QD_OK) {
         QD_FAULT("child.started");

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "jobs/courier.h"
 #include "jobs/collect.h"
+#include "jobs/outlook.h"
 #include "jobs/recover.h"
 #include "jobs/service_private.h"
 #include "jobs/supervise.h"
@@ -141,7 +142,9 @@ static qd_code start_threads(qd_service *service, qd_error *err)
 {
     service->free_bytes = qd_free_bytes(service);
     service->looked_at = qd_clock_seconds();
-    qd_code code = qd_recover(service, err);
+    qd_code code = qd_outlook_begin(service, err);
+    if (code == QD_OK)
+        code = qd_recover(service, err);
     if (code == QD_OK)
         code = qd_supervisor_start(service, err);
     if (code == QD_OK)
