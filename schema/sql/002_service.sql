@@ -16,7 +16,7 @@ CREATE INDEX job_queue ON job (priority DESC, owner, id) WHERE state = 'queued';
 CREATE INDEX job_owner ON job (owner, state);
 CREATE INDEX job_served ON job (owner, started_ms);
 
--- New kinds of event: how a run is held; what became of a webhook or an upload; what a client changed of a job that exists.
+-- New kinds of events: how a run is confined; what became of a webhook or an upload; what a client changed of a job that exists.
 CREATE TABLE event_2 (
     job     TEXT    NOT NULL REFERENCES job (id) ON DELETE CASCADE,
     id      INTEGER NOT NULL CHECK (id > 0),

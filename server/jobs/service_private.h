@@ -55,7 +55,7 @@ struct qd_service {
     uint64_t queue_turn; /* grows when a job was queued */
     qd_active *active;
     struct qd_dry_run *dry_runs;
-    qd_machine machine;       /* as it was measured; constant */
+    qd_machine machine; /* as it was measured; constant */
     qd_memory_gate gate;
     struct qd_once *underway; /* requests with an Idempotency-Key that are being carried out */
     qd_tally tally;
