@@ -113,15 +113,18 @@ qd_code qd_forecast_folder(const qd_recipe *recipe, const char *model_dir, const
 
 json_t *qd_forecast_print(const qd_forecast *f, const qd_machine *machine)
 {
-    return json_pack("{s:{s:f, s:f, s:f, s:f, s:f, s:f, s:f}, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:I}",
-                     "seconds", "quantizing", f->seconds[QD_FORECAST_QUANTIZING], "evaluating",
-                     f->seconds[QD_FORECAST_EVALUATING], "exporting", f->seconds[QD_FORECAST_EXPORTING], "verifying",
-                     f->seconds[QD_FORECAST_VERIFYING], "total", f->total, "low", f->low, "high", f->high,
-                     "peak_memory", (json_int_t)f->peak_memory, "least_memory", (json_int_t)f->least_memory, "disk",
-                     "artifact", (json_int_t)f->artifact_bytes, "checkpoints", (json_int_t)f->checkpoint_bytes,
-                     "scratch", (json_int_t)f->scratch_bytes, "total", (json_int_t)f->disk_bytes, "calibration_tokens",
-                     (json_int_t)(f->volume.samples * f->volume.length), "evaluation_tokens",
-                     (json_int_t)(f->volume.windows * f->volume.window), "threads", (json_int_t)machine->threads);
+    json_t *seconds =
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "quantizing", f->seconds[QD_FORECAST_QUANTIZING], "evaluating",
+                  f->seconds[QD_FORECAST_EVALUATING], "exporting", f->seconds[QD_FORECAST_EXPORTING], "verifying",
+                  f->seconds[QD_FORECAST_VERIFYING], "total", f->total, "low", f->low, "high", f->high);
+    json_t *disk = json_pack("{s:I, s:I, s:I, s:I}", "artifact", (json_int_t)f->artifact_bytes, "checkpoints",
+                             (json_int_t)f->checkpoint_bytes, "scratch", (json_int_t)f->scratch_bytes, "total",
+                             (json_int_t)f->disk_bytes);
+    return json_pack("{s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:f, s:I}", "seconds", seconds, "peak_memory",
+                     (json_int_t)f->peak_memory, "least_memory", (json_int_t)f->least_memory, "disk", disk,
+                     "calibration_tokens", (json_int_t)(f->volume.samples * f->volume.length), "evaluation_tokens",
+                     (json_int_t)(f->volume.windows * f->volume.window), "threads", (json_int_t)machine->threads,
+                     "factor", machine->factor, "witnesses", (json_int_t)machine->witnesses);
 }
 
 static double processor_seconds(void)

@@ -47,7 +47,7 @@ typedef struct qd_forecast {
 qd_code qd_forecast_make(const qd_recipe *recipe, const qd_model *model, const qd_text_sizes *texts,
                          const qd_machine *machine, qd_forecast *out, qd_error *err);
 /* {"seconds":{"quantizing",..,"total","low","high"},"peak_memory","least_memory","disk":{"artifact","checkpoints","scratch","total"},
- * "calibration_tokens","evaluation_tokens","threads"} (new reference). */
+ * "calibration_tokens","evaluation_tokens","threads","factor","witnesses"} (new reference). */
 json_t *qd_forecast_print(const qd_forecast *forecast, const qd_machine *machine);
 /* The same for a model folder. */
 qd_code qd_forecast_folder(const qd_recipe *recipe, const char *model_dir, const qd_text_sizes *texts,

@@ -57,6 +57,7 @@ json_t *qd_job_print(const qd_job *job)
     json_object_set_new(object, "resumed", json_integer(job->resumed));
     set_borrowed(object, "request", job->request);
     set_borrowed(object, "resolved", job->resolved);
+    set_borrowed(object, "forecast", job->forecast);
     set_borrowed(object, "progress", job->progress);
     set_borrowed(object, "result", job->result);
     set_borrowed(object, "problem", job->problem);

@@ -146,6 +146,8 @@ const char *qd_cage_enter(const qd_cage *cage)
 qd_code qd_cage_bolt(qd_error *err)
 {
     QD_AUTO(qd_filter_fini) qd_filter filter = { 0 };
+    if (!qd_filter_available())
+        return QD_OK;
     qd_code code = qd_filter_make(QD_FILTER_AT_WORK, &filter, err);
     if (code != QD_OK)
         return code;

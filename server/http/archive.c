@@ -18,7 +18,6 @@
 struct qd_archive {
     qd_artifact artifact;
     uint64_t *starts; /* of each file's prefix; one more: where the end begins */
-    uint64_t start;   /* positions are counted from here */
     int64_t mtime_seconds;
     size_t at;     /* index of the file whose prefix is in `prefix` and which is open as `fd` (-1 = not yet) */
     qd_str prefix; /* empty: of none */
@@ -101,11 +100,6 @@ qd_code qd_archive_tag(const qd_archive *archive, char out[QD_ETAG_LENGTH], qd_e
     return code;
 }
 
-void qd_archive_seek(qd_archive *archive, uint64_t start)
-{
-    archive->start = start;
-}
-
 static ssize_t zeros(char *out, size_t room, uint64_t left)
 {
     size_t length = left < room ? (size_t)left : room;
@@ -150,9 +144,9 @@ static ssize_t read_file(qd_archive *archive, uint64_t offset, char *out, size_t
     return count > 0 ? count : -1;
 }
 
-ssize_t qd_archive_read(qd_archive *archive, uint64_t position, char *out, size_t room)
+ssize_t qd_archive_read(qd_archive *archive, uint64_t place, char *out, size_t room)
 {
-    uint64_t place = archive->start + position, length = qd_archive_length(archive);
+    uint64_t length = qd_archive_length(archive);
     size_t index = find_file(archive, place);
     if (place >= length)
         return 0;
@@ -170,6 +164,16 @@ ssize_t qd_archive_read(qd_archive *archive, uint64_t position, char *out, size_
     return within < size ? read_file(archive, within, out, room) : zeros(out, room, archive->starts[index + 1] - place);
 }
 
+static ssize_t read_content(void *content, uint64_t position, char *out, size_t room)
+{
+    return qd_archive_read(content, position, out, room);
+}
+
+static void release_content(void *content)
+{
+    qd_archive_destroy(content);
+}
+
 qd_code qd_get_archive(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
     qd_artifact artifact = { .folder = -1 };
@@ -184,8 +188,10 @@ qd_code qd_get_archive(const qd_app *app, const qd_request *request, qd_reply *r
         qd_archive_destroy(archive);
         return code;
     }
-    reply->payload = QD_PAYLOAD_ARCHIVE;
-    reply->archive = archive;
+    reply->payload = QD_PAYLOAD_MADE;
+    reply->content = archive;
+    reply->read = read_content;
+    reply->release = release_content;
     reply->content_type = "application/x-tar";
     qd_reply_header_set(reply, "Content-Disposition", "attachment; filename=\"%s.tar\"", request->job);
     qd_reply_header_set(reply, "Cache-Control", "private, no-cache");

@@ -19,8 +19,6 @@ void qd_archive_destroy(qd_archive *archive); /* NULL is fine */
 uint64_t qd_archive_length(const qd_archive *archive);
 qd_code qd_archive_tag(const qd_archive *archive, char out[QD_ETAG_LENGTH], qd_error *err);
 
-/* Positions are counted from here. */
-void qd_archive_seek(qd_archive *archive, uint64_t start);
 /* Some bytes at `position`: at least one, at most `room`. 0: the end. -1: a file is not what was published. */
 ssize_t qd_archive_read(qd_archive *archive, uint64_t position, char *out, size_t room);
 

@@ -4,6 +4,7 @@
 
 #include "api/job_json.h"
 #include "http/handlers.h"
+#include "http/validator.h"
 
 enum { DELIVERY_ID = 40 };
 
@@ -11,7 +12,9 @@ qd_code qd_get_deliveries(const qd_app *app, const qd_request *request, qd_reply
 {
     json_t *deliveries = NULL;
     qd_code code = qd_service_deliveries(app->service, request->job, &deliveries, err);
-    return code == QD_OK ? qd_reply_json_take(reply, 200, qd_list_print_take(deliveries), err) : code;
+    if (code == QD_OK)
+        code = qd_reply_json_take(reply, 200, qd_list_print_take(deliveries), err);
+    return code == QD_OK ? qd_reply_validate(reply, request, err) : code;
 }
 
 qd_code qd_redeliver(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)

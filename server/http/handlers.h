@@ -20,6 +20,8 @@ QD_HANDLER(qd_list_jobs);
 QD_HANDLER(qd_compare_jobs);
 /* archive.c */
 QD_HANDLER(qd_get_archive);
+/* jobs_plan.c: what qd_post_job does with ?dry_run=true */
+QD_HANDLER(qd_plan_job);
 /* jobs_read.c */
 QD_HANDLER(qd_get_job);
 QD_HANDLER(qd_get_layers);

@@ -7,7 +7,6 @@
 #include <strings.h>
 
 #include "base/json.h"
-#include "http/archive.h"
 
 static const char *const methods[QD_METHOD_COUNT] = {
     [QD_GET] = "GET", [QD_POST] = "POST", [QD_PATCH] = "PATCH", [QD_DELETE] = "DELETE"
@@ -104,7 +103,8 @@ void qd_reply_fini(qd_reply *reply)
 {
     free(reply->bytes);
     qd_close_fd(&reply->fd);
-    qd_archive_destroy(reply->archive);
+    if (reply->release != NULL)
+        reply->release(reply->content);
     qd_reply_init(reply);
 }
 

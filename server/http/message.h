@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "engine/recipe.h"
 #include "http/target.h"
@@ -57,11 +58,11 @@ void qd_request_fini(qd_request *request);
 qd_code qd_request_add_header(qd_request *request, const char *name, const char *value, size_t length, qd_error *err);
 
 typedef enum qd_payload {
-    QD_PAYLOAD_BYTES,   /* `bytes`, owned */
-    QD_PAYLOAD_STATIC,  /* `fixed`, outlives the server */
-    QD_PAYLOAD_FILE,    /* `length` bytes of `fd` from `offset`; fd is owned */
-    QD_PAYLOAD_ARCHIVE, /* `length` bytes of `archive` from `offset`; it is owned */
-    QD_PAYLOAD_EVENTS,  /* events of `job` after `after`, until the job ends */
+    QD_PAYLOAD_BYTES,  /* `bytes`, owned */
+    QD_PAYLOAD_STATIC, /* `fixed`, outlives the server */
+    QD_PAYLOAD_FILE,   /* `length` bytes of `fd` from `offset`; fd is owned */
+    QD_PAYLOAD_MADE,   /* `length` bytes of `content` from `offset`, made when they are sent; it is owned */
+    QD_PAYLOAD_EVENTS, /* events of `job` after `after`, until the job ends */
 } qd_payload;
 
 typedef struct qd_reply_header {
@@ -78,7 +79,10 @@ typedef struct qd_reply {
     const void *fixed;
     int fd;
     uint64_t offset, length;
-    struct qd_archive *archive;
+    void *content;
+    /* Some of it: at least one byte, at most `room`; less than one: it cannot be gone on with. */
+    ssize_t (*read)(void *content, uint64_t position, char *out, size_t room);
+    void (*release)(void *content);
     char job[QD_JOB_ID];
     uint64_t after;
     qd_reply_header headers[QD_REPLY_HEADERS_MAX];

@@ -10,13 +10,14 @@ enum { KIBIBYTE = 1 << 10, MEBIBYTE = 1 << 20 };
 static const char *const audit_parameters[] = { "after", "limit", "action", "target", NULL };
 static const char *const list_parameters[] = { "state",          "tag",   "name",   "q", "created_after",
                                                "created_before", "limit", "cursor", NULL };
+static const char *const create_parameters[] = { "dry_run", NULL };
 static const char *const compare_parameters[] = { "jobs", NULL };
 static const char *const collect_parameters[] = { "dry_run", NULL };
 static const char *const event_parameters[] = { "after", "limit", NULL };
 
 /* method, pattern, handler, parameters, body limit, where, scope, summary */
 static const qd_route routes[] = {
-    { QD_POST, "/jobs", qd_post_job, NULL, MEBIBYTE, QD_AWAY, QD_SCOPE_JOBS_WRITE, "Create a job" },
+    { QD_POST, "/jobs", qd_post_job, create_parameters, MEBIBYTE, QD_AWAY, QD_SCOPE_JOBS_WRITE, "Create a job" },
     { QD_GET, "/jobs", qd_list_jobs, list_parameters, 0, QD_INLINE, QD_SCOPE_JOBS_READ, "List jobs, newest first" },
     { QD_GET, "/jobs/{id}", qd_get_job, NULL, 0, QD_INLINE, QD_SCOPE_JOBS_READ, "One job" },
     { QD_PATCH, "/jobs/{id}", qd_patch_job, NULL, MEBIBYTE, QD_AWAY, QD_SCOPE_JOBS_WRITE,

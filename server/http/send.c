@@ -3,11 +3,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "http/archive.h"
 #include "http/exchange.h"
 #include "http/problem.h"
 
-enum { ARCHIVE_BLOCK = 1 << 16 };
+enum { MADE_BLOCK = 1 << 16 };
 
 /* Takes what the reply holds. NULL: out of memory, and the reply holds nothing any more. */
 static struct MHD_Response *make_bytes(qd_reply *reply)
@@ -36,25 +35,39 @@ static struct MHD_Response *make_static(const qd_reply *reply)
     return MHD_create_response_from_buffer(reply->length, (void *)(uintptr_t)reply->fixed, MHD_RESPMEM_PERSISTENT);
 }
 
-static ssize_t read_archive(void *ctx, uint64_t position, char *out, size_t room)
+/* What a reply makes while it is sent. */
+typedef struct making {
+    void *content;
+    ssize_t (*read)(void *content, uint64_t position, char *out, size_t room);
+    void (*release)(void *content);
+    uint64_t offset;
+} making;
+
+static ssize_t read_made(void *ctx, uint64_t position, char *out, size_t room)
 {
-    ssize_t count = qd_archive_read(ctx, position, out, room);
+    making *m = ctx;
+    ssize_t count = m->read(m->content, m->offset + position, out, room);
     return count > 0 ? count : MHD_CONTENT_READER_END_WITH_ERROR; /* the length was told: there is no end before it */
 }
 
-static void free_archive(void *ctx)
+static void free_made(void *ctx)
 {
-    qd_archive_destroy(ctx);
+    making *m = ctx;
+    m->release(m->content);
+    free(m);
 }
 
-static struct MHD_Response *make_archive(qd_reply *reply)
+static struct MHD_Response *make_made(qd_reply *reply)
 {
-    qd_archive_seek(reply->archive, reply->offset);
+    making *m = malloc(sizeof *m);
+    if (m == NULL)
+        return NULL;
+    *m = (making){ reply->content, reply->read, reply->release, reply->offset };
+    reply->release = NULL;
     struct MHD_Response *response =
-        MHD_create_response_from_callback(reply->length, ARCHIVE_BLOCK, read_archive, reply->archive, free_archive);
+        MHD_create_response_from_callback(reply->length, MADE_BLOCK, read_made, m, free_made);
     if (response == NULL)
-        qd_archive_destroy(reply->archive);
-    reply->archive = NULL;
+        free_made(m);
     return response;
 }
 
@@ -68,8 +81,8 @@ static struct MHD_Response *make(qd_exchange *x)
         return make_static(reply);
     case QD_PAYLOAD_FILE:
         return make_file(reply);
-    case QD_PAYLOAD_ARCHIVE:
-        return make_archive(reply);
+    case QD_PAYLOAD_MADE:
+        return make_made(reply);
     case QD_PAYLOAD_EVENTS: {
         if (x->request.head)
             return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
@@ -88,7 +101,7 @@ static struct MHD_Response *make(qd_exchange *x)
 /* A file beyond the number of downloads becomes 503. */
 static void count_download(qd_exchange *x)
 {
-    if ((x->reply.payload != QD_PAYLOAD_FILE && x->reply.payload != QD_PAYLOAD_ARCHIVE) || x->request.head)
+    if ((x->reply.payload != QD_PAYLOAD_FILE && x->reply.payload != QD_PAYLOAD_MADE) || x->request.head)
         return;
     x->download = true;
     if (atomic_fetch_add(&x->http->counters.downloads, 1) >= x->http->config.downloads)

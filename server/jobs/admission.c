@@ -1,14 +1,18 @@
-/* admission.c: who may come in with a key, and how often; see keys.h. What the rows say is remembered for a quarter of a second:
- * other processes change them. */
+/* admission.c: who may come in with a key, and how often; see keys.h. What the rows say is remembered for a moment only: other
+ * processes change them. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/mem.h"
 #include "jobs/keyring.h"
 
-static const double fresh_seconds = 0.25;
+/* One thread reads again what is older than the first; nobody uses what is older than the second; and before a key is called unknown
+ * whatever is older than the third is read again. */
+static const double fresh_seconds = 0.1, stale_seconds = 0.2, doubt_seconds = 0.01;
 enum { TOUCH_MS = 60000 };
 
 void qd_keyring_forget(qd_keyring *k)
@@ -83,11 +87,18 @@ static qd_code load(qd_keyring *k, uint64_t generation, qd_error *err)
     return code;
 }
 
-/* One thread reads while the others go on with what is there; where that is known to be old, everyone reads. */
-static qd_code refresh(qd_keyring *k, qd_error *err)
+void qd_keyring_settle(const qd_keyring *k)
+{
+    if (k->beside)
+        nanosleep(&(struct timespec){ .tv_nsec = (long)(stale_seconds * 1e9) }, NULL);
+}
+
+/* One thread reads while the others go on with what is there; where that is too old, everyone reads. */
+static qd_code refresh(qd_keyring *k, double seconds, qd_error *err)
 {
     pthread_mutex_lock(&k->mutex);
-    bool old = k->loaded_at == 0, due = old || (!k->loading && qd_clock_seconds() - k->loaded_at > fresh_seconds);
+    double age = k->loaded_at == 0 ? INFINITY : qd_clock_seconds() - k->loaded_at;
+    bool due = age > stale_seconds || (age > seconds && (!k->loading || seconds < fresh_seconds));
     uint64_t generation = k->generation;
     k->loading |= due;
     pthread_mutex_unlock(&k->mutex);
@@ -100,7 +111,7 @@ qd_code qd_keyring_asks(qd_keyring *k, bool *out, qd_error *err)
         *out = k->rules.auth == QD_AUTH_KEYS;
         return QD_OK;
     }
-    qd_code code = refresh(k, err);
+    qd_code code = refresh(k, fresh_seconds, err);
     if (code != QD_OK)
         return code;
     pthread_mutex_lock(&k->mutex);
@@ -160,23 +171,36 @@ static qd_code admit(qd_key_entry *entry, qd_caller *caller, qd_error *err)
     return QD_OK;
 }
 
-qd_code qd_keyring_admit(qd_keyring *k, const char *text, qd_caller *caller, qd_error *err)
+/* *out_known: there is such a key, whether it may come in or not. */
+static qd_code admit_digest(qd_keyring *k, const char digest[QD_KEY_DIGEST], qd_caller *caller, bool *out_known,
+                            qd_error *err)
 {
-    char digest[QD_DIGEST_HEX];
-    qd_code code = qd_sha256(text, strlen(text), digest, err);
-    if (code == QD_OK)
-        code = refresh(k, err);
-    if (code != QD_OK)
-        return code;
     pthread_mutex_lock(&k->mutex);
-    code = admit(find_digest(k, digest), caller, err);
+    qd_key_entry *entry = find_digest(k, digest);
+    qd_code code = admit(entry, caller, err);
+    *out_known = entry != NULL;
     pthread_mutex_unlock(&k->mutex);
     return code;
 }
 
+qd_code qd_keyring_admit(qd_keyring *k, const char *text, qd_caller *caller, qd_error *err)
+{
+    char digest[QD_DIGEST_HEX];
+    bool known = false;
+    qd_code code = qd_sha256(text, strlen(text), digest, err);
+    if (code == QD_OK)
+        code = refresh(k, fresh_seconds, err);
+    if (code == QD_OK)
+        code = admit_digest(k, digest, caller, &known, err);
+    if (code != QD_EDENIED || known)
+        return code;
+    code = refresh(k, doubt_seconds, err); /* it may be new */
+    return code == QD_OK ? admit_digest(k, digest, caller, &known, err) : code;
+}
+
 qd_code qd_keyring_admit_id(qd_keyring *k, const char *id, qd_caller *caller, qd_error *err)
 {
-    qd_code code = refresh(k, err);
+    qd_code code = refresh(k, fresh_seconds, err);
     if (code != QD_OK)
         return code;
     pthread_mutex_lock(&k->mutex);

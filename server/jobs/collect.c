@@ -88,7 +88,7 @@ static void remove_job(collection *c, const finished *job)
     const qd_caller own = qd_caller_own();
     QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
     qd_code code = qd_job_paths_init(c->service->settings.state_dir, job->id, &paths, &err);
-    uint64_t bytes = code == QD_OK ? job->bytes + qd_folder_bytes(paths.dir) + qd_folder_bytes(paths.quarantine) : 0;
+    uint64_t bytes = code == QD_OK ? job->bytes + qd_dir_bytes(paths.dir) + qd_dir_bytes(paths.quarantine) : 0;
     if (code == QD_OK && c->mode == QD_COLLECT_REMOVE)
         code = qd_service_delete(c->service, &own, job->id, &err);
     if (code == QD_OK)

@@ -160,7 +160,7 @@ static qd_code on_layer(qd_course *course, const qd_child_event *event, qd_error
     return code;
 }
 
-static qd_code note(qd_course *course, const char *type, const json_t *data, qd_error *err)
+qd_code qd_course_note(qd_course *course, const char *type, const json_t *data, qd_error *err)
 {
     qd_record record = qd_course_record(course);
     record.type = type;
@@ -172,7 +172,7 @@ static qd_code on_warning(qd_course *course, const qd_child_event *event, qd_err
 {
     if (++course->warnings > WARNINGS_MAX)
         return qd_fail(err, QD_EFORMAT, "more than %d warnings", (int)WARNINGS_MAX);
-    return note(course, "warning", event->data, err);
+    return qd_course_note(course, "warning", event->data, err);
 }
 
 static qd_code on_result(qd_course *course, const qd_child_event *event, qd_error *err)
@@ -198,7 +198,7 @@ static qd_code handle(qd_course *course, const qd_child_event *event, size_t len
     case QD_CHILD_LAYER:
         return on_layer(course, event, err);
     case QD_CHILD_STREAM:
-        return note(course, "stream", event->data, err);
+        return qd_course_note(course, "stream", event->data, err);
     case QD_CHILD_WARNING:
         return on_warning(course, event, err);
     case QD_CHILD_HEARTBEAT:

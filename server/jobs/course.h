@@ -6,8 +6,10 @@
 
 #include "jobs/active.h"
 #include "jobs/child_event.h"
+#include "jobs/memory_gate.h"
 #include "jobs/paths.h"
 #include "jobs/record.h"
+#include "jobs/run_limits.h"
 #include "jobs/state.h"
 
 typedef struct qd_course {
@@ -15,9 +17,12 @@ typedef struct qd_course {
     qd_active *active;
     qd_job_paths paths;
     qd_state_id state;
-    double phase_started; /* qd_clock_seconds */
-    double downloading;   /* seconds it took */
-    unsigned crashes;     /* runs that died in a row before this one, without a layer finished since */
+    double phase_started;  /* qd_clock_seconds */
+    double downloading;    /* seconds it took */
+    unsigned crashes;      /* runs that died in a row before this one, without a layer finished since */
+    unsigned deaths;       /* in all, before this one */
+    qd_gate_ticket ticket; /* its place in memory (entrance.h) */
+    qd_run_limits limits;  /* of its run */
     /* what the run said */
     double last_heard, last_kept; /* of any event; of a progress that was written */
     size_t bad_lines, warnings;
@@ -35,6 +40,9 @@ void qd_course_fini(qd_course *course);
 qd_record qd_course_record(const qd_course *course);
 /* Moves on to the next state; `record` may carry more. The time spent in the old one is counted. */
 qd_code qd_course_move(qd_course *course, qd_record *record, qd_state_id to, qd_error *err);
+
+/* An event of this type, and nothing else. */
+qd_code qd_course_note(qd_course *course, const char *type, const json_t *data, qd_error *err);
 
 /* A line of the run: rows, memory, or a log line when it is bad. A failure to write rows sets course->fault. */
 void qd_course_line(void *ctx, const char *line, size_t length);

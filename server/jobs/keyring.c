@@ -79,6 +79,7 @@ qd_code qd_keyring_open(const char *state_dir, qd_keyring **out, qd_error *err)
     code = hold_state(k, state_dir, &how, err);
     if (code == QD_OK)
         code = qd_store_open_as(state_dir, how, &k->owned, err);
+    k->beside = how == QD_STORE_AS_IT_IS;
     k->store = k->owned;
     if (code != QD_OK) {
         qd_keyring_close(k);
@@ -175,6 +176,7 @@ qd_code qd_keyring_make(qd_keyring *k, const qd_caller *caller, const qd_key_wis
     if (code != QD_OK)
         return code;
     qd_keyring_forget(k);
+    qd_keyring_settle(k);
     memcpy(out_text, text, sizeof text);
     explicit_bzero(text, sizeof text);
     qd_key_of_row(&m.row, out);
@@ -204,6 +206,8 @@ qd_code qd_keyring_revoke(qd_keyring *k, const qd_caller *caller, const char *id
     revocation r = { .caller = caller, .id_or_name = id_or_name };
     qd_code code = qd_store_write(k->store, revoke, &r, err);
     qd_keyring_forget(k);
+    if (code == QD_OK)
+        qd_keyring_settle(k);
     return code;
 }
 

@@ -21,6 +21,7 @@ typedef struct qd_key_entry {
 struct qd_keyring {
     qd_store *store, *owned; /* owned: opened by the keyring itself, or NULL */
     int lock_fd;
+    bool beside; /* a running service has the folder */
     qd_idents idents;
     qd_access_rules rules;
 
@@ -38,6 +39,8 @@ qd_code qd_keyring_create(qd_store *store, const qd_access_rules *rules, qd_keyr
 void qd_keyring_set_rate(qd_keyring *keyring, uint64_t rate_per_minute);
 /* What is remembered is read again before it is used again. */
 void qd_keyring_forget(qd_keyring *keyring);
+/* Returns when the running service beside us, if there is one, knows what we changed. */
+void qd_keyring_settle(const qd_keyring *keyring);
 /* Writes down when keys were used last, at most once a minute each; at the end (QD_FLUSH_ALL) all that is newer. */
 typedef enum qd_flush { QD_FLUSH_SOME, QD_FLUSH_ALL } qd_flush;
 void qd_keyring_flush(qd_keyring *keyring, qd_flush what);

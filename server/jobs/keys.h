@@ -3,8 +3,8 @@
  * Threads: every function may be called from any thread.
  *
  * A key's text is shown once, when it is made; only its SHA-256 is kept. It holds 160 bits of chance, so that the digest needs
- * no salt and no slow hash. A keyring works on a state folder beside a running service: what one process changes the other sees
- * within half a second.
+ * no salt and no slow hash. A keyring works on a state folder beside a running service, which knows what was changed when the call that did it
+ * returns.
  * Source: api.md "Who may"; server.md §8. */
 #ifndef QD_JOBS_KEYS_H
 #define QD_JOBS_KEYS_H

@@ -15,32 +15,7 @@
 #include "jobs/paths.h"
 #include "store/retention_rows.h"
 
-enum { DEPTH_MAX = 8, TEMPORARY_SECONDS = 24 * 3600 };
-
-static uint64_t bytes_below(const char *path, unsigned depth)
-{
-    char **names = NULL;
-    size_t count = 0;
-    uint64_t sum = 0;
-    struct stat info;
-    if (lstat(path, &info) != 0)
-        return 0;
-    if (!S_ISDIR(info.st_mode))
-        return S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
-    if (depth == DEPTH_MAX || qd_dir_list(path, &names, &count, NULL) != QD_OK)
-        return 0;
-    for (size_t i = 0; i < count; i++) {
-        QD_AUTO(qd_free_pointer) char *below = qd_path_join(path, names[i]);
-        sum += below == NULL ? 0 : bytes_below(below, depth + 1);
-    }
-    qd_names_free(names, count);
-    return sum;
-}
-
-uint64_t qd_folder_bytes(const char *path)
-{
-    return bytes_below(path, 0);
-}
+enum { TEMPORARY_SECONDS = 24 * 3600 };
 
 /* What is known of a job at one moment. */
 typedef struct standing {
@@ -80,7 +55,7 @@ static void remove_one(const qd_leftovers *l, const char *kind, const char *name
     qd_error err = { 0 };
     if (!qd_path_exists(path))
         return;
-    uint64_t bytes = qd_folder_bytes(path);
+    uint64_t bytes = qd_dir_bytes(path);
     qd_code code = l->mode == QD_COLLECT_REMOVE ? qd_dir_remove(path, &err) : QD_OK;
     if (code == QD_OK)
         l->removed(l->ctx, kind, name, bytes);

@@ -6,9 +6,6 @@
 
 #include "jobs/service_private.h"
 
-/* Bytes of the files below a folder; 0 where there is none. */
-uint64_t qd_folder_bytes(const char *path);
-
 /* Called for each thing that was removed, or would be. */
 typedef struct qd_leftovers {
     qd_service *service;

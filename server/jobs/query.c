@@ -15,7 +15,9 @@ enum { DEPTH_MAX = 32, LIMIT_MAX = 200, VERSION_SHIFT = 20 };
 void qd_job_fini(qd_job *job)
 {
     free(job->name);
-    json_t *values[] = { job->tags, job->request, job->resolved, job->progress, job->result, job->problem };
+    json_t *values[] = {
+        job->tags, job->request, job->resolved, job->progress, job->result, job->problem, job->forecast
+    };
     for (size_t i = 0; i < QD_LENGTH(values); i++)
         json_decref(values[i]);
     *job = (qd_job){ 0 };
@@ -89,7 +91,8 @@ static qd_code make_job(qd_service *service, qd_job_row *row, qd_job *out, qd_er
         const char *text;
         json_t **value;
     } parts[] = { { row->tags, &job.tags },         { row->request, &job.request }, { row->resolved, &job.resolved },
-                  { row->progress, &job.progress }, { row->result, &job.result },   { row->problem, &job.problem } };
+                  { row->progress, &job.progress }, { row->result, &job.result },   { row->problem, &job.problem },
+                  { row->forecast, &job.forecast } };
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(parts); i++)
         code = load(parts[i].text, parts[i].value, err);
     if (code != QD_OK) {

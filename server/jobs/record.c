@@ -50,10 +50,14 @@ static qd_code put_layer(qd_record *r, qd_tx *tx, qd_error *err)
 
 static qd_code put_columns(const qd_record *r, qd_tx *tx, qd_error *err)
 {
-    QD_AUTO(qd_free_pointer) char *progress = NULL, *resolved = NULL;
+    QD_AUTO(qd_free_pointer) char *progress = NULL, *resolved = NULL, *forecast = NULL;
     qd_code code = print(r->progress, &progress, err);
     if (code == QD_OK)
         code = print(r->resolved, &resolved, err);
+    if (code == QD_OK)
+        code = print(r->forecast, &forecast, err);
+    if (code == QD_OK && forecast != NULL)
+        code = qd_job_row_set_forecast(tx, r->id, forecast, err);
     if (code == QD_OK && progress != NULL)
         code = qd_job_row_set_progress(tx, r->id, progress, err);
     if (code == QD_OK && resolved != NULL)

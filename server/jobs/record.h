@@ -23,7 +23,7 @@ typedef struct qd_record {
     qd_state_id from, to; /* the same: the state stays */
     const char *type;     /* an event before that of the state, or NULL */
     const json_t *data;   /* of that event */
-    const json_t *progress, *resolved;
+    const json_t *progress, *resolved, *forecast;
     const json_t *layer; /* a layer's record: no event when it was there already */
     uint64_t layer_number;
     const char *layer_name;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -12,6 +13,7 @@
 #include "base/mem.h"
 #include "jobs/courier.h"
 #include "jobs/collect.h"
+#include "jobs/outlook.h"
 #include "jobs/recover.h"
 #include "jobs/service_private.h"
 #include "jobs/supervise.h"
@@ -114,6 +116,16 @@ static qd_code check_database(const qd_service *service, qd_error *err)
                    path);
 }
 
+/* Keys that others of this machine can read are not the service's alone. */
+static void warn_of_credentials(qd_service *service)
+{
+    const char *path = service->settings.config.fetch.s3.credentials;
+    struct stat info;
+    if (path != NULL && stat(path, &info) == 0 && (info.st_mode & 077) != 0)
+        qd_service_say(service, "warn", "s3-credentials.readable", "file=\"%s\" mode=%04o wanted=0600", path,
+                       (unsigned)info.st_mode & 07777);
+}
+
 static qd_code open_parts(qd_service *service, qd_error *err)
 {
     char newest[QD_ID_SIZE] = "";
@@ -128,6 +140,7 @@ static qd_code open_parts(qd_service *service, qd_error *err)
         code = qd_keyring_create(service->store, &service->settings.config.access, &service->keyring, err);
     if (code == QD_OK)
         code = qd_fetcher_create(&service->settings.config.fetch, &service->fetcher, err);
+    warn_of_credentials(service);
     service->settings.config.fetch.s3 = (qd_s3_settings){ 0 }; /* nobody else has to know */
     if (code == QD_OK)
         code = qd_bell_create(&service->bell, err);
@@ -141,7 +154,9 @@ static qd_code start_threads(qd_service *service, qd_error *err)
 {
     service->free_bytes = qd_free_bytes(service);
     service->looked_at = qd_clock_seconds();
-    qd_code code = qd_recover(service, err);
+    qd_code code = qd_outlook_begin(service, err);
+    if (code == QD_OK)
+        code = qd_recover(service, err);
     if (code == QD_OK)
         code = qd_supervisor_start(service, err);
     if (code == QD_OK)

@@ -79,10 +79,11 @@ enum { QD_JOB_EDITION = 17 };
 /* A consistent copy of one job; strings and JSON are owned by it. */
 typedef struct qd_job {
     char id[QD_JOB_ID];
-    const char *state;                                                              /* static text: "queued", ... */
-    char *name;                                                                     /* or NULL */
-    json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem; /* json null where there is none */
-    int64_t created_ms, started_ms, finished_ms;                                    /* 0 = not yet */
+    const char *state; /* static text: "queued", ... */
+    char *name;        /* or NULL */
+    json_t *tags, *request /* redacted */, *resolved, *progress, *result, *problem,
+        *forecast;                               /* json null where there is none */
+    int64_t created_ms, started_ms, finished_ms; /* 0 = not yet */
     unsigned attempt, resumed, priority;
     uint64_t version;             /* grows with every change and every report of progress */
     uint64_t last_event;          /* id of the newest */
@@ -100,6 +101,10 @@ typedef struct qd_submission {
     struct qd_once *once; /* once.h: begun, without an answer; gets this job's; NULL = no Idempotency-Key came */
 } qd_submission;
 qd_code qd_service_submit(qd_service *service, const qd_submission *submission, char out_id[QD_JOB_ID], qd_error *err);
+/* What the job would do, without making it: engine/plan.h's document (new reference), and of the service "model" (as fetch resolved it), "resolved",
+ * "model_bytes", "read_bytes", "memory_of_runs". Waits for the model's source, 30 s at most. QD_EBUSY: too many at once. QD_EINVAL, with findings:
+ * the job could not be submitted, or its model is not there. */
+qd_code qd_service_plan(qd_service *service, const qd_submission *submission, json_t **out, qd_error *err);
 qd_code qd_service_get(qd_service *service, const char *id, qd_job *out, qd_error *err); /* QD_ENOTFOUND */
 
 typedef struct qd_tag_filter {

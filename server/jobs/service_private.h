@@ -8,11 +8,13 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "engine/forecast.h"
 #include "jobs/active.h"
 #include "jobs/bell.h"
 #include "jobs/confinement.h"
 #include "jobs/ident.h"
 #include "jobs/keyring.h"
+#include "jobs/memory_gate.h"
 #include "jobs/service.h"
 #include "jobs/settings.h"
 #include "jobs/state.h"
@@ -52,6 +54,9 @@ struct qd_service {
     uint64_t free_bytes;
     uint64_t queue_turn; /* grows when a job was queued */
     qd_active *active;
+    struct qd_dry_run *dry_runs;
+    qd_machine machine; /* as it was measured; constant */
+    qd_memory_gate gate;
     struct qd_once *underway; /* requests with an Idempotency-Key that are being carried out */
     qd_tally tally;
     uint64_t cache_bytes, artifacts_bytes; /* when last collected */

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "jobs/machine_memory.h"
 
 enum { QUEUE_LIMIT = 10000, HEARTBEAT_SECONDS = 120 };
 
@@ -100,6 +101,8 @@ static void fill_in(qd_settings *s)
     qd_settings_fill_limits(c);
     while (s->launcher[s->launcher_count] != NULL)
         s->launcher_count++;
+    if (c->memory_bytes == 0)
+        c->memory_bytes = qd_machine_memory() / 5 * 4;
     s->threads_each = qd_max_size(c->threads / c->workers, 1);
 }
 

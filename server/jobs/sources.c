@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "jobs/entrance.h"
 #include "jobs/service_private.h"
 
 enum { DEPTH_MAX = 32 };
@@ -136,7 +137,7 @@ static qd_code read_recipe(const qd_job_row *row, qd_sources *s, qd_error *err)
     return code == QD_OK ? code : qd_within(err, code, "the stored recipe");
 }
 
-static qd_code enter_quantizing(qd_course *course, const qd_sources *s, qd_error *err)
+static qd_code enter_quantizing(qd_course *course, const qd_sources *s, const json_t *forecast, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *resolved = qd_sources_resolved(s->recipe_json, s->model.resolved);
     QD_AUTO(qd_json_fini) json_t *data = json_pack("{s:s}", "phase", qd_state_at(QD_STATE_QUANTIZING)->name);
@@ -144,6 +145,7 @@ static qd_code enter_quantizing(qd_course *course, const qd_sources *s, qd_error
         return qd_fail(err, QD_ENOMEM, "out of memory");
     qd_record record = qd_course_record(course);
     record.resolved = resolved;
+    record.forecast = forecast;
     record.type = "phase";
     record.data = data;
     return qd_course_move(course, &record, QD_STATE_QUANTIZING, err);
@@ -152,7 +154,7 @@ static qd_code enter_quantizing(qd_course *course, const qd_sources *s, qd_error
 static qd_code fetch_all(qd_course *course, const qd_job_row *row, qd_sources *out, qd_error *err)
 {
     const qd_service_config *config = &course->service->settings.config;
-    QD_AUTO(qd_json_fini) json_t *resolved = NULL;
+    QD_AUTO(qd_json_fini) json_t *resolved = NULL, *forecast = NULL;
     qd_code code = read_recipe(row, out, err);
     if (code == QD_OK)
         code = qd_json_parse_object(row->resolved, strlen(row->resolved), DEPTH_MAX, &resolved, err);
@@ -164,7 +166,9 @@ static qd_code fetch_all(qd_course *course, const qd_job_row *row, qd_sources *o
     if (code == QD_OK)
         code = fetch_text(course, "evaluation", out->recipe->evaluation_text, config->evaluation_text, &out->evaluation,
                           err);
-    return code == QD_OK ? enter_quantizing(course, out, err) : code;
+    if (code == QD_OK)
+        code = qd_entrance(course, out, &forecast, err);
+    return code == QD_OK ? enter_quantizing(course, out, forecast, err) : code;
 }
 
 qd_code qd_sources_fetch(qd_course *course, const qd_job_row *row, qd_sources *out, qd_error *err)

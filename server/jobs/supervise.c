@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
+#include "jobs/dry_run.h"
 #include "jobs/once.h"
 
 static const double expiry_seconds = 600;
@@ -33,6 +34,7 @@ static void look(qd_service *service)
     else
         qd_store_restore_ballast(service->store);
     qd_keyring_flush(service->keyring, QD_FLUSH_SOME);
+    qd_dry_runs_look(service);
 }
 
 static void *supervise(void *arg)

@@ -8,7 +8,7 @@
 
 #define COLUMNS \
     "id, state, name, tags, request, recipe, resolved, progress, result, problem, secret, created_ms, started_ms, " \
-    "finished_ms, attempt, resumed, crashes, version, last_event, priority, owner, forecast"
+    "finished_ms, attempt, resumed, crashes, version, last_event, priority, owner, forecast, deaths"
 
 void qd_job_row_fini(qd_job_row *row)
 {
@@ -42,6 +42,7 @@ static qd_code read_row(const qd_query *query, qd_job_row *out, qd_error *err)
     snprintf(row.owner, sizeof row.owner, "%s", qd_query_string(query, 20));
     if (code == QD_OK)
         code = qd_query_copy(query, 21, &row.forecast, err);
+    row.deaths = (unsigned)qd_query_int(query, 22);
     if (code == QD_OK)
         *out = row;
     else
@@ -218,12 +219,42 @@ qd_code qd_job_row_set_forecast(qd_tx *tx, const char *id, const char *forecast,
     return run_texts(tx, "UPDATE job SET forecast = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
 }
 
+/* In thousandths, as whole numbers; what a job of another version has not is left out. */
+qd_code qd_job_row_forecasts(qd_tx *tx, const char *state, size_t limit, void (*take)(void *ctx, double ratio),
+                             void *ctx, qd_error *err)
+{
+    static const double thousand = 1000.0;
+    qd_query query = { 0 };
+    bool row = true;
+    qd_code code = qd_query_open(
+        tx, &query,
+        "SELECT CAST(1000.0 * factor * (quantizing + evaluating + exporting + verifying) / total AS INTEGER) FROM "
+        "(SELECT forecast ->> '$.factor' AS factor, forecast ->> '$.seconds.total' AS total, "
+        "result ->> '$.seconds.quantizing' AS quantizing, coalesce(result ->> '$.seconds.evaluating', 0) AS "
+        "evaluating, "
+        "coalesce(result ->> '$.seconds.exporting', 0) AS exporting, "
+        "coalesce(result ->> '$.seconds.verifying', 0) AS verifying "
+        "FROM (SELECT forecast, result FROM job WHERE state = ?1 ORDER BY id DESC LIMIT ?2) "
+        "WHERE forecast IS NOT NULL AND result IS NOT NULL) WHERE total > 0 AND factor > 0 AND quantizing > 0",
+        err);
+    if (code == QD_OK) {
+        qd_query_text(&query, 1, state);
+        qd_query_number(&query, 2, (int64_t)limit);
+    }
+    while (code == QD_OK && (code = qd_query_step(&query, &row, err)) == QD_OK && row)
+        take(ctx, (double)qd_query_int(&query, 0) / thousand);
+    qd_query_close(&query);
+    return code;
+}
+
 qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_error *err)
 {
     char number[16];
     snprintf(number, sizeof number, "%u", crashes);
     const char *const texts[] = { id, number };
-    return run_texts(tx, "UPDATE job SET crashes = CAST(?2 AS INTEGER) WHERE id = ?1", texts, 2, err);
+    return run_texts(
+        tx, "UPDATE job SET deaths = deaths + (CAST(?2 AS INTEGER) > 0), crashes = CAST(?2 AS INTEGER) WHERE id = ?1",
+        texts, 2, err);
 }
 
 qd_code qd_job_row_add_resumed(qd_tx *tx, const char *id, qd_error *err)
@@ -241,7 +272,8 @@ qd_code qd_job_row_renew(qd_tx *tx, const char *id, const char *recipe, const ch
     const char *const texts[] = { id, recipe, resolved };
     return run_texts(tx,
                      "UPDATE job SET recipe = ?2, resolved = ?3, progress = NULL, result = NULL, problem = NULL, "
-                     "started_ms = 0, finished_ms = 0, crashes = 0, version = version + 1 WHERE id = ?1",
+                     "forecast = NULL, "
+                     "started_ms = 0, finished_ms = 0, crashes = 0, deaths = 0, version = version + 1 WHERE id = ?1",
                      texts, 3, err);
 }
 

@@ -59,7 +59,7 @@ def temporary_folder():
 
 
 class Process:
-    """A child that prints `listening on http://HOST:PORT`."""
+    """A child that prints `listening on http://HOST:PORT`, or https."""
 
     def __init__(self, command, log, environment=None):
         self.log_path = log
@@ -67,12 +67,12 @@ class Process:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=environment)
         atexit.register(self.kill)
         line = self.process.stdout.readline().decode()
-        found = re.match(r"listening on http://([^:]+):(\d+)", line)
+        found = re.match(r"listening on (https?)://([^:]+):(\d+)", line)
         if not found:
             self.kill()
             raise AssertionError("%s printed %r; log: %s" % (command[:2], line, open(log).read()[-2000:]))
-        self.host, self.port = found.group(1), int(found.group(2))
-        self.url = "http://%s:%d" % (self.host, self.port)
+        self.host, self.port = found.group(2), int(found.group(3))
+        self.url = "%s://%s:%d" % (found.group(1), self.host, self.port)
 
     def kill(self, with_signal=signal.SIGKILL):
         if self.process.poll() is None:

@@ -29,11 +29,10 @@ def type_fits(value, name):
 
 def resolve(node):
     while "$ref" in node:
-        assert node["$ref"].startswith("#/") or node["$ref"] == "schema/job.json", node
-        if node["$ref"] == "schema/job.json":
-            return JOB_SCHEMA
-        found = DOCUMENT
-        for part in node["$ref"][2:].split("/"):
+        place, _, pointer = node["$ref"].partition("#")
+        assert place in ("", "schema/job.json"), node
+        found = JOB_SCHEMA if place else DOCUMENT
+        for part in pointer[1:].split("/") if pointer else []:
             found = found[part]
         node = found
     return node
@@ -163,6 +162,35 @@ def a_cancelled_job_can_be_retried_with_other_regularization_only():
     SERVER.wait(job)
 
 
+def a_job_is_made_once_changed_and_compared():
+    request = quick_job(URL, name="first")
+    key = {"Idempotency-Key": "7f6c1a9e-6a35-4b7a-9a1c-3f2c7d0e5b11"}
+    first = call("POST", "/jobs", 202, request, headers=key)
+    equal(call("POST", "/jobs", 202, request, headers=key), first)
+    call("POST", "/jobs", 422, quick_job(URL, name="other"), headers=key)
+    call("PATCH", "/jobs/{id}", 200, {"name": "renamed", "tags": {"team": "b"}, "priority": 60}, id=first["id"])
+    call("PATCH", "/jobs/{id}", 400, "[]", id=first["id"])
+    call("PATCH", "/jobs/{id}", 412, {"name": "late"}, headers={"If-Match": '"0-0"'}, id=first["id"])
+    call("PATCH", "/jobs/{id}", 415, "{}", headers={"Content-Type": "text/plain"}, id=first["id"])
+    call("PATCH", "/jobs/{id}", 422, {"bits": 3}, id=first["id"])
+    second = call("POST", "/jobs", 202, quick_job(URL, bits=3))["id"]
+    for job in (first["id"], second):
+        SERVER.wait(job)
+    call("GET", "/jobs", 200, query="?state=succeeded,failed&tag=team:b&tag=team&name=renamed&q=novella&created_after=2020-01-01&created_before=2100-01-01T00:00:00Z")
+    call("GET", "/jobs", 304, headers={"If-None-Match": "*"})
+    call("GET", "/compare", 200, query="?jobs=%s,%s" % (first["id"], second))
+    call("GET", "/compare", 304, query="?jobs=%s,%s" % (first["id"], second), headers={"If-None-Match": "*"})
+    call("GET", "/compare", 400, query="?jobs=" + second)
+    call("GET", "/compare", 404, query="?jobs=%s,%s" % (second, NOBODY))
+    for template in ("/jobs/{id}/layers", "/jobs/{id}/certificate", "/jobs/{id}/artifacts", "/jobs/{id}/log", "/jobs/{id}/artifacts.tar"):
+        call("GET", template, 304, headers={"If-None-Match": "*"}, id=second)
+    call("GET", "/jobs/{id}/deliveries", 200, id=second)
+    call("GET", "/jobs/{id}/artifacts.tar", 200, id=second)
+    call("HEAD", "/jobs/{id}/artifacts.tar", 200, id=second)
+    call("GET", "/jobs/{id}/artifacts.tar", 206, headers={"Range": "bytes=5-9"}, id=second)
+    call("GET", "/jobs/{id}/artifacts.tar", 416, headers={"Range": "bytes=999999999-"}, id=second)
+
+
 def what_a_job_request_may_not_be_is_said_in_a_problem_document():
     call("POST", "/jobs", 400, "[1]")
     call("POST", "/jobs", 400, query="?dry_run=true", body=quick_job(URL))
@@ -171,8 +199,8 @@ def what_a_job_request_may_not_be_is_said_in_a_problem_document():
     call("POST", "/jobs", 422, quick_job("ftp://example.org/"))
     call("POST", "/jobs", 403, quick_job(URL), headers={"Origin": "http://elsewhere.example"})
     call("POST", "/jobs", 415, quick_job(URL), headers={"Origin": SERVER.url, "Content-Type": "text/plain"})
-    call("POST", "/jobs", 501, quick_job(URL), headers={"Idempotency-Key": "k"})
-    for query in ("?limit=0", "?limit=201", "?limit=x", "?state=done", "?tag=:v", "?cursor=1", "?page=2"):
+    call("POST", "/jobs", 400, quick_job(URL), headers={"Idempotency-Key": "two words"})
+    for query in ("?limit=0", "?limit=201", "?limit=x", "?state=done", "?tag=:v", "?cursor=1", "?page=2", "?created_after=x", "?q=a&q=b"):
         call("GET", "/jobs", 400, query=query)
 
 
@@ -180,8 +208,9 @@ def a_job_that_is_not_there_is_404_everywhere():
     for template, item in DOCUMENT["paths"].items():
         for method in item:
             if "{id}" in template and method != "parameters":
-                call(method.upper(), template, 404, id=NOBODY, path="config.json")
-                call(method.upper(), template, 404, id="short", path="config.json")
+                body = "{}" if item[method].get("requestBody", {}).get("required") else None
+                call(method.upper(), template, 404, body, id=NOBODY, path="config.json")
+                call(method.upper(), template, 404, body, id="short", path="config.json")
 
 
 def the_service_speaks_about_itself():
@@ -211,6 +240,7 @@ def the_server_stops_cleanly():
     equal(SERVER.stop(), 0)
 
 
-run_claims([a_job_and_everything_it_leaves_fit_their_schemas, a_cancelled_job_can_be_retried_with_other_regularization_only,
+run_claims([a_job_and_everything_it_leaves_fit_their_schemas, a_job_is_made_once_changed_and_compared,
+            a_cancelled_job_can_be_retried_with_other_regularization_only,
             what_a_job_request_may_not_be_is_said_in_a_problem_document, a_job_that_is_not_there_is_404_everywhere,
             the_service_speaks_about_itself, every_operation_was_called, the_server_stops_cleanly])

@@ -78,10 +78,13 @@ static void what_has_no_row_is_refused_clearly(void **state)
     expect_refusal("GET", "/jobs/short", 404, "short");
     expect_refusal("GET", "/jobs/" ID "x", 404, "26");
     expect_refusal("GET", "/jobs?dry_run=true", 400, "dry_run");
-    expect_refusal("GET", "/jobs?sate=queued", 400, "state, tag, limit, cursor");
+    expect_refusal("GET", "/jobs?sate=queued", 400,
+                   "state, tag, name, q, created_after, created_before, limit, cursor");
     expect_refusal("POST", "/jobs?dry_run=true", 400, "none");
+    expect_refusal("GET", "/jobs?name=a&tag=b&name=a", 400, "'name' is given twice");
+    expect_refusal("GET", "/jobs/" ID "/events?after=1&after=1", 400, "'after' is given twice");
     expect_refusal("BREW", "/jobs", 405, "GET, HEAD, POST");
-    expect_refusal("POST", "/jobs/" ID, 405, "GET, HEAD, DELETE");
+    expect_refusal("POST", "/jobs/" ID, 405, "GET, HEAD, PATCH, DELETE");
 }
 
 static void a_wrong_method_gets_allow(void **state)
@@ -159,7 +162,8 @@ static void every_row_has_its_scope_decided(void **state)
         for (size_t k = 0; k < QD_LENGTH(open); k++)
             is_open |= strcmp(route->pattern, open[k]) == 0;
         bool is_artifact = strstr(route->pattern, "/artifacts") != NULL;
-        bool is_admin = strncmp(route->pattern, "/keys", 5) == 0 || strcmp(route->pattern, "/audit") == 0;
+        bool is_admin = strncmp(route->pattern, "/keys", 5) == 0 || strncmp(route->pattern, "/admin/", 7) == 0 ||
+                        strcmp(route->pattern, "/audit") == 0;
         qd_scope_bit wanted = is_open                   ? QD_SCOPE_NONE
                               : is_admin                ? QD_SCOPE_ADMIN
                               : is_artifact             ? QD_SCOPE_ARTIFACTS_READ

@@ -318,7 +318,7 @@ static void what_cannot_be_a_job_is_refused_by_field(void **state)
            "{\"pointer\":\"/bits\",\"detail\":\"bits: 17");
     expect("POST /jobs", "", "{\"bits\":4}", 422, "\"/model\"");
     expect("POST /jobs", "", "{\"model\":\"ftp://a/b\"}", 422, "ftp");
-    expect("POST /jobs", "Idempotency-Key: k\r\n", "{\"model\":\"hf://a/b\"}", 501, "Idempotency-Key");
+    expect("POST /jobs", "Idempotency-Key: two words\r\n", "{\"model\":\"hf://a/b\"}", 400, "Idempotency-Key");
 }
 
 static void a_page_of_another_site_changes_nothing(void **state)

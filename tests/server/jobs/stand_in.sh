@@ -117,10 +117,10 @@ big) # needs 2 MB for its checkpoints
     }
     finish ;;
 slow)
-    layer 0 false
-    [ -e "$work/been-here" ] && { layer 1 false; finish; }
-    touch "$work/been-here"
+    [ -e "$work/been-here" ] && { layer 0 false; layer 1 false; finish; }
+    touch "$work/been-here" # before the first word: it may be ended after any
     touch "$work/layer0"
+    layer 0 false
     n=0
     while :; do
         n=$((n + 1))

@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""test_dry_run.py: POST /jobs?dry_run=true against a real quantd and a real model server: what a job would do, from headers alone."""
+import json
+import os
+import shutil
+import threading
+
+import harness
+from harness import Server, ModelServer, equal, quick_job, read_safetensors, run_claims, temporary_folder
+
+MODEL_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+models = None
+server = None
+
+
+def setting():
+    """One server and one model server for all claims; folders that are no sound model beside novella-1m."""
+    global models, server
+    if server is not None:
+        return
+    root = temporary_folder()
+    shutil.copytree(harness.MODEL, os.path.join(root, "novella-1m"))
+    shutil.copytree(harness.MODEL, os.path.join(root, "other"))
+    path = os.path.join(root, "other", "config.json")
+    config = json.load(open(path))
+    config["architectures"] = ["FalconForCausalLM"]
+    with open(path, "w") as file:
+        json.dump(config, file)
+    models = ModelServer(root)
+    server = Server()
+
+
+def plan(request, want=200):
+    return server.json("POST", "/jobs?dry_run=true", request, want=want)
+
+
+def job(**fields):
+    return quick_job(models.model("novella-1m"), **fields)
+
+
+def weights_bytes():
+    return os.path.getsize(os.path.join(harness.MODEL, "model.safetensors"))
+
+
+def stored_tensors():
+    with open(os.path.join(harness.MODEL, "model.safetensors"), "rb") as file:
+        return read_safetensors(file.read())
+
+
+def a_plan_names_every_tensor_and_reads_less_than_two_percent_of_the_weights():
+    setting()
+    fresh = Server()  # whose cache has nothing
+    before = models.stats()["body_bytes"]
+    found = fresh.json("POST", "/jobs?dry_run=true", job())
+    small = sum(os.path.getsize(os.path.join(harness.MODEL, name)) for name in MODEL_FILES[:-1])
+    read = models.stats()["body_bytes"] - before - small
+    assert 0 < read < 0.02 * weights_bytes(), "%d of %d bytes of weights were read" % (read, weights_bytes())
+    tensors = stored_tensors()
+    equal(sorted(entry["tensor"] for entry in found["layers"]), sorted(tensors), "tensors")
+    quantized = [entry for entry in found["layers"] if entry["action"] == "quantized"]
+    equal(len(quantized), found["totals"]["layers"], "layers")
+    for entry in found["layers"]:
+        equal(entry["action"] == "quantized", "proj" in entry["tensor"], entry["tensor"])
+    equal((quantized[0]["bits"], quantized[0]["group_size"]), (4, 128), "the job's grid")
+    equal(found["possible"], True, "possible")
+    equal(found["totals"]["download_bytes"], weights_bytes(), "bytes to download")
+
+
+def a_plan_makes_nothing():
+    setting()
+    plan(job())
+    equal(server.json("GET", "/jobs")["data"], [], "jobs")
+    equal([name for name in os.listdir(os.path.join(server.state, "models", "snapshots"))], [], "folders")
+    equal(os.listdir(os.path.join(server.state, "jobs")), [], "folders of jobs")
+
+
+def the_artifact_is_as_large_as_was_planned_and_its_memory_no_larger_than_was_forecast():
+    setting()
+    for fields in ({}, {"format": "gguf:q8_0"}, {"format": "gptq"}, {"algorithm": "qronos", "effort": "balanced"},
+                   {"format": ["safetensors:bf16", "compressed-tensors"]}):
+        fields = dict(fields)
+        if fields.get("format") == "gguf:q8_0":
+            request = quick_job(models.model("novella-1m"), format="gguf:q8_0")
+            del request["bits"], request["group_size"]
+        else:
+            request = job(**fields)
+        found = plan(request)
+        done = server.succeed(request)
+        ratio = found["totals"]["artifact_bytes"] / done["result"]["size"]
+        assert 0.98 < ratio < 1.02, "%s: planned %d, made %d" % (fields, found["totals"]["artifact_bytes"], done["result"]["size"])
+        bits = found["totals"]["bits_per_weight"] / done["result"]["bits_per_weight"]
+        assert 0.99 < bits < 1.01, "%s: %s and %s bits" % (fields, found["totals"]["bits_per_weight"], done["result"]["bits_per_weight"])
+        assert done["forecast"]["peak_memory"] > 0.9 * done["result"]["peak_memory"], (fields, done["forecast"], done["result"]["peak_memory"])
+        print("# %s: artifact %.3f, memory %.2f of what was taken" % (
+            fields, ratio, done["forecast"]["peak_memory"] / done["result"]["peak_memory"]))
+
+
+def weights_that_are_here_are_not_to_be_downloaded():
+    setting()
+    server.succeed(job())
+    equal(plan(job())["totals"]["download_bytes"], 0, "bytes to download")
+
+
+def what_is_wrong_with_the_request_is_refused_with_pointers():
+    setting()
+
+    def refused(request, pointer, *parts):
+        problem = plan(request, want=422)
+        assert pointer in [error["pointer"] for error in problem["errors"]], problem
+        for part in parts:
+            assert any(part in error["detail"] for error in problem["errors"]), problem
+
+    refused(job(bits=17), "/bits", "17")
+    refused(quick_job("http://10.0.0.1/model/"), "/model/url", "10.0.0.1")
+    refused(quick_job(models.model("nothing-here")), "/model", "config.json")
+    refused({"model": {"url": models.url + "/~token:sesame@*/files/novella-1m/"}, "algorithm": "rtn"}, "/model/url", "token")
+
+
+def what_the_model_does_not_fit_is_in_the_plan():
+    setting()
+    found = plan(job(group_size=48))
+    equal(found["possible"], False, "possible")
+    equal([problem["pointer"] for problem in found["problems"]], ["/group_size"], "pointers")
+    assert "48 does not divide" in found["problems"][0]["detail"], found["problems"]
+    found = plan(job(calibration={"samples": 8, "length": 5000}))
+    equal([problem["pointer"] for problem in found["problems"]], ["/calibration/length"], "pointers")
+
+
+def limits_that_are_too_small_are_in_the_plan_with_what_would_do():
+    setting()
+    found = plan(job(limits={"memory": 1 << 20, "disk": 1 << 20}))
+    equal(sorted(problem["pointer"] for problem in found["problems"]), ["/limits/disk", "/limits/memory"], "pointers")
+    least = found["forecast"]["least_memory"]
+    assert str(least) in [p for p in found["problems"] if p["pointer"] == "/limits/memory"][0]["detail"], found["problems"]
+    equal(plan(job(limits={"memory": least, "disk": found["forecast"]["disk"]["total"]}))["problems"], [], "problems")
+
+
+def of_an_architecture_that_is_not_known_matrices_are_unknown():
+    setting()
+    found = plan(quick_job(models.model("other")))
+    equal(found["possible"], False, "possible")
+    assert "FalconForCausalLM" in found["problems"][0]["detail"], found["problems"]
+    equal(sorted(entry["tensor"] for entry in found["layers"]), sorted(stored_tensors()), "tensors")
+    actions = {entry["tensor"]: entry["action"] for entry in found["layers"]}
+    equal(actions["model.layers.0.self_attn.q_proj.weight"], "unknown", "a matrix")
+    equal(actions["model.norm.weight"], "kept", "a vector")
+
+
+def loaders_are_told():
+    setting()
+    loads = {(c["format"], c["loader"]): c["loads"] for c in plan(job())["compatibility"]}
+    equal(loads[("compressed-tensors:pack-quantized", "vLLM")], "yes", "vLLM")
+    equal(loads[("compressed-tensors:pack-quantized", "llama.cpp")], "no", "llama.cpp")
+
+
+def only_true_and_false_are_taken():
+    setting()
+    equal(server.request("POST", "/jobs?dry_run=maybe", job())[0], 400, "maybe")
+    status, _, data = server.request("POST", "/jobs?dry_run=false", job())
+    equal(status, 202, "false: a job")
+    server.wait(json.loads(data)["id"])
+
+
+def a_fifth_dry_run_at_once_is_told_to_come_again():
+    setting()
+    slow = quick_job(models.url + "/~silent:3@*/files/novella-1m/")
+    answers = []
+
+    def ask():
+        status, headers, _ = server.request("POST", "/jobs?dry_run=true", slow)
+        answers.append((status, headers.get("retry-after")))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    equal(sorted(status for status, _ in answers), [200] * 4 + [429] * 2, "answers")
+    assert all(after for status, after in answers if status == 429), answers
+
+
+if __name__ == "__main__":
+    run_claims([a_plan_makes_nothing,
+                a_plan_names_every_tensor_and_reads_less_than_two_percent_of_the_weights,
+                what_is_wrong_with_the_request_is_refused_with_pointers,
+                what_the_model_does_not_fit_is_in_the_plan,
+                limits_that_are_too_small_are_in_the_plan_with_what_would_do,
+                of_an_architecture_that_is_not_known_matrices_are_unknown,
+                loaders_are_told,
+                a_fifth_dry_run_at_once_is_told_to_come_again,
+                the_artifact_is_as_large_as_was_planned_and_its_memory_no_larger_than_was_forecast,
+                weights_that_are_here_are_not_to_be_downloaded,
+                only_true_and_false_are_taken])
