@@ -96,6 +96,21 @@ static subscriber *find_work_locked(qd_streams *hub)
     return s;
 }
 
+/* Ids have no gaps. A place beyond the newest event (a database put back from a backup), or before one that is no longer
+ * kept, is no place in this job's events: the client is told to read the job anew, and where the stream goes on. */
+static uint64_t add_resync(qd_str *out, const qd_job *job, const json_t *events, uint64_t after)
+{
+    json_int_t first = json_integer_value(json_object_get(json_array_get(events, 0), "id"));
+    uint64_t place = after;
+    if (first > 0 && (uint64_t)first > after + 1)
+        place = (uint64_t)first - 1;
+    else if (first == 0 && after > job->last_event)
+        place = job->last_event;
+    if (place != after)
+        qd_sse_add_resync(out, place);
+    return place;
+}
+
 /* The state is read first: events that came before the end are then all there. */
 static qd_code load(qd_streams *hub, const char *job, uint64_t after, batch *b, qd_error *err)
 {
@@ -106,7 +121,7 @@ static qd_code load(qd_streams *hub, const char *job, uint64_t after, batch *b, 
         code = qd_service_events(hub->config.service, job, after, BATCH_EVENTS, &events, err);
     if (code != QD_OK)
         return code;
-    b->last = after;
+    b->last = add_resync(&b->text, &record, events, after);
     for (size_t i = 0; i < json_array_size(events); i++) {
         uint64_t id = qd_sse_add_event(&b->text, json_array_get(events, i));
         b->last = id > b->last ? id : b->last;

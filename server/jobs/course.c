@@ -100,6 +100,7 @@ static qd_code on_progress(qd_course *course, const qd_child_event *event, qd_er
     if (event->phase != course->state)
         return qd_fail(err, QD_EFORMAT, "progress of '%s' in '%s'", qd_state_at(event->phase)->name,
                        qd_state_at(course->state)->name);
+    qd_run_limits_reached(&course->limits, event->data);
     return qd_course_progress_take(course,
                                    json_pack("{s:s, s:I, s:I, s:s, s:o}", "phase", qd_state_at(event->phase)->name,
                                              "done", json_integer_value(json_object_get(event->data, "done")), "total",

@@ -168,6 +168,42 @@ def a_form_filled_in_everywhere_is_a_job_that_is_accepted():
     browser.wait("document.getElementById('job-problem').innerText.startsWith('Quarantined, not served: gate.kl')")
 
 
+def a_service_with_keys_asks_for_one_and_forgets_it_at_the_logout():
+    if CHROMIUM is None:
+        raise Skip("chromium is not installed")
+    browser, server = STATE["browser"], Server("--file-root", os.path.dirname(STATE["model"][7:]))
+    key = subprocess.run([QUANTD, "key", "create", "--state", server.state, "--name", "person", "--scopes", "jobs:read,jobs:write,artifacts:read"],
+                         check=True, capture_output=True, text=True).stdout.strip()
+    made = {"Authorization": "Bearer " + key}
+    job = server.json("POST", "/jobs", quick_job(STATE["model"], name="behind a key"), want=202, headers=made)["id"]
+    log_in = """((key) => {
+        document.getElementById('login-key').value = key;
+        document.querySelector('#login button[type=submit]').click();
+        return true;
+    })(%s)"""
+    browser.open(server.url + "/#/jobs/" + job)
+    browser.wait("!document.getElementById('login').hidden && document.querySelector('main').hidden")
+    browser.value(log_in % json.dumps("qd_wrong"))
+    browser.wait("document.getElementById('login-note').innerText.includes('not one of this service')")
+    browser.value(log_in % json.dumps(key))
+    browser.wait("document.getElementById('login').hidden && document.getElementById('jobs').innerText.includes('behind a key')")
+    browser.wait("document.getElementById('job-state').innerText == 'succeeded'", 240)  # by its event stream, which has but the cookie
+    browser.wait("document.getElementById('layers').rows.length == 42")
+    equal(browser.value("document.cookie"), "", "out of the script's sight")
+    equal(browser.value("JSON.stringify(Object.entries(localStorage)).includes('qd_')"), False)
+    browser.open("about:blank")
+    browser.open(server.url + "/")
+    browser.wait("document.getElementById('jobs').innerText.includes('behind a key')")  # the session is still there
+    browser.value("document.getElementById('logout').click()")
+    browser.wait("!document.getElementById('login').hidden && document.querySelector('main').hidden")
+    browser.open("about:blank")
+    browser.open(server.url + "/")
+    browser.wait("!document.getElementById('login').hidden")
+    # The browser logs every answer of 401; these were asked for.
+    browser.complaints = [entry for entry in browser.complaints if "401" not in str(entry.get("text", "") if isinstance(entry, dict) else "")]
+    equal(server.stop(), 0)
+
+
 def the_browser_has_nothing_to_complain_about():
     if CHROMIUM is None:
         raise Skip("chromium is not installed")
@@ -177,4 +213,5 @@ def the_browser_has_nothing_to_complain_about():
 
 
 run_claims([the_page_lists_jobs_and_follows_one_to_its_result, the_form_submits_a_job, a_field_of_several_shapes_sends_the_one_that_was_chosen,
-            a_form_filled_in_everywhere_is_a_job_that_is_accepted, the_browser_has_nothing_to_complain_about])
+            a_form_filled_in_everywhere_is_a_job_that_is_accepted,
+            a_service_with_keys_asks_for_one_and_forgets_it_at_the_logout, the_browser_has_nothing_to_complain_about])
