@@ -15,7 +15,7 @@ static const double look_seconds = 2;
 
 void qd_run_limits_init(qd_run_limits *limits, const qd_course *course, const qd_recipe *recipe)
 {
-    double own = recipe->limit_runtime, usual = course->service->settings.config.job_runtime_seconds;
+    double own = recipe->limit_runtime, usual = qd_service_now(course->service).job_runtime_seconds;
     *limits =
         (qd_run_limits){ .runtime = own >= 0 ? own : usual, .disk = recipe->limit_disk, .started = qd_clock_seconds() };
 }
