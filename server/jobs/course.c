@@ -231,6 +231,7 @@ void qd_course_line(void *ctx, const char *line, size_t length)
     QD_FAULT("child.line");
     if (code == QD_OK) {
         course->last_heard = qd_clock_seconds();
+        qd_active_set_heard(course->service, course->active, course->last_heard);
         code = handle(course, &event, length, &err);
         qd_child_event_fini(&event);
     }

@@ -446,14 +446,15 @@ static void eat_memory(void)
     }
 }
 
+/* Up to 512 MiB, with holes: the size is what is limited. */
 static void fill_disk(void)
 {
-    static const char block[1 << 16];
+    static const char block[1 << 12];
     char path[4096];
     snprintf(path, sizeof path, "%s/filler", work);
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    for (int i = 0; fd >= 0 && i < 256; i++)
-        if (write(fd, block, sizeof block) < 0)
+    for (int i = 0; fd >= 0 && i < 32; i++)
+        if (pwrite(fd, block, sizeof block, (off_t)i << 24) < 0)
             _exit(9);
 }
 

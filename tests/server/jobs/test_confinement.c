@@ -266,9 +266,9 @@ static void a_file_beyond_its_limit_ends_the_run(void **state)
     bench *b = *state;
     char id[27];
     bench_start(b);
-    submit_with(b, "fills-disk", "disk", 2 << 20, id);
-    check_problem(b, id, "too-big", "limits.disk");
-    submit_with(b, "fills-disk", "disk", 64 << 20, id);
+    submit_with(b, "fills-disk", "disk", 400 << 20, id); /* less is refused: the job is forecast to take 270 MB */
+    check_problem(b, id, "too-big", "a file of the run grew beyond limits.disk");
+    submit_with(b, "fills-disk", "disk", 600 << 20, id);
     bench_ends(b, id, "succeeded", NULL);
 }
 
