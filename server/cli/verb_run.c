@@ -56,7 +56,8 @@ static const qd_verb_option options[] = {
     [ALLOW_HTTP] = { "allow-http", NULL, NULL, "allow plain http sources" },
     [ALLOW_NET] = { "allow-net", "CIDR", NULL, "network that downloads may reach besides public addresses" },
     [CONFINE] = { "confine", "HOW", "off",
-                  "no network and no files but those named here: auto (as far as the kernel can), require or off; wants "
+                  "no network and no files but those named here: auto (as far as the kernel can), require or off; "
+                  "wants "
                   "--model and --work" },
     { 0 },
 };
@@ -242,8 +243,7 @@ static qd_code shut_in(const qd_arguments *arguments, qd_error *err)
     for (size_t i = 0; i < QD_LENGTH(may_read); i++)
         if (may_read[i] != NULL)
             readable[count++] = may_read[i];
-    return qd_shut_in_enter(
-        &(qd_shut_in){ .how = values[CONFINE], .readable = readable, .writable = writable }, err);
+    return qd_shut_in_enter(&(qd_shut_in){ .how = values[CONFINE], .readable = readable, .writable = writable }, err);
 }
 
 /* A worker holds its run itself. */

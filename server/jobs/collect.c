@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "jobs/leftovers.h"
 #include "jobs/paths.h"
+#include "jobs/run_limits.h"
 #include "store/retention_rows.h"
 
 enum { ROWS_AT_ONCE = 1000, RESOLVED_DEPTH = 32, ITEMS_MAX = 10000 };

@@ -142,7 +142,7 @@ static void clean(char *text)
 
 static void judge(const qd_courier *c, const qd_delivery_row *row, qd_code code, const qd_sent *sent, outcome *o)
 {
-    unsigned limit = c->service->settings.config.webhook_tries == 0 ? TRIES : c->service->settings.config.webhook_tries;
+    unsigned tries = qd_service_now(c->service).webhook_tries, limit = tries == 0 ? TRIES : tries;
     int64_t now = qd_clock_wall_ms();
     bool over = code == QD_OK || sent->outlook == QD_SENT_NEVER || row->tries + 1 >= limit;
     double chance = qd_rng_uniform(qd_rng_key((uint64_t)now, (uintptr_t)row, 0), row->tries);

@@ -100,6 +100,7 @@ static qd_code on_progress(qd_course *course, const qd_child_event *event, qd_er
     if (event->phase != course->state)
         return qd_fail(err, QD_EFORMAT, "progress of '%s' in '%s'", qd_state_at(event->phase)->name,
                        qd_state_at(course->state)->name);
+    qd_run_limits_reached(&course->limits, event->data);
     return qd_course_progress_take(course,
                                    json_pack("{s:s, s:I, s:I, s:s, s:o}", "phase", qd_state_at(event->phase)->name,
                                              "done", json_integer_value(json_object_get(event->data, "done")), "total",
@@ -230,6 +231,7 @@ void qd_course_line(void *ctx, const char *line, size_t length)
     QD_FAULT("child.line");
     if (code == QD_OK) {
         course->last_heard = qd_clock_seconds();
+        qd_active_set_heard(course->service, course->active, course->last_heard);
         code = handle(course, &event, length, &err);
         qd_child_event_fini(&event);
     }

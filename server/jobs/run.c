@@ -182,6 +182,17 @@ static void attend(run *r)
         return; /* nobody had rung */
 }
 
+static void count_death(qd_service *service, qd_code why)
+{
+    qd_tally *tally = &service->tally;
+    pthread_mutex_lock(&service->mutex);
+    uint64_t *counter = why == QD_ENOMEM     ? &tally->runs_out_of_memory
+                        : why == QD_ETIMEOUT ? &tally->runs_silent
+                                             : &tally->runs_crashed;
+    ++*counter;
+    pthread_mutex_unlock(&service->mutex);
+}
+
 static qd_end judge(const run *r, qd_error *err)
 {
     const qd_course *course = r->course;
@@ -199,11 +210,15 @@ static qd_end judge(const run *r, qd_error *err)
     /* A run that reports its reason has come to an end by itself; stopped from outside, it is as good as dead. */
     if (course->problem != QD_OK && course->problem != QD_ECANCELLED && !r->death.silent) {
         *err = course->problem_err;
-        if (course->problem == QD_ENOMEM)
+        if (course->problem == QD_ENOMEM) {
             qd_death_add_memory(&r->death, err);
+            count_death(course->service, QD_ENOMEM);
+        }
         return QD_END_FAILED;
     }
-    return qd_death_judge(&r->death, err);
+    qd_end end = qd_death_judge(&r->death, err);
+    count_death(course->service, err->code);
+    return end;
 }
 
 /* Nothing of it is left after this. */
@@ -232,6 +247,7 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
     r->lines.line = qd_course_line;
     r->lines.ctx = course;
     course->last_heard = qd_clock_seconds();
+    qd_active_set_heard(course->service, course->active, course->last_heard);
     qd_run_limits_init(&course->limits, course, sources->recipe);
     qd_end end = QD_END_FAILED;
     if (start(r, sources, lock_fd, err) == QD_OK) {
@@ -247,6 +263,7 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
                            r->lines.dropped, course->bad_lines);
     }
     qd_active_set_rss(course->service, course->active, 0);
+    qd_active_set_heard(course->service, course->active, 0);
     qd_hold_end(&r->hold, &(qd_cgroup_report){ 0 });
     qd_close_fd(&r->log_fd);
     free(r);

@@ -24,6 +24,7 @@
 /* Sums since the service was started. */
 typedef struct qd_tally {
     uint64_t downloaded_bytes, layers, degraded_layers, resumes;
+    uint64_t runs_crashed, runs_silent, runs_out_of_memory;
     double phase_seconds[8];
     double last_relative_error;
     uint64_t uploaded_bytes;

@@ -214,7 +214,7 @@ def a_job_that_is_not_there_is_404_everywhere():
 
 
 def the_service_speaks_about_itself():
-    for template in ("/catalog", "/openapi.json", "/schema/job.json", "/", "/app.js", "/form.js", "/job.js", "/list.js", "/page.js", "/style.css", "/icon.svg"):
+    for template in ("/catalog", "/openapi.json", "/schema/job.json", "/", "/app.js", "/form.js", "/job.js", "/list.js", "/login.js", "/page.js", "/style.css", "/icon.svg"):
         call("GET", template, 200)
         call("GET", template, 304, headers={"If-None-Match": "*"})
         call("GET", template, 400, query="?x=1")
@@ -227,6 +227,35 @@ def the_service_speaks_about_itself():
     for name in re.findall(r"^# TYPE (\S+)", text, re.M):
         equal(text.count("# TYPE %s " % name), 1, name)
         assert name.startswith("quantd_"), name
+
+
+def keys_sessions_and_the_audit_fit_their_schemas():
+    admin = call("POST", "/keys", 201, {"name": "ops", "scopes": ["admin"]})
+    key = {"Authorization": "Bearer " + admin["key"]}  # from here on the service asks for one
+    call("GET", "/keys", 401)
+    reader = call("POST", "/keys", 201, {"name": "ci", "scopes": ["jobs:read"], "expires_in": 60, "rate_per_minute": 9, "queue_quota": 2,
+                                         "disk_quota": 1 << 40}, headers=key)
+    call("POST", "/keys", 409, {"name": "ci", "scopes": ["admin"]}, headers=key)
+    call("POST", "/keys", 422, {"name": "", "scopes": []}, headers=key)
+    call("POST", "/keys", 400, "[]", headers=key)
+    call("POST", "/keys", 413, headers=dict(key, **{"Content-Length": "5000"}))
+    call("POST", "/keys", 415, {}, headers=dict(key, Origin=SERVER.url))
+    call("GET", "/keys", 403, headers={"Authorization": "Bearer " + reader["key"]})
+    listed = call("GET", "/keys", 200, headers=key)["data"]
+    equal([(row["name"], row["rate_per_minute"], "key" in row) for row in listed], [("ops", None, False), ("ci", 9, False)])
+    call("POST", "/session", 401, {"key": "qd_wrong"})
+    call("POST", "/session", 422, {})
+    call("POST", "/session", 403, {"key": admin["key"]}, headers={"Origin": "http://elsewhere.example"})
+    equal(call("POST", "/session", 201, {"key": admin["key"]})["scopes"], ["admin"])
+    call("DELETE", "/session", 204)
+    call("DELETE", "/keys/{id}", 204, id=reader["id"], headers=key)
+    call("DELETE", "/keys/{id}", 404, id=NOBODY, headers=key)
+    call("GET", "/audit", 400, query="?action=nothing", headers=key)
+    rows = call("GET", "/audit", 200, query="?limit=1000", headers=key)["data"]
+    equal([row["action"] for row in rows][-4:], ["key.create", "key.create", "login", "key.revoke"])
+    equal([row["target"] for row in rows][-1], reader["id"])
+    keyless = {row["action"] for row in rows if row["key"] is None}
+    assert {"job.create", "job.cancel", "job.retry", "job.delete", "job.update"} <= keyless, keyless
 
 
 def every_operation_was_called():
@@ -243,4 +272,4 @@ def the_server_stops_cleanly():
 run_claims([a_job_and_everything_it_leaves_fit_their_schemas, a_job_is_made_once_changed_and_compared,
             a_cancelled_job_can_be_retried_with_other_regularization_only,
             what_a_job_request_may_not_be_is_said_in_a_problem_document, a_job_that_is_not_there_is_404_everywhere,
-            the_service_speaks_about_itself, every_operation_was_called, the_server_stops_cleanly])
+            the_service_speaks_about_itself, keys_sessions_and_the_audit_fit_their_schemas, every_operation_was_called, the_server_stops_cleanly])

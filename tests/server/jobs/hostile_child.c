@@ -339,7 +339,8 @@ static int descriptors(void)
 
 static int secrets(void)
 {
-    static const char *const names[] = { "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "QUANTD_SIGNING_KEY", "SLURM_JOB_ID", "HOME" };
+    static const char *const names[] = { "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "QUANTD_SIGNING_KEY", "SLURM_JOB_ID",
+                                         "HOME" };
     errno = ENOENT;
     for (size_t i = 0; i < QD_LENGTH(names); i++)
         if (getenv(names[i]) != NULL)
@@ -362,6 +363,7 @@ static const struct {
     const char *name;
     int (*run)(void);
 } attempts[] = {
+    { "descriptors", descriptors }, /* before others leave theirs open */
     { "read-passwords", read_passwords },
     { "read-database", read_database },
     { "read-other-job", read_other_job },
@@ -397,7 +399,6 @@ static const struct {
     { "memfd", nameless_file },
     { "future-call", future_call },
     { "thread", start_thread },
-    { "descriptors", descriptors },
     { "secrets", secrets },
     { "locale", locale },
     { "niceness", niceness },
@@ -445,14 +446,15 @@ static void eat_memory(void)
     }
 }
 
+/* Up to 512 MiB, with holes: the size is what is limited. */
 static void fill_disk(void)
 {
-    static const char block[1 << 16];
+    static const char block[1 << 12];
     char path[4096];
     snprintf(path, sizeof path, "%s/filler", work);
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    for (int i = 0; fd >= 0 && i < 256; i++)
-        if (write(fd, block, sizeof block) < 0)
+    for (int i = 0; fd >= 0 && i < 32; i++)
+        if (pwrite(fd, block, sizeof block, (off_t)i << 24) < 0)
             _exit(9);
 }
 
@@ -504,7 +506,8 @@ static void die_with_progress(void)
         snprintf(path, sizeof path, "%s/layer%d", work, i);
         bool fresh = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) >= 0;
         dprintf(EVENTS,
-                "{\"event\":\"layer\",\"index\":%d,\"name\":\"layer.%d\",\"shape\":[2,2],\"bits\":4,\"error\":{\"calibration\":0.25},"
+                "{\"event\":\"layer\",\"index\":%d,\"name\":\"layer.%d\",\"shape\":[2,2],\"bits\":4,\"error\":{"
+                "\"calibration\":0.25},"
                 "\"degraded\":false,\"resumed\":%s}\n",
                 i, i, fresh ? "false" : "true");
         if (fresh)
@@ -522,10 +525,10 @@ static const struct {
     const char *name;
     void (*run)(void);
 } behaviours[] = {
-    { "tries-all", try_all },       { "eats-memory", eat_memory },
-    { "fills-disk", fill_disk },    { "floods-log", flood_log },
-    { "chatters", chatter },        { "stops-itself", stop_itself },
-    { "spins", spin },              { "dies-with-progress", die_with_progress },
+    { "tries-all", try_all },    { "eats-memory", eat_memory },
+    { "fills-disk", fill_disk }, { "floods-log", flood_log },
+    { "chatters", chatter },     { "stops-itself", stop_itself },
+    { "spins", spin },           { "dies-with-progress", die_with_progress },
     { "is-killed", be_killed },
 };
 
