@@ -131,3 +131,29 @@ qd_code qd_dir_list(const char *path, char ***out, size_t *out_count, qd_error *
     *out_count = count;
     return QD_OK;
 }
+
+static uint64_t bytes_below(const char *path, unsigned depth)
+{
+    enum { DEPTH_MAX = 8 };
+    char **names = NULL;
+    size_t count = 0;
+    uint64_t sum = 0;
+    struct stat info;
+    if (lstat(path, &info) != 0)
+        return 0;
+    if (!S_ISDIR(info.st_mode))
+        return S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
+    if (depth == DEPTH_MAX || qd_dir_list(path, &names, &count, NULL) != QD_OK)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        QD_AUTO(qd_free_pointer) char *below = qd_path_join(path, names[i]);
+        sum += below == NULL ? 0 : bytes_below(below, depth + 1);
+    }
+    qd_names_free(names, count);
+    return sum;
+}
+
+uint64_t qd_dir_bytes(const char *path)
+{
+    return bytes_below(path, 0);
+}

@@ -41,6 +41,8 @@ int qd_open_beneath(int folder, const char *path, int flags);
 qd_code qd_dir_sync(const char *path, qd_error *err);
 /* mkdir -p with mode 0755. */
 qd_code qd_dir_make(const char *path, qd_error *err);
+/* Sizes of the regular files below it, to a depth of 8; 0 where nothing is. Never follows symlinks. */
+uint64_t qd_dir_bytes(const char *path);
 /* rm -rf; a path that does not exist is fine. Never follows symlinks. */
 qd_code qd_dir_remove(const char *path, qd_error *err);
 /* A folder that is there stays and loses what is in it; otherwise it is made. */

@@ -58,8 +58,10 @@ typedef struct qd_format {
                            qd_error *err);
     /* Before any work, when the model is known: what else the container has to hold of it: architecture, tokenizer. NULL = nothing. */
     qd_code (*check_model)(const qd_model *model, size_t variant, qd_error *err);
-    /* Bytes of a layer's tensors, names aside; spec is the layer's. */
+    /* Bytes of a layer's codes, scales and zeros; spec is the layer's. */
     uint64_t (*layer_bytes)(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype);
+    /* Of a layer's integers that only repeat the config (shape, trivial groups), which bits per weight leave out. NULL = there are none. */
+    uint64_t (*repeated_bytes)(size_t variant, const qd_linear *linear);
     /* Of the rest of its weight files. NULL: the source's other tensors as qd_shard_writer_copy has them (weight_bytes.h). */
     qd_code (*other_bytes)(const qd_model *model, size_t variant, uint64_t *out, qd_error *err);
     /* Is this a tensor of the source that the container has no place and its clients no use for? NULL = never. */

@@ -175,7 +175,7 @@ static qd_code check_layer(const qd_grid_spec *spec, size_t variant, const qd_li
 /* By the shapes of compressed_tensors.h. */
 static uint64_t layer_bytes(const qd_grid_spec *spec, size_t variant, const qd_linear *linear, const char *model_dtype)
 {
-    enum { SHAPE_BYTES = 16, GLOBAL_SCALE_BYTES = 4 };
+    enum { GLOBAL_SCALE_BYTES = 4 };
     qd_grid grid = { 0 };
     qd_grid_shape(spec, linear->in, &grid);
     uint64_t out = linear->out, scales = out * grid.groups, bits = qd_grid_code_bits(spec);
@@ -186,7 +186,14 @@ static uint64_t layer_bytes(const qd_grid_spec *spec, size_t variant, const qd_l
     if (variant == QD_PACK_INT8)
         return out * linear->in + scale_bytes;
     uint64_t zero_bytes = spec->zero == QD_ZERO_NONE ? 0 : 4 * qd_pack_words(linear->out, (unsigned)bits) * grid.groups;
-    return 4 * out * qd_pack_words(linear->in, (unsigned)bits) + scale_bytes + zero_bytes + SHAPE_BYTES;
+    return 4 * out * qd_pack_words(linear->in, (unsigned)bits) + scale_bytes + zero_bytes;
+}
+
+static uint64_t repeated_bytes(size_t variant, const qd_linear *linear)
+{
+    enum { SHAPE_BYTES = 16 };
+    (void)linear;
+    return variant == QD_PACK_INT ? SHAPE_BYTES : 0;
 }
 
 /* ---- config.json ---- */
@@ -266,6 +273,7 @@ const qd_format qd_format_compressed_tensors = {
     .check = check,
     .check_layer = check_layer,
     .layer_bytes = layer_bytes,
+    .repeated_bytes = repeated_bytes,
     .write = qd_packed_write,
     .recognize = recognize,
     .read_weight = qd_packed_read_weight,

@@ -64,6 +64,13 @@ static uint64_t layer_bytes(const qd_grid_spec *spec, size_t variant, const qd_l
     return qd_gptq_layer_bytes(spec, (qd_gptq_kind)variant, linear);
 }
 
+static uint64_t repeated_bytes(size_t variant, const qd_linear *linear)
+{
+    enum { GROUP_BYTES = 4 };
+    (void)variant;
+    return GROUP_BYTES * (uint64_t)linear->in;
+}
+
 /* What GPTQ did it with (damping, order of the layers) is no part of the layout and stands in recipe.json. */
 static json_t *describe(const qd_grid_spec *spec, size_t variant)
 {
@@ -171,6 +178,7 @@ const qd_format qd_format_gptq = {
     .check = check,
     .check_layer = check_layer,
     .layer_bytes = layer_bytes,
+    .repeated_bytes = repeated_bytes,
     .write = write,
     .recognize = recognize,
     .read_weight = qd_gptq_read_weight,

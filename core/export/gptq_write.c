@@ -84,12 +84,12 @@ uint64_t qd_gptq_layer_bytes(const qd_grid_spec *spec, qd_gptq_kind kind, const 
     qd_grid grid = { 0 };
     unsigned bits = qd_grid_code_bits(spec);
     qd_grid_shape(spec, linear->in, &grid);
-    uint64_t scales = 2 * grid.groups * linear->out, order = kind == QD_AWQ_GEMM ? 0 : 4 * linear->in;
+    uint64_t scales = 2 * grid.groups * linear->out;
     uint64_t codes =
         kind == QD_AWQ_GEMM ? 4 * linear->in * (linear->out / 8) : 4 * qd_pack_words(linear->in, bits) * linear->out;
     uint64_t zeros =
         kind == QD_AWQ_GEMM ? 4 * grid.groups * (linear->out / 8) : 4 * grid.groups * qd_pack_words(linear->out, bits);
-    return codes + zeros + scales + order;
+    return codes + zeros + scales;
 }
 
 /* ---- layers ---- */

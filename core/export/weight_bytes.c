@@ -57,8 +57,12 @@ qd_code qd_format_other_bytes(const qd_format_choice *choice, const qd_model *mo
         if (!left && qd_weights_linear(model, tensor, &ignored) == NULL)
             bytes += kept_bytes(tensor) + entry_bytes(tensor->name, 0);
     }
-    for (size_t i = 0; i < qd_model_linear_count(model); i++)
-        bytes += names_of_layer(choice->format, qd_model_linear_at(model, i)->name);
+    for (size_t i = 0; i < qd_model_linear_count(model); i++) {
+        const qd_linear *linear = qd_model_linear_at(model, i);
+        bytes += names_of_layer(choice->format, linear->name);
+        if (choice->format->repeated_bytes != NULL)
+            bytes += choice->format->repeated_bytes(choice->variant, linear);
+    }
     *out = bytes;
     return QD_OK;
 }

@@ -6,7 +6,7 @@
 
 #include "export/format.h"
 
-/* Of a layer's tensors without their names; spec is the layer's (layer_spec). */
+/* Of a layer's codes, scales and zeros; spec is the layer's (layer_spec). */
 uint64_t qd_format_layer_bytes(const qd_format_choice *choice, const qd_grid_spec *spec, const qd_linear *linear,
                                const char *model_dtype);
 /* Of the rest of the weight files: what is kept of the source, names, metadata; about so much, since headers are not laid out here. */

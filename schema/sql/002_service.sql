@@ -8,19 +8,21 @@ ALTER TABLE job ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE job ADD COLUMN forecast TEXT CHECK (forecast IS NULL OR json_valid(forecast));
 -- The webhook's signing secret: write-only, as `secret` is.
 ALTER TABLE job ADD COLUMN webhook_secret TEXT;
+-- Runs of it that died, in all; `crashes` counts those since the last finished layer.
+ALTER TABLE job ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0 CHECK (deaths >= 0);
 DROP INDEX job_queue;
 -- Whose turn it is: the highest priority, by owner, oldest first; what an owner has under way; when an owner was served last.
 CREATE INDEX job_queue ON job (priority DESC, owner, id) WHERE state = 'queued';
 CREATE INDEX job_owner ON job (owner, state);
 CREATE INDEX job_served ON job (owner, started_ms);
 
--- New kinds of event: what became of a webhook or an upload; what a client changed of a job that exists.
+-- New kinds of events: how a run is confined; what became of a webhook or an upload; what a client changed of a job that exists.
 CREATE TABLE event_2 (
     job     TEXT    NOT NULL REFERENCES job (id) ON DELETE CASCADE,
     id      INTEGER NOT NULL CHECK (id > 0),
     time_ms INTEGER NOT NULL,
     type    TEXT    NOT NULL CHECK (type IN ('state', 'phase', 'progress', 'layer', 'stream', 'warning', 'problem', 'result',
-                                             'delivery', 'change')),
+                                             'run', 'delivery', 'change')),
     data    TEXT    NOT NULL CHECK (json_valid(data)),
     PRIMARY KEY (job, id)
 ) STRICT, WITHOUT ROWID;

@@ -13,7 +13,9 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "cli/report.h"
+#include "cli/shut_in.h"
 #include "cli/verb.h"
+#include "confine/limits.h"
 #include "engine/attest.h"
 #include "engine/run.h"
 #include "fetch/fetch.h"
@@ -32,7 +34,8 @@ enum {
     CACHE,
     HUB_URL,
     ALLOW_HTTP,
-    ALLOW_NET
+    ALLOW_NET,
+    CONFINE
 };
 static const qd_verb_option options[] = {
     [OUT] = { "out", "DIR", NULL, "folder of the artifact; required, made afresh" },
@@ -52,6 +55,10 @@ static const qd_verb_option options[] = {
     [HUB_URL] = { "hub-url", "URL", "https://huggingface.co", "base of hf:// names and hub pages" },
     [ALLOW_HTTP] = { "allow-http", NULL, NULL, "allow plain http sources" },
     [ALLOW_NET] = { "allow-net", "CIDR", NULL, "network that downloads may reach besides public addresses" },
+    [CONFINE] = { "confine", "HOW", "off",
+                  "no network and no files but those named here: auto (as far as the kernel can), require or off; "
+                  "wants "
+                  "--model and --work" },
     { 0 },
 };
 static const char notes[] =
@@ -75,6 +82,7 @@ static void install_handlers(void)
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond its limit: EFBIG has a reason */
 }
 
 /* A worker's child must not outlive the server: QUANTD_PARENT_PID is set by it. Dying is cheap, checkpoints make it
@@ -222,6 +230,32 @@ static void report_problem(qd_report *report, qd_code code, const qd_error *err)
     json_decref(event);
 }
 
+/* Downloads want the network; OUT.work would be removed at the end from a folder that may not be touched. */
+static qd_code shut_in(const qd_arguments *arguments, qd_error *err)
+{
+    const char *const *values = arguments->values;
+    const char *const may_read[] = { values[MODEL], values[CALIBRATION], values[EVALUATION], values[SIGNING_KEY] };
+    const char *readable[QD_LENGTH(may_read) + 2] = { arguments->operands[0] };
+    const char *const writable[] = { values[OUT], values[WORK], NULL };
+    size_t count = 1;
+    if (values[CONFINE] != NULL && (values[MODEL] == NULL || values[WORK] == NULL || values[OUT] == NULL))
+        return qd_fail(err, QD_EINVAL, "--confine: --model, --work and --out are wanted");
+    for (size_t i = 0; i < QD_LENGTH(may_read); i++)
+        if (may_read[i] != NULL)
+            readable[count++] = may_read[i];
+    return qd_shut_in_enter(&(qd_shut_in){ .how = values[CONFINE], .readable = readable, .writable = writable }, err);
+}
+
+/* A worker holds its run itself. */
+static qd_code hold_limits(const qd_recipe *recipe, qd_error *err)
+{
+    const qd_limits limits = { .memory = recipe->limit_memory, .file = recipe->limit_disk };
+    if (getenv("QUANTD_PARENT_PID") != NULL || (limits.memory == 0 && limits.file == 0))
+        return QD_OK;
+    const char *failed = qd_limits_enter(&limits);
+    return failed == NULL ? QD_OK : qd_fail_errno(err, "limits: %s", failed);
+}
+
 static qd_code run_job(const qd_arguments *arguments, const char *job_path, qd_report *report, qd_error *err)
 {
     qd_recipe *recipe = NULL;
@@ -229,7 +263,11 @@ static qd_code run_job(const qd_arguments *arguments, const char *job_path, qd_r
     qd_code code =
         arguments->values[OUT] == NULL ? qd_fail(err, QD_EINVAL, "--out DIR is required") : tie_to_parent(err);
     if (code == QD_OK)
+        code = shut_in(arguments, err);
+    if (code == QD_OK)
         code = read_job(job_path, &recipe, err);
+    if (code == QD_OK)
+        code = hold_limits(recipe, err);
     if (code == QD_OK)
         code = gather(arguments, recipe, &s, err);
     if (code == QD_OK)

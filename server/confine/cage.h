@@ -45,7 +45,8 @@ void qd_cage_fini(qd_cage *cage);
 /* System calls only: for a child between vfork and exec. NULL, or what failed (and errno). Nothing is undone then. */
 const char *qd_cage_enter(const qd_cage *cage);
 
-/* Once inside, and with all libraries loaded: no other program and no other process any more, in every thread. */
+/* Once inside: no other program any more, in every thread, and no signals to other processes. Where there are no filters,
+ * nothing. */
 qd_code qd_cage_bolt(qd_error *err);
 
 #endif

@@ -17,8 +17,8 @@ struct sock_filter;
 
 /* When a call is refused. */
 typedef enum qd_filter_stage {
-    QD_FILTER_BEFORE_EXEC, /* no network, no other processes, nothing that only the machine's owner does */
-    QD_FILTER_AT_WORK,     /* also no other program and no other process: once `quantd run` is in its main */
+    QD_FILTER_BEFORE_EXEC, /* no network, no other processes and no new ones, nothing that is the machine's owner's to do */
+    QD_FILTER_AT_WORK,     /* also no other program: once `quantd run` is in its main */
 } qd_filter_stage;
 
 typedef struct qd_filter {

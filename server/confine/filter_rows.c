@@ -166,10 +166,10 @@ static const qd_filter_row rows[] = {
     { .call = SYS_modify_ldt },
     { .call = SYS_iopl },
     { .call = SYS_ioperm },
-    { .call = SYS_fork, .stage = QD_FILTER_AT_WORK },
-    { .call = SYS_vfork, .stage = QD_FILTER_AT_WORK },
+    { .call = SYS_fork },
+    { .call = SYS_vfork },
 #endif
-    { .call = SYS_clone, .stage = QD_FILTER_AT_WORK, .test = QD_REFUSE_UNLESS, .bits = OF_THREADS },
+    { .call = SYS_clone, .test = QD_REFUSE_UNLESS, .bits = OF_THREADS },
     { .call = SYS_execve, .stage = QD_FILTER_AT_WORK },
     { .call = SYS_execveat, .stage = QD_FILTER_AT_WORK },
 };

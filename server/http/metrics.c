@@ -79,6 +79,23 @@ static void add_deliveries(qd_str *out, const qd_service_stats *stats)
         (double)stats->uploaded_bytes_total);
 }
 
+static void add_runs(qd_str *out, qd_service *service, const qd_service_stats *stats)
+{
+    qd_service_confinement c;
+    qd_service_confinement_read(service, &c);
+    head(out, "quantd_confinement", "gauge",
+         "What confines runs: Landlock's ABI, and whether there are seccomp and a cgroup.");
+    qd_str_addf(out, "quantd_confinement{part=\"landlock\"} %d\n", c.landlock_abi);
+    qd_str_addf(out, "quantd_confinement{part=\"seccomp\"} %d\n", c.seccomp);
+    qd_str_addf(out, "quantd_confinement{part=\"cgroup\"} %d\n", c.cgroup);
+    head(out, "quantd_runs_died_total", "counter", "Runs that ended without a result, by why.");
+    qd_str_addf(out, "quantd_runs_died_total{why=\"crash\"} %" PRIu64 "\n", stats->runs_crashed_total);
+    qd_str_addf(out, "quantd_runs_died_total{why=\"silent\"} %" PRIu64 "\n", stats->runs_silent_total);
+    qd_str_addf(out, "quantd_runs_died_total{why=\"out-of-memory\"} %" PRIu64 "\n", stats->runs_out_of_memory_total);
+    one(out, "quantd_heartbeat_age_seconds", "gauge", "How long the quietest run has said nothing.",
+        stats->heartbeat_age_seconds);
+}
+
 static void add_process(qd_str *out)
 {
     uint64_t bytes = qd_resident_bytes();
@@ -160,6 +177,7 @@ qd_code qd_get_metrics(const qd_app *app, const qd_request *request, qd_reply *r
     if (code != QD_OK)
         return code;
     add_jobs(&text, &stats);
+    add_runs(&text, app->service, &stats);
     add_deliveries(&text, &stats);
     add_process(&text);
     add_http(&text, app->counters);

@@ -88,6 +88,13 @@ void qd_active_set_rss(qd_service *service, qd_active *active, uint64_t bytes)
     pthread_mutex_unlock(&service->mutex);
 }
 
+void qd_active_set_heard(qd_service *service, qd_active *active, double when)
+{
+    pthread_mutex_lock(&service->mutex);
+    active->heard = when;
+    pthread_mutex_unlock(&service->mutex);
+}
+
 json_t *qd_active_progress(qd_service *service, const char *id, unsigned attempt, uint64_t *out_steps)
 {
     json_t *copy = NULL;

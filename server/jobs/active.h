@@ -20,6 +20,7 @@ typedef struct qd_active {
     json_t *progress; /* newest, or NULL */
     uint64_t steps;   /* progress reports so far */
     uint64_t rss;
+    double heard; /* when its run said something, on qd_clock_seconds; 0 = it has none */
     struct qd_active *next;
 } qd_active;
 
@@ -35,6 +36,7 @@ bool qd_active_has(qd_service *service, const char *id);
 /* progress: a new reference, taken. */
 void qd_active_set_progress_take(qd_service *service, qd_active *active, json_t *progress);
 void qd_active_set_rss(qd_service *service, qd_active *active, uint64_t bytes);
+void qd_active_set_heard(qd_service *service, qd_active *active, double when);
 /* A copy of the newest progress of this attempt (NULL when there is none) and the number of reports. */
 json_t *qd_active_progress(qd_service *service, const char *id, unsigned attempt, uint64_t *out_steps);
 

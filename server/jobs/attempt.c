@@ -69,7 +69,8 @@ void qd_attempt(qd_service *service, const qd_job_row *row, qd_active *active)
                          .active = active,
                          .state = QD_STATE_DOWNLOADING,
                          .phase_started = qd_clock_seconds(),
-                         .crashes = row->crashes };
+                         .crashes = row->crashes,
+                         .deaths = row->deaths };
     qd_code code = qd_job_paths_init(service->settings.state_dir, row->id, &course.paths, &err);
     qd_end end = code == QD_OK ? carry_out(&course, row, &lock_fd, &err) : QD_END_FAILED;
     qd_entrance_leave(&course);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -89,7 +90,7 @@ static void remove_job(collection *c, const finished *job)
     const qd_caller own = qd_caller_own();
     QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
     qd_code code = qd_job_paths_init(c->service->settings.state_dir, job->id, &paths, &err);
-    uint64_t bytes = code == QD_OK ? job->bytes + qd_folder_bytes(paths.dir) + qd_folder_bytes(paths.quarantine) : 0;
+    uint64_t bytes = code == QD_OK ? job->bytes + qd_dir_bytes(paths.dir) + qd_dir_bytes(paths.quarantine) : 0;
     if (code == QD_OK && c->mode == QD_COLLECT_REMOVE)
         code = qd_service_delete(c->service, &own, job->id, &err);
     if (code == QD_OK)
@@ -131,6 +132,8 @@ static qd_code remove_artifact(collection *c, finished *job, qd_error *err)
     qd_code code = qd_job_paths_init(c->service->settings.state_dir, job->id, &paths, err);
     if (code == QD_OK && c->mode == QD_COLLECT_REMOVE)
         code = qd_store_write(c->service->store, forget_artifact, job->id, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("collect.forgotten", err);
     if (code == QD_OK && c->mode == QD_COLLECT_REMOVE)
         code = qd_dir_remove(paths.artifact, err);
     if (code == QD_OK)
@@ -255,7 +258,9 @@ static qd_code read_artifact_bytes(void *ctx, qd_tx *tx, qd_error *err)
 static qd_code collect(collection *c, qd_collected *out, qd_error *err)
 {
     qd_error later = { 0 };
-    qd_code code = collect_cache(c, &out->cache_bytes, err);
+    qd_code code = QD_FAULT_CODE("collect.begin", err);
+    if (code == QD_OK)
+        code = collect_cache(c, &out->cache_bytes, err);
     const qd_leftovers leftovers = {
         .service = c->service, .mode = c->mode, .keep_failed = c->rules.keep_failed, .removed = note_removed, .ctx = c
     };

@@ -28,12 +28,9 @@ static void say(const qd_service_config *config, const char *level, const char *
 
 static void add_missing(qd_service_confinement *told, const char *text)
 {
-    size_t used = strlen(told->missing), room = sizeof told->missing - used - 1;
-    if (used > 0 && room > 2) {
-        memcpy(told->missing + used, "; ", 3);
-        room -= 2;
-    }
-    strncat(told->missing, text, room);
+    const char *const parts[] = { told->missing[0] == '\0' ? "" : "; ", text };
+    for (size_t i = 0; i < QD_LENGTH(parts); i++)
+        strncat(told->missing, parts[i], sizeof told->missing - strlen(told->missing) - 1);
 }
 
 static void open_cgroups(const qd_service_config *config, qd_confinement *c)
@@ -134,16 +131,19 @@ static qd_code make_environment(const qd_service *service, qd_hold *hold, qd_err
     return qd_environment_make(environ, hold->caged ? QD_FOR_RUN : QD_FOR_LAUNCHER, extra, &hold->environment, err);
 }
 
+qd_hold qd_hold_none(void)
+{
+    return (qd_hold){ .cage = { .ruleset_fd = -1 }, .cgroup = { .procs_fd = -1 } };
+}
+
 qd_code qd_hold_init(const qd_course *course, const qd_sources *sources, qd_hold *out, qd_error *err)
 {
     const qd_service *service = course->service;
     qd_hold *hold = out;
-    *hold = (qd_hold){ .cage = { .ruleset_fd = -1 },
-                       .cgroup = { .procs_fd = -1 },
-                       .caged = service->settings.launcher_count == 0,
-                       .memory = sources->recipe->limit_memory };
-    snprintf(hold->applied, sizeof hold->applied, "%.*s", (int)sizeof hold->applied - 1,
-             hold->caged ? service->confinement.told.applied : "by the run itself, below its launcher");
+    *hold = qd_hold_none();
+    hold->caged = service->settings.launcher_count == 0;
+    hold->memory = sources->recipe->limit_memory;
+    hold->applied = hold->caged ? service->confinement.told.applied : "by the run itself, below its launcher";
     qd_code code = make_folders(course, err);
     if (code == QD_OK && hold->caged && service->confinement.groups.dir != NULL)
         code = qd_cgroup_make(&service->confinement.groups, course->active->id, hold->memory, &hold->cgroup, err);

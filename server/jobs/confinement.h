@@ -27,12 +27,14 @@ typedef struct qd_hold {
     bool caged;      /* false: below a launcher the run closes itself in */
     uint64_t memory; /* its limit in bytes; 0 = none */
     char **environment;
-    char told[80 + QD_MEANS_TEXT]; /* QUANTD_CONFINED=... */
-    char applied[QD_MEANS_TEXT];   /* "landlock abi 7, seccomp, rlimits" */
+    const char *applied; /* "landlock abi 7, seccomp, rlimits"; borrowed from the service */
+    char told[300];      /* QUANTD_CONFINED=... */
 } qd_hold;
 /* Makes the folders that the run writes in. */
 qd_code qd_hold_init(const struct qd_course *course, const struct qd_sources *sources, qd_hold *out, qd_error *err);
-/* Ends whatever is left of it. A hold of zeros with descriptors of -1 is fine. */
+/* Nothing that would hold. */
+qd_hold qd_hold_none(void);
+/* Ends whatever is left of it. Twice is fine. */
 void qd_hold_end(qd_hold *hold, qd_cgroup_report *out);
 
 #endif

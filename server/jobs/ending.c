@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/file.h"
@@ -11,7 +12,8 @@
 #include "jobs/publish.h"
 #include "jobs/service_private.h"
 
-enum { CRASHES_MAX = 3 };
+/* One that gets on a little each time is ended too, some day. */
+enum { CRASHES_MAX = 3, DEATHS_MAX = 20 };
 
 static json_t *problem_document(const char *word, const char *detail, qd_state_id state)
 {
@@ -96,10 +98,13 @@ static void crash(qd_course *course, const qd_error *reason)
 {
     char detail[800];
     course->crashes++;
-    if (course->crashes >= CRASHES_MAX) {
-        snprintf(detail, sizeof detail, "the run died %u times in a row without finishing a layer; the last time: %s",
-                 course->crashes, reason->text);
-        fail(course, "crash", QD_STATE_FAILED, detail);
+    course->deaths++;
+    if (course->crashes >= CRASHES_MAX || course->deaths >= DEATHS_MAX) {
+        bool in_a_row = course->crashes >= CRASHES_MAX;
+        snprintf(detail, sizeof detail, "the run died %u times %s; the last time: %s",
+                 in_a_row ? course->crashes : course->deaths,
+                 in_a_row ? "in a row without finishing a layer" : "in all", reason->text);
+        fail(course, reason->code == QD_ENOMEM ? qd_code_name(QD_ENOMEM) : "crash", QD_STATE_FAILED, detail);
         return;
     }
     snprintf(detail, sizeof detail, "%s; it is started again and goes on from its last finished layer", reason->text);
@@ -108,14 +113,25 @@ static void crash(qd_course *course, const qd_error *reason)
     resume(course, warning);
 }
 
-/* What the run had no reason to put aside, and cannot be published. */
+/* What cannot be published. */
 static void put_aside(const qd_course *course, qd_error *err)
 {
     char reason[sizeof err->text];
+    if (rmdir(course->paths.out) == 0)
+        return; /* it wrote nothing */
     snprintf(reason, sizeof reason, "%s", err->text);
     if (qd_dir_remove(course->paths.quarantine, NULL) == QD_OK &&
         qd_file_rename(course->paths.out, course->paths.quarantine, NULL) == QD_OK)
         qd_fail(err, err->code, "%s; the artifact is kept as '%s'", reason, course->paths.quarantine);
+}
+
+static void give_up(qd_course *course, const qd_error *reason)
+{
+    qd_error err = *reason;
+    qd_state_id state = failed_state(course, err.code);
+    if (state == QD_STATE_QUARANTINED)
+        put_aside(course, &err);
+    fail(course, qd_code_name(err.code), state, err.text);
 }
 
 static void succeed(qd_course *course)
@@ -127,9 +143,7 @@ static void succeed(qd_course *course)
     if (code == QD_OK)
         code = qd_publish(&course->paths, &publication, &err);
     if (code != QD_OK) {
-        if (failed_state(course, code) == QD_STATE_QUARANTINED)
-            put_aside(course, &err);
-        fail(course, qd_code_name(code), failed_state(course, code), err.text);
+        give_up(course, &err);
         return;
     }
     json_t *seconds = json_object_get(course->result, "seconds");
@@ -167,5 +181,5 @@ void qd_end_attempt(qd_course *course, qd_end end, const qd_error *reason)
     else if (end == QD_END_CRASHED || reason->code == QD_ECANCELLED)
         crash(course, reason);
     else
-        fail(course, qd_code_name(reason->code), failed_state(course, reason->code), reason->text);
+        give_up(course, reason);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "engine/text_sizes.h"
 #include "jobs/outlook.h"
 
@@ -29,7 +30,7 @@ static qd_code make_forecast(qd_course *course, const qd_sources *sources, qd_fo
 static qd_code judge(qd_course *course, const qd_recipe *recipe, const qd_forecast *forecast, qd_error *err)
 {
     qd_outlook_finding findings[QD_OUTLOOK_FINDINGS];
-    uint64_t there = qd_folder_bytes(course->paths.work); /* an earlier attempt's checkpoints */
+    uint64_t there = qd_dir_bytes(course->paths.work); /* an earlier attempt's checkpoints */
     qd_forecast rest = *forecast;
     rest.disk_bytes -= there < rest.disk_bytes ? there : rest.disk_bytes;
     size_t count = qd_outlook_judge(course->service, recipe, &rest, 0, findings);

@@ -56,7 +56,7 @@ static void remove_one(const qd_leftovers *l, const char *kind, const char *name
     qd_error err = { 0 };
     if (!qd_path_exists(path))
         return;
-    uint64_t bytes = qd_folder_bytes(path);
+    uint64_t bytes = qd_dir_bytes(path);
     qd_code code = l->mode == QD_COLLECT_REMOVE ? qd_dir_remove(path, &err) : QD_OK;
     if (code == QD_OK)
         l->removed(l->ctx, kind, name, bytes);

@@ -110,7 +110,7 @@ static qd_code read_manifest(int folder, const char *dir, const char *path, qd_p
     QD_AUTO(qd_json_fini) json_t *manifest = NULL;
     qd_code code = qd_json_read_object(path, MANIFEST_MAX, DEPTH_MAX, &manifest, err);
     if (code == QD_ENOTFOUND)
-        return qd_fail(err, QD_EFORMAT, "the run left no %s", manifest_name);
+        return qd_fail(err, QD_EFORMAT, "the run left no artifact: there is no %s", manifest_name);
     const json_t *files = json_object_get(manifest, "files");
     if (code == QD_OK && (!json_is_array(files) || json_array_size(files) > FILES_MAX))
         code = qd_fail(err, QD_EFORMAT, "%s: 'files' is not an array of at most %d", manifest_name, (int)FILES_MAX);

@@ -15,9 +15,11 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/mem.h"
-#include "confine/environment.h"
 #include "jobs/child.h"
+#include "jobs/confinement.h"
+#include "jobs/death.h"
 #include "jobs/lines.h"
 #include "jobs/lock.h"
 #include "jobs/service_private.h"
@@ -28,10 +30,11 @@ static const off_t log_bytes_max = 64 << 20;
 typedef struct run {
     qd_course *course;
     qd_child child;
+    qd_hold hold;
+    qd_death death;
     qd_lines lines;
     int log_fd;
     double asked; /* when it was told to end; 0 = it was not */
-    bool killed, silent;
 } run;
 
 static void add(char **words, size_t *count, const char *word)
@@ -53,9 +56,13 @@ static qd_code make_command(const qd_course *course, const qd_sources *s, char *
         add(*out, &count, settings->launcher[i]);
     const char *const words[] = { settings->program, "run",           paths->job, "--out",        paths->out,
                                   "--model",         s->model.folder, "--work",   paths->work,    "--threads",
-                                  threads,           "--progress-fd", "3",        "--quarantine", paths->quarantine };
+                                  threads,           "--progress-fd", "3",        "--quarantine", paths->out };
     for (size_t i = 0; i < QD_LENGTH(words); i++)
         add(*out, &count, words[i]);
+    if (course->service->confinement.told.by_run) {
+        add(*out, &count, "--confine");
+        add(*out, &count, course->service->confinement.told.mode);
+    }
     if (s->calibration != NULL) {
         add(*out, &count, "--calibration-text");
         add(*out, &count, s->calibration);
@@ -65,6 +72,16 @@ static qd_code make_command(const qd_course *course, const qd_sources *s, char *
         add(*out, &count, s->evaluation);
     }
     return QD_OK;
+}
+
+/* What holds it is part of the job's record. */
+static qd_code note_run(const run *r, qd_error *err)
+{
+    QD_AUTO(qd_json_fini)
+    json_t *data =
+        json_pack("{s:i, s:s, s:o}", "attempt", (int)r->course->active->attempt, "confined", r->hold.applied,
+                  "memory_limit", r->hold.memory > 0 ? json_integer((json_int_t)r->hold.memory) : json_null());
+    return data == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_course_note(r->course, "run", data, err);
 }
 
 static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *err)
@@ -77,22 +94,22 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
         code = qd_dir_remove(course->paths.quarantine, err); /* an earlier attempt's */
     if (code == QD_OK && (r->log_fd = open(course->paths.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) < 0)
         code = qd_fail_errno(err, "open '%s'", course->paths.log);
-    if (code != QD_OK)
-        return code;
-    QD_AUTO(qd_free_pointer) char **environment = NULL;
-    bool direct = course->service->settings.launcher_count == 0;
-    code = qd_environment_make(environ, direct ? QD_FOR_RUN : QD_FOR_LAUNCHER, (const char *const[]){ NULL },
-                               &environment, err);
+    if (code == QD_OK)
+        code = qd_hold_init(course, sources, &r->hold, err);
     if (code != QD_OK)
         return code;
     const qd_child_spec spec = { .command = words,
-                                 .environment = environment,
+                                 .environment = r->hold.environment,
                                  .log_fd = r->log_fd,
                                  .lock_fd = lock_fd,
-                                 .tie = course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT
-                                                                                      : QD_TIE_BY_LAUNCHER };
-    dprintf(r->log_fd, "attempt %u\n", course->active->attempt);
-    code = QD_FAULT_CODE("child.start", err);
+                                 .tie =
+                                     course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT : QD_TIE_BY_LAUNCHER,
+                                 .cage = r->hold.caged ? &r->hold.cage : NULL };
+    dprintf(r->log_fd, "attempt %u\nconfined: %s\n", course->active->attempt, r->hold.applied);
+    r->death.all_oom_kills = qd_machine_oom_kills();
+    code = note_run(r, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("child.start", err);
     if (code == QD_OK)
         code = qd_child_start(&spec, &r->child, err);
     if (code == QD_OK && qd_lock_note(lock_fd, r->child.pid, err) != QD_OK)
@@ -116,6 +133,7 @@ static void ask_to_end(run *r, int number)
 {
     r->asked = qd_clock_seconds();
     qd_child_signal(&r->child, number);
+    qd_child_signal(&r->child, SIGCONT); /* a stopped one hears nothing else */
 }
 
 /* A log that grows without end is a fault, as is a run that says nothing. */
@@ -129,12 +147,14 @@ static void look_for_faults(run *r)
             qd_fail(&course->fault_err, QD_ETOOBIG, "the run's log grew beyond %lld bytes", (long long)log_bytes_max);
     if (course->fault == QD_OK)
         course->fault = qd_run_limits_look(course, &course->limits, &course->fault_err);
+    if (course->fault == QD_OK)
+        course->fault = qd_course_look_for_slowness(course, &course->fault_err);
     if (r->asked > 0)
         return;
     if (course->fault != QD_OK || qd_cancel_requested(&course->active->cancel)) {
         ask_to_end(r, SIGTERM);
     } else if (qd_clock_seconds() - course->last_heard > heartbeat) {
-        r->silent = true;
+        r->death.silent = true;
         ask_to_end(r, SIGABRT);
     }
 }
@@ -153,8 +173,8 @@ static void attend(run *r)
         if (fds[1].revents != 0)
             listen_once(r);
         look_for_faults(r);
-        if (r->asked > 0 && !r->killed && qd_clock_seconds() - r->asked > MERCY_SECONDS) {
-            r->killed = true;
+        if (r->asked > 0 && !r->death.killed && qd_clock_seconds() - r->asked > MERCY_SECONDS) {
+            r->death.killed = true;
             qd_child_signal(&r->child, SIGKILL);
         }
     }
@@ -164,23 +184,21 @@ static void attend(run *r)
         return; /* nobody had rung */
 }
 
-static void describe(const run *r, int status, qd_error *err)
+static void count_death(qd_service *service, qd_code why)
 {
-    if (r->silent)
-        qd_fail(err, QD_ETIMEOUT, "the run was silent for %.0f seconds and was ended by signal %d (%s)",
-                qd_service_now(r->course->service).heartbeat_seconds, r->killed ? SIGKILL : SIGABRT,
-                r->killed ? "KILL" : "ABRT");
-    else if (WIFSIGNALED(status))
-        qd_fail(err, QD_EINTERNAL, "the run ended by signal %d (%s)", WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
-    else if (WEXITSTATUS(status) != 0)
-        qd_fail(err, QD_EINTERNAL, "the run ended with exit status %d and gave no reason", WEXITSTATUS(status));
-    else
-        qd_fail(err, QD_EINTERNAL, "the run ended without a result");
+    qd_tally *tally = &service->tally;
+    pthread_mutex_lock(&service->mutex);
+    uint64_t *counter = why == QD_ENOMEM     ? &tally->runs_out_of_memory
+                        : why == QD_ETIMEOUT ? &tally->runs_silent
+                                             : &tally->runs_crashed;
+    ++*counter;
+    pthread_mutex_unlock(&service->mutex);
 }
 
-static qd_end judge(const run *r, int status, qd_error *err)
+static qd_end judge(const run *r, qd_error *err)
 {
     const qd_course *course = r->course;
+    int status = r->death.status;
     if (course->fault != QD_OK) {
         *err = course->fault_err;
         return QD_END_FAILED;
@@ -192,25 +210,46 @@ static qd_end judge(const run *r, int status, qd_error *err)
         return QD_END_FAILED;
     }
     /* A run that reports its reason has come to an end by itself; stopped from outside, it is as good as dead. */
-    if (course->problem != QD_OK && course->problem != QD_ECANCELLED && !r->silent) {
+    if (course->problem != QD_OK && course->problem != QD_ECANCELLED && !r->death.silent) {
         *err = course->problem_err;
+        if (course->problem == QD_ENOMEM) {
+            qd_death_add_memory(&r->death, err);
+            count_death(course->service, QD_ENOMEM);
+        }
         return QD_END_FAILED;
     }
-    describe(r, status, err);
-    return QD_END_CRASHED;
+    qd_end end = qd_death_judge(&r->death, err);
+    count_death(course->service, err->code);
+    return end;
+}
+
+/* Nothing of it is left after this. */
+static void take_leave(run *r)
+{
+    qd_child_end end = { 0 };
+    qd_cgroup_report report = { 0 };
+    qd_child_reap(&r->child, &end);
+    qd_hold_end(&r->hold, &report);
+    r->death.status = end.status;
+    r->death.peak_bytes = report.peak_bytes > 0 ? report.peak_bytes : end.peak_bytes;
+    r->death.own_oom_kills = report.oom_kills;
+    r->death.all_oom_kills = qd_machine_oom_kills() - r->death.all_oom_kills;
+    r->death.memory_limit = r->hold.memory;
+    r->death.heartbeat_seconds = qd_service_now(r->course->service).heartbeat_seconds;
 }
 
 qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, qd_error *err)
 {
     run *r = NULL;
-    qd_child_end ended = { 0 };
     if (qd_alloc(1, sizeof *r, (void **)&r, err) != QD_OK)
         return QD_END_FAILED;
     r->course = course;
     r->log_fd = -1;
+    r->hold = qd_hold_none();
     r->lines.line = qd_course_line;
     r->lines.ctx = course;
     course->last_heard = qd_clock_seconds();
+    qd_active_set_heard(course->service, course->active, course->last_heard);
     qd_run_limits_init(&course->limits, course, sources->recipe);
     qd_end end = QD_END_FAILED;
     if (start(r, sources, lock_fd, err) == QD_OK) {
@@ -218,14 +257,16 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
         qd_service_say(course->service, "info", "run.started", "job=%s attempt=%u pid=%ld", course->active->id,
                        course->active->attempt, (long)r->child.pid);
         attend(r);
-        qd_child_reap(&r->child, &ended);
+        take_leave(r);
         QD_FAULT("child.reaped");
-        end = judge(r, ended.status, err);
+        end = judge(r, err);
         if (r->lines.dropped + course->bad_lines > 0)
             qd_service_say(course->service, "warn", "run.bad-lines", "job=%s too_long=%zu bad=%zu", course->active->id,
                            r->lines.dropped, course->bad_lines);
     }
     qd_active_set_rss(course->service, course->active, 0);
+    qd_active_set_heard(course->service, course->active, 0);
+    qd_hold_end(&r->hold, &(qd_cgroup_report){ 0 });
     qd_close_fd(&r->log_fd);
     free(r);
     return end;

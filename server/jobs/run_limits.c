@@ -12,30 +12,6 @@
 #include "jobs/service_private.h"
 
 static const double look_seconds = 2;
-enum { DEPTH_MAX = 4 };
-
-static uint64_t bytes_below(const char *path, int depth)
-{
-    struct stat info;
-    char **names = NULL;
-    size_t count = 0;
-    if (lstat(path, &info) != 0)
-        return 0;
-    uint64_t bytes = (uint64_t)info.st_blocks * 512;
-    if (!S_ISDIR(info.st_mode) || depth == DEPTH_MAX || qd_dir_list(path, &names, &count, NULL) != QD_OK)
-        return bytes;
-    for (size_t i = 0; i < count; i++) {
-        QD_AUTO(qd_free_pointer) char *full = qd_path_join(path, names[i]);
-        bytes += full == NULL ? 0 : bytes_below(full, depth + 1);
-    }
-    qd_names_free(names, count);
-    return bytes;
-}
-
-uint64_t qd_folder_bytes(const char *folder)
-{
-    return bytes_below(folder, 0);
-}
 
 void qd_run_limits_init(qd_run_limits *limits, const qd_course *course, const qd_recipe *recipe)
 {
@@ -44,11 +20,19 @@ void qd_run_limits_init(qd_run_limits *limits, const qd_course *course, const qd
         (qd_run_limits){ .runtime = own >= 0 ? own : usual, .disk = recipe->limit_disk, .started = qd_clock_seconds() };
 }
 
+void qd_run_limits_reached(qd_run_limits *limits, const json_t *progress)
+{
+    const char *unit = json_string_value(json_object_get(progress, "unit"));
+    limits->done = (size_t)json_integer_value(json_object_get(progress, "done"));
+    limits->total = (size_t)json_integer_value(json_object_get(progress, "total"));
+    snprintf(limits->unit, sizeof limits->unit, "%s", unit == NULL ? "" : unit);
+}
+
 static qd_code look_at_disk(const qd_course *course, const qd_run_limits *limits, qd_error *err)
 {
     if (limits->disk == 0)
         return QD_OK;
-    uint64_t taken = qd_folder_bytes(course->paths.work) + qd_folder_bytes(course->paths.out);
+    uint64_t taken = qd_dir_bytes(course->paths.work) + qd_dir_bytes(course->paths.out);
     if (taken <= limits->disk)
         return QD_OK;
     return qd_fail(err, QD_ETOOBIG,

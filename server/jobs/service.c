@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -93,6 +94,16 @@ static qd_code check_database(const qd_service *service, qd_error *err)
                    path);
 }
 
+/* Keys that others of this machine can read are not the service's alone. */
+static void warn_of_credentials(qd_service *service)
+{
+    const char *path = service->settings.config.fetch.s3.credentials;
+    struct stat info;
+    if (path != NULL && stat(path, &info) == 0 && (info.st_mode & 077) != 0)
+        qd_service_say(service, "warn", "s3-credentials.readable", "file=\"%s\" mode=%04o wanted=0600", path,
+                       (unsigned)info.st_mode & 07777);
+}
+
 static qd_code open_parts(qd_service *service, qd_error *err)
 {
     char newest[QD_ID_SIZE] = "";
@@ -107,6 +118,7 @@ static qd_code open_parts(qd_service *service, qd_error *err)
         code = qd_keyring_create(service->store, &service->settings.config.access, &service->keyring, err);
     if (code == QD_OK)
         code = qd_fetcher_create(&service->settings.config.fetch, &service->fetcher, err);
+    warn_of_credentials(service);
     service->settings.config.fetch.s3 = (qd_s3_settings){ 0 }; /* nobody else has to know */
     if (code == QD_OK)
         code = qd_bell_create(&service->bell, err);

@@ -211,6 +211,8 @@ typedef struct qd_service_stats {
     qd_delivery_tally deliveries[2];       /* index as qd_delivery_kind_name */
     uint64_t cache_bytes, artifacts_bytes; /* when last collected */
     uint64_t removed_bytes_total, collections_total;
+    double heartbeat_age_seconds; /* of the run that has been silent longest */
+    uint64_t runs_crashed_total, runs_silent_total, runs_out_of_memory_total;
 } qd_service_stats;
 qd_code qd_service_stats_read(qd_service *service, qd_service_stats *out, qd_error *err);
 /* QD_OK, or why not ready: database not writable, disk below the floor, no worker alive. */

@@ -24,6 +24,7 @@
 /* Sums since the service was started. */
 typedef struct qd_tally {
     uint64_t downloaded_bytes, layers, degraded_layers, resumes;
+    uint64_t runs_crashed, runs_silent, runs_out_of_memory;
     double phase_seconds[8];
     double last_relative_error;
     uint64_t uploaded_bytes;
@@ -55,7 +56,7 @@ struct qd_service {
     uint64_t queue_turn; /* grows when a job was queued */
     qd_active *active;
     struct qd_dry_run *dry_runs;
-    qd_machine machine;       /* as it was measured; constant */
+    qd_machine machine; /* as it was measured; constant */
     qd_memory_gate gate;
     struct qd_once *underway; /* requests with an Idempotency-Key that are being carried out */
     qd_tally tally;

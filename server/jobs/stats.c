@@ -1,4 +1,7 @@
 /* stats.c: numbers for /metrics and /readyz; see service.h. */
+#include <math.h>
+
+#include "base/clock.h"
 #include "jobs/service_private.h"
 #include "jobs/supervise.h"
 #include "store/delivery_rows.h"
@@ -35,6 +38,9 @@ static void read_memory(qd_service *service, qd_service_stats *out)
     out->degraded_layers_total = tally->degraded_layers;
     out->resumes_total = tally->resumes;
     out->last_relative_error = tally->last_relative_error;
+    out->runs_crashed_total = tally->runs_crashed;
+    out->runs_silent_total = tally->runs_silent;
+    out->runs_out_of_memory_total = tally->runs_out_of_memory;
     for (size_t i = 0; i < QD_LENGTH(out->phase_seconds_total); i++)
         out->phase_seconds_total[i] = tally->phase_seconds[i];
     out->uploaded_bytes_total = tally->uploaded_bytes;
@@ -45,6 +51,8 @@ static void read_memory(qd_service *service, qd_service_stats *out)
     }
     for (const qd_active *a = service->active; a != NULL; a = a->next) {
         out->children_rss_bytes += a->rss;
+        if (a->heard > 0)
+            out->heartbeat_age_seconds = fmax(out->heartbeat_age_seconds, qd_clock_seconds() - a->heard);
         out->running++;
     }
     pthread_mutex_unlock(&service->mutex);

@@ -8,7 +8,7 @@
 
 #define COLUMNS \
     "id, state, name, tags, request, recipe, resolved, progress, result, problem, secret, created_ms, started_ms, " \
-    "finished_ms, attempt, resumed, crashes, version, last_event, priority, owner, forecast"
+    "finished_ms, attempt, resumed, crashes, version, last_event, priority, owner, forecast, deaths"
 
 void qd_job_row_fini(qd_job_row *row)
 {
@@ -42,6 +42,7 @@ static qd_code read_row(const qd_query *query, qd_job_row *out, qd_error *err)
     snprintf(row.owner, sizeof row.owner, "%s", qd_query_string(query, 20));
     if (code == QD_OK)
         code = qd_query_copy(query, 21, &row.forecast, err);
+    row.deaths = (unsigned)qd_query_int(query, 22);
     if (code == QD_OK)
         *out = row;
     else
@@ -251,7 +252,9 @@ qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_e
     char number[16];
     snprintf(number, sizeof number, "%u", crashes);
     const char *const texts[] = { id, number };
-    return run_texts(tx, "UPDATE job SET crashes = CAST(?2 AS INTEGER) WHERE id = ?1", texts, 2, err);
+    return run_texts(
+        tx, "UPDATE job SET deaths = deaths + (CAST(?2 AS INTEGER) > 0), crashes = CAST(?2 AS INTEGER) WHERE id = ?1",
+        texts, 2, err);
 }
 
 qd_code qd_job_row_add_resumed(qd_tx *tx, const char *id, qd_error *err)
@@ -270,7 +273,7 @@ qd_code qd_job_row_renew(qd_tx *tx, const char *id, const char *recipe, const ch
     return run_texts(tx,
                      "UPDATE job SET recipe = ?2, resolved = ?3, progress = NULL, result = NULL, problem = NULL, "
                      "forecast = NULL, "
-                     "started_ms = 0, finished_ms = 0, crashes = 0, version = version + 1 WHERE id = ?1",
+                     "started_ms = 0, finished_ms = 0, crashes = 0, deaths = 0, version = version + 1 WHERE id = ?1",
                      texts, 3, err);
 }
 

@@ -20,7 +20,7 @@ typedef struct qd_job_row {
     char *forecast;
     unsigned priority;
     int64_t created_ms, started_ms, finished_ms;
-    unsigned attempt, resumed, crashes;
+    unsigned attempt, resumed, crashes, deaths;
     uint64_t version, last_event;
 } qd_job_row;
 void qd_job_row_fini(qd_job_row *row);
@@ -49,6 +49,7 @@ qd_code qd_job_row_set_forecast(qd_tx *tx, const char *id, const char *forecast,
 /* Of the newest `limit` jobs in a state: seconds that the run took over those of its forecast, taken without its factor. */
 qd_code qd_job_row_forecasts(qd_tx *tx, const char *state, size_t limit, void (*take)(void *ctx, double ratio),
                              void *ctx, qd_error *err);
+/* In a row, without a layer between; one more than 0 is a death more in all. */
 qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_error *err);
 qd_code qd_job_row_add_resumed(qd_tx *tx, const char *id, qd_error *err);
 qd_code qd_job_row_forget_secret(qd_tx *tx, const char *id, qd_error *err);

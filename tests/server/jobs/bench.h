@@ -36,6 +36,7 @@ static inline void bench_init(bench *b)
                                      .threads = 2,
                                      .program = b->program,
                                      .calibration_text = b->text,
+                                     .confine = QD_CONFINE_OFF, /* a shell needs its tools */
                                      .fetch = { .hub_url = "https://huggingface.co", .file_roots = b->roots } };
 }
 

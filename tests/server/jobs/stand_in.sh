@@ -116,11 +116,16 @@ big) # needs 2 MB for its checkpoints
         exit 1
     }
     finish ;;
-slow)
+hog) # 8 MB of checkpoints, and it stays
+    head -c 8000000 /dev/zero >"$work/hog"
     layer 0 false
-    [ -e "$work/been-here" ] && { layer 1 false; finish; }
-    touch "$work/been-here"
+    progress quantizing 1 42
+    hang ;;
+slow)
+    [ -e "$work/been-here" ] && { layer 0 false; layer 1 false; finish; }
+    touch "$work/been-here" # before the first word: it may be ended after any
     touch "$work/layer0"
+    layer 0 false
     n=0
     while :; do
         n=$((n + 1))
