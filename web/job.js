@@ -148,6 +148,7 @@ function showState(state) {
     const node = byId('job-state');
     if (node.textContent !== state) node.textContent = state;
     node.dataset.state = state;
+    showLife();
 }
 
 function showJob(job) {

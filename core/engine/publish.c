@@ -90,11 +90,11 @@ static qd_code certificate_document(const qd_context *c, json_t **out, qd_error 
     return *out == NULL ? qd_fail(err, QD_EINTERNAL, "the certificate could not be described") : QD_OK;
 }
 
-/* The recipe without labels, secrets and places. */
+/* The recipe without labels, secrets, places, and whatever says how it is run and who is told. */
 static json_t *portable_recipe(const qd_context *c)
 {
     json_t *recipe = qd_recipe_print(c->recipe);
-    static const char *const labels[] = { "name", "tags", "model" };
+    static const char *const labels[] = { "name", "tags", "model", "priority", "limits", "webhook", "publish" };
     for (size_t i = 0; i < QD_LENGTH(labels); i++)
         json_object_del(recipe, labels[i]);
     json_object_del(json_object_get(recipe, "calibration"), "source");

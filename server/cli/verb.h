@@ -49,7 +49,7 @@ typedef struct qd_verb {
 
 /* The rows. */
 extern const qd_verb qd_verb_serve, qd_verb_run, qd_verb_verify, qd_verb_eval, qd_verb_inspect, qd_verb_tokenize,
-    qd_verb_logits, qd_verb_convert, qd_verb_key;
+    qd_verb_logits, qd_verb_convert, qd_verb_backup, qd_verb_restore, qd_verb_key;
 
 const qd_verb *qd_verb_at(size_t index); /* NULL past the end */
 const qd_verb *qd_verb_find(const char *name);

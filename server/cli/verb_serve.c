@@ -157,6 +157,7 @@ static qd_http_config http_config(const serving *s)
                              .connections = (unsigned)config->connections,
                              .connections_per_address = (unsigned)config->connections_per_address,
                              .streams = (unsigned)config->event_streams,
+                             .streams_per_address = (unsigned)config->event_streams_per_address,
                              .downloads = (unsigned)config->downloads };
 }
 

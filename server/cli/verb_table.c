@@ -4,8 +4,8 @@
 #include "cli/verb.h"
 
 static const qd_verb *const table[] = {
-    &qd_verb_serve,   &qd_verb_run,      &qd_verb_verify, &qd_verb_convert, &qd_verb_eval,
-    &qd_verb_inspect, &qd_verb_tokenize, &qd_verb_logits, &qd_verb_key,
+    &qd_verb_serve,    &qd_verb_run,    &qd_verb_verify, &qd_verb_convert, &qd_verb_eval,    &qd_verb_inspect,
+    &qd_verb_tokenize, &qd_verb_logits, &qd_verb_key,    &qd_verb_backup,  &qd_verb_restore,
 };
 
 const qd_verb *qd_verb_at(size_t index)

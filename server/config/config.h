@@ -23,20 +23,21 @@ typedef struct qd_config {
     char **host;    /* names of this service that clients may put in Host; NULL-terminated */
     char *tls_cert; /* PEM files, or NULL */
     char *tls_key;
-    char *auth;                       /* auto, keys, none */
-    char **trusted_proxy;             /* CIDRs whose X-Forwarded-For is believed; NULL-terminated */
-    uint64_t rate_limit;              /* requests a minute of a key without its own; 0 = no limit */
-    uint64_t queue_quota;             /* unfinished jobs of a key without its own; 0 = no limit */
-    uint64_t disk_quota;              /* bytes of artifacts of a key without its own; 0 = no limit */
-    uint64_t connections;             /* at once */
-    uint64_t connections_per_address; /* 0 = no limit */
-    uint64_t event_streams;           /* at once */
-    uint64_t downloads;               /* files being sent at once */
-    char *state;                      /* folder */
-    uint64_t workers;                 /* jobs at once */
-    uint64_t threads;                 /* cores in all */
-    uint64_t queue_limit;             /* queued jobs */
-    char **allow_net;                 /* CIDRs; NULL-terminated */
+    char *auth;                         /* auto, keys, none */
+    char **trusted_proxy;               /* CIDRs whose X-Forwarded-For is believed; NULL-terminated */
+    uint64_t rate_limit;                /* requests a minute of a key without its own; 0 = no limit */
+    uint64_t queue_quota;               /* unfinished jobs of a key without its own; 0 = no limit */
+    uint64_t disk_quota;                /* bytes of artifacts of a key without its own; 0 = no limit */
+    uint64_t connections;               /* at once */
+    uint64_t connections_per_address;   /* 0 = no limit */
+    uint64_t event_streams;             /* at once */
+    uint64_t event_streams_per_address; /* 0 = no limit */
+    uint64_t downloads;                 /* files being sent at once */
+    char *state;                        /* folder */
+    uint64_t workers;                   /* jobs at once */
+    uint64_t threads;                   /* cores in all */
+    uint64_t queue_limit;               /* queued jobs */
+    char **allow_net;                   /* CIDRs; NULL-terminated */
     bool allow_http;
     char **file_root; /* folders; NULL-terminated */
     char *hub_url;

@@ -50,6 +50,8 @@ static const qd_option options[] = {
       "connections of one address; 0 = no limit, as behind a proxy" },
     { "event-streams", NUMBER, START, FIELD(event_streams), "2000", 1, 100000, NULL, "STREAMS",
       "event streams at once" },
+    { "event-streams-per-address", NUMBER, START, FIELD(event_streams_per_address), "16", 0, 100000, NULL, "STREAMS",
+      "event streams of one client elsewhere (by trusted-proxy's word, where there is one); 0 = no limit" },
     { "downloads", NUMBER, START, FIELD(downloads), "64", 1, 10000, NULL, "FILES",
       "artifact files being sent at once" },
     { "state", TEXT, START, FIELD(state), "quantd-state", 0, 0, NULL, "DIR",

@@ -35,8 +35,7 @@ static bool read_address(const char *name, qd_net *out)
     return true;
 }
 
-/* "localhost", an address of 127.0.0.0/8, or ::1, plain or mapped. */
-static bool is_loopback(const char *name)
+bool qd_host_is_loopback(const char *name)
 {
     static const qd_net v4 = { QD_IPV4, { 127 }, 8 };
     static const qd_net v6 = { QD_IPV6, { [15] = 1 }, 128 };
@@ -69,7 +68,7 @@ bool qd_host_allowed(const char *host, const char *listen_host, const char *cons
     qd_net address;
     if (!read_host(host, name, &port))
         return false;
-    if (is_loopback(name) || (listen_host != NULL && strcasecmp(name, listen_host) == 0))
+    if (qd_host_is_loopback(name) || (listen_host != NULL && strcasecmp(name, listen_host) == 0))
         return true;
     if (is_every_address(listen_host) && read_address(name, &address))
         return true;

@@ -97,6 +97,12 @@ static bool is_json(const char *type)
     return false;
 }
 
+static bool has_body(const qd_exchange *x)
+{
+    const char *length = x->request.headers[QD_CONTENT_LENGTH];
+    return x->request.headers[QD_TRANSFER_ENCODING] != NULL || (length != NULL && strcmp(length, "0") != 0);
+}
+
 /* A page of another site can send simple forms here: what a browser sends (Origin) must be ours and JSON; what curl
  * -d sends is fine. */
 static bool origin_ok(qd_exchange *x)
@@ -106,7 +112,7 @@ static bool origin_ok(qd_exchange *x)
         return true;
     if (!qd_origin_same(origin, x->request.headers[QD_HOST], x->http->app.scheme))
         return refuse(x, QD_PROBLEM_FORBIDDEN, "Origin: only pages of this service may change jobs");
-    if (x->route->max_body > 0 && !is_json(x->request.headers[QD_CONTENT_TYPE]))
+    if (has_body(x) && !is_json(x->request.headers[QD_CONTENT_TYPE]))
         return refuse(x, QD_PROBLEM_MEDIA_TYPE, "a browser must send Content-Type: application/json");
     return true;
 }

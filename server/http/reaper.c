@@ -56,13 +56,22 @@ static bool reads_on(qd_reaper_socket *s, double now)
     return true;
 }
 
+/* Its owner closes it next. What the peer never took is thrown away then: the kernel would keep it for minutes. */
+static void cut(const qd_reaper_socket *s)
+{
+    const struct linger at_once = { .l_onoff = 1 };
+    if (s->window > 0)
+        setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    shutdown(s->fd, SHUT_RDWR);
+}
+
 static void reap_locked(qd_reaper *reaper)
 {
     double now = qd_clock_seconds();
     for (qd_reaper_socket *s = reaper->first; s != NULL; s = s->next) {
         if (s->deadline <= 0 || now <= s->deadline || (s->window > 0 && reads_on(s, now)))
             continue;
-        shutdown(s->fd, SHUT_RDWR);
+        cut(s);
         s->deadline = 0;
         atomic_fetch_add(reaper->cut, 1);
     }

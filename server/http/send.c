@@ -86,7 +86,8 @@ static struct MHD_Response *make(qd_exchange *x)
     case QD_PAYLOAD_EVENTS: {
         if (x->request.head)
             return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
-        qd_code code = qd_streams_open(x->http->streams, x->connection, reply->job, reply->after, &response, &err);
+        const qd_streams_opening opening = { x->connection, reply->job, reply->after, x->request.caller.address };
+        qd_code code = qd_streams_open(x->http->streams, &opening, &response, &err);
         if (code == QD_OK)
             return response;
         qd_reply_failure(reply, &x->request, code, &err);

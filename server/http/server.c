@@ -156,6 +156,7 @@ static qd_code start_parts(qd_http *http, qd_error *err)
         .service = http->config.service,
         .counters = &http->counters,
         .limit = http->config.streams,
+        .limit_per_address = http->config.streams_per_address,
         .heartbeat_seconds = http->config.heartbeat_seconds,
     };
     qd_code code = make_prefix(http, err);

@@ -27,6 +27,7 @@ typedef struct qd_http_config {
     unsigned connections;             /* at once [8000] */
     unsigned connections_per_address; /* [no limit: behind a proxy every client has the proxy's address] */
     unsigned streams;                 /* event streams at once [2000] */
+    unsigned streams_per_address;     /* of one client that is not on this machine [no limit] */
     unsigned downloads;               /* artifact files being sent at once [64] */
     double header_seconds;            /* from connect, or the end of the request before, to the whole header [10] */
     double body_seconds;              /* from header to the whole body [15] */

@@ -45,6 +45,11 @@ void qd_sse_add_end(qd_str *out, const char *state)
     qd_str_addf(out, "event: end\ndata: {\"state\":\"%s\"}\n\n", state);
 }
 
+void qd_sse_add_resync(qd_str *out, uint64_t place)
+{
+    qd_str_addf(out, "id: %" PRIu64 "\nevent: resync\ndata: {\"after\":%" PRIu64 "}\n\n", place, place);
+}
+
 void qd_sse_add_heartbeat(qd_str *out)
 {
     qd_str_add(out, ": heartbeat\n\n");

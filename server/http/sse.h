@@ -17,5 +17,7 @@ uint64_t qd_sse_add_event(qd_str *out, const json_t *event);
 /* The job has ended and nothing will follow: clients close instead of reconnecting. Has no id. */
 void qd_sse_add_end(qd_str *out, const char *state);
 void qd_sse_add_heartbeat(qd_str *out);
+/* The client's place is none of this job's: it goes on after event `place`. */
+void qd_sse_add_resync(qd_str *out, uint64_t place);
 
 #endif

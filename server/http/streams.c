@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "http/hosts.h"
 #include "http/sse.h"
 
 enum { BATCH_EVENTS = 64, BLOCK_BYTES = 4096 };
@@ -25,6 +26,7 @@ typedef struct subscriber {
     qd_streams *hub;
     struct MHD_Connection *connection;
     char job[QD_JOB_ID];
+    char address[QD_CALLER_ADDRESS];
     uint64_t position; /* id of the last event handed out */
     batch *current;    /* being sent; NULL = wants more */
     size_t sent;       /* bytes of it */
@@ -94,6 +96,21 @@ static subscriber *find_work_locked(qd_streams *hub)
     return s;
 }
 
+/* Ids have no gaps. A place beyond the newest event (a database put back from a backup), or before one that is no longer
+ * kept, is no place in this job's events: the client is told to read the job anew, and where the stream goes on. */
+static uint64_t add_resync(qd_str *out, const qd_job *job, const json_t *events, uint64_t after)
+{
+    json_int_t first = json_integer_value(json_object_get(json_array_get(events, 0), "id"));
+    uint64_t place = after;
+    if (first > 0 && (uint64_t)first > after + 1)
+        place = (uint64_t)first - 1;
+    else if (first == 0 && after > job->last_event)
+        place = job->last_event;
+    if (place != after)
+        qd_sse_add_resync(out, place);
+    return place;
+}
+
 /* The state is read first: events that came before the end are then all there. */
 static qd_code load(qd_streams *hub, const char *job, uint64_t after, batch *b, qd_error *err)
 {
@@ -104,7 +121,7 @@ static qd_code load(qd_streams *hub, const char *job, uint64_t after, batch *b, 
         code = qd_service_events(hub->config.service, job, after, BATCH_EVENTS, &events, err);
     if (code != QD_OK)
         return code;
-    b->last = after;
+    b->last = add_resync(&b->text, &record, events, after);
     for (size_t i = 0; i < json_array_size(events); i++) {
         uint64_t id = qd_sse_add_event(&b->text, json_array_get(events, i));
         b->last = id > b->last ? id : b->last;
@@ -263,15 +280,32 @@ static void free_stream(void *ctx)
     free(s);
 }
 
+static size_t streams_of_locked(const qd_streams *hub, const char *address)
+{
+    size_t count = 0;
+    for (const subscriber *s = hub->first; s != NULL; s = s->next)
+        count += strcmp(s->address, address) == 0;
+    return count;
+}
+
+static qd_code check_limits_locked(const qd_streams *hub, const char *address, qd_error *err)
+{
+    size_t most = hub->config.limit_per_address;
+    if (hub->closing)
+        return qd_fail(err, QD_ECANCELLED, "the service is stopping");
+    if (hub->count == hub->config.limit)
+        return qd_fail(err, QD_EBUSY, "%zu event streams are open, which is the limit", hub->count);
+    if (most > 0 && !qd_host_is_loopback(address) && streams_of_locked(hub, address) >= most)
+        return qd_fail(err, QD_EBUSY, "%zu event streams of %s are open, which is the limit of one address", most,
+                       address);
+    return QD_OK;
+}
+
 static qd_code add_subscriber(qd_streams *hub, subscriber *s, batch *opening, qd_error *err)
 {
-    qd_code code = QD_OK;
     pthread_mutex_lock(&hub->mutex);
-    if (hub->closing)
-        code = qd_fail(err, QD_ECANCELLED, "the service is stopping");
-    else if (hub->count == hub->config.limit)
-        code = qd_fail(err, QD_EBUSY, "%zu event streams are open, which is the limit", hub->count);
-    else {
+    qd_code code = check_limits_locked(hub, s->address, err);
+    if (code == QD_OK) {
         s->next = hub->first;
         if (s->next != NULL)
             s->next->previous = s;
@@ -286,8 +320,7 @@ static qd_code add_subscriber(qd_streams *hub, subscriber *s, batch *opening, qd
     return code;
 }
 
-qd_code qd_streams_open(qd_streams *hub, struct MHD_Connection *connection, const char *job, uint64_t after,
-                        struct MHD_Response **out, qd_error *err)
+qd_code qd_streams_open(qd_streams *hub, const qd_streams_opening *asked, struct MHD_Response **out, qd_error *err)
 {
     batch *opening = batch_create();
     subscriber *s = calloc(1, sizeof *s);
@@ -296,8 +329,11 @@ qd_code qd_streams_open(qd_streams *hub, struct MHD_Connection *connection, cons
         free(s);
         return qd_fail(err, QD_ENOMEM, "out of memory");
     }
-    *s = (subscriber){ .hub = hub, .connection = connection, .position = after, .last_write = qd_clock_seconds() };
-    memcpy(s->job, job, strnlen(job, QD_JOB_ID - 1));
+    *s = (subscriber){
+        .hub = hub, .connection = asked->connection, .position = asked->after, .last_write = qd_clock_seconds()
+    };
+    memcpy(s->job, asked->job, strnlen(asked->job, QD_JOB_ID - 1));
+    memcpy(s->address, asked->address, strnlen(asked->address, sizeof s->address - 1));
     qd_sse_add_opening(&opening->text);
     qd_code code = add_subscriber(hub, s, opening, err);
     if (code != QD_OK) {

@@ -18,7 +18,9 @@ typedef struct qd_streams qd_streams;
 typedef struct qd_streams_config {
     qd_service *service;
     qd_counters *counters;
-    size_t limit;             /* streams at once */
+    size_t limit; /* streams at once */
+    size_t
+        limit_per_address; /* of one client that is not on this machine (nor a proxy here that names none); 0 = no limit */
     double heartbeat_seconds; /* a comment after so long a silence; a dead peer is noticed by the second */
 } qd_streams_config;
 
@@ -28,9 +30,16 @@ void qd_streams_close(qd_streams *streams);
 /* After the daemon has stopped; NULL is fine. */
 void qd_streams_destroy(qd_streams *streams);
 
+typedef struct qd_streams_opening {
+    struct MHD_Connection *connection;
+    const char *job;
+    uint64_t after;
+    const char *address; /* the client's */
+} qd_streams_opening;
+
 /* A response that sends the job's events after `after` until the job has ended. QD_EBUSY: too many; QD_ECANCELLED:
  * closing. */
-qd_code qd_streams_open(qd_streams *streams, struct MHD_Connection *connection, const char *job, uint64_t after,
-                        struct MHD_Response **out, qd_error *err);
+qd_code qd_streams_open(qd_streams *streams, const qd_streams_opening *opening, struct MHD_Response **out,
+                        qd_error *err);
 
 #endif

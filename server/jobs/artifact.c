@@ -36,8 +36,8 @@ static qd_code look_up(void *ctx, qd_tx *tx, qd_error *err)
     if (code == QD_OK && l->state == QD_STATE_SUCCEEDED && !there)
         return qd_fail(
             err, QD_EGONE,
-            "the artifact of job '%s' was removed to save space (keep-artifacts, artifacts-limit); the job's "
-            "result and certificate stay",
+            "the artifact of job '%s' was removed to save space (keep-artifacts, artifacts-limit), or was not in "
+            "the backup; the job's result and certificate stay",
             l->id);
     if (code == QD_OK && l->path != NULL && l->state == QD_STATE_SUCCEEDED)
         code = qd_artifact_row_find(tx, l->id, l->path, &l->size, l->sha256, err);

@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobs/leftovers.h"
 #include "jobs/paths.h"
+#include "jobs/run_limits.h"
 #include "store/retention_rows.h"
 
 enum { ROWS_AT_ONCE = 1000, RESOLVED_DEPTH = 32, ITEMS_MAX = 10000 };
@@ -130,6 +132,8 @@ static qd_code remove_artifact(collection *c, finished *job, qd_error *err)
     qd_code code = qd_job_paths_init(c->service->settings.state_dir, job->id, &paths, err);
     if (code == QD_OK && c->mode == QD_COLLECT_REMOVE)
         code = qd_store_write(c->service->store, forget_artifact, job->id, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("collect.forgotten", err);
     if (code == QD_OK && c->mode == QD_COLLECT_REMOVE)
         code = qd_dir_remove(paths.artifact, err);
     if (code == QD_OK)
@@ -254,7 +258,9 @@ static qd_code read_artifact_bytes(void *ctx, qd_tx *tx, qd_error *err)
 static qd_code collect(collection *c, qd_collected *out, qd_error *err)
 {
     qd_error later = { 0 };
-    qd_code code = collect_cache(c, &out->cache_bytes, err);
+    qd_code code = QD_FAULT_CODE("collect.begin", err);
+    if (code == QD_OK)
+        code = collect_cache(c, &out->cache_bytes, err);
     const qd_leftovers leftovers = {
         .service = c->service, .mode = c->mode, .keep_failed = c->rules.keep_failed, .removed = note_removed, .ctx = c
     };

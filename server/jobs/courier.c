@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -87,6 +88,8 @@ static qd_code write_outcome(void *ctx, qd_tx *tx, qd_error *err)
     char next[QD_TIME_TEXT];
     qd_clock_format(a->next_ms, next);
     qd_code code = qd_delivery_row_tried(tx, o->row->id, a, err);
+    if (code == QD_OK)
+        code = QD_FAULT_CODE("delivery.noted", err);
     if (code == QD_OK && strcmp(o->row->kind, "webhook") == 0)
         code = qd_webhook_secret_forget(tx, o->row->job, qd_state_at(QD_STATE_SUCCEEDED)->name, qd_delivery_delivered,
                                         err);
@@ -139,7 +142,7 @@ static void clean(char *text)
 
 static void judge(const qd_courier *c, const qd_delivery_row *row, qd_code code, const qd_sent *sent, outcome *o)
 {
-    unsigned limit = c->service->settings.config.webhook_tries == 0 ? TRIES : c->service->settings.config.webhook_tries;
+    unsigned tries = qd_service_now(c->service).webhook_tries, limit = tries == 0 ? TRIES : tries;
     int64_t now = qd_clock_wall_ms();
     bool over = code == QD_OK || sent->outlook == QD_SENT_NEVER || row->tries + 1 >= limit;
     double chance = qd_rng_uniform(qd_rng_key((uint64_t)now, (uintptr_t)row, 0), row->tries);
@@ -166,7 +169,10 @@ static void carry(qd_courier *c, const errand *e)
     char detail[DETAIL_LENGTH];
     outcome o = { .row = &e->row, .attempt = { .time_ms = qd_clock_wall_ms(), .detail = detail } };
     double started = qd_clock_seconds();
-    qd_code code = e->kind->carry(c->service, &e->row, &c->cancel, &sent, &err);
+    qd_code code = QD_FAULT_CODE("delivery.send", &err);
+    if (code == QD_OK)
+        code = e->kind->carry(c->service, &e->row, &c->cancel, &sent, &err);
+    QD_FAULT("delivery.sent");
     if (qd_cancel_requested(&c->cancel) && code != QD_OK)
         return; /* it stays due, and is told at the next start */
     o.attempt.seconds = qd_clock_seconds() - started;

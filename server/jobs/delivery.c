@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobs/service_private.h"
@@ -148,6 +149,9 @@ static qd_code insert(qd_service *service, qd_tx *tx, const char *kind, const ch
     snprintf(row.kind, sizeof row.kind, "%s", kind);
     snprintf(row.state, sizeof row.state, "%s", qd_delivery_pending);
     row.host = host_of(url);
+    code = QD_FAULT_CODE("delivery.row", err);
+    if (code != QD_OK)
+        return code;
     return row.host == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_delivery_row_insert(tx, &row, err);
 }
 

@@ -80,7 +80,7 @@ static void judge(qd_service *service, const qd_recipe *recipe, const qd_peeked 
 {
     qd_outlook_finding findings[QD_OUTLOOK_FINDINGS];
     const qd_forecast *f = &plan->forecast;
-    double runtime = recipe->limit_runtime >= 0 ? recipe->limit_runtime : service->settings.config.job_runtime_seconds;
+    double runtime = recipe->limit_runtime >= 0 ? recipe->limit_runtime : qd_service_now(service).job_runtime_seconds;
     size_t count = f->total <= 0 ? 0 : qd_outlook_judge(service, recipe, f, peeked->download_bytes, findings);
     for (size_t i = 0; i < count; i++)
         qd_plan_object(plan, findings[i].pointer, "%s", findings[i].detail);

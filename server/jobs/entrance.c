@@ -1,11 +1,11 @@
 /* entrance.c: see entrance.h. */
-#include "base/file.h"
 #include "jobs/entrance.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "engine/text_sizes.h"
 #include "jobs/outlook.h"
 

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "jobs/paths.h"
+#include "jobs/run_limits.h"
 #include "store/retention_rows.h"
 
 enum { TEMPORARY_SECONDS = 24 * 3600 };

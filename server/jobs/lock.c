@@ -74,3 +74,24 @@ qd_code qd_lock_note(int fd, pid_t pid, qd_error *err)
         return qd_fail_errno(err, "note the run's process");
     return QD_OK;
 }
+
+qd_code qd_state_lock_take(const char *state_dir, double patience_seconds, int *out_fd, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *path = qd_path_join(state_dir, "quantd.lock");
+    double started = qd_clock_seconds();
+    if (path == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    QD_AUTO(qd_close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return qd_fail_errno(err, "open '%s'", path);
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return qd_fail_errno(err, "lock '%s'", path);
+        if (qd_clock_seconds() - started > patience_seconds)
+            return qd_fail(err, QD_EBUSY, "another quantd uses the state folder '%s'", state_dir);
+        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+    }
+    *out_fd = fd;
+    fd = -1;
+    return QD_OK;
+}

@@ -17,4 +17,9 @@ qd_code qd_lock_take(const char *path, double grace_seconds, const qd_cancel *ca
 /* Notes the run's process in the file. */
 qd_code qd_lock_note(int fd, pid_t pid, qd_error *err);
 
+/* STATE/quantd.lock: one service, or one restore, a state folder. QD_EBUSY when it is not free after so long. */
+qd_code qd_state_lock_take(const char *state_dir, double patience_seconds, int *out_fd, qd_error *err);
+/* Below a state folder while a backup is brought back: what a service does not start on. */
+#define QD_RESTORING "restoring"
+
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "jobs/service_private.h"
 #include "store/idempotency_rows.h"
 
@@ -107,6 +108,9 @@ qd_code qd_once_keep(qd_tx *tx, const qd_once *once, const char *job, qd_error *
     const qd_idempotency_row row = { .body_sha256 = (char *)(uintptr_t)once->body_sha256,
                                      .job = (char *)(uintptr_t)job,
                                      .response = once->answer };
+    qd_code code = QD_FAULT_CODE("once.row", err);
+    if (code != QD_OK)
+        return code;
     return qd_idempotency_row_put(tx, once->owner, once->key, &row, qd_clock_wall_ms(), err);
 }
 

@@ -165,6 +165,8 @@ static void look_for_faults(run *r)
     if (course->fault == QD_OK)
         course->fault = qd_run_limits_look(course, &course->limits, &course->fault_err);
     if (course->fault == QD_OK)
+        course->fault = qd_course_look_for_slowness(course, &course->fault_err);
+    if (course->fault == QD_OK)
         look_at_memory(r);
     if (r->asked > 0)
         return;

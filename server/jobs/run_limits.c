@@ -15,9 +15,17 @@ static const double look_seconds = 2;
 
 void qd_run_limits_init(qd_run_limits *limits, const qd_course *course, const qd_recipe *recipe)
 {
-    double own = recipe->limit_runtime, usual = course->service->settings.config.job_runtime_seconds;
+    double own = recipe->limit_runtime, usual = qd_service_now(course->service).job_runtime_seconds;
     *limits =
         (qd_run_limits){ .runtime = own >= 0 ? own : usual, .disk = recipe->limit_disk, .started = qd_clock_seconds() };
+}
+
+void qd_run_limits_reached(qd_run_limits *limits, const json_t *progress)
+{
+    const char *unit = json_string_value(json_object_get(progress, "unit"));
+    limits->done = (size_t)json_integer_value(json_object_get(progress, "done"));
+    limits->total = (size_t)json_integer_value(json_object_get(progress, "total"));
+    snprintf(limits->unit, sizeof limits->unit, "%s", unit == NULL ? "" : unit);
 }
 
 static qd_code look_at_disk(const qd_course *course, const qd_run_limits *limits, qd_error *err)

@@ -17,6 +17,8 @@ typedef struct qd_run_limits {
 } qd_run_limits;
 /* From the job, or where it has none, from the service. The clock starts. */
 void qd_run_limits_init(qd_run_limits *limits, const struct qd_course *course, const qd_recipe *recipe);
+/* What the run says of its progress. */
+void qd_run_limits_reached(qd_run_limits *limits, const json_t *progress);
 /* QD_ETIMEOUT or QD_ETOOBIG, with what was reached: the run is to be ended; its checkpoints stay. */
 qd_code qd_run_limits_look(const struct qd_course *course, qd_run_limits *limits, qd_error *err);
 

@@ -1,18 +1,15 @@
 /* service.c: the service is put together and taken apart; see service.h. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "jobs/courier.h"
 #include "jobs/collect.h"
+#include "jobs/lock.h"
 #include "jobs/outlook.h"
 #include "jobs/recover.h"
 #include "jobs/service_private.h"
@@ -50,25 +47,6 @@ void qd_service_queued(qd_service *service)
     service->queue_turn++;
     pthread_cond_broadcast(&service->changed);
     pthread_mutex_unlock(&service->mutex);
-}
-
-static qd_code lock_state(qd_service *service, qd_error *err)
-{
-    QD_AUTO(qd_free_pointer) char *path = qd_path_join(service->settings.state_dir, "quantd.lock");
-    double started = qd_clock_seconds();
-    if (path == NULL)
-        return qd_fail(err, QD_ENOMEM, "out of memory");
-    service->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (service->lock_fd < 0)
-        return qd_fail_errno(err, "open '%s'", path);
-    while (flock(service->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return qd_fail_errno(err, "lock '%s'", path);
-        if (qd_clock_seconds() - started > lock_patience_seconds)
-            return qd_fail(err, QD_EBUSY, "another quantd uses the state folder '%s'", service->settings.state_dir);
-        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
-    }
-    return QD_OK;
 }
 
 static qd_code read_newest_id(void *ctx, qd_tx *tx, qd_error *err)
@@ -129,7 +107,7 @@ static void warn_of_credentials(qd_service *service)
 static qd_code open_parts(qd_service *service, qd_error *err)
 {
     char newest[QD_ID_SIZE] = "";
-    qd_code code = lock_state(service, err);
+    qd_code code = qd_state_lock_take(service->settings.state_dir, lock_patience_seconds, &service->lock_fd, err);
     if (code == QD_OK)
         code = qd_confinement_init(&service->settings.config, &service->confinement, err);
     if (code == QD_OK)

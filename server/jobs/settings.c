@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "jobs/lock.h"
 #include "jobs/machine_memory.h"
 
 enum { QUEUE_LIMIT = 10000, HEARTBEAT_SECONDS = 120 };
@@ -60,12 +61,24 @@ static qd_code copy_texts(const qd_service_config *c, qd_settings *s, qd_error *
     return code;
 }
 
+static qd_code check_restored(const char *state_dir, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) char *restoring = qd_path_join(state_dir, QD_RESTORING);
+    if (restoring == NULL)
+        return qd_fail(err, QD_ENOMEM, "out of memory");
+    return qd_path_exists(restoring)
+               ? qd_fail(err, QD_EFORMAT, "'%s': a restore was broken off; do it again", restoring)
+               : QD_OK;
+}
+
 static qd_code make_folders(const qd_service_config *c, qd_settings *s, qd_error *err)
 {
     static const char *const folders[] = { "jobs", "artifacts", "quarantine" };
     qd_code code = qd_dir_make(c->state_dir, err);
     if (code == QD_OK && (s->state_dir = realpath(c->state_dir, NULL)) == NULL)
         code = qd_fail_errno(err, "'%s'", c->state_dir);
+    if (code == QD_OK)
+        code = check_restored(s->state_dir, err);
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(folders); i++) {
         QD_AUTO(qd_free_pointer) char *path = qd_path_join(s->state_dir, folders[i]);
         code = path == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_make(path, err);

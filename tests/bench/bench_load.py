@@ -6,6 +6,7 @@ LOAD_SECONDS (60), LOAD_CLIENTS (500), LOAD_STREAMS (2000), LOAD_SLOW (3000). QU
 """
 import os
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -48,6 +49,10 @@ def resident(pid):
         if line.startswith("VmRSS"):
             return int(line.split()[1]) << 10
     return 0
+
+
+def cut_of(server):
+    return int(re.search(r"(?m)^quantd_http_cut_total (\d+)", server.request("GET", "/metrics")[2].decode()).group(1))
 
 
 def milliseconds(figure):
@@ -166,6 +171,7 @@ def big_artifact(server, size):
 
 
 def slow_attack(server, kind, path, seconds, limit):
+    before = cut_of(server)
     load = client(kind, server.port, SLOW_ONES, seconds, path)
     time.sleep(2)
     waits = []
@@ -176,8 +182,8 @@ def slow_attack(server, kind, path, seconds, limit):
         time.sleep(0.02)
     found = figures(load)
     waits.sort()
-    print("R10: %d connections, %s: cut %d, after %.1f to %.1f s (wanted: %g); others meanwhile p50 %.1f ms, p99 %.1f ms, max %.0f ms, %d asked; memory %.1f MB"
-          % (SLOW_ONES, kind, found["cut"]["count"], found["cut"]["p50"], found["cut"]["max"], limit, waits[len(waits) // 2] * 1e3,
+    print("R10: %d connections, %s: cut %d (the clients saw %d), after %.1f to %.1f s (wanted: %g); others meanwhile p50 %.1f ms, p99 %.1f ms, max %.0f ms, %d asked; memory %.1f MB"
+          % (SLOW_ONES, kind, cut_of(server) - before, found["cut"]["count"], found["cut"]["p50"], found["cut"]["max"], limit, waits[len(waits) // 2] * 1e3,
              waits[-1 - len(waits) // 100] * 1e3, waits[-1] * 1e3, len(waits), resident(server.process.pid) / 1e6))
 
 

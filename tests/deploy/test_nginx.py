@@ -84,7 +84,7 @@ def prepare():
     root = temporary_folder()
     copy_model(root, "good")
     MODELS = ModelServer(root)
-    SERVER = Server("--host", NAME, "--trusted-proxy", "127.0.0.1/32", "--insecure")
+    SERVER = Server("--host", NAME, "--trusted-proxy", "127.0.0.1/32")
     PROXY = Proxy(SERVER)
 
 
@@ -155,6 +155,15 @@ def a_page_behind_the_proxy_may_submit_and_another_site_may_not():
         assert head.startswith(want), (origin, head, body)
 
 
+def the_client_is_who_nginx_saw_and_not_who_it_says_it_is():
+    served()
+    head, body = PROXY.curl("/jobs", "--interface", "127.0.0.9", "-H", "X-Forwarded-For: 203.0.113.7", "-d", json.dumps(quick_job(MODELS.model("good"))))
+    assert head.startswith("http/2 202"), head
+    job = json.loads(body)["id"]
+    rows = SERVER.json("GET", "/audit?target=" + job)["data"]
+    equal([row["address"] for row in rows][:1], ["127.0.0.9"], rows)
+
+
 def measurements_stay_on_the_machine_and_bodies_have_a_limit():
     served()
     assert PROXY.curl("/metrics")[0].startswith("http/2 200")
@@ -174,4 +183,4 @@ def the_log_of_nginx_is_clean():
 
 run_claims([a_job_goes_through_the_proxy_by_http2_under_the_public_name, plain_http_is_sent_to_https, events_arrive_while_the_stream_is_open,
             a_range_of_an_artifact_is_the_same_bytes, a_page_behind_the_proxy_may_submit_and_another_site_may_not,
-            measurements_stay_on_the_machine_and_bodies_have_a_limit, the_log_of_nginx_is_clean])
+            the_client_is_who_nginx_saw_and_not_who_it_says_it_is, measurements_stay_on_the_machine_and_bodies_have_a_limit, the_log_of_nginx_is_clean])

@@ -172,6 +172,7 @@ TABLE = [
     ("an expectation that we do not know", request(POST, "Expect: tea", LENGTH, body=BODY), ([422], [417])),
     ("a page of another site", request(POST, "Origin: http://evil.example", "Content-Type: application/json", LENGTH, body=BODY), [403]),
     ("a form of our own page", request(POST, "Origin: http://localhost", "Content-Type: text/plain", LENGTH, body=BODY), [415]),
+    ("no body of our own page", request("POST /jobs/%s/retry HTTP/1.1" % ID, "Origin: http://localhost", "Content-Length: 0"), [404]),
     ("a range that is none", request("GET /catalog HTTP/1.1", "Range: bytes=9-1,x"), [200]),
     ("an event id that is no number", request("GET /jobs/%s/events HTTP/1.1" % ID, "Last-Event-ID: -1"), [400]),
 ]

@@ -1,97 +1,10 @@
 """The dashboard in a real browser: it lists jobs, follows one live, submits one from its form; nothing is logged as an error."""
-import base64
 import os
-import select
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from browser import CHROMIUM, Browser  # noqa: E402
 from harness import *  # noqa: E402,F403
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1280,1000", "--remote-debugging-pipe"]
-
-
-class Browser:
-    """Chromium driven over its debugging pipe: JSON messages that end with NUL, in on descriptor 3, out on 4."""
-
-    def __init__(self):
-        to_read, self.to = os.pipe()
-        self.back, back_write = os.pipe()
-        # The shell moves the pipes' ends to the descriptors that the browser looks at.
-        self.process = subprocess.Popen(
-            ["sh", "-c", 'exec 3<&%d 4>&%d; exec "$@"' % (to_read, back_write), "sh", CHROMIUM] + FLAGS +
-            ["--user-data-dir=" + temporary_folder(), "about:blank"],
-            pass_fds=[to_read, back_write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        atexit.register(self.stop)
-        os.close(to_read)
-        os.close(back_write)
-        self.number, self.buffer, self.complaints = 0, b"", []
-        self.session = None
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
-            self.call(domain + ".enable")
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-    def read(self, seconds):
-        end = time.monotonic() + seconds
-        while b"\0" not in self.buffer:
-            ready, _, _ = select.select([self.back], [], [], max(0, end - time.monotonic()))
-            assert ready, "the browser does not answer"
-            data = os.read(self.back, 1 << 16)
-            assert data, "the browser has ended"
-            self.buffer += data
-        message, self.buffer = self.buffer.split(b"\0", 1)
-        return json.loads(message)
-
-    def call(self, method, **parameters):
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
-        if self.session is not None:
-            message["sessionId"] = self.session
-        os.write(self.to, json.dumps(message).encode() + b"\0")
-        while True:
-            reply = self.read(60 * SLOW)
-            if reply.get("id") == self.number:
-                assert "error" not in reply, reply
-                return reply["result"]
-            self.hear(reply)
-
-    def hear(self, event):
-        parameters = event.get("params", {})
-        if event.get("method") == "Runtime.exceptionThrown":
-            self.complaints.append(parameters["exceptionDetails"])
-        if event.get("method") == "Log.entryAdded" and parameters["entry"]["level"] == "error":
-            self.complaints.append(parameters["entry"])
-        if event.get("method") == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "assert"):
-            self.complaints.append(parameters["args"])
-
-    def value(self, script):
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def wait(self, script, seconds=60):
-        end = time.monotonic() + seconds * SLOW
-        while time.monotonic() < end:
-            found = self.value(script)
-            if found:
-                return found
-            time.sleep(0.1)
-        raise AssertionError("never true: %s; the page says: %s" % (script, self.value("document.body.innerText")[:1500]))
-
-    def open(self, url):
-        self.call("Page.navigate", url=url)
-        self.wait("document.readyState == 'complete' && location.href == %s" % json.dumps(url))
-
-    def screenshot(self, path):
-        with open(path, "wb") as out:
-            out.write(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
-
 
 STATE = {}
 
@@ -255,6 +168,42 @@ def a_form_filled_in_everywhere_is_a_job_that_is_accepted():
     browser.wait("document.getElementById('job-problem').innerText.startsWith('Quarantined, not served: gate.kl')")
 
 
+def a_service_with_keys_asks_for_one_and_forgets_it_at_the_logout():
+    if CHROMIUM is None:
+        raise Skip("chromium is not installed")
+    browser, server = STATE["browser"], Server("--file-root", os.path.dirname(STATE["model"][7:]))
+    key = subprocess.run([QUANTD, "key", "create", "--state", server.state, "--name", "person", "--scopes", "jobs:read,jobs:write,artifacts:read"],
+                         check=True, capture_output=True, text=True).stdout.strip()
+    made = {"Authorization": "Bearer " + key}
+    job = server.json("POST", "/jobs", quick_job(STATE["model"], name="behind a key"), want=202, headers=made)["id"]
+    log_in = """((key) => {
+        document.getElementById('login-key').value = key;
+        document.querySelector('#login button[type=submit]').click();
+        return true;
+    })(%s)"""
+    browser.open(server.url + "/#/jobs/" + job)
+    browser.wait("!document.getElementById('login').hidden && document.querySelector('main').hidden")
+    browser.value(log_in % json.dumps("qd_wrong"))
+    browser.wait("document.getElementById('login-note').innerText.includes('not one of this service')")
+    browser.value(log_in % json.dumps(key))
+    browser.wait("document.getElementById('login').hidden && document.getElementById('jobs').innerText.includes('behind a key')")
+    browser.wait("document.getElementById('job-state').innerText == 'succeeded'", 240)  # by its event stream, which has but the cookie
+    browser.wait("document.getElementById('layers').rows.length == 42")
+    equal(browser.value("document.cookie"), "", "out of the script's sight")
+    equal(browser.value("JSON.stringify(Object.entries(localStorage)).includes('qd_')"), False)
+    browser.open("about:blank")
+    browser.open(server.url + "/")
+    browser.wait("document.getElementById('jobs').innerText.includes('behind a key')")  # the session is still there
+    browser.value("document.getElementById('logout').click()")
+    browser.wait("!document.getElementById('login').hidden && document.querySelector('main').hidden")
+    browser.open("about:blank")
+    browser.open(server.url + "/")
+    browser.wait("!document.getElementById('login').hidden")
+    # The browser logs every answer of 401; these were asked for.
+    browser.complaints = [entry for entry in browser.complaints if "401" not in str(entry.get("text", "") if isinstance(entry, dict) else "")]
+    equal(server.stop(), 0)
+
+
 def the_browser_has_nothing_to_complain_about():
     if CHROMIUM is None:
         raise Skip("chromium is not installed")
@@ -264,4 +213,5 @@ def the_browser_has_nothing_to_complain_about():
 
 
 run_claims([the_page_lists_jobs_and_follows_one_to_its_result, the_form_submits_a_job, a_field_of_several_shapes_sends_the_one_that_was_chosen,
-            a_form_filled_in_everywhere_is_a_job_that_is_accepted, the_browser_has_nothing_to_complain_about])
+            a_form_filled_in_everywhere_is_a_job_that_is_accepted,
+            a_service_with_keys_asks_for_one_and_forgets_it_at_the_logout, the_browser_has_nothing_to_complain_about])

@@ -16,6 +16,7 @@ from kit import *  # noqa: E402,F403
 ROOT = temporary_folder()
 one_block_model(ROOT, "block")
 MODELS = ModelServer(ROOT)
+RECEIVER = Receiver()
 JOB = small_job(MODELS.model("block"))
 FLAGS = ("--workers", "1", "--threads", "1", "--confine", "off")  # a confined run could not write the trace
 ALL = bool(os.environ.get("QUANTD_LONG_TESTS"))
@@ -130,8 +131,47 @@ def slow_download(service):
     course(service, small_job(MODELS.url + "/~slow:400000/files/block/"))
 
 
+def delivery(service):
+    """The receiver hears of the end at least once, under one name, and the log of deliveries says so."""
+    path = "/" + os.path.basename(os.path.dirname(service.state))
+    course(service, dict(JOB, webhook={"url": RECEIVER.url + path + "?plan=204", "secret": "whsec_" + "QUJD" * 11 + "QQ=="}))
+    end = time.monotonic() + 60 * SLOW
+    job = service.settle("GET", "/jobs", None, (200,))[0]["data"][-1]["id"]
+    while time.monotonic() < end:
+        told = service.settle("GET", "/jobs/%s/deliveries" % job, None, (200,))[0]["data"]
+        if told and all(one["state"] == "delivered" for one in told):
+            break
+        time.sleep(0.05)
+    assert told and all(one["state"] == "delivered" for one in told), "deliveries: %s" % told
+    came = RECEIVER.came(path)
+    assert {one["id"] for one in told} <= {message["headers"]["webhook-id"] for message in came}, "what came: %s" % came
+
+
+def once(service):
+    """The same key is the same job, whether or not the first answer came through."""
+    headers = {"Idempotency-Key": "the-only-one"}
+    job, _ = service.settle("POST", "/jobs", JOB, (202,), headers=headers)
+    again, _ = service.settle("POST", "/jobs", JOB, (202,), headers=headers)
+    equal(again["id"], job["id"], "job of the same key")
+    equal(finish(service, job["id"]), STATE["digests"], "bytes")
+    equal(others(service, job["id"]), 1, "jobs of one key")
+
+
+def collection(service):
+    """An artifact whose time is over is gone, as a whole, and its job says so."""
+    job = submit(service)[0]["id"]
+    finish(service, job)
+    end = time.monotonic() + 60 * SLOW
+    while service.call("GET", "/jobs/%s/artifacts" % job)[0] != 410 and time.monotonic() < end:
+        time.sleep(0.3)
+        service.settle("POST", "/admin/collect", None, (200,))
+    equal(service.settle("GET", "/jobs/%s/artifacts" % job, None, (200, 404, 410))[0]["status"], 410, "a collected artifact")
+    equal(service.job(job)["state"], "succeeded", "state")
+
+
 SCENARIOS = {"course": course, "slow download": slow_download, "housekeeping": housekeeping, "idle": idle,
-             "recovery": recovery, "full disk": course}
+             "recovery": recovery, "full disk": course, "delivery": delivery, "once": once, "collection": collection}
+EXTRA_FLAGS = {"collection": ("--keep-artifacts", "1")}
 # What is armed besides, so that the point is come by.
 BESIDE = {"full disk": "server/store.commit:4:enospc"}
 
@@ -159,7 +199,7 @@ def attempt(scenario, orders):
     open(trace, "w").close()
     state = broken_state() if scenario == "recovery" else None
     orders = ",".join(o for o in (BESIDE.get(scenario), orders) if o)
-    service = Phoenix(*FLAGS, state=state, armed=environment(orders, trace))
+    service = Phoenix(*FLAGS, *EXTRA_FLAGS.get(scenario, ()), state=state, armed=environment(orders, trace))
     try:
         SCENARIOS[scenario](service)
         service.stop()

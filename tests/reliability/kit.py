@@ -78,6 +78,19 @@ def check_disk(state):
     return jobs
 
 
+class Receiver(Process):
+    """Takes webhooks; tests/http/receiver.py."""
+
+    def __init__(self):
+        script = os.path.join(SOURCE, "tests", "http", "receiver.py")
+        super().__init__([sys.executable, script, "--port", "0"], os.path.join(temporary_folder(), "receiver.log"))
+
+    def came(self, path):
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
+        connection.request("GET", "/_log")
+        return [entry for entry in json.loads(connection.getresponse().read()) if entry["path"] == path]
+
+
 class Phoenix:
     """A service that is started again when it has died. Requests return (status, body); (None, None) when it died under them."""
 
@@ -100,9 +113,9 @@ class Phoenix:
             self.slowest_start = max(self.slowest_start, time.monotonic() - began)
             return
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, headers=None):
         try:
-            status, _, data = self.server.request(method, path, body, timeout=60 * SLOW)
+            status, _, data = self.server.request(method, path, body, headers, timeout=60 * SLOW)
         except (OSError, http.client.HTTPException):
             self.rise()
             return None, None
@@ -118,11 +131,11 @@ class Phoenix:
         self.server.kill()
         self.start()
 
-    def settle(self, method, path, body, accepted, tries=8):
+    def settle(self, method, path, body, accepted, tries=8, headers=None):
         """Asks until the answer is one of `accepted`; returns it and how often it is not known whether it was done."""
         unknown = 0
         for _ in range(tries):
-            status, found = self.call(method, path, body)
+            status, found = self.call(method, path, body, headers)
             if status in accepted:
                 return found, unknown
             assert status is None or status in (500, 503, 507), "%s %s: %s %s" % (method, path, status, found)

@@ -3,6 +3,7 @@
 #include "folder.h"
 
 #include "base/file.h"
+#include "base/hmac.h"
 #include "base/sign.h"
 #include "base/str.h"
 
@@ -113,12 +114,43 @@ static void base64_comes_back(void **state)
     check_fails(qd_base64_decode("Zm9v*mFy", &bytes, &length, &err), QD_EFORMAT);
 }
 
+/* RFC 4231, test cases 1, 2 and 6 (a key longer than a block). */
+static void keyed_digests_are_those_of_rfc_4231(void **state)
+{
+    (void)state;
+    qd_error err;
+    char long_key[131], key[20];
+    memset(long_key, 0xaa, sizeof long_key);
+    memset(key, 0x0b, sizeof key);
+    const struct {
+        const char *key;
+        size_t length;
+        const char *text, *digest;
+    } rows[] = {
+        { key, sizeof key, "Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7" },
+        { "Jefe", 4, "what do ya want for nothing?",
+          "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843" },
+        { long_key, sizeof long_key, "Test Using Larger Than Block-Size Key - Hash Key First",
+          "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54" },
+    };
+    for (size_t i = 0; i < QD_LENGTH(rows); i++) {
+        unsigned char got[QD_HMAC_BYTES], back[QD_HMAC_BYTES];
+        char hex[2 * QD_HMAC_BYTES + 1];
+        check_ok(qd_hmac_sha256(rows[i].key, rows[i].length, rows[i].text, strlen(rows[i].text), got, &err));
+        qd_hex_encode(got, sizeof got, hex);
+        assert_string_equal(hex, rows[i].digest);
+        qd_hex_decode(hex, sizeof back, back);
+        assert_memory_equal(back, got, sizeof got);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signatures_are_those_of_rfc_8032),
         cmocka_unit_test(what_is_no_such_key_is_named),
         cmocka_unit_test(base64_comes_back),
+        cmocka_unit_test(keyed_digests_are_those_of_rfc_4231),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,7 @@ def write_job(name="job.json", **fields):
 def every_verb_has_help_and_wrong_words_are_named():
     out, _ = quantd("--help")
     verbs = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and not line.startswith("   ")]
-    equal(verbs, ["serve", "run", "verify", "convert", "eval", "inspect", "tokenize", "logits"])
+    equal(verbs, ["serve", "run", "verify", "convert", "eval", "inspect", "tokenize", "logits", "key", "backup", "restore"])
     for verb in verbs:
         assert "usage: quantd " + verb in quantd(verb, "--help")[0], verb
     assert "nonsense" in quantd("nonsense", want=2)[1]
@@ -43,15 +43,14 @@ def the_manual_page_names_every_verb_and_option_of_the_help():
     page = quantd("--man")[0]
     assert page.startswith(".TH QUANTD 1 "), page[:80]
     page = page.replace("\\-", "-")
-    for line in quantd("--help")[0].splitlines():
-        verb = line.startswith("  ") and line.split()[0]
-        if not verb:
-            continue
+    verbs = [line.split()[0] for line in quantd("--help")[0].splitlines() if line.startswith("  ")]
+    words = [re.findall(r"^  (%s \S+)" % verb, quantd(verb, "--help")[0], re.M) or [verb] for verb in verbs]
+    for verb in sum(words, []):
         assert ".SS \"quantd %s [OPTION]..." % verb in page, verb
         section = page.split(".SS \"quantd %s [" % verb)[1].split(".S")[0]
         if "under OPTIONS" in section:
             section = page.split(".SH OPTIONS")[1].split(".SH ")[0]
-        options = re.findall(r"^  --(\S+)", quantd(verb, "--help")[0], re.M)
+        options = re.findall(r"^  --(\S+)", quantd(*verb.split(), "--help")[0], re.M)
         for option in options:
             assert "\\fB--%s\\fR" % option in section, (verb, option)
         equal(section.count(".TP"), len(options), verb)

@@ -173,7 +173,7 @@ def a_job_is_made_once_changed_and_compared():
     call("PATCH", "/jobs/{id}", 412, {"name": "late"}, headers={"If-Match": '"0-0"'}, id=first["id"])
     call("PATCH", "/jobs/{id}", 415, "{}", headers={"Content-Type": "text/plain"}, id=first["id"])
     call("PATCH", "/jobs/{id}", 422, {"bits": 3}, id=first["id"])
-    second = call("POST", "/jobs", 202, quick_job(URL, bits=3))["id"]
+    second = call("POST", "/jobs", 202, quick_job(URL, bits=3, webhook={"url": "http://127.0.0.1:9/nobody", "secret": "whsec_" + "A" * 32}))["id"]
     for job in (first["id"], second):
         SERVER.wait(job)
     call("GET", "/jobs", 200, query="?state=succeeded,failed&tag=team:b&tag=team&name=renamed&q=novella&created_after=2020-01-01&created_before=2100-01-01T00:00:00Z")
@@ -184,7 +184,14 @@ def a_job_is_made_once_changed_and_compared():
     call("GET", "/compare", 404, query="?jobs=%s,%s" % (second, NOBODY))
     for template in ("/jobs/{id}/layers", "/jobs/{id}/certificate", "/jobs/{id}/artifacts", "/jobs/{id}/log", "/jobs/{id}/artifacts.tar"):
         call("GET", template, 304, headers={"If-None-Match": "*"}, id=second)
-    call("GET", "/jobs/{id}/deliveries", 200, id=second)
+    end = time.monotonic() + 30 * SLOW
+    while not [d for d in call("GET", "/jobs/{id}/deliveries", 200, id=second)["data"] if d["attempts"]]:
+        assert time.monotonic() < end, "nothing was sent"
+        time.sleep(0.1)
+    call("POST", "/admin/collect", 200, query="?dry_run=true")
+    delivery = call("GET", "/jobs/{id}/deliveries", 200, id=second)["data"][0]["id"]
+    call("POST", "/jobs/{id}/deliveries/{delivery}/retry", 202, id=second, delivery=delivery)
+    call("GET", "/jobs/{id}/deliveries", 304, headers={"If-None-Match": "*"}, id=second)
     call("GET", "/jobs/{id}/artifacts.tar", 200, id=second)
     call("HEAD", "/jobs/{id}/artifacts.tar", 200, id=second)
     call("GET", "/jobs/{id}/artifacts.tar", 206, headers={"Range": "bytes=5-9"}, id=second)
@@ -193,7 +200,7 @@ def a_job_is_made_once_changed_and_compared():
 
 def what_a_job_request_may_not_be_is_said_in_a_problem_document():
     call("POST", "/jobs", 400, "[1]")
-    call("POST", "/jobs", 400, query="?dry_run=true", body=quick_job(URL))
+    call("POST", "/jobs", 400, query="?dry_run=maybe", body=quick_job(URL))
     call("POST", "/jobs", 413, headers={"Content-Length": "1100000"})
     call("POST", "/jobs", 422, quick_job(URL, bits=17))
     call("POST", "/jobs", 422, quick_job("ftp://example.org/"))
@@ -214,7 +221,7 @@ def a_job_that_is_not_there_is_404_everywhere():
 
 
 def the_service_speaks_about_itself():
-    for template in ("/catalog", "/openapi.json", "/schema/job.json", "/", "/app.js", "/form.js", "/job.js", "/list.js", "/page.js", "/style.css", "/icon.svg"):
+    for template in ("/catalog", "/openapi.json", "/schema/job.json", "/", "/app.js", "/form.js", "/job.js", "/list.js", "/login.js", "/page.js", "/style.css", "/icon.svg"):
         call("GET", template, 200)
         call("GET", template, 304, headers={"If-None-Match": "*"})
         call("GET", template, 400, query="?x=1")
@@ -227,6 +234,35 @@ def the_service_speaks_about_itself():
     for name in re.findall(r"^# TYPE (\S+)", text, re.M):
         equal(text.count("# TYPE %s " % name), 1, name)
         assert name.startswith("quantd_"), name
+
+
+def keys_sessions_and_the_audit_fit_their_schemas():
+    admin = call("POST", "/keys", 201, {"name": "ops", "scopes": ["admin"]})
+    key = {"Authorization": "Bearer " + admin["key"]}  # from here on the service asks for one
+    call("GET", "/keys", 401)
+    reader = call("POST", "/keys", 201, {"name": "ci", "scopes": ["jobs:read"], "expires_in": 60, "rate_per_minute": 9, "queue_quota": 2,
+                                         "disk_quota": 1 << 40}, headers=key)
+    call("POST", "/keys", 409, {"name": "ci", "scopes": ["admin"]}, headers=key)
+    call("POST", "/keys", 422, {"name": "", "scopes": []}, headers=key)
+    call("POST", "/keys", 400, "[]", headers=key)
+    call("POST", "/keys", 413, headers=dict(key, **{"Content-Length": "5000"}))
+    call("POST", "/keys", 415, {}, headers=dict(key, Origin=SERVER.url))
+    call("GET", "/keys", 403, headers={"Authorization": "Bearer " + reader["key"]})
+    listed = call("GET", "/keys", 200, headers=key)["data"]
+    equal([(row["name"], row["rate_per_minute"], "key" in row) for row in listed], [("ops", None, False), ("ci", 9, False)])
+    call("POST", "/session", 401, {"key": "qd_wrong"})
+    call("POST", "/session", 422, {})
+    call("POST", "/session", 403, {"key": admin["key"]}, headers={"Origin": "http://elsewhere.example"})
+    equal(call("POST", "/session", 201, {"key": admin["key"]})["scopes"], ["admin"])
+    call("DELETE", "/session", 204)
+    call("DELETE", "/keys/{id}", 204, id=reader["id"], headers=key)
+    call("DELETE", "/keys/{id}", 404, id=NOBODY, headers=key)
+    call("GET", "/audit", 400, query="?action=nothing", headers=key)
+    rows = call("GET", "/audit", 200, query="?limit=1000", headers=key)["data"]
+    equal([row["action"] for row in rows][-4:], ["key.create", "key.create", "login", "key.revoke"])
+    equal([row["target"] for row in rows][-1], reader["id"])
+    keyless = {row["action"] for row in rows if row["key"] is None}
+    assert {"job.create", "job.cancel", "job.retry", "job.delete", "job.update"} <= keyless, keyless
 
 
 def every_operation_was_called():
@@ -243,4 +279,4 @@ def the_server_stops_cleanly():
 run_claims([a_job_and_everything_it_leaves_fit_their_schemas, a_job_is_made_once_changed_and_compared,
             a_cancelled_job_can_be_retried_with_other_regularization_only,
             what_a_job_request_may_not_be_is_said_in_a_problem_document, a_job_that_is_not_there_is_404_everywhere,
-            the_service_speaks_about_itself, every_operation_was_called, the_server_stops_cleanly])
+            the_service_speaks_about_itself, keys_sessions_and_the_audit_fit_their_schemas, every_operation_was_called, the_server_stops_cleanly])

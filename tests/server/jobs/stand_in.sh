@@ -116,6 +116,11 @@ big) # needs 2 MB for its checkpoints
         exit 1
     }
     finish ;;
+hog) # 8 MB of checkpoints, and it stays
+    head -c 8000000 /dev/zero >"$work/hog"
+    layer 0 false
+    progress quantizing 1 42
+    hang ;;
 slow)
     [ -e "$work/been-here" ] && { layer 0 false; layer 1 false; finish; }
     touch "$work/been-here" # before the first word: it may be ended after any

@@ -270,6 +270,24 @@ static void folders_that_nobody_owns_are_swept_at_the_start(void **state)
     assert_true(bench_exists(b, "jobs", id));
 }
 
+/* What a killed process was about to rename. */
+static void temporaries_in_a_job_s_folder_are_swept_at_the_start(void **state)
+{
+    bench *b = *state;
+    char kept[700], left[720], id[27];
+    qd_error err = { 0 };
+    bench_start(b);
+    bench_submit(b, "fails", id);
+    bench_ends(b, id, "failed", NULL);
+    bench_stop(b);
+    snprintf(kept, sizeof kept, "%s/jobs/%s/job.json", b->state, id);
+    snprintf(left, sizeof left, "%s.tmp.1.0", kept);
+    check_ok(qd_file_write(left, "{", 1, &err));
+    bench_start(b);
+    assert_false(qd_path_exists(left));
+    assert_true(qd_path_exists(kept));
+}
+
 static void fill(const char *path)
 {
     static const char block[4096];
@@ -326,6 +344,7 @@ int main(int argc, char **argv)
         CLAIM(a_stopped_service_ends_its_runs_and_the_next_one_resumes_them),
         CLAIM(kill_9_of_the_service_ends_its_run_and_loses_nothing),
         CLAIM(folders_that_nobody_owns_are_swept_at_the_start),
+        CLAIM(temporaries_in_a_job_s_folder_are_swept_at_the_start),
         CLAIM(a_full_disk_fails_the_job_and_space_heals_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
