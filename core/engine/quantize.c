@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "engine/context.h"
 #include "engine/layer.h"
+#include "engine/pace.h"
 #include "quant/turned.h"
 
 /* One block on its way. `block` holds the decided weights; NULL when there are no streams to send through it. */
@@ -30,6 +31,10 @@ static void report_layer(qd_context *c, qd_meter *meter, size_t index, const jso
         meter->free_of_charge = index + 1;
         c->resumed++;
     }
+    if (meter->pace != NULL && from == RESUMED)
+        qd_pace_begin(meter->pace, qd_clock_seconds());
+    else if (meter->pace != NULL)
+        qd_pace_made(meter->pace, index, qd_clock_seconds());
     qd_meter_step(meter, index + 1);
 }
 
@@ -356,8 +361,12 @@ static qd_code do_block(blockwise *b, size_t block, qd_error *err)
 static qd_code walk(qd_context *c, qd_streams *streams, qd_error *err)
 {
     qd_meter meter;
+    QD_AUTO(qd_pace_fini) qd_pace pace = { 0 };
+    const qd_volume volume = { .samples = c->calibration.count, .length = c->calibration.length };
     qd_meter_start(&meter, c->sink, "quantizing", "layers", qd_model_linear_count(c->model));
-    qd_code code = QD_OK;
+    qd_code code = qd_pace_init(c->recipe, c->model, &volume, &pace, err);
+    qd_pace_begin(&pace, qd_clock_seconds());
+    meter.pace = &pace;
     for (size_t i = 0; code == QD_OK && i < qd_model_borrow_config(c->model)->blocks; i++) {
         blockwise b = { .context = c, .streams = streams, .first = qd_model_block_first(c->model, i), .meter = &meter };
         code = qd_block_load(c->model, i, NULL, &b.float_block, err);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "engine/pace.h"
 
 json_t *qd_number_print(double value)
 {
@@ -232,10 +233,30 @@ void qd_meter_start(qd_meter *meter, const qd_sink *sink, const char *phase, con
     qd_meter_step(meter, 0);
 }
 
+/* What is left by the costs of layers; and the one that is next, with what it may take. */
+static void add_pace(const qd_pace *pace, size_t done, json_t *event)
+{
+    const qd_pace_left left = qd_pace_rest(pace, done);
+    const char *layer = done < pace->count ? qd_model_linear_at(pace->model, done)->name : NULL;
+    json_object_set_new(event, "eta", qd_number_print(left.eta));
+    json_object_set_new(event, "eta_low", qd_number_print(left.low));
+    json_object_set_new(event, "eta_high", qd_number_print(left.high));
+    json_object_set_new(event, "layer", layer == NULL ? json_null() : json_string(layer));
+    json_object_set_new(event, "expected", qd_number_print(qd_pace_expected(pace, done)));
+}
+
+/* A layer that takes its time is always said. */
+static bool may_be_left_out(const qd_meter *meter, size_t done, double now)
+{
+    static const double often = 0.2, long_layer = 1.0;
+    bool slow = meter->pace != NULL && qd_pace_expected(meter->pace, done) > long_layer;
+    return done != 0 && done != meter->total && now - meter->last < often && !slow;
+}
+
 void qd_meter_step(qd_meter *meter, size_t done)
 {
     double now = qd_clock_seconds();
-    if (done != 0 && done != meter->total && now - meter->last < 0.2)
+    if (may_be_left_out(meter, done, now))
         return;
     meter->last = now;
     json_t *eta = json_null();
@@ -243,7 +264,9 @@ void qd_meter_step(qd_meter *meter, size_t done)
         double each = (now - meter->started) / (double)(done - meter->free_of_charge);
         eta = qd_number_print(each * (double)(meter->total - done));
     }
-    qd_emit_take(meter->sink,
-                 json_pack("{s:s, s:s, s:I, s:I, s:s, s:o}", "event", "progress", "phase", meter->phase, "done",
-                           (json_int_t)done, "total", (json_int_t)meter->total, "unit", meter->unit, "eta", eta));
+    json_t *event = json_pack("{s:s, s:s, s:I, s:I, s:s, s:o}", "event", "progress", "phase", meter->phase, "done",
+                              (json_int_t)done, "total", (json_int_t)meter->total, "unit", meter->unit, "eta", eta);
+    if (meter->pace != NULL && event != NULL)
+        add_pace(meter->pace, done, event);
+    qd_emit_take(meter->sink, event);
 }

@@ -38,6 +38,7 @@ typedef struct qd_meter {
     const char *phase, *unit;
     size_t total, free_of_charge; /* units that cost nothing (resumed): not counted in the rate */
     double started, last;
+    struct qd_pace *pace; /* of layers; NULL = all units cost the same */
 } qd_meter;
 void qd_meter_start(qd_meter *meter, const qd_sink *sink, const char *phase, const char *unit, size_t total);
 void qd_meter_step(qd_meter *meter, size_t done);

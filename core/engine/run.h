@@ -12,6 +12,7 @@
  * Events (one JSON object each; a line each on the wire, <= 16 KiB):
  *   {"event":"phase","phase":"quantizing"|"evaluating"|"exporting"|"verifying"}
  *   {"event":"progress","phase":..,"done":n,"total":n,"unit":"layers"|"windows","eta":seconds|null}
+ *      (while layers are made also "eta_low", "eta_high", "layer": the one at hand, "expected": seconds it may take; null = not known yet)
  *   {"event":"layer","index":i,"name":..,"shape":[O,I],"bits":..,"grid":{..},"order":..,"lambda":..,
  *    "error":{"calibration":relative,"held_out":relative|null},"certificate":{..},"degraded":bool,"degraded_reason":text|null,
  *    "seconds":s,"resumed":bool}

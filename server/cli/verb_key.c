@@ -27,9 +27,9 @@ static const qd_verb_option create_options[] = {
     { "rate", "N", "rate-limit of serve", "requests a minute" },
     { "queue-quota", "N", "queue-quota of serve", "unfinished jobs" },
     { "disk-quota", "BYTES", "disk-quota of serve", "artifacts (suffix K, M, G, T)" },
-    { NULL },
+    { NULL, NULL, NULL, NULL },
 };
-static const qd_verb_option other_options[] = { STATE_OPTIONS, { NULL } };
+static const qd_verb_option other_options[] = { STATE_OPTIONS, { NULL, NULL, NULL, NULL } };
 
 /* The folder as serve finds it: default, file, environment, flag. */
 static qd_code open_keyring(const qd_arguments *arguments, qd_keyring **out, qd_error *err)

@@ -21,6 +21,10 @@ static qd_code plan(const qd_app *app, const qd_request *request, const json_t *
         .recipe = recipe, .request = body, .caller = &request->caller, .issues = &issues
     };
     if (code == QD_OK)
+        qd_service_check_destinations(app->service, recipe, body, &issues);
+    if (code == QD_OK && issues.count > 0)
+        code = qd_fail(err, QD_EINVAL, "%s", issues.items[0].detail);
+    if (code == QD_OK)
         code = qd_service_plan(app->service, &submission, &document, err);
     if (code == QD_EINVAL || code == QD_EDENIED) {
         qd_reply_problem(reply, request, QD_PROBLEM_INVALID, &issues, "%s", err->text);

@@ -78,8 +78,11 @@ qd_code qd_course_progress_take(qd_course *course, json_t *progress, qd_error *e
 {
     qd_code code = QD_OK;
     double now = qd_clock_seconds();
+    char time[QD_TIME_TEXT];
     if (progress == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
+    qd_clock_format(qd_clock_wall_ms(), time);
+    json_object_set_new(progress, "last_activity", json_string(time));
     if (now - course->last_kept >= 1) {
         qd_record record = qd_course_record(course);
         record.type = "progress";
@@ -92,6 +95,11 @@ qd_code qd_course_progress_take(qd_course *course, json_t *progress, qd_error *e
     return code;
 }
 
+static json_t *number_or_null(const json_t *value)
+{
+    return json_is_number(value) ? json_real(json_number_value(value)) : json_null();
+}
+
 /* Only what api.md names, from the phase the job is in. */
 static qd_code on_progress(qd_course *course, const qd_child_event *event, qd_error *err)
 {
@@ -101,13 +109,18 @@ static qd_code on_progress(qd_course *course, const qd_child_event *event, qd_er
         return qd_fail(err, QD_EFORMAT, "progress of '%s' in '%s'", qd_state_at(event->phase)->name,
                        qd_state_at(course->state)->name);
     qd_run_limits_reached(&course->limits, event->data);
-    return qd_course_progress_take(course,
-                                   json_pack("{s:s, s:I, s:I, s:s, s:o}", "phase", qd_state_at(event->phase)->name,
-                                             "done", json_integer_value(json_object_get(event->data, "done")), "total",
-                                             json_integer_value(json_object_get(event->data, "total")), "unit",
-                                             unit == NULL ? "" : unit, "eta",
-                                             json_is_number(eta) ? json_real(json_number_value(eta)) : json_null()),
-                                   err);
+    qd_slow_watch_hear(&course->slow, event->data);
+    json_t *progress = json_pack("{s:s, s:I, s:I, s:s, s:o}", "phase", qd_state_at(event->phase)->name, "done",
+                                 json_integer_value(json_object_get(event->data, "done")), "total",
+                                 json_integer_value(json_object_get(event->data, "total")), "unit",
+                                 unit == NULL ? "" : unit, "eta", number_or_null(eta));
+    if (json_object_get(event->data, "layer") != NULL) {
+        json_object_set_new(progress, "eta_low", number_or_null(json_object_get(event->data, "eta_low")));
+        json_object_set_new(progress, "eta_high", number_or_null(json_object_get(event->data, "eta_high")));
+        json_object_set_new(progress, "layer",
+                            course->slow.layer[0] == '\0' ? json_null() : json_string(course->slow.layer));
+    }
+    return qd_course_progress_take(course, progress, err);
 }
 
 /* The event says the main things; the row has all. */
@@ -174,6 +187,16 @@ static qd_code on_warning(qd_course *course, const qd_child_event *event, qd_err
     if (++course->warnings > WARNINGS_MAX)
         return qd_fail(err, QD_EFORMAT, "more than %d warnings", (int)WARNINGS_MAX);
     return qd_course_note(course, "warning", event->data, err);
+}
+
+qd_code qd_course_look_for_slowness(qd_course *course, qd_error *err)
+{
+    char detail[300];
+    if (course->state != QD_STATE_QUANTIZING || !qd_slow_watch_look(&course->slow, detail, sizeof detail))
+        return QD_OK;
+    QD_AUTO(qd_json_fini) json_t *warning = json_pack("{s:s}", "detail", detail);
+    qd_service_say(course->service, "warn", "run.slow-layer", "job=%s reason=\"%s\"", course->active->id, detail);
+    return warning == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_course_note(course, "warning", warning, err);
 }
 
 static qd_code on_result(qd_course *course, const qd_child_event *event, qd_error *err)

@@ -10,6 +10,7 @@
 #include "jobs/paths.h"
 #include "jobs/record.h"
 #include "jobs/run_limits.h"
+#include "jobs/slow_watch.h"
 #include "jobs/state.h"
 
 typedef struct qd_course {
@@ -23,6 +24,7 @@ typedef struct qd_course {
     unsigned deaths;       /* in all, before this one */
     qd_gate_ticket ticket; /* its place in memory (entrance.h) */
     qd_run_limits limits;  /* of its run */
+    qd_slow_watch slow;
     /* what the run said */
     double last_heard, last_kept; /* of any event; of a progress that was written */
     size_t bad_lines, warnings;
@@ -46,6 +48,9 @@ qd_code qd_course_note(qd_course *course, const char *type, const json_t *data, 
 
 /* A line of the run: rows, memory, or a log line when it is bad. A failure to write rows sets course->fault. */
 void qd_course_line(void *ctx, const char *line, size_t length);
+
+/* A warning when the layer at hand takes far longer than it should; once a layer. */
+qd_code qd_course_look_for_slowness(qd_course *course, qd_error *err);
 
 /* progress: a new reference, taken. Shown at once, written at most once a second. */
 qd_code qd_course_progress_take(qd_course *course, json_t *progress, qd_error *err);

@@ -10,6 +10,7 @@
 #include "jobs/queue_limit.h"
 #include "jobs/record.h"
 #include "jobs/service_private.h"
+#include "store/delivery_rows.h"
 #include "store/job_edit_rows.h"
 #include "store/job_rows.h"
 #include "store/layer_rows.h"
@@ -24,7 +25,7 @@ typedef struct retry {
     const json_t *changes;
     qd_job_row row;       /* as it was read; the fence */
     qd_job_row next;      /* name, tags, recipe, resolved, priority after the changes */
-    char *webhook_secret; /* a new one, or NULL */
+    char *webhook_secret; /* the one that is kept, then the one that holds */
     fate layers;
     uint64_t last_event;
 } retry;
@@ -39,7 +40,8 @@ static void retry_fini(retry *r)
 static qd_code read_row(void *ctx, qd_tx *tx, qd_error *err)
 {
     retry *r = ctx;
-    return qd_job_row_read(tx, r->row.id, &r->row, err);
+    qd_code code = qd_job_row_read(tx, r->row.id, &r->row, err);
+    return code == QD_OK ? qd_webhook_secret_read(tx, r->row.id, &r->webhook_secret, err) : code;
 }
 
 static qd_code check_state(const qd_job_row *row, qd_error *err)
@@ -81,6 +83,8 @@ static qd_code fill_next(retry *r, const qd_recipe *recipe, const json_t *before
         code = print(recipe->tags, &r->next.tags, err);
     if (code == QD_OK)
         code = qd_dup(recipe->name, &r->next.name, err);
+    free(r->webhook_secret);
+    r->webhook_secret = NULL;
     if (code == QD_OK)
         code = qd_dup(recipe->webhook_secret, &r->webhook_secret, err);
     if (code == QD_OK)
@@ -90,6 +94,23 @@ static qd_code fill_next(retry *r, const qd_recipe *recipe, const json_t *before
     r->layers = fate_of_layers(before, printed);
     json_object_set(printed, "model", json_object_get(resolved, "model")); /* facts of the earlier attempt stay */
     return print(printed, &r->next.resolved, err);
+}
+
+/* A recipe does not hold the secret, but a webhook without one is none. */
+static void put_secret_back(const retry *r, json_t *recipe)
+{
+    json_t *webhook = json_object_get(recipe, "webhook");
+    if (r->webhook_secret != NULL && json_is_string(json_object_get(webhook, "url")))
+        json_object_set_new(webhook, "secret", json_string(r->webhook_secret));
+}
+
+/* Where the job was to send to already stays allowed until it is sent. */
+static qd_code check_destinations(retry *r, const qd_recipe *recipe, qd_issues *issues, qd_error *err)
+{
+    if (json_object_get(r->changes, "webhook") == NULL && json_object_get(r->changes, "publish") == NULL)
+        return QD_OK;
+    qd_service_check_destinations(r->service, recipe, r->changes, issues);
+    return issues->count == 0 ? QD_OK : qd_fail(err, QD_EINVAL, "%s", issues->items[0].detail);
 }
 
 static qd_code prepare(retry *r, qd_issues *issues, qd_error *err)
@@ -103,9 +124,13 @@ static qd_code prepare(retry *r, qd_issues *issues, qd_error *err)
     if (code == QD_OK && (after = json_deep_copy(before)) == NULL)
         code = qd_fail(err, QD_ENOMEM, "out of memory");
     if (code == QD_OK)
+        put_secret_back(r, after);
+    if (code == QD_OK)
         code = qd_changes_merge(after, r->changes, QD_OCCASION_RETRY, &recipe, issues, err);
     if (code == QD_OK)
         code = qd_submit_check(r->service, recipe, issues, err);
+    if (code == QD_OK)
+        code = check_destinations(r, recipe, issues, err);
     if (code == QD_OK)
         code = fill_next(r, recipe, before, err);
     qd_recipe_destroy(recipe);
@@ -117,8 +142,8 @@ static qd_code edit(const retry *r, qd_tx *tx, qd_error *err)
     const char *id = r->row.id;
     const qd_job_edit edit = { id, r->next.name, r->next.tags, r->next.recipe, r->next.priority };
     qd_code code = qd_job_row_edit(tx, &edit, err);
-    if (code == QD_OK && r->webhook_secret != NULL)
-        code = qd_job_row_set_webhook_secret(tx, id, r->webhook_secret, err);
+    if (code == QD_OK)
+        code = qd_webhook_secret_put(tx, id, r->webhook_secret, err);
     return code == QD_OK ? qd_job_row_renew(tx, id, r->next.recipe, r->next.resolved, err) : code;
 }
 

@@ -147,6 +147,8 @@ static void look_for_faults(run *r)
             qd_fail(&course->fault_err, QD_ETOOBIG, "the run's log grew beyond %lld bytes", (long long)log_bytes_max);
     if (course->fault == QD_OK)
         course->fault = qd_run_limits_look(course, &course->limits, &course->fault_err);
+    if (course->fault == QD_OK)
+        course->fault = qd_course_look_for_slowness(course, &course->fault_err);
     if (r->asked > 0)
         return;
     if (course->fault != QD_OK || qd_cancel_requested(&course->active->cancel)) {

@@ -43,9 +43,3 @@ qd_code qd_job_row_edit(qd_tx *tx, const qd_job_edit *edit, qd_error *err)
                                      tags, 2, err)
                          : code;
 }
-
-qd_code qd_job_row_set_webhook_secret(qd_tx *tx, const char *id, const char *secret, qd_error *err)
-{
-    const char *const texts[] = { id, secret };
-    return run_texts(tx, "UPDATE job SET webhook_secret = ?2 WHERE id = ?1", texts, 2, err);
-}

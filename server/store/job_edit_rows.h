@@ -14,6 +14,5 @@ typedef struct qd_job_edit {
 } qd_job_edit;
 /* The tags are also made findable in the place of those that were; the version grows. */
 qd_code qd_job_row_edit(qd_tx *tx, const qd_job_edit *edit, qd_error *err);
-qd_code qd_job_row_set_webhook_secret(qd_tx *tx, const char *id, const char *secret, qd_error *err);
 
 #endif

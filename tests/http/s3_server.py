@@ -19,7 +19,7 @@ import xml.etree.ElementTree as xml
 from xml.sax.saxutils import escape
 
 LOCK = threading.Lock()
-OBJECTS, UPLOADS, FAULTS, LOG = {}, {}, [], []
+OBJECTS, UPLOADS, FAULTS, LOG, READ = {}, {}, [], [], [0]
 OPTIONS = None
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -146,15 +146,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers, status, part = [("ETag", etag), ("Accept-Ranges", "bytes")], 200, body
         if self.headers.get("x-amz-checksum-mode") == "ENABLED":
             headers.append(("x-amz-checksum-sha256", digest))
-        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if found and int(found.group(1)) < len(body):
             start = int(found.group(1))
-            status, part = 206, body[start:]
-            headers.append(("Content-Range", "bytes %d-%d/%d" % (start, len(body) - 1, len(body))))
+            end = min(int(found.group(2) or len(body)), len(body) - 1)
+            status, part = 206, body[start:end + 1]
+            headers.append(("Content-Range", "bytes %d-%d/%d" % (start, end, len(body))))
         if fault == "cut":
             self.reply(status, part[:len(part) // 2], headers, len(part))
             self.wfile.flush()
             return self.cut()
+        READ[0] += len(part) if self.command == "GET" else 0
         self.reply(status, part, headers, len(part))
 
     def put(self, bucket, key, query, body, fault):
@@ -236,7 +238,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif self.path == "/_state":
                 return self.reply(200, json.dumps({
                     "objects": {"%s/%s" % name: {"size": len(o[0]), "sha256": hashlib.sha256(o[0]).hexdigest()} for name, o in OBJECTS.items()},
-                    "order": ["%s/%s" % name for name in OBJECTS], "uploads": list(UPLOADS), "log": LOG}).encode())
+                    "order": ["%s/%s" % name for name in OBJECTS], "uploads": list(UPLOADS), "log": LOG, "read": READ[0]}).encode())
         self.reply(200)
 
     def handle_one(self):

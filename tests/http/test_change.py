@@ -153,6 +153,29 @@ def a_retry_with_other_regularization_makes_the_layers_again():
     equal(len(events(job, "layer")), 84, "each layer twice")
 
 
+def a_retry_may_send_elsewhere_with_a_secret_it_has_or_brings():
+    secret = "whsec_" + "A" * 32
+    job = SERVER.submit(quick_job(URL, calibration=LONG))
+    stop(job)
+    retry = "/jobs/%s/retry" % job
+    for changes, pointer in (({"webhook": {"url": "http://127.0.0.1:9/a"}}, "/webhook/secret"), ({"webhook": {"secret": secret}}, "/webhook/url"),
+                             ({"webhook": {"url": "http://10.0.0.1/a", "secret": secret}}, "/webhook/url"), ({"publish": "ftp://x/"}, "/publish")):
+        problem = SERVER.json("POST", retry, changes, want=422)
+        equal([e["pointer"] for e in problem["errors"]], [pointer], changes)
+    got = SERVER.json("POST", retry, {"webhook": {"url": "http://127.0.0.1:9/a", "secret": secret}}, want=202)
+    equal(got["resolved"]["webhook"], {"url": "http://127.0.0.1:9/a"})
+    stop(job)
+    got = SERVER.json("POST", retry, {"webhook": {"url": "http://127.0.0.1:9/b"}}, want=202)
+    equal(got["resolved"]["webhook"], {"url": "http://127.0.0.1:9/b"}, "with the secret of before")
+    stop(job)
+    patch(job, {"name": "x"})
+    got = SERVER.json("POST", retry, {"webhook": None}, want=202)
+    equal(got["resolved"]["webhook"], {"url": None})
+    stop(job)
+    assert secret not in json.dumps(SERVER.json("GET", "/jobs/" + job)), "never shown"
+    SERVER.json("POST", retry, {"webhook": {"url": "http://127.0.0.1:9/c"}}, want=422)
+
+
 def a_retry_names_what_it_may_not_change_and_leaves_the_job_alone():
     job = SERVER.submit(quick_job(URL, calibration=LONG))
     stop(job)
@@ -169,4 +192,4 @@ run_claims([name_tags_and_priority_are_merged_into_the_job, what_cannot_be_chang
             if_match_keeps_one_client_from_undoing_anothers_change, progress_of_a_running_job_is_nobodys_change,
             priority_of_a_queued_job_decides_who_is_next, a_retry_with_another_gate_or_limit_keeps_every_finished_layer,
             a_retry_with_other_regularization_makes_the_layers_again,
-            a_retry_names_what_it_may_not_change_and_leaves_the_job_alone])
+            a_retry_may_send_elsewhere_with_a_secret_it_has_or_brings, a_retry_names_what_it_may_not_change_and_leaves_the_job_alone])

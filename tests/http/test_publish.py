@@ -213,6 +213,17 @@ def a_single_gguf_of_a_bucket_is_a_model():
     equal([entry["name"] for entry in found["resolved"]["model"]["files"]], ["model.gguf"])
 
 
+def a_plan_reads_headers_only():
+    shutil.rmtree(os.path.join(SERVER.state, "models"))
+    before, size = STORAGE.state()["read"], STORAGE.state()["objects"]["models/published/novella-1m/model.safetensors"]["size"]
+    plan = SERVER.json("POST", "/jobs?dry_run=true", job_of("s3://models/published/novella-1m"))
+    assert STORAGE.state()["read"] - before < size / 2, "%d bytes of %d were read" % (STORAGE.state()["read"] - before, size)
+    assert len(plan["layers"]) == 42, plan
+    status, _, data = SERVER.request("POST", "/jobs?dry_run=true", job_of(publish={"url": "s3://private/x"}))
+    equal(status, 422, data)
+    assert b"/publish/url" in data, data
+
+
 def what_the_operator_did_not_allow_is_refused_with_a_pointer():
     SERVER.refused(job_of("s3://models/elsewhere"), "/model", "s3-allow")
     SERVER.refused(job_of({"url": "s3://private/x"}), "/model/url", "s3-allow")
@@ -264,5 +275,5 @@ def keys_may_come_from_the_environment():
 run_claims([an_artifact_is_uploaded_and_its_manifest_last, a_folder_of_the_web_takes_it_by_put_too,
             storms_cuts_and_wrong_bytes_are_tried_again_until_all_is_right, an_upload_that_fails_leaves_the_job_as_it_is,
             killed_in_the_middle_it_goes_on_with_the_files_that_are_missing, a_model_in_a_bucket_is_found_read_and_kept,
-            broken_reads_go_on_where_they_stopped_and_changes_are_seen, texts_may_lie_in_a_bucket, a_single_gguf_of_a_bucket_is_a_model,
+            broken_reads_go_on_where_they_stopped_and_changes_are_seen, texts_may_lie_in_a_bucket, a_single_gguf_of_a_bucket_is_a_model, a_plan_reads_headers_only,
             what_the_operator_did_not_allow_is_refused_with_a_pointer, wrong_keys_are_said_and_never_shown, keys_may_come_from_the_environment])

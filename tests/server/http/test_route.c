@@ -6,6 +6,7 @@
 #include "http/documents.h"
 #include "http/handlers.h"
 #include "http/route.h"
+#include "jobs/keys.h"
 
 #define ID "01234567890123456789abcdez"
 
@@ -247,6 +248,19 @@ static void every_reference_of_the_contract_resolves(void **state)
     json_decref(document);
 }
 
+static void the_contract_names_every_audited_action(void **state)
+{
+    (void)state;
+    json_t *document = contract();
+    const json_t *actions = json_object_get(
+        json_object_get(json_object_get(json_object_get(document, "components"), "schemas"), "AuditAction"), "enum");
+    size_t count = 0;
+    for (; qd_audit_word(count) != NULL; count++)
+        assert_string_equal(json_string_value(json_array_get(actions, count)), qd_audit_word(count));
+    assert_int_equal(json_array_size(actions), count);
+    json_decref(document);
+}
+
 static void the_contract_names_every_job_state(void **state)
 {
     (void)state;
@@ -353,6 +367,7 @@ int main(void)
         cmocka_unit_test(every_row_has_its_scope_decided),
         cmocka_unit_test(table_and_contract_agree),
         cmocka_unit_test(every_reference_of_the_contract_resolves),
+        cmocka_unit_test(the_contract_names_every_audited_action),
         cmocka_unit_test(the_contract_names_every_job_state),
         cmocka_unit_test(what_is_compiled_in_is_the_file_byte_for_byte),
         cmocka_unit_test(every_document_has_a_route_and_a_tag_and_the_json_ones_parse),
