@@ -135,6 +135,14 @@ def limits_that_are_too_small_are_in_the_plan_with_what_would_do():
     equal(plan(job(limits={"memory": least, "disk": found["forecast"]["disk"]["total"]}))["problems"], [], "problems")
 
 
+def a_disk_that_is_too_small_is_in_the_plan():
+    setting()
+    small = Server("--disk-floor", str(1 << 50))
+    found = small.json("POST", "/jobs?dry_run=true", job())
+    equal([problem["pointer"] for problem in found["problems"]], [""], "pointers")
+    assert found["problems"][0]["detail"].startswith("disk: the job takes"), found["problems"]
+
+
 def of_an_architecture_that_is_not_known_matrices_are_unknown():
     setting()
     found = plan(quick_job(models.model("other")))
@@ -185,6 +193,7 @@ if __name__ == "__main__":
                 what_is_wrong_with_the_request_is_refused_with_pointers,
                 what_the_model_does_not_fit_is_in_the_plan,
                 limits_that_are_too_small_are_in_the_plan_with_what_would_do,
+                a_disk_that_is_too_small_is_in_the_plan,
                 of_an_architecture_that_is_not_known_matrices_are_unknown,
                 loaders_are_told,
                 a_fifth_dry_run_at_once_is_told_to_come_again,
