@@ -58,6 +58,7 @@ CREATE TABLE audit (
     detail     TEXT    NOT NULL CHECK (json_valid(detail))
 ) STRICT;
 CREATE INDEX audit_time ON audit (time_ms);
+CREATE INDEX audit_target ON audit (target);
 
 -- Answers to POST /jobs by Idempotency-Key; written in the transaction of the job.
 CREATE TABLE idempotency (

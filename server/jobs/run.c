@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -138,6 +139,22 @@ static void ask_to_end(run *r, int number)
 }
 
 /* A log that grows without end is a fault, as is a run that says nothing. */
+/* Where no cgroup holds it. One that grabs faster than this looks meets RLIMIT_DATA. */
+static void look_at_memory(run *r)
+{
+    qd_course *course = r->course;
+    uint64_t limit = r->hold.memory;
+    if (limit == 0 || !r->hold.caged || r->asked > 0 || course->service->confinement.groups.memory)
+        return;
+    uint64_t held = qd_process_own_bytes(r->child.pid);
+    if (held <= limit)
+        return;
+    course->fault =
+        qd_fail(&course->fault_err, QD_ENOMEM, "the run held %" PRIu64 " bytes of memory and was ended", held);
+    r->death.killed = true;
+    ask_to_end(r, SIGKILL);
+}
+
 static void look_for_faults(run *r)
 {
     qd_course *course = r->course;
@@ -150,6 +167,8 @@ static void look_for_faults(run *r)
         course->fault = qd_run_limits_look(course, &course->limits, &course->fault_err);
     if (course->fault == QD_OK)
         course->fault = qd_course_look_for_slowness(course, &course->fault_err);
+    if (course->fault == QD_OK)
+        look_at_memory(r);
     if (r->asked > 0)
         return;
     if (course->fault != QD_OK || qd_cancel_requested(&course->active->cancel)) {
@@ -202,12 +221,20 @@ static void count_death(qd_service *service, qd_code why)
     pthread_mutex_unlock(&service->mutex);
 }
 
+static void say_memory(const run *r, qd_error *err)
+{
+    qd_death_add_memory(&r->death, err);
+    count_death(r->course->service, QD_ENOMEM);
+}
+
 static qd_end judge(const run *r, qd_error *err)
 {
     const qd_course *course = r->course;
     int status = r->death.status;
     if (course->fault != QD_OK) {
         *err = course->fault_err;
+        if (course->fault == QD_ENOMEM)
+            say_memory(r, err);
         return QD_END_FAILED;
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && course->result != NULL)
@@ -219,10 +246,8 @@ static qd_end judge(const run *r, qd_error *err)
     /* A run that reports its reason has come to an end by itself; stopped from outside, it is as good as dead. */
     if (course->problem != QD_OK && course->problem != QD_ECANCELLED && !r->death.silent) {
         *err = course->problem_err;
-        if (course->problem == QD_ENOMEM) {
-            qd_death_add_memory(&r->death, err);
-            count_death(course->service, QD_ENOMEM);
-        }
+        if (course->problem == QD_ENOMEM)
+            say_memory(r, err);
         return QD_END_FAILED;
     }
     qd_end end = qd_death_judge(&r->death, err);
