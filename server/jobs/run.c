@@ -25,7 +25,7 @@
 #include "jobs/lock.h"
 #include "jobs/service_private.h"
 
-enum { TICK_MS = 500, MERCY_SECONDS = 5, ARGUMENTS_MAX = 24 };
+enum { TICK_MS = 500, MERCY_SECONDS = 5, MERCY_AT_THE_END = 3, ARGUMENTS_MAX = 24 };
 static const off_t log_bytes_max = 64 << 20;
 
 typedef struct run {
@@ -106,7 +106,8 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
                                  .tie =
                                      course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT : QD_TIE_BY_LAUNCHER,
                                  .cage = r->hold.caged ? &r->hold.cage : NULL };
-    dprintf(r->log_fd, "attempt %u\nconfined: %s\n", course->active->attempt, r->hold.applied);
+    dprintf(r->log_fd, "attempt %u request_id=%s\nconfined: %s\n", course->active->attempt, course->active->request_id,
+            r->hold.applied);
     r->death.all_oom_kills = qd_machine_oom_kills();
     code = note_run(r, err);
     if (code == QD_OK)
@@ -114,7 +115,7 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
     if (code == QD_OK)
         code = qd_child_start(&spec, &r->child, err);
     if (code == QD_OK && qd_lock_note(lock_fd, r->child.pid, err) != QD_OK)
-        qd_service_say(course->service, "warn", "run.not-noted", "job=%s reason=\"%s\"", course->active->id, err->text);
+        qd_course_say(course, "warn", "run.not-noted", "reason=\"%s\"", err->text);
     return code;
 }
 
@@ -178,6 +179,12 @@ static void look_for_faults(run *r)
     }
 }
 
+/* A service that ends is given ten seconds or so by whoever ends it. */
+static double mercy(const run *r)
+{
+    return qd_service_stopping(r->course->service) ? MERCY_AT_THE_END : MERCY_SECONDS;
+}
+
 /* Until the process is gone. What it wrote before is read to the end, within reason. */
 static void attend(run *r)
 {
@@ -192,7 +199,7 @@ static void attend(run *r)
         if (fds[1].revents != 0)
             listen_once(r);
         look_for_faults(r);
-        if (r->asked > 0 && !r->death.killed && qd_clock_seconds() - r->asked > MERCY_SECONDS) {
+        if (r->asked > 0 && !r->death.killed && qd_clock_seconds() - r->asked > mercy(r)) {
             r->death.killed = true;
             qd_child_signal(&r->child, SIGKILL);
         }
@@ -279,15 +286,13 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
     qd_end end = QD_END_FAILED;
     if (start(r, sources, lock_fd, err) == QD_OK) {
         QD_FAULT("child.started");
-        qd_service_say(course->service, "info", "run.started", "job=%s attempt=%u pid=%ld", course->active->id,
-                       course->active->attempt, (long)r->child.pid);
+        qd_course_say(course, "info", "run.started", "attempt=%u pid=%ld", course->active->attempt, (long)r->child.pid);
         attend(r);
         take_leave(r);
         QD_FAULT("child.reaped");
         end = judge(r, err);
         if (r->lines.dropped + course->bad_lines > 0)
-            qd_service_say(course->service, "warn", "run.bad-lines", "job=%s too_long=%zu bad=%zu", course->active->id,
-                           r->lines.dropped, course->bad_lines);
+            qd_course_say(course, "warn", "run.bad-lines", "too_long=%zu bad=%zu", r->lines.dropped, course->bad_lines);
     }
     qd_active_set_rss(course->service, course->active, 0);
     qd_active_set_heard(course->service, course->active, 0);
