@@ -10,6 +10,8 @@ ALTER TABLE job ADD COLUMN forecast TEXT CHECK (forecast IS NULL OR json_valid(f
 ALTER TABLE job ADD COLUMN webhook_secret TEXT;
 -- Runs of it that died, in all; `crashes` counts those since the last finished layer.
 ALTER TABLE job ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0 CHECK (deaths >= 0);
+-- The request that queued it, at first or again: the log's lines about its runs name it.
+ALTER TABLE job ADD COLUMN request_id TEXT NOT NULL DEFAULT '';
 DROP INDEX job_queue;
 -- Whose turn it is: the highest priority, by owner, oldest first; what an owner has under way; when an owner was served last.
 CREATE INDEX job_queue ON job (priority DESC, owner, id) WHERE state = 'queued';
@@ -56,6 +58,7 @@ CREATE TABLE audit (
     detail     TEXT    NOT NULL CHECK (json_valid(detail))
 ) STRICT;
 CREATE INDEX audit_time ON audit (time_ms);
+CREATE INDEX audit_target ON audit (target);
 
 -- Answers to POST /jobs by Idempotency-Key; written in the transaction of the job.
 CREATE TABLE idempotency (

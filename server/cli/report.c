@@ -2,6 +2,7 @@
 #include "cli/report.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,15 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "cli/verb.h"
 
 enum { BAR_WIDTH = 30 };
+
+/* Dying is cheap, checkpoints make it so; two runs of one job would not be. */
+static void leave(void)
+{
+    _exit(QD_EXIT_CANCELLED);
+}
 
 /* Called with the mutex held. */
 static void write_line(qd_report *report, const json_t *event)
@@ -26,19 +34,35 @@ static void write_line(qd_report *report, const json_t *event)
     text[length] = '\n'; /* the NUL's place: one write, one line */
     qd_error err;
     QD_FAULT("report.line");
-    if (qd_write_all(report->fd, text, length + 1, &err) != QD_OK)
+    if (qd_write_all(report->fd, text, length + 1, &err) != QD_OK) {
+        if (report->tied)
+            leave();
         report->fd = -1; /* the reader is gone (EPIPE): the work is worth finishing, the checkpoints stay */
+    }
     free(text);
+}
+
+static void leave_with_reader(const qd_report *report)
+{
+    struct pollfd pipe = { .fd = report->fd };
+    if (report->tied && poll(&pipe, 1, 0) > 0 && (pipe.revents & POLLERR) != 0)
+        leave();
 }
 
 static void *beat(void *arg)
 {
+    static const double look_seconds = 0.5;
     qd_report *report = arg;
+    double spoken = qd_clock_seconds();
     pthread_mutex_lock(&report->mutex);
     while (!report->stopping) {
-        const struct timespec until = qd_clock_deadline(QD_HEARTBEAT_SECONDS);
+        const struct timespec until = qd_clock_deadline(report->tied ? look_seconds : QD_HEARTBEAT_SECONDS);
         if (pthread_cond_timedwait(&report->stop, &report->mutex, &until) != ETIMEDOUT)
             continue;
+        leave_with_reader(report);
+        if (report->tied && qd_clock_seconds() - spoken < QD_HEARTBEAT_SECONDS)
+            continue;
+        spoken = qd_clock_seconds();
         json_t *event = json_pack("{s:s, s:I}", "event", "heartbeat", "rss", (json_int_t)qd_resident_bytes());
         write_line(report, event);
         json_decref(event);
@@ -49,7 +73,7 @@ static void *beat(void *arg)
 
 qd_code qd_report_init(qd_report *report, int fd, qd_error *err)
 {
-    *report = (qd_report){ .fd = fd, .bar = isatty(STDERR_FILENO) != 0 };
+    *report = (qd_report){ .fd = fd, .bar = isatty(STDERR_FILENO) != 0, .tied = getenv("QUANTD_TIED") != NULL };
     pthread_mutex_init(&report->mutex, NULL);
     qd_clock_condition_init(&report->stop);
     if (fd >= 0 && pthread_create(&report->heart, NULL, beat, report) != 0)

@@ -17,11 +17,13 @@ typedef struct qd_report {
     pthread_cond_t stop;
     pthread_t heart;
     bool beating, stopping;
+    bool tied; /* ends with its reader: below a launcher, the kernel does not see to it */
 } qd_report;
 
 enum { QD_HEARTBEAT_SECONDS = 5 };
 
-/* fd -1: no JSON lines and no heartbeat. A descriptor whose reader has gone is given up silently: the run goes on. */
+/* fd -1: no JSON lines and no heartbeat. A descriptor whose reader has gone is given up silently: the run goes on, unless
+ * QUANTD_TIED is in the environment: then the process ends within half a second. */
 qd_code qd_report_init(qd_report *report, int fd, qd_error *err);
 /* Stops the heartbeat; ends the bar's line. */
 void qd_report_fini(qd_report *report);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "cli/verb.h"
@@ -56,7 +57,7 @@ static void keyring_fini(qd_keyring **keyring)
 static qd_caller operator_here(void)
 {
     qd_caller caller = qd_caller_own();
-    snprintf(caller.address, sizeof caller.address, "command line");
+    snprintf(caller.address, sizeof caller.address, "command line, uid %u", (unsigned)getuid());
     return caller;
 }
 
@@ -156,7 +157,7 @@ static int run_revoke(const qd_arguments *arguments)
     return code == QD_OK ? QD_EXIT_OK : qd_verb_fail(code, &err);
 }
 
-static const qd_verb create = {
+static const qd_verb word_create = {
     .name = "key create",
     .summary = "makes an API key and prints it, this once; from the first key on the service asks for one",
     .operands = "",
@@ -165,7 +166,7 @@ static const qd_verb create = {
     .run = run_create,
 };
 
-static const qd_verb list = {
+static const qd_verb word_list = {
     .name = "key list",
     .summary = "the API keys, without their texts",
     .operands = "",
@@ -173,7 +174,7 @@ static const qd_verb list = {
     .run = run_list,
 };
 
-static const qd_verb revoke = {
+static const qd_verb word_revoke = {
     .name = "key revoke",
     .summary = "ends an API key, by name or id; the running service refuses it within a second",
     .operands = "NAME",
@@ -182,7 +183,7 @@ static const qd_verb revoke = {
     .run = run_revoke,
 };
 
-static const qd_verb *const words[] = { &create, &list, &revoke, NULL };
+static const qd_verb *const words[] = { &word_create, &word_list, &word_revoke, NULL };
 
 const qd_verb qd_verb_key = {
     .name = "key",

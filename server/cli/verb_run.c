@@ -247,11 +247,14 @@ static qd_code shut_in(const qd_arguments *arguments, qd_error *err)
 }
 
 /* A worker holds its run itself. */
-static qd_code hold_limits(const qd_recipe *recipe, qd_error *err)
+static qd_code hold_limits(const qd_arguments *arguments, const qd_recipe *recipe, qd_error *err)
 {
-    const qd_limits limits = { .memory = recipe->limit_memory, .file = recipe->limit_disk };
-    if (getenv("QUANTD_PARENT_PID") != NULL || (limits.memory == 0 && limits.file == 0))
-        return QD_OK;
+    uint64_t threads = 1;
+    qd_code code =
+        qd_argument_number(&options[THREADS], arguments->values[THREADS], qd_pool_processors(), &threads, err);
+    const qd_limits limits = { .memory = qd_limits_memory(recipe->limit_memory, threads), .file = recipe->limit_disk };
+    if (code != QD_OK || getenv("QUANTD_PARENT_PID") != NULL || (limits.memory == 0 && limits.file == 0))
+        return code;
     const char *failed = qd_limits_enter(&limits);
     return failed == NULL ? QD_OK : qd_fail_errno(err, "limits: %s", failed);
 }
@@ -267,7 +270,7 @@ static qd_code run_job(const qd_arguments *arguments, const char *job_path, qd_r
     if (code == QD_OK)
         code = read_job(job_path, &recipe, err);
     if (code == QD_OK)
-        code = hold_limits(recipe, err);
+        code = hold_limits(arguments, recipe, err);
     if (code == QD_OK)
         code = gather(arguments, recipe, &s, err);
     if (code == QD_OK)

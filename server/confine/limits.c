@@ -10,6 +10,15 @@
 
 enum { DESCRIPTORS = 256, NICENESS = 10 };
 
+uint64_t qd_limits_memory(uint64_t bytes, size_t threads)
+{
+    static const uint64_t each = UINT64_C(144) << 20, beside = UINT64_C(64) << 20;
+    uint64_t untouched = (threads + 1) * each + beside, sum;
+    if (bytes == 0 || __builtin_add_overflow(bytes, untouched, &sum))
+        return 0;
+    return sum;
+}
+
 /* Where the system allows less already, that stays. */
 static int lower(__rlimit_resource_t what, uint64_t value)
 {

@@ -282,7 +282,9 @@ static qd_code try_once(receipt *r, qd_line *line, qd_reply_head *head, qd_troub
 {
     char range[32];
     const qd_body_sink sink = { .begin = begin, .bytes = take_bytes, .ctx = r };
-    qd_ask ask = { .url = &r->item->url, .if_match = r->item->etag };
+    /* A redirect would not be signed: it says that the operator's region or endpoint is another. */
+    qd_redirects redirects = r->run->egress.signing == NULL ? QD_REDIRECTS_ANYWHERE : QD_REDIRECTS_NONE;
+    qd_ask ask = { .url = &r->item->url, .redirects = redirects, .if_match = r->item->etag };
     bool other = r->item->etag[0] != '\0' && strcmp(r->item->etag, r->part.etag) != 0;
     bool unproven = !qd_etag_is_strong(r->part.etag) && proof_of(r->item) == QD_PROOF_NONE;
     if (r->part.offset > 0 && (other || unproven)) {

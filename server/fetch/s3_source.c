@@ -118,6 +118,15 @@ static qd_code find_gguf(bucket *b, qd_error *err)
 
 /* ---- files ---- */
 
+/* It becomes a header. */
+static bool is_printable(const char *text)
+{
+    for (const char *p = text; *p != '\0'; p++)
+        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
+            return false;
+    return true;
+}
+
 /* Known from the list: whether it is there, how large, under which ETag. */
 static qd_code locate(void *ctx, const char *name, qd_item *item, qd_error *err)
 {
@@ -136,7 +145,7 @@ static qd_code locate(void *ctx, const char *name, qd_item *item, qd_error *err)
                                                     : "'s3://%s/%.200s': the index names '%s', which is missing",
                        b->name.bucket, b->name.key, name);
     item->size = object->size;
-    if (qd_etag_is_strong(object->etag))
+    if (qd_etag_is_strong(object->etag) && is_printable(object->etag))
         memcpy(item->etag, object->etag, sizeof object->etag);
     return QD_OK;
 }

@@ -2,6 +2,8 @@
  * login.h. */
 #include "http/login.h"
 
+#include <strings.h>
+
 #include "base/json.h"
 #include "http/guard.h"
 #include "http/handlers.h"
@@ -25,10 +27,14 @@ bool qd_reply_unknown(const qd_app *app, const qd_request *request, qd_reply *re
     return true;
 }
 
-static void set_cookie(const qd_app *app, const char *word, unsigned seconds, qd_reply *reply)
+/* Secure where TLS is: ours, or that of a proxy in front, which the page's own origin tells. */
+static void set_cookie(const qd_app *app, const qd_request *request, const char *word, unsigned seconds,
+                       qd_reply *reply)
 {
+    const char *origin = request->headers[QD_ORIGIN];
+    bool secure = app->scheme == QD_SCHEME_HTTPS || (origin != NULL && strncasecmp(origin, "https://", 8) == 0);
     qd_reply_header_set(reply, "Set-Cookie", "%s=%s; Path=/; Max-Age=%u; HttpOnly; SameSite=Strict%s",
-                        qd_session_cookie, word, seconds, app->scheme == QD_SCHEME_HTTPS ? "; Secure" : "");
+                        qd_session_cookie, word, seconds, secure ? "; Secure" : "");
 }
 
 static json_t *print_session(const qd_caller *caller)
@@ -56,7 +62,8 @@ static qd_code read_key(const qd_request *request, json_t **out_body, const char
 }
 
 /* The session is there once the audit says so. */
-static qd_code begin(const qd_app *app, const qd_caller *caller, qd_reply *reply, qd_error *err)
+static qd_code begin(const qd_app *app, const qd_request *request, const qd_caller *caller, qd_reply *reply,
+                     qd_error *err)
 {
     char word[QD_SESSION_TEXT];
     qd_code code = qd_keyring_logged_in(qd_service_keyring(app->service), caller, err);
@@ -65,7 +72,7 @@ static qd_code begin(const qd_app *app, const qd_caller *caller, qd_reply *reply
     if (code == QD_OK)
         code = qd_reply_json_take(reply, 201, print_session(caller), err);
     if (code == QD_OK)
-        set_cookie(app, word, QD_SESSION_SECONDS, reply);
+        set_cookie(app, request, word, QD_SESSION_SECONDS, reply);
     return code;
 }
 
@@ -82,7 +89,7 @@ qd_code qd_post_session(const qd_app *app, const qd_request *request, qd_reply *
         qd_reply_unknown(app, request, reply, err->text, QD_SHOWN_WRONG);
         return QD_OK;
     }
-    return code == QD_OK ? begin(app, &caller, reply, err) : code;
+    return code == QD_OK ? begin(app, request, &caller, reply, err) : code;
 }
 
 /* Fine without a session too: what is asked for is that there be none. Only our own pages get here with a cookie: others are
@@ -100,6 +107,6 @@ qd_code qd_delete_session(const qd_app *app, const qd_request *request, qd_reply
     if (code != QD_OK)
         return code;
     reply->status = 204;
-    set_cookie(app, "", 0, reply);
+    set_cookie(app, request, "", 0, reply);
     return QD_OK;
 }

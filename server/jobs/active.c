@@ -17,7 +17,7 @@ static void ask_to_stop(qd_active *active)
 
 qd_code qd_active_begin(qd_service *service, const char *id, unsigned attempt, qd_active *active, qd_error *err)
 {
-    *active = (qd_active){ .attempt = attempt, .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+    *active = (qd_active){ .attempt = attempt, .request_id = "", .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
     if (active->wake_fd < 0)
         return qd_fail_errno(err, "a descriptor for the job");
     memcpy(active->id, id, sizeof active->id);

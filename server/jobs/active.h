@@ -14,8 +14,9 @@
 typedef struct qd_active {
     char id[QD_JOB_ID];
     unsigned attempt;
-    qd_cancel cancel; /* asks the worker to stop: cancelled, or the service ends */
-    int wake_fd;      /* eventfd: the worker looks at `cancel` now */
+    const char *request_id; /* that queued it; for the log; borrowed from the claimed row */
+    qd_cancel cancel;       /* asks the worker to stop: cancelled, or the service ends */
+    int wake_fd;            /* eventfd: the worker looks at `cancel` now */
     /* guarded by the service's mutex */
     json_t *progress; /* newest, or NULL */
     uint64_t steps;   /* progress reports so far */

@@ -110,12 +110,13 @@ static qd_code make_cage(const qd_course *course, const qd_sources *sources, qd_
     for (size_t i = 0; i < QD_LENGTH(texts); i++)
         if (texts[i] != NULL)
             readable[count++] = texts[i];
+    uint64_t limit =
+        service->confinement.groups.memory ? 0 : qd_limits_memory(hold->memory, service->settings.threads_each);
     const qd_cage_spec spec = { .means = service->confinement.means,
                                 .program = service->settings.program,
                                 .readable = readable,
                                 .writable = writable,
-                                .limits = { .memory = service->confinement.groups.memory ? 0 : hold->memory,
-                                            .file = sources->recipe->limit_disk },
+                                .limits = { .memory = limit, .file = sources->recipe->limit_disk },
                                 .cgroup = hold->cgroup.dir == NULL ? NULL : &hold->cgroup };
     return qd_cage_make(&spec, &hold->cage, err);
 }
@@ -126,7 +127,9 @@ static qd_code make_environment(const qd_service *service, qd_hold *hold, qd_err
 {
     const char *extra[2] = { NULL };
     snprintf(hold->told, sizeof hold->told, "QUANTD_CONFINED=%s", hold->applied);
-    if (hold->caged && service->confinement.means.filters)
+    if (!hold->caged)
+        extra[0] = "QUANTD_TIED=yes"; /* to the service's end of the pipe (server/cli/report.h) */
+    else if (service->confinement.means.filters)
         extra[0] = hold->told;
     return qd_environment_make(environ, hold->caged ? QD_FOR_RUN : QD_FOR_LAUNCHER, extra, &hold->environment, err);
 }

@@ -1,6 +1,7 @@
 /* course.c: see course.h. */
 #include "jobs/course.h"
 
+#include <stdarg.h>
 #include <math.h>
 #include <string.h>
 
@@ -195,7 +196,7 @@ qd_code qd_course_look_for_slowness(qd_course *course, qd_error *err)
     if (course->state != QD_STATE_QUANTIZING || !qd_slow_watch_look(&course->slow, detail, sizeof detail))
         return QD_OK;
     QD_AUTO(qd_json_fini) json_t *warning = json_pack("{s:s}", "detail", detail);
-    qd_service_say(course->service, "warn", "run.slow-layer", "job=%s reason=\"%s\"", course->active->id, detail);
+    qd_course_say(course, "warn", "run.slow-layer", "reason=\"%s\"", detail);
     return warning == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_course_note(course, "warning", warning, err);
 }
 
@@ -240,7 +241,7 @@ static qd_code handle(qd_course *course, const qd_child_event *event, size_t len
 static void bad_line(qd_course *course, const qd_error *err)
 {
     if (++course->bad_lines <= BAD_LINES_LOGGED)
-        qd_service_say(course->service, "warn", "run.bad-line", "job=%s reason=\"%s\"", course->active->id, err->text);
+        qd_course_say(course, "warn", "run.bad-line", "reason=\"%s\"", err->text);
 }
 
 void qd_course_line(void *ctx, const char *line, size_t length)
@@ -264,4 +265,15 @@ void qd_course_line(void *ctx, const char *line, size_t length)
         course->fault = code; /* lost the job, or its rows cannot be written, or it says too much */
         course->fault_err = err;
     }
+}
+
+void qd_course_say(const qd_course *course, const char *level, const char *event, const char *format, ...)
+{
+    char details[1400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(details, sizeof details, format, args);
+    va_end(args);
+    qd_service_say(course->service, level, event, "job=%s request_id=%s %s", course->active->id,
+                   course->active->request_id, details);
 }

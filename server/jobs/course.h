@@ -55,4 +55,8 @@ qd_code qd_course_look_for_slowness(qd_course *course, qd_error *err);
 /* progress: a new reference, taken. Shown at once, written at most once a second. */
 qd_code qd_course_progress_take(qd_course *course, json_t *progress, qd_error *err);
 
+/* A line of the log about this attempt: job and request_id come before what format makes. */
+void qd_course_say(const qd_course *course, const char *level, const char *event, const char *format, ...)
+    QD_PRINTF(4, 5);
+
 #endif

@@ -11,14 +11,27 @@
 
 #include "base/file.h"
 
+/* In a file of lines NAME NUMBER [kB]; 0 where it is not there. */
+static uint64_t number_after(const qd_str *text, const char *name)
+{
+    const char *found = strstr(qd_str_borrow(text), name);
+    return found == NULL ? 0 : strtoull(found + strlen(name), NULL, 10);
+}
+
+uint64_t qd_process_own_bytes(pid_t pid)
+{
+    char path[40];
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    if (qd_file_read(path, 1 << 16, &text, NULL) != QD_OK)
+        return 0;
+    return (number_after(&text, "\nRssAnon:") + number_after(&text, "\nRssShmem:")) << 10;
+}
+
 uint64_t qd_machine_oom_kills(void)
 {
     QD_AUTO(qd_str_fini) qd_str text = { 0 };
-    static const char name[] = "\noom_kill ";
-    if (qd_file_read("/proc/vmstat", 1 << 20, &text, NULL) != QD_OK)
-        return 0;
-    const char *found = strstr(qd_str_borrow(&text), name);
-    return found == NULL ? 0 : strtoull(found + strlen(name), NULL, 10);
+    return qd_file_read("/proc/vmstat", 1 << 20, &text, NULL) == QD_OK ? number_after(&text, "\noom_kill ") : 0;
 }
 
 void qd_death_add_memory(const qd_death *death, qd_error *err)

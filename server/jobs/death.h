@@ -6,9 +6,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "jobs/ending.h"
 
+/* Bytes of memory that a process holds for itself: not files that it maps. 0 when it cannot be told. */
+uint64_t qd_process_own_bytes(pid_t pid);
 /* Out-of-memory kills of this machine so far; 0 where the kernel does not count them. */
 uint64_t qd_machine_oom_kills(void);
 

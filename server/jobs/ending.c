@@ -49,8 +49,7 @@ static qd_code insist(qd_course *course, qd_record *record, qd_state_id to, qd_e
         qd_code code = qd_course_move(course, record, to, err);
         if (code != QD_ENOSPC && code != QD_EIO && code != QD_EBUSY)
             return code;
-        qd_service_say(course->service, "error", "job.not-recorded", "job=%s state=%s reason=\"%s\"",
-                       course->active->id, qd_state_at(to)->name, err->text);
+        qd_course_say(course, "error", "job.not-recorded", "state=%s reason=\"%s\"", qd_state_at(to)->name, err->text);
         if (qd_service_stopping(course->service))
             return code;
         if (code == QD_ENOSPC && record->ending == QD_RECORD_FINISH && to != QD_STATE_SUCCEEDED)
@@ -70,8 +69,8 @@ static void fail(qd_course *course, const char *word, qd_state_id to, const char
     record.ending = QD_RECORD_FINISH;
     qd_code code = insist(course, &record, to, &err);
     if (code == QD_OK)
-        qd_service_say(course->service, "warn", "job.ended", "job=%s state=%s code=%s reason=\"%s\"",
-                       course->active->id, qd_state_at(to)->name, word, detail);
+        qd_course_say(course, "warn", "job.ended", "state=%s code=%s reason=\"%s\"", qd_state_at(to)->name, word,
+                      detail);
 }
 
 /* Back into the queue: the next attempt goes on from the checkpoints. */
@@ -108,7 +107,7 @@ static void crash(qd_course *course, const qd_error *reason)
         return;
     }
     snprintf(detail, sizeof detail, "%s; it is started again and goes on from its last finished layer", reason->text);
-    qd_service_say(course->service, "warn", "run.died", "job=%s reason=\"%s\"", course->active->id, reason->text);
+    qd_course_say(course, "warn", "run.died", "reason=\"%s\"", reason->text);
     QD_AUTO(qd_json_fini) json_t *warning = json_pack("{s:s}", "detail", detail);
     resume(course, warning);
 }
@@ -160,7 +159,7 @@ static void succeed(qd_course *course)
     code = insist(course, &record, QD_STATE_SUCCEEDED, &err);
     QD_FAULT("end.recorded");
     if (code == QD_OK)
-        qd_service_say(course->service, "info", "job.ended", "job=%s state=succeeded", course->active->id);
+        qd_course_say(course, "info", "job.ended", "state=succeeded");
     else if (code == QD_ECONFLICT) /* cancelled in the last moment: what nobody's row names is not kept */
         qd_dir_remove(course->paths.artifact, NULL);
     if (code == QD_OK)

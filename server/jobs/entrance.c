@@ -47,7 +47,7 @@ static qd_code tell_waiting(qd_course *course, uint64_t bytes, qd_error *err)
     snprintf(text, sizeof text,
              "memory: the run is to have %" PRIu64 " bytes, and of %" PRIu64 " the others have %" PRIu64, bytes, limit,
              inside);
-    qd_service_say(service, "info", "job.waiting", "job=%s reason=\"%s\"", course->active->id, text);
+    qd_course_say(course, "info", "job.waiting", "reason=\"%s\"", text);
     return qd_course_progress_take(course,
                                    json_pack("{s:s, s:i, s:i, s:s, s:n, s:s}", "phase",
                                              qd_state_at(course->state)->name, "done", 0, "total", 0, "unit", "bytes",
@@ -89,8 +89,7 @@ qd_code qd_entrance(qd_course *course, const qd_sources *sources, json_t **out_f
     qd_forecast forecast;
     qd_error why = { 0 };
     if (make_forecast(course, sources, &forecast, out_forecast, &why) != QD_OK) {
-        qd_service_say(course->service, "warn", "job.no-forecast", "job=%s reason=\"%s\"", course->active->id,
-                       why.text);
+        qd_course_say(course, "warn", "job.no-forecast", "reason=\"%s\"", why.text);
         return QD_OK;
     }
     qd_code code = judge(course, sources->recipe, &forecast, err);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
@@ -66,6 +68,22 @@ static qd_code hold_state(qd_keyring *k, const char *state_dir, qd_store_opening
     return QD_OK;
 }
 
+/* Files that root makes here would keep the service, which is another user, from starting. */
+static qd_code give_to_owner(const char *state_dir, qd_error *err)
+{
+    static const char *const names[] = { "quantd.lock", "quantd.db", "quantd.db-wal", "quantd.db-shm",
+                                         "quantd.ballast" };
+    struct stat folder, file;
+    QD_AUTO(qd_close_fd) int fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &folder) != 0)
+        return qd_fail_errno(err, "'%s'", state_dir);
+    for (size_t i = 0; geteuid() == 0 && i < QD_LENGTH(names); i++)
+        if (fstatat(fd, names[i], &file, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(file.st_mode) && file.st_uid == 0 &&
+            fchownat(fd, names[i], folder.st_uid, folder.st_gid, AT_SYMLINK_NOFOLLOW) != 0)
+            return qd_fail_errno(err, "give '%s/%s' to the folder's owner", state_dir, names[i]);
+    return QD_OK;
+}
+
 qd_code qd_keyring_open(const char *state_dir, qd_keyring **out, qd_error *err)
 {
     static const qd_access_rules rules = { .auth = QD_AUTH_AUTO };
@@ -79,6 +97,8 @@ qd_code qd_keyring_open(const char *state_dir, qd_keyring **out, qd_error *err)
     code = hold_state(k, state_dir, &how, err);
     if (code == QD_OK)
         code = qd_store_open_as(state_dir, how, &k->owned, err);
+    if (code == QD_OK)
+        code = give_to_owner(state_dir, err);
     k->beside = how == QD_STORE_AS_IT_IS;
     k->store = k->owned;
     if (code != QD_OK) {
@@ -188,7 +208,7 @@ typedef struct revocation {
     const char *id_or_name;
 } revocation;
 
-static qd_code revoke(void *ctx, qd_tx *tx, qd_error *err)
+static qd_code end_key(void *ctx, qd_tx *tx, qd_error *err)
 {
     revocation *r = ctx;
     qd_key_row row;
@@ -204,7 +224,7 @@ static qd_code revoke(void *ctx, qd_tx *tx, qd_error *err)
 qd_code qd_keyring_revoke(qd_keyring *k, const qd_caller *caller, const char *id_or_name, qd_error *err)
 {
     revocation r = { .caller = caller, .id_or_name = id_or_name };
-    qd_code code = qd_store_write(k->store, revoke, &r, err);
+    qd_code code = qd_store_write(k->store, end_key, &r, err);
     qd_keyring_forget(k);
     if (code == QD_OK)
         qd_keyring_settle(k);

@@ -144,6 +144,8 @@ static qd_code edit(const retry *r, qd_tx *tx, qd_error *err)
     qd_code code = qd_job_row_edit(tx, &edit, err);
     if (code == QD_OK)
         code = qd_webhook_secret_put(tx, id, r->webhook_secret, err);
+    if (code == QD_OK)
+        code = qd_job_row_set_request_id(tx, id, r->caller->request_id, err);
     return code == QD_OK ? qd_job_row_renew(tx, id, r->next.recipe, r->next.resolved, err) : code;
 }
 

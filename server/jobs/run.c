@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@
 #include "jobs/lock.h"
 #include "jobs/service_private.h"
 
-enum { TICK_MS = 500, MERCY_SECONDS = 5, ARGUMENTS_MAX = 24 };
+enum { TICK_MS = 500, MERCY_SECONDS = 5, MERCY_AT_THE_END = 3, ARGUMENTS_MAX = 24 };
 static const off_t log_bytes_max = 64 << 20;
 
 typedef struct run {
@@ -105,7 +106,8 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
                                  .tie =
                                      course->service->settings.launcher_count == 0 ? QD_TIE_DIRECT : QD_TIE_BY_LAUNCHER,
                                  .cage = r->hold.caged ? &r->hold.cage : NULL };
-    dprintf(r->log_fd, "attempt %u\nconfined: %s\n", course->active->attempt, r->hold.applied);
+    dprintf(r->log_fd, "attempt %u request_id=%s\nconfined: %s\n", course->active->attempt, course->active->request_id,
+            r->hold.applied);
     r->death.all_oom_kills = qd_machine_oom_kills();
     code = note_run(r, err);
     if (code == QD_OK)
@@ -113,7 +115,7 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
     if (code == QD_OK)
         code = qd_child_start(&spec, &r->child, err);
     if (code == QD_OK && qd_lock_note(lock_fd, r->child.pid, err) != QD_OK)
-        qd_service_say(course->service, "warn", "run.not-noted", "job=%s reason=\"%s\"", course->active->id, err->text);
+        qd_course_say(course, "warn", "run.not-noted", "reason=\"%s\"", err->text);
     return code;
 }
 
@@ -137,6 +139,22 @@ static void ask_to_end(run *r, int number)
 }
 
 /* A log that grows without end is a fault, as is a run that says nothing. */
+/* Where no cgroup holds it. One that grabs faster than this looks meets RLIMIT_DATA. */
+static void look_at_memory(run *r)
+{
+    qd_course *course = r->course;
+    uint64_t limit = r->hold.memory;
+    if (limit == 0 || !r->hold.caged || r->asked > 0 || course->service->confinement.groups.memory)
+        return;
+    uint64_t held = qd_process_own_bytes(r->child.pid);
+    if (held <= limit)
+        return;
+    course->fault =
+        qd_fail(&course->fault_err, QD_ENOMEM, "the run held %" PRIu64 " bytes of memory and was ended", held);
+    r->death.killed = true;
+    ask_to_end(r, SIGKILL);
+}
+
 static void look_for_faults(run *r)
 {
     qd_course *course = r->course;
@@ -149,6 +167,8 @@ static void look_for_faults(run *r)
         course->fault = qd_run_limits_look(course, &course->limits, &course->fault_err);
     if (course->fault == QD_OK)
         course->fault = qd_course_look_for_slowness(course, &course->fault_err);
+    if (course->fault == QD_OK)
+        look_at_memory(r);
     if (r->asked > 0)
         return;
     if (course->fault != QD_OK || qd_cancel_requested(&course->active->cancel)) {
@@ -157,6 +177,12 @@ static void look_for_faults(run *r)
         r->death.silent = true;
         ask_to_end(r, SIGABRT);
     }
+}
+
+/* A service that ends is given ten seconds or so by whoever ends it. */
+static double mercy(const run *r)
+{
+    return qd_service_stopping(r->course->service) ? MERCY_AT_THE_END : MERCY_SECONDS;
 }
 
 /* Until the process is gone. What it wrote before is read to the end, within reason. */
@@ -173,7 +199,7 @@ static void attend(run *r)
         if (fds[1].revents != 0)
             listen_once(r);
         look_for_faults(r);
-        if (r->asked > 0 && !r->death.killed && qd_clock_seconds() - r->asked > MERCY_SECONDS) {
+        if (r->asked > 0 && !r->death.killed && qd_clock_seconds() - r->asked > mercy(r)) {
             r->death.killed = true;
             qd_child_signal(&r->child, SIGKILL);
         }
@@ -195,12 +221,20 @@ static void count_death(qd_service *service, qd_code why)
     pthread_mutex_unlock(&service->mutex);
 }
 
+static void say_memory(const run *r, qd_error *err)
+{
+    qd_death_add_memory(&r->death, err);
+    count_death(r->course->service, QD_ENOMEM);
+}
+
 static qd_end judge(const run *r, qd_error *err)
 {
     const qd_course *course = r->course;
     int status = r->death.status;
     if (course->fault != QD_OK) {
         *err = course->fault_err;
+        if (course->fault == QD_ENOMEM)
+            say_memory(r, err);
         return QD_END_FAILED;
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && course->result != NULL)
@@ -212,10 +246,8 @@ static qd_end judge(const run *r, qd_error *err)
     /* A run that reports its reason has come to an end by itself; stopped from outside, it is as good as dead. */
     if (course->problem != QD_OK && course->problem != QD_ECANCELLED && !r->death.silent) {
         *err = course->problem_err;
-        if (course->problem == QD_ENOMEM) {
-            qd_death_add_memory(&r->death, err);
-            count_death(course->service, QD_ENOMEM);
-        }
+        if (course->problem == QD_ENOMEM)
+            say_memory(r, err);
         return QD_END_FAILED;
     }
     qd_end end = qd_death_judge(&r->death, err);
@@ -254,15 +286,13 @@ qd_end qd_run_child(qd_course *course, const qd_sources *sources, int lock_fd, q
     qd_end end = QD_END_FAILED;
     if (start(r, sources, lock_fd, err) == QD_OK) {
         QD_FAULT("child.started");
-        qd_service_say(course->service, "info", "run.started", "job=%s attempt=%u pid=%ld", course->active->id,
-                       course->active->attempt, (long)r->child.pid);
+        qd_course_say(course, "info", "run.started", "attempt=%u pid=%ld", course->active->attempt, (long)r->child.pid);
         attend(r);
         take_leave(r);
         QD_FAULT("child.reaped");
         end = judge(r, err);
         if (r->lines.dropped + course->bad_lines > 0)
-            qd_service_say(course->service, "warn", "run.bad-lines", "job=%s too_long=%zu bad=%zu", course->active->id,
-                           r->lines.dropped, course->bad_lines);
+            qd_course_say(course, "warn", "run.bad-lines", "too_long=%zu bad=%zu", r->lines.dropped, course->bad_lines);
     }
     qd_active_set_rss(course->service, course->active, 0);
     qd_active_set_heard(course->service, course->active, 0);

@@ -41,6 +41,8 @@ static qd_code insert(void *ctx, qd_tx *tx, qd_error *err)
     qd_code code = qd_queue_check(s->service, tx, s->row.owner, err);
     if (code == QD_OK)
         code = qd_job_row_insert(tx, &s->row, err);
+    if (code == QD_OK)
+        code = qd_job_row_set_request_id(tx, s->row.id, s->submission->caller->request_id, err);
     if (code == QD_OK && s->submission->recipe->webhook_secret != NULL)
         code = qd_webhook_secret_put(tx, s->row.id, s->submission->recipe->webhook_secret, err);
     if (code == QD_OK)

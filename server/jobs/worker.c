@@ -70,7 +70,9 @@ static void work_on(qd_service *service, const qd_job_row *row)
         give_back(service, row, &err);
         return;
     }
-    qd_service_say(service, "info", "job.claimed", "job=%s attempt=%u", row->id, row->attempt);
+    active.request_id = row->request_id;
+    qd_service_say(service, "info", "job.claimed", "job=%s request_id=%s attempt=%u", row->id, row->request_id,
+                   row->attempt);
     qd_attempt(service, row, &active);
     qd_active_end(service, &active);
     remove_if_deleted(service, row->id);

@@ -8,7 +8,7 @@
 
 #define COLUMNS \
     "id, state, name, tags, request, recipe, resolved, progress, result, problem, secret, created_ms, started_ms, " \
-    "finished_ms, attempt, resumed, crashes, version, last_event, priority, owner, forecast, deaths"
+    "finished_ms, attempt, resumed, crashes, version, last_event, priority, owner, forecast, deaths, request_id"
 
 void qd_job_row_fini(qd_job_row *row)
 {
@@ -43,6 +43,7 @@ static qd_code read_row(const qd_query *query, qd_job_row *out, qd_error *err)
     if (code == QD_OK)
         code = qd_query_copy(query, 21, &row.forecast, err);
     row.deaths = (unsigned)qd_query_int(query, 22);
+    snprintf(row.request_id, sizeof row.request_id, "%s", qd_query_string(query, 23));
     if (code == QD_OK)
         *out = row;
     else
@@ -391,4 +392,10 @@ qd_code qd_job_row_newest_id(qd_tx *tx, char out[QD_ID_SIZE], qd_error *err)
         snprintf(out, QD_ID_SIZE, "%s", row ? qd_query_string(&query, 0) : "");
     qd_query_close(&query);
     return code;
+}
+
+qd_code qd_job_row_set_request_id(qd_tx *tx, const char *id, const char *request_id, qd_error *err)
+{
+    const char *const texts[] = { id, request_id };
+    return run_texts(tx, "UPDATE job SET request_id = ?2 WHERE id = ?1", texts, 2, err);
 }

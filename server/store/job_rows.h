@@ -9,13 +9,14 @@
 
 #include "store/store.h"
 
-enum { QD_ID_SIZE = 27 };
+enum { QD_ID_SIZE = 27, QD_REQUEST_ID_SIZE = 64 };
 
 /* Texts are owned by the row; NULL where the column is NULL. */
 typedef struct qd_job_row {
     char id[QD_ID_SIZE];
     char state[16];
-    char owner[QD_ID_SIZE]; /* api_key.id, or "" */
+    char request_id[QD_REQUEST_ID_SIZE]; /* that queued it */
+    char owner[QD_ID_SIZE];              /* api_key.id, or "" */
     char *name, *tags, *request, *recipe, *resolved, *progress, *result, *problem, *secret;
     char *forecast;
     unsigned priority;
@@ -52,6 +53,7 @@ qd_code qd_job_row_forecasts(qd_tx *tx, const char *state, size_t limit, void (*
 /* In a row, without a layer between; one more than 0 is a death more in all. */
 qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_error *err);
 qd_code qd_job_row_add_resumed(qd_tx *tx, const char *id, qd_error *err);
+qd_code qd_job_row_set_request_id(qd_tx *tx, const char *id, const char *request_id, qd_error *err);
 qd_code qd_job_row_forget_secret(qd_tx *tx, const char *id, qd_error *err);
 /* A finished job as if it were new: no times, crashes, progress, result, problem. recipe, resolved: new texts. */
 qd_code qd_job_row_renew(qd_tx *tx, const char *id, const char *recipe, const char *resolved, qd_error *err);

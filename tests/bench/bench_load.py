@@ -51,6 +51,11 @@ def resident(pid):
     return 0
 
 
+def processor_seconds(pid):
+    fields = open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def cut_of(server):
     return int(re.search(r"(?m)^quantd_http_cut_total (\d+)", server.request("GET", "/metrics")[2].decode()).group(1))
 
@@ -133,7 +138,7 @@ def r8():
     server = Server("--launcher", talker(SECONDS + 30, 10), "--event-streams", str(STREAMS + 10), "--log-level", "warn")
     job = server.submit(quick_job(models().model("good")))
     until(lambda: state_of(server, job) == "quantizing" or len(server.json("GET", "/jobs/%s/events" % job)["data"]) > 3)
-    before = resident(server.process.pid)
+    before, spent = resident(server.process.pid), processor_seconds(server.process.pid)
     load = client("streams", server.port, STREAMS, SECONDS, "/jobs/%s/events" % job)
     memory = []
     time.sleep(min(5, SECONDS / 4))
@@ -141,10 +146,11 @@ def r8():
         memory.append(resident(server.process.pid))
         time.sleep(0.5)
     found = figures(load)
+    spent = processor_seconds(server.process.pid) - spent
     print("R8: %d streams, %.0f s, %d events delivered: fan-out %s, gaps %d, fewest %d most %d events a client, last id %s, closed %d; "
-          "memory %.1f KB a client, from %.1f to %.1f MB while it ran"
+          "memory %.1f KB a client, from %.1f to %.1f MB while it ran; %.1f us of processor an event delivered"
           % (STREAMS, found["seconds"], found["events"], milliseconds(found["fan_out"]), found["gaps"], found["fewest"], found["most"], found["last"],
-             found["closed"], (max(memory) - before) / STREAMS / 1e3, min(memory) / 1e6, max(memory) / 1e6))
+             found["closed"], (max(memory) - before) / STREAMS / 1e3, min(memory) / 1e6, max(memory) / 1e6, spent / max(found["events"], 1) * 1e6))
     server.kill()
 
 

@@ -33,7 +33,7 @@ def bearer(key, **more):
     return headers
 
 
-SERVER = Server("--file-root", ROOT, "--trusted-proxy", "127.0.0.0/8")
+SERVER = Server("--file-root", ROOT, "--trusted-proxy", "127.0.0.0/8", "--host", "quantd.example.org")
 OPEN = {"before": SERVER.request("GET", "/jobs")[0]}
 KEYS = {scope: make_key(SERVER.state, "only-" + scope.replace(":", "-"), scope) for scope in SCOPES}
 ADMIN = bearer(KEYS["admin"])
@@ -247,6 +247,8 @@ def a_session_is_a_cookie_for_our_own_pages():
     equal(set(parts[1:]), {"Path=/", "Max-Age=43200", "HttpOnly", "SameSite=Strict"}, "no Secure without TLS")
     cookie, ours = {"Cookie": parts[0]}, {"Origin": SERVER.url, "Content-Type": "application/json"}
     assert key not in headers["set-cookie"]
+    behind = login(key, Origin="https://quantd.example.org", Host="quantd.example.org")  # a proxy that ends TLS
+    assert behind[0] == 201 and behind[1]["set-cookie"].endswith("; Secure"), behind
 
     def status_of(method, path, more, body=None):
         return SERVER.request(method, path, body, elsewhere(dict(cookie, **more)))[0]

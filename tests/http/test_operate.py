@@ -228,6 +228,49 @@ def a_second_signal_ends_the_drain():
     equal(again.stop(), 0)
 
 
+def the_lines_about_a_job_name_the_request_that_caused_it():
+    server = Server("--log-format", "json")
+    status, headers, data = server.request("POST", "/jobs", SHORT)
+    job, request = json.loads(data)["id"], headers["x-request-id"]
+    equal(server.wait(job)["state"], "succeeded")
+    equal(server.stop(), 0)
+    lines = [json.loads(line) for line in open(server.log_path)]
+    mine = [line for line in lines if line.get("job") == job]
+    events = [line["event"] for line in mine]
+    for event in ("job.queued", "job.claimed", "run.started", "job.ended"):
+        assert event in events, events
+    equal({line["request_id"] for line in mine}, {request})
+    first = open(os.path.join(server.state, "jobs", job, "log.txt")).readline()
+    assert first.startswith("attempt 1 ") and request in first, first
+
+
+def ten_thousand_jobs_do_not_keep_the_service_from_starting():
+    import sqlite3
+    server = Server()
+    state = server.state
+    equal(server.stop(), 0)
+    database = sqlite3.connect(os.path.join(state, "quantd.db"))
+    for i in range(10000):
+        job = "%026d" % i
+        database.execute("INSERT INTO job (id, state, tags, request, recipe, resolved, created_ms, finished_ms) "
+                         "VALUES (?, ?, '{}', '{}', '{}', '{}', 1, ?)", (job, "failed" if i % 10 else "cancelled", 1))
+        database.execute("INSERT INTO event VALUES (?, 1, 1, 'state', '{}')", (job,))
+        os.makedirs(os.path.join(state, "jobs", job))
+        open(os.path.join(state, "jobs", job, "log.txt"), "w").close()
+    database.commit()
+    database.close()
+    started = time.monotonic()
+    server = Server(state=state)
+    equal(server.request("GET", "/readyz")[0], 200)
+    seconds = time.monotonic() - started
+    print("# a start with 10,000 jobs: %.2f s" % seconds)
+    assert seconds < 10 * SLOW, seconds  # the figure is below 2 s on an idle machine
+    started = time.monotonic()
+    server.json("POST", "/admin/collect")
+    print("# a collection among 10,000 jobs: %.2f s" % (time.monotonic() - started))
+    equal(server.stop(), 0)
+
+
 def check_config_prints_values_and_sources_and_starts_nothing():
     state = os.path.join(temporary_folder(), "state")
     command = [QUANTD, "serve", "--state", state, "--workers", "3", "--check-config"]
@@ -244,4 +287,6 @@ run_claims([the_manager_hears_ready_status_watchdog_and_stopping, a_service_that
             a_stranger_s_watchdog_is_not_ours, runs_do_not_hear_of_the_manager, sighup_reads_the_file_again,
             a_file_with_a_mistake_changes_nothing, without_drain_the_end_comes_within_five_seconds_and_the_job_goes_on,
             a_drain_lets_runs_end_claims_no_more_and_answers_meanwhile, a_second_signal_ends_the_drain,
+            the_lines_about_a_job_name_the_request_that_caused_it,
+            ten_thousand_jobs_do_not_keep_the_service_from_starting,
             check_config_prints_values_and_sources_and_starts_nothing])

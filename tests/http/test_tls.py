@@ -1,5 +1,6 @@
 """TLS of the service's own: a verified connection, events and files through it, certificates that are exchanged, and what is refused."""
 import os
+import socket
 import ssl
 import stat
 import sys
@@ -136,6 +137,24 @@ def what_is_no_tls_gets_no_answer():
     equal(server.request("GET", "/livez")[0], 200)
 
 
+def a_handshake_that_never_comes_is_cut():
+    needs_openssl()
+    server = STATE["server"]
+    begun = time.monotonic()
+    with socket.create_connection((server.host, server.port), timeout=60 * SLOW) as silent, \
+            socket.create_connection((server.host, server.port), timeout=60 * SLOW) as slow:
+        slow.sendall(b"\x16\x03\x01")  # the beginning of a record
+        for s in (silent, slow):
+            while True:
+                try:
+                    if not s.recv(100):
+                        break
+                except ConnectionError:
+                    break
+    assert time.monotonic() - begun < 30 * SLOW, "the deadline of the header is 10 s"
+    equal(server.request("GET", "/livez")[0], 200)
+
+
 def a_certificate_is_exchanged_without_a_restart():
     needs_openssl()
     server = STATE["server"]
@@ -208,5 +227,5 @@ def the_service_stops_cleanly():
 
 
 run_claims([requests_are_answered_over_a_verified_connection, a_job_is_followed_and_fetched_through_it, cookies_are_secure_and_origins_are_https,
-            what_is_no_tls_gets_no_answer, a_certificate_is_exchanged_without_a_restart, a_broken_certificate_leaves_the_old_one_in_use,
+            what_is_no_tls_gets_no_answer, a_handshake_that_never_comes_is_cut, a_certificate_is_exchanged_without_a_restart, a_broken_certificate_leaves_the_old_one_in_use,
             what_cannot_be_served_with_is_refused_at_the_start, a_key_that_others_may_read_is_warned_of, the_service_stops_cleanly])

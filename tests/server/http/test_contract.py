@@ -265,6 +265,28 @@ def keys_sessions_and_the_audit_fit_their_schemas():
     assert {"job.create", "job.cancel", "job.retry", "job.delete", "job.update"} <= keyless, keyless
 
 
+def webhooks_and_uploads_fit_their_schemas():
+    request = dict(quick_job(URL), webhook={"url": "http://127.0.0.1:9/hook", "secret": "whsec_" + "A" * 32}, publish="http://127.0.0.1:9/folder")
+    assert first_misfit(request, JOB_SCHEMA, "") is None
+    job = call("POST", "/jobs", 202, request)["id"]
+    SERVER.wait(job)
+    end = time.monotonic() + 30 * SLOW
+    while time.monotonic() < end:
+        listed = call("GET", "/jobs/{id}/deliveries", 200, id=job)["data"]
+        if len(listed) == 2 and all(entry["attempts"] for entry in listed):
+            break
+        time.sleep(0.1)
+    equal(sorted(entry["kind"] for entry in listed), ["publish", "webhook"])
+    equal({entry["state"] for entry in listed}, {"pending"}, "nobody listens there")
+    for entry in listed:
+        again = call("POST", "/jobs/{id}/deliveries/{delivery}/retry", 202, id=job, delivery=entry["id"])
+        equal((again["id"], again["state"]), (entry["id"], "pending"))
+    call("POST", "/jobs/{id}/deliveries/{delivery}/retry", 404, id=job, delivery="msg_none")
+    call("POST", "/jobs/{id}/deliveries/{delivery}/retry", 404, id=job, delivery="m" * 200)
+    call("GET", "/jobs/{id}/deliveries", 404, id=NOBODY)
+    assert "delivery.retry" in {row["action"] for row in SERVER.json("GET", "/audit?limit=200")["data"]}
+
+
 def every_operation_was_called():
     for template, item in DOCUMENT["paths"].items():
         for method in item:
@@ -279,4 +301,5 @@ def the_server_stops_cleanly():
 run_claims([a_job_and_everything_it_leaves_fit_their_schemas, a_job_is_made_once_changed_and_compared,
             a_cancelled_job_can_be_retried_with_other_regularization_only,
             what_a_job_request_may_not_be_is_said_in_a_problem_document, a_job_that_is_not_there_is_404_everywhere,
-            the_service_speaks_about_itself, keys_sessions_and_the_audit_fit_their_schemas, every_operation_was_called, the_server_stops_cleanly])
+            the_service_speaks_about_itself, webhooks_and_uploads_fit_their_schemas,
+            keys_sessions_and_the_audit_fit_their_schemas, every_operation_was_called, the_server_stops_cleanly])

@@ -81,7 +81,8 @@ static void what_has_no_row_is_refused_clearly(void **state)
     expect_refusal("GET", "/jobs?dry_run=true", 400, "dry_run");
     expect_refusal("GET", "/jobs?sate=queued", 400,
                    "state, tag, name, q, created_after, created_before, limit, cursor");
-    expect_refusal("POST", "/jobs?dry_run=true", 400, "none");
+    expect_refusal("POST", "/jobs?dryrun=true", 400, "allowed here: dry_run");
+    expect_refusal("DELETE", "/jobs/" ID "?dry_run=true", 400, "none");
     expect_refusal("GET", "/jobs?name=a&tag=b&name=a", 400, "'name' is given twice");
     expect_refusal("GET", "/jobs/" ID "/events?after=1&after=1", 400, "'after' is given twice");
     expect_refusal("BREW", "/jobs", 405, "GET, HEAD, POST");

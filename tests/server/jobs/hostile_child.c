@@ -432,7 +432,7 @@ static void finish(void)
     say("result", "from", "hostile_child");
 }
 
-/* 1 MiB at a time, touched, until there is no more; then what `quantd run` would say. */
+/* 1 MiB at a time, touched, up to 10 GiB; where there is no more, what `quantd run` would say. */
 static void eat_memory(void)
 {
     enum { PIECE = 1 << 20, PIECES = 10240 };
@@ -443,6 +443,18 @@ static void eat_memory(void)
             exit(1);
         }
         memset(piece, 1, PIECE);
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    }
+}
+
+/* In one piece, and never touched. */
+static void grab_memory(void)
+{
+    void *all =
+        mmap(NULL, UINT64_C(10) << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED) {
+        say("problem", "code\":\"out-of-memory\",\"detail", "10737418240 bytes of memory");
+        exit(1);
     }
 }
 
@@ -525,10 +537,15 @@ static const struct {
     const char *name;
     void (*run)(void);
 } behaviours[] = {
-    { "tries-all", try_all },    { "eats-memory", eat_memory },
-    { "fills-disk", fill_disk }, { "floods-log", flood_log },
-    { "chatters", chatter },     { "stops-itself", stop_itself },
-    { "spins", spin },           { "dies-with-progress", die_with_progress },
+    { "tries-all", try_all },
+    { "eats-memory", eat_memory },
+    { "grabs-memory", grab_memory },
+    { "fills-disk", fill_disk },
+    { "floods-log", flood_log },
+    { "chatters", chatter },
+    { "stops-itself", stop_itself },
+    { "spins", spin },
+    { "dies-with-progress", die_with_progress },
     { "is-killed", be_killed },
 };
 

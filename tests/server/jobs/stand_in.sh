@@ -116,8 +116,19 @@ big) # needs 2 MB for its checkpoints
         exit 1
     }
     finish ;;
-hog) # 8 MB of checkpoints, and it stays
-    head -c 8000000 /dev/zero >"$work/hog"
+crawls) # at its second layer
+    layer 0 false
+    say '{"event":"progress","phase":"quantizing","done":1,"total":2,"unit":"layers","eta":3.5,"eta_low":2.5,"eta_high":4.5,"layer":"layer.1","expected":0.5}'
+    n=0
+    while [ $n -lt 250 ]; do
+        n=$((n + 1))
+        sleep 0.05
+    done
+    layer 1 false
+    finish ;;
+hog) # 8 MB of checkpoints in two files, and it stays
+    head -c 4000000 /dev/zero >"$work/hog1"
+    head -c 4000000 /dev/zero >"$work/hog2"
     layer 0 false
     progress quantizing 1 42
     hang ;;

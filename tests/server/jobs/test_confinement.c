@@ -261,6 +261,18 @@ static void a_run_beyond_its_memory_fails_with_limit_and_peak_and_the_next_one_r
     bench_ends(b, id, "succeeded", NULL);
 }
 
+static void memory_that_is_grabbed_at_once_is_refused(void **state)
+{
+    bench *b = *state;
+    char id[27];
+    bench_start(b);
+    submit_with(b, "grabs-memory", "memory", MEMORY, id);
+    check_problem(b, id, "out-of-memory",
+                  "10737418240 bytes of memory; its memory limit is 268435456 bytes, its peak was ");
+    bench_submit(b, "grabs-memory", id); /* without a limit it is no matter */
+    bench_ends(b, id, "succeeded", NULL);
+}
+
 static void a_file_beyond_its_limit_ends_the_run(void **state)
 {
     bench *b = *state;
@@ -358,10 +370,11 @@ int main(void)
         CLAIM(what_is_refused_works_where_runs_are_not_confined),
         CLAIM(the_job_and_its_log_say_what_held_it),
         CLAIM(require_is_refused_where_a_part_is_missing),
-        QD_LIMITS_CAN_HOLD_MEMORY
-            ? (struct CMUnitTest)CLAIM(a_run_beyond_its_memory_fails_with_limit_and_peak_and_the_next_one_runs)
-            : (struct CMUnitTest){ "a_run_beyond_its_memory # SKIP a sanitizer's shadow does not fit below RLIMIT_DATA",
-                                   cannot_be_tried, NULL, NULL, NULL },
+        CLAIM(a_run_beyond_its_memory_fails_with_limit_and_peak_and_the_next_one_runs),
+        QD_LIMITS_CAN_HOLD_MEMORY ? (struct CMUnitTest)CLAIM(memory_that_is_grabbed_at_once_is_refused)
+                                  : (struct CMUnitTest){ "memory_that_is_grabbed_at_once # SKIP a sanitizer's shadow "
+                                                         "does not fit below RLIMIT_DATA",
+                                                         cannot_be_tried, NULL, NULL, NULL },
         CLAIM(a_file_beyond_its_limit_ends_the_run),
         CLAIM(a_log_without_end_ends_the_run),
         CLAIM(a_run_that_talks_nonsense_is_heard_where_it_makes_sense),

@@ -1,6 +1,8 @@
 /* test_keys.c: keys are made, shown, revoked and counted; two keyrings on one folder stand for two processes. */
 #include "bench.h"
 
+#include <sys/stat.h>
+
 #include "jobs/keys.h"
 
 typedef struct world {
@@ -295,6 +297,33 @@ static void every_change_of_keys_is_in_the_audit_and_what_failed_is_not(void **s
     json_decref(rows);
 }
 
+static void what_root_makes_belongs_to_the_owner_of_the_folder(void **state)
+{
+    world *w = *state;
+    char dir[600];
+    qd_keyring *ring = NULL;
+    char **names = NULL;
+    size_t count = 0;
+    struct stat info;
+    qd_error err = { 0 };
+    if (geteuid() != 0)
+        return; /* nobody else can make files for others */
+    snprintf(dir, sizeof dir, "%s/state", w->dir);
+    check_ok(qd_dir_make(dir, &err));
+    assert_int_equal(chown(dir, 12345, 12346), 0);
+    check_ok(qd_keyring_open(dir, &ring, &err));
+    check_ok(qd_dir_list(dir, &names, &count, &err));
+    assert_true(count >= 3);
+    for (size_t i = 0; i < count; i++) {
+        QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, names[i]);
+        assert_int_equal(stat(path, &info), 0);
+        assert_int_equal(info.st_uid, 12345);
+        assert_int_equal(info.st_gid, 12346);
+    }
+    qd_names_free(names, count);
+    qd_keyring_close(ring);
+}
+
 /* ---- with a service ---- */
 
 static int start_bench(void **state)
@@ -442,6 +471,7 @@ int main(void)
         CLAIM(a_key_may_make_its_minutes_requests_and_no_more),
         CLAIM(what_is_remembered_of_a_rate_outlives_a_reading_of_the_rows),
         CLAIM(every_change_of_keys_is_in_the_audit_and_what_failed_is_not),
+        CLAIM(what_root_makes_belongs_to_the_owner_of_the_folder),
         SERVICE_CLAIM(a_key_has_so_many_unfinished_jobs_and_a_retry_is_one_more),
         SERVICE_CLAIM(a_key_has_so_many_bytes_of_artifacts_until_some_are_deleted),
         SERVICE_CLAIM(every_change_of_a_job_is_in_the_audit_with_who_did_it),

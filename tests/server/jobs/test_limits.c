@@ -145,8 +145,7 @@ static void two_jobs_do_not_overcommit_memory_and_the_one_that_waits_says_so(voi
     wait_until_waiting(b, second);
     assert_false(has_run(b, second)); /* no child */
     cancel(b, first);
-    bench_wait(b, second, "quantizing", &job);
-    qd_job_fini(&job);
+    bench_wait_layer(b, second);
     assert_true(has_run(b, second));
     bench_submit(b, "slow", third);
     wait_until_waiting(b, third);
@@ -262,6 +261,28 @@ static void a_run_that_takes_more_disk_than_it_may_is_ended(void **state)
     qd_job_fini(&job);
 }
 
+static void a_layer_that_takes_thrice_its_time_is_warned_of_once(void **state)
+{
+    bench *b = *state;
+    qd_job job;
+    char id[27];
+    bench_start(b);
+    bench_submit(b, "crawls", id);
+    bench_wait_layer(b, id);
+    double started = qd_clock_seconds();
+    while (bench_count(b, id, "warning") == 0) {
+        assert_true(qd_clock_seconds() - started < 60);
+        bench_sleep(50);
+    }
+    bench_get(b, id, &job);
+    assert_string_equal(json_string_value(json_object_get(job.progress, "layer")), "layer.1");
+    check_close(json_number_value(json_object_get(job.progress, "eta_high")), 4.5, 0);
+    assert_true(json_is_string(json_object_get(job.progress, "last_activity")));
+    qd_job_fini(&job);
+    bench_ends(b, id, "succeeded", NULL);
+    assert_int_equal(bench_count(b, id, "warning"), 1);
+}
+
 int main(void)
 {
 #define CLAIM(test) cmocka_unit_test_setup_teardown(test, open_bench, close_bench)
@@ -276,6 +297,7 @@ int main(void)
         CLAIM(a_run_beyond_its_time_ends_with_what_was_reached_and_goes_on_when_it_gets_more),
         CLAIM(the_services_runtime_holds_for_jobs_without_one),
         CLAIM(a_run_that_takes_more_disk_than_it_may_is_ended),
+        CLAIM(a_layer_that_takes_thrice_its_time_is_warned_of_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
