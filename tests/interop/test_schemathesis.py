@@ -1,9 +1,10 @@
 """Schemathesis, from PyPI, reads the contract that the server hands out and asks what no test of ours thought of.
 
 Every answer must be declared: its status, its type, its headers, and a body that fits the schema; none may be of 500 or above (but for a dry run
-whose model's host is not there: 502); methods that the contract does not name are refused. (Its two other checks, that whatever fits a schema is taken and whatever does not is refused, cannot hold: a
-schema does not know hosts, files, or fields that disagree, and an empty parameter counts as absent here.) Hundreds of requests; with
-QUANTD_LONG_TESTS more than 5,000. Installed once into a virtual environment of the build folder; where that cannot be done the reason is shown.
+whose model's host is not there: 502); methods that the contract does not name are refused. (Its two other checks, that whatever fits a schema is
+taken and whatever does not is refused, cannot hold: a schema does not know hosts, files, or fields that disagree, and an empty parameter counts as
+absent here.) Hundreds of requests; with QUANTD_LONG_TESTS more than 5,000. Installed once into a virtual environment of the build folder; where
+that cannot be done the reason is shown.
 """
 import os
 import sys
