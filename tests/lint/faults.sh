@@ -28,6 +28,8 @@ claim "$few" "there are forty points at least, each in a form that can be read"
 if [ "${QUANTD_FAULT_INJECTION:-no}" = yes ]; then
     echo "ok 4 - a build without fault injection holds nothing of it # SKIP this build has it"
 else
-    held=$(for word in QUANTD_FAULT $listed; do grep -aqF "$word" "${QUANTD:-build/quantd}" && echo "$word"; done)
+    binary=${QUANTD:-build/quantd}
+    held=$([ -r "$binary" ] || echo "there is no '$binary'"
+        for word in QUANTD_FAULT $listed; do grep -aqsF "$word" "$binary" && echo "$word"; done)
     claim "$held" "a build without fault injection holds nothing of it"
 fi
