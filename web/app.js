@@ -1,7 +1,7 @@
 /* app.js: the dashboard: it starts here. Everything it knows comes from the public API. */
 'use strict';
 
-import { prepareForm, submit } from './form.js';
+import { check, prepareForm, submit } from './form.js';
 import { openJob } from './job.js';
 import { refreshList, restartList, watchEnd } from './list.js';
 import { prepareLogin } from './login.js';
@@ -26,6 +26,7 @@ byId('search').addEventListener('input', () => {
 });
 watchEnd();
 byId('form').addEventListener('submit', submit);
+byId('check').addEventListener('click', check);
 document.addEventListener('visibilitychange', () => {
     if (!document.hidden) refreshList();
 });

@@ -2,7 +2,7 @@
 'use strict';
 
 import { refreshList } from './list.js';
-import { Problem, byId, call, element } from './page.js';
+import { Problem, byId, bytes, call, digits, duration, element } from './page.js';
 
 const CATALOGUE_OF = {
     '/algorithm': 'algorithms', '/alphabet/kind': 'alphabets', '/scale/rule': 'scale_rules', '/scale/type': 'scale_types',
@@ -280,6 +280,38 @@ function clearErrors() {
     for (const field of form.fields) {
         field.error.textContent = '';
         field.control.removeAttribute('aria-invalid');
+    }
+}
+
+/* What the job would do, in a few lines; findings go to their fields. */
+function showPlan(plan) {
+    const lines = [];
+    const { totals, forecast } = plan;
+    if (totals) lines.push(`${totals.layers} layers to ${digits(totals.bits_per_weight)} bits a weight; artifact ${bytes(totals.artifact_bytes)}, download ${bytes(totals.download_bytes)}`);
+    if (forecast) {
+        const { total, low, high } = forecast.seconds;
+        lines.push(`about ${duration(total)} (${duration(low)} to ${duration(high)}), ${bytes(forecast.peak_memory)} of memory, ${bytes(forecast.disk.total)} of disk`);
+    }
+    const loaders = plan.compatibility.filter((entry) => entry.loads === 'yes').map((entry) => entry.loader);
+    if (loaders.length) lines.push('loads in ' + [...new Set(loaders)].join(', '));
+    const unknown = plan.layers.filter((entry) => entry.action === 'unknown').length;
+    if (unknown) lines.push(`${unknown} tensors are unknown`);
+    byId('plan').replaceChildren(...lines.concat(plan.warnings).map((text) => element('p', { class: 'quiet', text })));
+    if (plan.problems.length) showErrors({ errors: plan.problems, message: '' });
+}
+
+export async function check() {
+    clearErrors();
+    byId('plan').replaceChildren(element('p', { class: 'quiet', text: 'reading the model’s headers …' }));
+    byId('check').disabled = true;
+    try {
+        showPlan(await call('POST', 'jobs?dry_run=true', readForm()));
+    } catch (error) {
+        byId('plan').replaceChildren();
+        if (error instanceof Problem) showErrors(error);
+        else byId('form-note').textContent = error.message;
+    } finally {
+        byId('check').disabled = false;
     }
 }
 

@@ -87,9 +87,11 @@ export function tagList(tags) {
 
 export function progressText(progress) {
     if (!progress || !progress.phase) return '';
+    if (progress.waiting) return 'waiting for ' + progress.waiting;
     const amount = (value) => (progress.unit === 'bytes' ? bytes(value) : String(value) + ' ' + (progress.unit || ''));
     if (!progress.total) return progress.phase + (progress.done ? ': ' + amount(progress.done) : '');
-    const left = typeof progress.eta === 'number' ? ', ' + duration(progress.eta) + ' left' : '';
+    const range = typeof progress.eta_low === 'number' ? ' (' + duration(progress.eta_low) + ' to ' + duration(progress.eta_high) + ')' : '';
+    const left = typeof progress.eta === 'number' ? ', ' + duration(progress.eta) + range + ' left' : '';
     return progress.phase + ': ' + (progress.unit === 'bytes' ? bytes(progress.done) : progress.done) + ' of ' + amount(progress.total) + left;
 }
 

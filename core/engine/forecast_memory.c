@@ -7,13 +7,15 @@
 
 enum { F32 = 4, F64 = 8, STREAMS = 2 };
 /* Program, libraries and tables; work memory of the products, a thread. */
-static const uint64_t base_bytes = 22u << 20, thread_bytes = 2u << 20;
+static const uint64_t base_bytes = 22u << 20, thread_bytes = 5u << 20;
 /* A checkpoint's header and record, an artifact's records of a layer. */
 static const uint64_t record_bytes = 4000, other_records = 5000;
 /* Hidden states of an evaluation batch; a slice of logits, two a thread; a shard in the making. */
 static const uint64_t batch_bytes = 64u << 20, slice_bytes = 8u << 20, slice_rows = 256, shard_bytes = 1u << 30;
 /* Tokens whose inputs are gathered at a time. */
 static const size_t chunk_tokens = 4096;
+/* Rows of float64 that a thread has at hand: a panel of the sweep, four times; partial roundings of a batch of the beam search, twice, beside it. */
+static const uint64_t swept_rows = 4 * 64, refined_rows = 4 * 64 + 2 * 256;
 
 /* ---- disk ---- */
 
@@ -124,7 +126,8 @@ static uint64_t quantizing_memory(const qd_recipe *recipe, const qd_model *model
     uint64_t residual = both && recipe->residual ? 4ull * F64 * hidden * widest : 0;
     uint64_t target = both ? 3ull * F64 * largest : 0;
     uint64_t chunk = (uint64_t)F32 * qd_max_size(chunk_tokens, length) * (both ? 2 * widest + hidden : widest);
-    uint64_t thread = (uint64_t)F32 * length * (5 * widest + 2 * hidden) + 4ull * F64 * 64 * widest;
+    uint64_t rows = recipe->refine.beam > 1 || recipe->refine.rounds > 0 ? refined_rows : swept_rows;
+    uint64_t thread = (uint64_t)F32 * length * (5 * widest + 2 * hidden) + rows * F64 * widest;
     return blocks + squares + residual + target + chunk + layer + codes + machine->threads * thread;
 }
 

@@ -101,7 +101,9 @@ static const qd_option options[] = {
     { "confine", CHOICE, START, FIELD(confine), "auto", 0, 0, confines, "HOW",
       "runs without network and other people's files: auto (as far as the kernel can), require or off" },
     { "cgroup", TEXT, START, FIELD(cgroup), NULL, 0, 0, NULL, "DIR",
-      "delegated cgroup (v2) below which each run gets its own; without one limits are the kernel's rlimits" },
+      "delegated cgroup (v2) below which each run gets its own, or `own`: the one this service is in; without one a "
+      "run's memory is "
+      "watched, and bounded by an rlimit" },
     { "s3-endpoint", TEXT, START, FIELD(s3_endpoint), "https://s3.amazonaws.com", 0, 0, NULL, "URL",
       "S3-compatible storage of s3:// names" },
     { "s3-region", TEXT, START, FIELD(s3_region), "us-east-1", 0, 0, NULL, "NAME", "region of s3-endpoint" },

@@ -122,10 +122,41 @@ static void sweep(const char *dir)
     qd_names_free(names, count);
 }
 
-qd_code qd_cgroups_open(const char *dir, qd_cgroups *out, qd_error *err)
+/* The line "0::PATH" of /proc/self/cgroup; a service that moved aside before is meant to be where it came from. */
+static qd_code find_own(qd_str *out, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str text = { 0 };
+    static const char mark[] = "0::", root[] = "/sys/fs/cgroup";
+    qd_code code = qd_file_read("/proc/self/cgroup", FILE_MAX, &text, err);
+    const char *line = code == QD_OK ? qd_str_borrow(&text) : "";
+    while (*line != '\0' && strncmp(line, mark, strlen(mark)) != 0) {
+        line += strcspn(line, "\n");
+        line += strspn(line, "\n");
+    }
+    if (code == QD_OK && *line == '\0')
+        code = qd_fail(err, QD_EUNSUPPORTED, "cgroup: this process is in no group of a cgroup v2 hierarchy");
+    if (code != QD_OK)
+        return code;
+    line += strlen(mark);
+    size_t length = strcspn(line, "\n"), tail = strlen(own_group) + 1;
+    if (length > tail && line[length - tail] == '/' && strncmp(line + length - tail + 1, own_group, tail - 1) == 0)
+        length -= tail;
+    qd_str_addf(out, "%s%.*s", root, (int)length, line);
+    return QD_OK;
+}
+
+qd_code qd_cgroups_open(const char *name, qd_cgroups *out, qd_error *err)
 {
     struct statfs system;
     QD_AUTO(qd_str_fini) qd_str available = { 0 };
+    QD_AUTO(qd_str_fini) qd_str own = { 0 };
+    const char *dir = name;
+    if (strcmp(name, "own") == 0) {
+        qd_code code = find_own(&own, err);
+        if (code != QD_OK)
+            return code;
+        dir = qd_str_borrow(&own);
+    }
     if (statfs(dir, &system) != 0)
         return qd_fail_errno(err, "cgroup: '%s'", dir);
     if ((unsigned long)system.f_type != CGROUP2_SUPER_MAGIC)

@@ -15,7 +15,8 @@ typedef struct qd_cgroups {
     char *dir;              /* owned; NULL = there is none */
     bool memory, pids, cpu; /* controllers that its children have */
 } qd_cgroups;
-/* The service itself moves to DIR/serve when it is in DIR: only a group without processes hands controllers on. What is
+/* DIR "own" is the group that this process is in, as below a unit of systemd's with Delegate=yes.
+ * The service itself moves to DIR/serve when it is in DIR: only a group without processes hands controllers on. What is
  * left of an earlier service's runs is ended. QD_EINVAL: no cgroup v2; QD_EDENIED: not delegated. */
 qd_code qd_cgroups_open(const char *dir, qd_cgroups *out, qd_error *err);
 void qd_cgroups_fini(qd_cgroups *groups);

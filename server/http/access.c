@@ -1,7 +1,6 @@
 /* access.c: see access.h. No key and no session's word ever gets into a message or the log. */
 #include "http/access.h"
 
-#include <math.h>
 #include <string.h>
 #include <strings.h>
 
@@ -95,13 +94,8 @@ static bool refuse_scope(qd_exchange *x)
 
 static bool take_turn(qd_exchange *x)
 {
-    qd_error err;
-    double seconds = 0;
-    if (qd_keyring_turn(qd_service_keyring(x->http->config.service), &x->request.caller, &seconds, &err) == QD_OK)
-        return true;
-    qd_reply_problem(&x->reply, &x->request, QD_PROBLEM_BUSY, NULL, "%s", err.text);
-    qd_reply_header_set(&x->reply, "Retry-After", "%.0f", ceil(seconds));
-    return refuse(x, &x->http->counters.throttled);
+    return qd_reply_turn(&x->http->app, &x->request, &x->request.caller, &x->reply) ||
+           refuse(x, &x->http->counters.throttled);
 }
 
 bool qd_access_check(qd_exchange *x)

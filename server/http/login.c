@@ -2,6 +2,7 @@
  * login.h. */
 #include "http/login.h"
 
+#include <math.h>
 #include <strings.h>
 
 #include "base/json.h"
@@ -25,6 +26,17 @@ bool qd_reply_unknown(const qd_app *app, const qd_request *request, qd_reply *re
     qd_reply_header_set(reply, "WWW-Authenticate", "Bearer realm=\"quantd\"%s",
                         shown == QD_SHOWN_WRONG ? ", error=\"invalid_token\"" : "");
     return true;
+}
+
+bool qd_reply_turn(const qd_app *app, const qd_request *request, const qd_caller *caller, qd_reply *reply)
+{
+    qd_error err;
+    double seconds = 0;
+    if (qd_keyring_turn(qd_service_keyring(app->service), caller, &seconds, &err) == QD_OK)
+        return true;
+    qd_reply_problem(reply, request, QD_PROBLEM_BUSY, NULL, "%s", err.text);
+    qd_reply_header_set(reply, "Retry-After", "%.0f", ceil(seconds));
+    return false;
 }
 
 /* Secure where TLS is: ours, or that of a proxy in front, which the page's own origin tells. */
@@ -89,6 +101,8 @@ qd_code qd_post_session(const qd_app *app, const qd_request *request, qd_reply *
         qd_reply_unknown(app, request, reply, err->text, QD_SHOWN_WRONG);
         return QD_OK;
     }
+    if (code == QD_OK && !qd_reply_turn(app, request, &caller, reply))
+        return QD_OK;
     return code == QD_OK ? begin(app, request, &caller, reply, err) : code;
 }
 

@@ -1,4 +1,4 @@
-/* login.h: the answer to whoever shows no key, or a wrong one.
+/* login.h: the answer to whoever shows no key, a wrong one, or one too often.
  * Room: server/http. May use: core, jobs, api. Never: MHD.
  * Threads: any. */
 #ifndef QD_HTTP_LOGIN_H
@@ -12,5 +12,7 @@ typedef enum qd_shown { QD_SHOWN_NOTHING, QD_SHOWN_WRONG } qd_shown;
 /* 401 with WWW-Authenticate; beyond the number of wrong ones that an address has a minute, 429 with Retry-After. false: the
  * latter. */
 bool qd_reply_unknown(const qd_app *app, const qd_request *request, qd_reply *reply, const char *why, qd_shown shown);
+/* Takes one of the requests that the caller's key has a minute; false: there is none left, and the reply is 429. */
+bool qd_reply_turn(const qd_app *app, const qd_request *request, const qd_caller *caller, qd_reply *reply);
 
 #endif

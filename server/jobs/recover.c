@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "jobs/paths.h"
 #include "jobs/record.h"
+#include "jobs/standings.h"
 #include "store/job_rows.h"
 
 typedef struct found {
@@ -65,22 +66,6 @@ static qd_code requeue_running(void *ctx, qd_tx *tx, qd_error *err)
     return code;
 }
 
-/* What is known of a name in jobs/, artifacts/ or quarantine/. */
-typedef struct owner {
-    const char *id;
-    bool known;
-    qd_state_id state;
-} owner;
-
-static qd_code find_owner(void *ctx, qd_tx *tx, qd_error *err)
-{
-    owner *o = ctx;
-    QD_AUTO(qd_job_row_fini) qd_job_row row = { 0 };
-    qd_code code = qd_job_row_read(tx, o->id, &row, err);
-    o->known = code == QD_OK && qd_state_find(row.state, &o->state);
-    return code == QD_ENOTFOUND ? QD_OK : code;
-}
-
 /* What a killed process was about to rename. Nobody else writes here: the state folder is locked. */
 static void sweep_temporaries(const char *dir)
 {
@@ -96,24 +81,23 @@ static void sweep_temporaries(const char *dir)
     qd_names_free(names, count);
 }
 
-static qd_code sweep_one(qd_service *service, const char *id, qd_error *err)
+static qd_code sweep_one(qd_service *service, const qd_standings *standings, const char *id, qd_error *err)
 {
-    owner o = { .id = id };
+    const qd_standing *job = qd_standings_find(standings, id);
     QD_AUTO(qd_job_paths_fini) qd_job_paths paths = { 0 };
     qd_code code = qd_job_paths_init(service->settings.state_dir, id, &paths, err);
     if (code == QD_OK)
         code = QD_FAULT_CODE("recover.sweep", err);
-    if (code == QD_OK)
-        code = qd_store_read(service->store, find_owner, &o, err);
-    if (code == QD_OK && !o.known)
+    if (code == QD_OK && job == NULL)
         code = qd_dir_remove(paths.dir, err);
     sweep_temporaries(paths.dir);
-    if (code == QD_OK && !(o.known && o.state == QD_STATE_QUARANTINED))
+    if (code == QD_OK && !(job != NULL && job->state == QD_STATE_QUARANTINED))
         code = qd_dir_remove(paths.quarantine, err);
-    if (code == QD_OK && !(o.known && o.state == QD_STATE_SUCCEEDED))
-        return qd_dir_remove(paths.artifact, err);
-    if (code == QD_OK)
-        code = qd_dir_remove(paths.work, err);
+    if (code == QD_OK && !(job != NULL && job->state == QD_STATE_SUCCEEDED && job->has_artifact))
+        code = qd_dir_remove(paths.artifact, err);
+    if (code != QD_OK || job == NULL || job->state != QD_STATE_SUCCEEDED)
+        return code;
+    code = qd_dir_remove(paths.work, err);
     return code == QD_OK ? qd_dir_remove(paths.out, err) : code;
 }
 
@@ -124,10 +108,12 @@ static void sweep(qd_service *service, const char *folder)
     size_t count = 0;
     qd_error err = { 0 };
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(service->settings.state_dir, folder);
+    QD_AUTO(qd_standings_fini) qd_standings standings = { 0 };
     if (path == NULL || qd_dir_list(path, &names, &count, &err) != QD_OK)
         return;
-    for (size_t i = 0; i < count; i++)
-        if (qd_ident_ok(names[i]) && sweep_one(service, names[i], &err) != QD_OK)
+    bool known = qd_standings_read(service, &standings, &err) == QD_OK;
+    for (size_t i = 0; known && i < count; i++)
+        if (qd_ident_ok(names[i]) && sweep_one(service, &standings, names[i], &err) != QD_OK)
             qd_service_say(service, "warn", "sweep.failed", "job=%s reason=\"%s\"", names[i], err.text);
     qd_names_free(names, count);
 }

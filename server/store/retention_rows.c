@@ -40,6 +40,19 @@ qd_code qd_retention_each_finished(qd_tx *tx, int64_t before_ms, size_t limit, q
     return code;
 }
 
+qd_code qd_retention_each_job(qd_tx *tx, qd_finished_visit visit, void *ctx, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(tx, &query,
+                                 "SELECT id, state, finished_ms, EXISTS (SELECT 1 FROM artifact WHERE job = job.id) "
+                                 "FROM job ORDER BY id",
+                                 err);
+    if (code == QD_OK)
+        code = visit_finished(&query, visit, ctx, err);
+    qd_query_close(&query);
+    return code;
+}
+
 qd_code qd_retention_each_artifact(qd_tx *tx, qd_finished_visit visit, void *ctx, qd_error *err)
 {
     qd_query query = { 0 };

@@ -21,6 +21,8 @@ typedef qd_code (*qd_finished_visit)(void *ctx, const qd_finished_row *row, qd_e
 /* Finished before that time, oldest first, at most limit. */
 qd_code qd_retention_each_finished(qd_tx *tx, int64_t before_ms, size_t limit, qd_finished_visit visit, void *ctx,
                                    qd_error *err);
+/* Every job, by id; of artifact_bytes only whether it is 0 can be used. */
+qd_code qd_retention_each_job(qd_tx *tx, qd_finished_visit visit, void *ctx, qd_error *err);
 /* Jobs that have an artifact, the one that finished first first. */
 qd_code qd_retention_each_artifact(qd_tx *tx, qd_finished_visit visit, void *ctx, qd_error *err);
 /* The artifact's rows; from then on it has none. */

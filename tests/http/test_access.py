@@ -177,6 +177,8 @@ def a_key_beyond_its_rate_is_told_when_to_come_back():
     key = bearer(make_key(SERVER.state, "slow", "jobs:read", "--rate", "3"))
     for _ in range(3):
         equal(SERVER.request("GET", "/jobs", headers=key)[0], 200)
+    headers, value = problem(SERVER.request("POST", "/session", json.dumps({"key": TEXTS[-1]})), 429, "busy")
+    assert 1 <= int(headers["retry-after"]) <= 20, headers
     headers, value = problem(SERVER.request("GET", "/jobs", headers=key), 429, "busy")
     assert 1 <= int(headers["retry-after"]) <= 20, headers
     assert "3 requests a minute" in value["detail"], value

@@ -34,6 +34,26 @@ def the_page_lists_jobs_and_follows_one_to_its_result():
         browser.screenshot(os.environ["QUANTD_TEST_SCREENSHOT"])
 
 
+def the_form_checks_a_job_before_it_is_made():
+    if CHROMIUM is None:
+        raise Skip("chromium is not installed")
+    server, browser = STATE["server"], STATE["browser"]
+    before = len(server.json("GET", "/jobs")["data"])
+    browser.open(server.url + "/")
+    browser.wait("document.getElementById('field-model-url') !== null")
+    browser.value("document.getElementById('new').open = true")
+    browser.value("""(() => {
+        const input = document.getElementById('field-model-url');
+        input.value = %s;
+        input.dispatchEvent(new Event('input', {bubbles: true}));
+        document.getElementById('check').click();
+        return true;
+    })()""" % json.dumps(STATE["model"]))
+    browser.wait("document.getElementById('plan').innerText.includes('42 layers')", 60)
+    browser.wait("document.getElementById('plan').innerText.includes('loads in vLLM, transformers')")
+    equal(len(server.json("GET", "/jobs")["data"]), before, "jobs")
+
+
 def the_form_submits_a_job():
     if CHROMIUM is None:
         raise Skip("chromium is not installed")
@@ -212,6 +232,6 @@ def the_browser_has_nothing_to_complain_about():
     equal(STATE["server"].stop(), 0)
 
 
-run_claims([the_page_lists_jobs_and_follows_one_to_its_result, the_form_submits_a_job, a_field_of_several_shapes_sends_the_one_that_was_chosen,
+run_claims([the_page_lists_jobs_and_follows_one_to_its_result, the_form_checks_a_job_before_it_is_made, the_form_submits_a_job, a_field_of_several_shapes_sends_the_one_that_was_chosen,
             a_form_filled_in_everywhere_is_a_job_that_is_accepted,
             a_service_with_keys_asks_for_one_and_forgets_it_at_the_logout, the_browser_has_nothing_to_complain_about])

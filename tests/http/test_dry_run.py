@@ -135,6 +135,17 @@ def limits_that_are_too_small_are_in_the_plan_with_what_would_do():
     equal(plan(job(limits={"memory": least, "disk": found["forecast"]["disk"]["total"]}))["problems"], [], "problems")
 
 
+def a_disk_that_is_too_small_is_in_the_plan():
+    setting()
+    free = os.statvfs(server.state).f_bavail * os.statvfs(server.state).f_frsize
+    # so much is free above the floor that the headers fit, and what the streams of many sequences take does not
+    small = Server("--disk-floor", str(free // 2))
+    found = small.json("POST", "/jobs?dry_run=true", job(calibration={"samples": 65536, "length": 1024}))
+    assert found["forecast"]["disk"]["scratch"] > free, found["forecast"]
+    assert "" in [problem["pointer"] for problem in found["problems"]], found["problems"]
+    assert any(problem["detail"].startswith("disk: the job takes") for problem in found["problems"]), found["problems"]
+
+
 def of_an_architecture_that_is_not_known_matrices_are_unknown():
     setting()
     found = plan(quick_job(models.model("other")))
@@ -185,6 +196,7 @@ if __name__ == "__main__":
                 what_is_wrong_with_the_request_is_refused_with_pointers,
                 what_the_model_does_not_fit_is_in_the_plan,
                 limits_that_are_too_small_are_in_the_plan_with_what_would_do,
+                a_disk_that_is_too_small_is_in_the_plan,
                 of_an_architecture_that_is_not_known_matrices_are_unknown,
                 loaders_are_told,
                 a_fifth_dry_run_at_once_is_told_to_come_again,

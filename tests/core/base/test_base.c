@@ -93,7 +93,7 @@ static void files_are_written_whole_or_not_at_all(void **state)
 {
     (void)state;
     qd_error err = { 0 };
-    char folder[150], path[200], deep[200];
+    char folder[150], path[200], deep[200], inner[210];
     temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/file", folder);
     snprintf(deep, sizeof deep, "%s/a/b/c", folder);
@@ -105,6 +105,16 @@ static void files_are_written_whole_or_not_at_all(void **state)
     check_fails(qd_file_read(path, 5, &text, &err), QD_ETOOBIG);
     check_ok(qd_dir_make(deep, &err));
     check_ok(qd_dir_make(deep, &err));
+    struct stat before, after;
+    assert_int_equal(stat(deep, &before), 0);
+    snprintf(inner, sizeof inner, "%s/inner", deep);
+    check_ok(qd_dir_make(inner, &err));
+    check_ok(qd_dir_make_empty(deep, &err)); /* the folder itself stays, what is in it goes */
+    assert_false(qd_path_exists(inner));
+    assert_int_equal(stat(deep, &after), 0);
+    assert_true(before.st_ino == after.st_ino);
+    check_ok(qd_dir_make_empty(inner, &err)); /* made where there is none */
+    assert_true(qd_path_is_folder(inner));
     check_fails(qd_file_write("/nonexistent-folder/x", "1", 1, &err), QD_ENOTFOUND);
     char **names = NULL;
     size_t count = 0;

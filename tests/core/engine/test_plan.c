@@ -255,6 +255,30 @@ static void layers_that_were_there_already_do_not_count(void **state)
     qd_recipe_destroy(recipe);
 }
 
+static void every_format_says_its_size_and_its_loaders(void **state)
+{
+    (void)state;
+    const qd_linear linear = { .name = "l", .out = 256, .in = 512 };
+    for (size_t i = 0; qd_format_at(i) != NULL; i++) {
+        const qd_format *format = qd_format_at(i);
+        assert_non_null(format->loaders);
+        assert_non_null(format->loaders[0]);
+        for (size_t v = 0; v == 0 || (format->variants != NULL && format->variants[v] != NULL); v++) {
+            char name[QD_FORMAT_NAME], members[200];
+            qd_grid_spec spec;
+            qd_error err = { 0 };
+            qd_format_print(format, v, name);
+            snprintf(members, sizeof members, "\"format\": \"%s\"", name);
+            qd_recipe *recipe = recipe_of(members);
+            check_ok(qd_recipe_layer_spec(recipe, &linear, &spec, &err));
+            uint64_t bytes = format->layer_bytes(&spec, v, &linear, "BF16");
+            double bits = 8.0 * (double)bytes / (256.0 * 512.0);
+            assert_true(bits > 1 && bits <= 32);
+            qd_recipe_destroy(recipe);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +292,7 @@ int main(void)
         cmocka_unit_test(the_machine_is_measured),
         cmocka_unit_test(what_is_left_goes_by_the_cost_of_layers),
         cmocka_unit_test(layers_that_were_there_already_do_not_count),
+        cmocka_unit_test(every_format_says_its_size_and_its_loaders),
     };
     return cmocka_run_group_tests(tests, find_files, NULL);
 }

@@ -1,6 +1,7 @@
 /* test_limits.c: what runs may take: memory side by side, disk, time. */
 #include "bench.h"
 
+#include "jobs/machine_memory.h"
 #include "jobs/memory_gate.h"
 
 /* ---- the rule by itself ---- */
@@ -56,6 +57,18 @@ static void one_who_leaves_the_line_holds_nobody_up(void **state)
     assert_true(qd_gate_try(&gate, &small, QD_GATE_PATIENCE + 1));
     qd_gate_leave(&gate, &never);
     assert_int_equal(gate.inside_bytes, 60);
+}
+
+static void the_memory_of_the_machine_is_found(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    qd_str text = { 0 };
+    unsigned long long kibibytes = 0;
+    check_ok(qd_file_read("/proc/meminfo", 1 << 16, &text, &err));
+    assert_int_equal(sscanf(strstr(qd_str_borrow(&text), "MemTotal:"), "MemTotal: %llu", &kibibytes), 1);
+    qd_str_fini(&text);
+    assert_true(qd_machine_memory() > 1 << 20 && qd_machine_memory() <= 1024 * kibibytes);
 }
 
 /* ---- a service ---- */
@@ -290,6 +303,7 @@ int main(void)
         cmocka_unit_test(runs_are_let_in_as_far_as_memory_goes_and_small_ones_pass),
         cmocka_unit_test(nobody_passes_one_who_has_waited_long),
         cmocka_unit_test(one_who_leaves_the_line_holds_nobody_up),
+        cmocka_unit_test(the_memory_of_the_machine_is_found),
         CLAIM(two_jobs_do_not_overcommit_memory_and_the_one_that_waits_says_so),
         CLAIM(a_job_that_can_never_fit_fails_instead_of_waiting),
         CLAIM(a_limit_below_the_forecast_is_refused_with_the_smallest_that_will_do),
