@@ -70,11 +70,13 @@ def check_disk(state):
     for part in ("artifacts", "jobs", os.path.join("models", "blobs")):  # elsewhere in models/ they are kept for an hour, and never read
         left = [path for path in files_below(os.path.join(state, part)) if ".tmp." in path]
         equal(left, [], "temporary files in " + part)
-    for path in files_below(os.path.join(state, "models", "snapshots")):
-        if ".tmp." not in path:
-            assert os.stat(path).st_nlink > 1, "'%s' is no blob" % path
+    blobs = set()
     for path in files_below(os.path.join(state, "models", "blobs")):
+        blobs.add(os.path.basename(path))
         equal(hashlib.sha256(open(path, "rb").read()).hexdigest(), os.path.basename(path), "blob")
+    for path in files_below(os.path.join(state, "models", "snapshots")):
+        if ".tmp." not in path:  # a link to a blob, or where linking fails its copy
+            assert hashlib.sha256(open(path, "rb").read()).hexdigest() in blobs, "'%s' is no blob" % path
     return jobs
 
 
