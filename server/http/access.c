@@ -32,7 +32,7 @@ static bool refuse(qd_exchange *x, atomic_uint_fast64_t *counter)
 static bool refuse_unknown(qd_exchange *x, const char *why, qd_shown shown)
 {
     if (qd_reply_unknown(&x->http->app, &x->request, &x->reply, why, shown) && shown == QD_SHOWN_WRONG)
-        qd_http_log(x->http, "warn", "http.denied", "request_id=%s address=%s route=%s why=\"%s\"",
+        qd_http_log(x->http, "warn", "http.denied", "request_id=%s address=%s route=%s detail=\"%s\"",
                     x->request.caller.request_id, x->request.caller.address, x->route->pattern, why);
     return refuse(x, x->reply.status == 429 ? &x->http->counters.throttled : &x->http->counters.unauthorized);
 }

@@ -61,7 +61,7 @@ static void say_expiry(const qd_tls *tls, const gnutls_datum_t *certificate)
     if (gnutls_x509_crt_import(first, certificate, GNUTLS_X509_FMT_PEM) == GNUTLS_E_SUCCESS) {
         int64_t end_ms = (int64_t)gnutls_x509_crt_get_expiration_time(first) * 1000;
         qd_clock_format(end_ms, until);
-        snprintf(details, sizeof details, "certificate=\"%.500s\" expires=%s", tls->certificate, until);
+        snprintf(details, sizeof details, "expires=%s certificate=\"%.500s\"", until, tls->certificate);
         tls->log.line(tls->log.ctx, end_ms < qd_clock_wall_ms() ? "warn" : "info", "tls.certificate", details);
     }
     gnutls_x509_crt_deinit(first);
@@ -73,8 +73,8 @@ static void say_mode(const qd_tls *tls)
     char details[700];
     if (tls->log.line == NULL || stat(tls->key, &info) != 0 || (info.st_mode & (S_IRWXG | S_IRWXO) & ~S_IRGRP) == 0)
         return;
-    snprintf(details, sizeof details, "key=\"%.500s\" mode=%04o why=\"others may read the private key: chmod 600\"",
-             tls->key, (unsigned)info.st_mode & 07777u);
+    snprintf(details, sizeof details, "mode=%04o detail=\"others may read the private key '%.500s': chmod 600\"",
+             (unsigned)info.st_mode & 07777u, tls->key);
     tls->log.line(tls->log.ctx, "warn", "tls.key", details);
 }
 
@@ -108,9 +108,10 @@ static qd_code read_material(const qd_tls *tls, qd_tls_material *m, qd_error *er
     if (code != QD_OK)
         return qd_within(err, code, "tls-key");
     const gnutls_datum_t first = datum_of(&certificate), second = datum_of(&key);
-    code = check_pair(tls, &first, &second, err);
+    code = import(tls, &first, &second, m,
+                  err); /* first: GnuTLS 3.7 loses memory when it is given no certificates as a pair */
     if (code == QD_OK)
-        code = import(tls, &first, &second, m, err);
+        code = check_pair(tls, &first, &second, err);
     if (code == QD_OK) {
         say_expiry(tls, &first);
         say_mode(tls);

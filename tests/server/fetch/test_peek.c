@@ -89,7 +89,8 @@ static size_t put_gguf(const char *model, const char *name, size_t tokens)
     add_number(&bytes, 9, 4);
     add_number(&bytes, 6, 4);
     add_number(&bytes, 3, 8);
-    add_number(&bytes, 0, 12);
+    for (size_t i = 0; i < 3; i++)
+        add_number(&bytes, 0, 4);
     add_string(&bytes, "token_embd.weight");
     add_number(&bytes, 2, 4);
     add_number(&bytes, 32, 8);

@@ -2,6 +2,7 @@
  * where they are not; what takes too much ends its job, and nothing else. */
 #include <sys/stat.h>
 
+#include "../confine/delegated.h"
 #include "bench.h"
 
 #include "confine/cage.h"
@@ -273,6 +274,26 @@ static void memory_that_is_grabbed_at_once_is_refused(void **state)
     bench_ends(b, id, "succeeded", NULL);
 }
 
+static void a_cgroup_ends_a_run_beyond_its_memory(void **state)
+{
+    bench *b = *state;
+    char id[27], dir[200];
+    qd_service_confinement told;
+    assert_true(delegated_folder(dir, sizeof dir));
+    b->config.cgroup = dir;
+    bench_start(b);
+    qd_service_confinement_read(b->service, &told);
+    assert_true(told.cgroup);
+    check_contains(told.applied, "cgroup");
+    submit_with(b, "eats-memory", "memory", MEMORY, id);
+    check_problem(b, id, "out-of-memory",
+                  "went beyond its memory limit and was ended by the kernel; its memory limit is 268435456 ");
+    bench_submit(b, "chatters", id);
+    bench_ends(b, id, "succeeded", NULL);
+    bench_stop(b);
+    assert_int_equal(rmdir(dir), 0); /* no run's group is left in it */
+}
+
 static void a_file_beyond_its_limit_ends_the_run(void **state)
 {
     bench *b = *state;
@@ -361,7 +382,10 @@ static void cannot_be_tried(void **state)
 
 int main(void)
 {
+    char dir[200] = "";
     const qd_confine_means means = qd_confine_probe();
+    const bool delegated = delegated_folder(dir, sizeof dir) && delegated_memory(dir);
+    rmdir(dir);
     const struct CMUnitTest tests[] = {
         means.landlock_abi > 0 || means.filters
             ? (struct CMUnitTest)CLAIM(a_confined_run_reaches_nothing_but_its_own)
@@ -375,6 +399,10 @@ int main(void)
                                   : (struct CMUnitTest){ "memory_that_is_grabbed_at_once # SKIP a sanitizer's shadow "
                                                          "does not fit below RLIMIT_DATA",
                                                          cannot_be_tried, NULL, NULL, NULL },
+        delegated
+            ? (struct CMUnitTest)CLAIM(a_cgroup_ends_a_run_beyond_its_memory)
+            : (struct CMUnitTest){ "a_cgroup_ends_a_run # SKIP no cgroup v2 with a memory controller that is ours",
+                                   cannot_be_tried, NULL, NULL, NULL },
         CLAIM(a_file_beyond_its_limit_ends_the_run),
         CLAIM(a_log_without_end_ends_the_run),
         CLAIM(a_run_that_talks_nonsense_is_heard_where_it_makes_sense),
