@@ -166,7 +166,10 @@ def loaders_are_told():
 
 def only_true_and_false_are_taken():
     setting()
-    equal(server.request("POST", "/jobs?dry_run=maybe", job())[0], 400, "maybe")
+    jobs = len(server.json("GET", "/jobs")["data"])
+    for query in ("dry_run=maybe", "dry_run=", "dry_run", "dry_run=TRUE"):
+        equal(server.request("POST", "/jobs?" + query, job())[0], 400, query)
+    equal(len(server.json("GET", "/jobs")["data"]), jobs, "none of them made a job")
     status, _, data = server.request("POST", "/jobs?dry_run=false", job())
     equal(status, 202, "false: a job")
     server.wait(json.loads(data)["id"])
