@@ -316,6 +316,8 @@ def secrets_are_nowhere_to_be_read():
     for path in ("/jobs/" + job, "/jobs", "/jobs/%s/events" % job, "/jobs/%s/deliveries" % job):
         shown = SERVER.request("GET", path)[2].decode()
         assert SECRET not in shown and "hidden" not in shown, (path, shown)  # a query may be a token
+    equal([found["id"] for found in SERVER.json("GET", "/jobs?q=/nothing&limit=1")["data"]], [job])
+    equal(SERVER.json("GET", "/jobs?q=signature%3Dh")["data"], [])  # nor found out letter by letter
     for folder, _, names in os.walk(os.path.join(SERVER.state, "jobs")):
         for name in names:
             assert SECRET.encode() not in open(os.path.join(folder, name), "rb").read(), name
