@@ -72,6 +72,8 @@ def a_plan_makes_nothing():
     equal(server.json("GET", "/jobs")["data"], [], "jobs")
     equal([name for name in os.listdir(os.path.join(server.state, "models", "snapshots"))], [], "folders")
     equal(os.listdir(os.path.join(server.state, "jobs")), [], "folders of jobs")
+    server.request("POST", "/jobs?dry_run=true", job(model=models.model("not-there")))
+    equal(os.listdir(os.path.join(server.state, "models", "partial")), [], "files that a great many of them would leave")
 
 
 def the_artifact_is_as_large_as_was_planned_and_its_memory_no_larger_than_was_forecast():
