@@ -124,3 +124,18 @@ const char *qd_target_parameter(const qd_target *target, const char *name)
             return target->parameters[i].value[0] == '\0' ? NULL : target->parameters[i].value;
     return NULL;
 }
+
+qd_code qd_target_flag(const qd_target *target, const char *name, bool *out, qd_error *err)
+{
+    *out = false;
+    for (size_t i = 0; i < target->parameter_count; i++) {
+        const char *value = target->parameters[i].value;
+        if (strcmp(target->parameters[i].name, name) != 0)
+            continue;
+        *out = strcmp(value, "true") == 0;
+        return *out || strcmp(value, "false") == 0
+                   ? QD_OK
+                   : qd_fail(err, QD_EINVAL, "%s: '%.60s' is not true or false", name, value);
+    }
+    return QD_OK;
+}

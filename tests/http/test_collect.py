@@ -68,7 +68,8 @@ def nothing_is_removed_that_no_rule_names():
     equal(names(server, "artifacts"), [job])
     equal(metric(server, "quantd_cache_bytes"), report["cache_bytes"])
     equal(metric(server, "quantd_artifacts_bytes"), report["artifacts_bytes"])
-    equal(server.request("POST", "/admin/collect?dry_run=maybe")[0], 400)
+    for query in ("dry_run=maybe", "dry_run=", "dry_run"):
+        equal(server.request("POST", "/admin/collect?" + query)[0], 400, query)
     equal(server.stop(), 0)
 
 

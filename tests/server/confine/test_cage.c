@@ -117,6 +117,13 @@ static int make_socket(void *nothing)
     return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
+/* Of a file that may only be read: the cache's, which other jobs read too. */
+static int change_mode(void *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? fd : fchmod(fd, 0400);
+}
+
 static int call_32_bit_number(void *nothing)
 {
     (void)nothing;
@@ -208,6 +215,7 @@ static void calls_are_the_filters(void **state)
     assert_int_equal(inside(&cage, make_socket, NULL), EPERM);
     assert_int_equal(inside(&cage, signal_parent, NULL), EPERM);
     assert_int_equal(inside(&cage, call_32_bit_number, NULL), ENOSYS);
+    assert_int_equal(inside(&cage, change_mode, ((world *)*state)->secret), EPERM);
     assert_int_equal(inside(&cage, open_to_read, passwords), 0); /* that is Landlock's */
     assert_int_equal(inside(&cage, exec_behind_bolt, NULL), EPERM);
 }
