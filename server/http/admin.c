@@ -7,9 +7,9 @@
 /* ?dry_run=true: what would be removed. */
 qd_code qd_post_collect(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
-    const char *dry_run = qd_target_parameter(&request->target, "dry_run");
+    const char *dry_run = qd_target_written(&request->target, "dry_run");
     QD_AUTO(qd_collected_fini) qd_collected collected = { 0 };
-    if (dry_run != NULL && dry_run[0] != '\0' && strcmp(dry_run, "true") != 0 && strcmp(dry_run, "false") != 0) {
+    if (dry_run != NULL && strcmp(dry_run, "true") != 0 && strcmp(dry_run, "false") != 0) {
         qd_reply_problem(reply, request, QD_PROBLEM_BAD_REQUEST, NULL, "dry_run: '%.40s' is not true or false",
                          dry_run);
         return QD_OK;

@@ -36,7 +36,7 @@ static qd_code plan(const qd_app *app, const qd_request *request, const json_t *
 qd_code qd_plan_job(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *body = NULL;
-    const char *dry = qd_target_parameter(&request->target, "dry_run");
+    const char *dry = qd_target_written(&request->target, "dry_run");
     if (strcmp(dry, "true") != 0) {
         qd_reply_problem(reply, request, QD_PROBLEM_BAD_REQUEST, NULL, "dry_run: '%.60s' is not true or false", dry);
         return QD_OK;

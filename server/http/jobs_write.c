@@ -145,7 +145,7 @@ static qd_code submit_once(const qd_app *app, const qd_request *request, const c
 
 qd_code qd_post_job(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
-    const char *key = request->headers[QD_IDEMPOTENCY_KEY], *dry = qd_target_parameter(&request->target, "dry_run");
+    const char *key = request->headers[QD_IDEMPOTENCY_KEY], *dry = qd_target_written(&request->target, "dry_run");
     if (dry != NULL && strcmp(dry, "false") != 0)
         return qd_plan_job(app, request, reply, err); /* makes nothing: a key has nothing to guard */
     if (key == NULL)

@@ -117,10 +117,16 @@ void qd_target_fini(qd_target *target)
     *target = (qd_target){ 0 };
 }
 
-const char *qd_target_parameter(const qd_target *target, const char *name)
+const char *qd_target_written(const qd_target *target, const char *name)
 {
     for (size_t i = 0; i < target->parameter_count; i++)
         if (strcmp(target->parameters[i].name, name) == 0)
-            return target->parameters[i].value[0] == '\0' ? NULL : target->parameters[i].value;
+            return target->parameters[i].value;
     return NULL;
+}
+
+const char *qd_target_parameter(const qd_target *target, const char *name)
+{
+    const char *value = qd_target_written(target, name);
+    return value == NULL || value[0] == '\0' ? NULL : value;
 }

@@ -32,5 +32,7 @@ qd_code qd_target_parse(const char *raw, qd_target *out, qd_error *err);
 void qd_target_fini(qd_target *target);
 /* Of several the first. NULL when absent or empty. */
 const char *qd_target_parameter(const qd_target *target, const char *name);
+/* The same, but "" when it is empty: for what an empty value must not be taken as not asked. */
+const char *qd_target_written(const qd_target *target, const char *name);
 
 #endif

@@ -69,7 +69,9 @@ def nothing_is_removed_that_no_rule_names():
     equal(names(server, "artifacts"), [job])
     equal(metric(server, "quantd_cache_bytes"), report["cache_bytes"])
     equal(metric(server, "quantd_artifacts_bytes"), report["artifacts_bytes"])
-    equal(server.request("POST", "/admin/collect?dry_run=maybe")[0], 400)
+    for unclear in ("maybe", "", "True"):
+        equal(server.request("POST", "/admin/collect?dry_run=" + unclear)[0], 400, unclear)
+    equal(server.request("POST", "/admin/collect?dry_run")[0], 400, "whoever means a dry run gets no other")
     equal(server.stop(), 0)
 
 
