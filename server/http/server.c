@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hmac.h"
 #include "base/mem.h"
 #include "http/documents.h"
 #include "http/exchange.h"
@@ -134,8 +135,7 @@ static qd_code make_prefix(qd_http *http, qd_error *err)
     unsigned char random[QD_REQUEST_PREFIX / 2];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return qd_fail_errno(err, "getrandom");
-    for (size_t i = 0; i < sizeof random; i++)
-        snprintf(http->request_prefix + 2 * i, 3, "%02x", random[i]);
+    qd_hex_encode(random, sizeof random, http->request_prefix);
     return QD_OK;
 }
 
