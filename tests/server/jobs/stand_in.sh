@@ -110,8 +110,8 @@ no-artifact)
 out-of-space)
     say '{"event":"problem","code":"disk-full","detail":"write layers/00000.safetensors: No space left on device"}'
     exit 1 ;;
-big) # needs 4 MB for its checkpoints, more than anybody forecasts
-    head -c 4000000 /dev/zero >"$work/big" || {
+big) # needs 8 MB for its checkpoints, more than anybody forecasts
+    head -c 8000000 /dev/zero >"$work/big" || {
         say '{"event":"problem","code":"disk-full","detail":"write layers/00000.safetensors: No space left on device"}'
         exit 1
     }
@@ -127,8 +127,8 @@ crawls) # at its second layer
     layer 1 false
     finish ;;
 hog) # 8 MB of checkpoints in two files, and it stays
-    head -c 4000000 /dev/zero >"$work/hog1"
-    head -c 4000000 /dev/zero >"$work/hog2"
+    head -c 8000000 /dev/zero >"$work/hog1"
+    head -c 8000000 /dev/zero >"$work/hog2"
     layer 0 false
     progress quantizing 1 42
     hang ;;

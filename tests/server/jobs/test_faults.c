@@ -312,7 +312,7 @@ static void check_full_disk(bench *b)
     bench_submit(b, "big", id); /* with the ballast given back */
     bench_ends(b, id, "failed", "are free above the floor");
     assert_int_equal(unlink(filler), 0);
-    fill(filler, 3000000); /* enough for what is forecast */
+    fill(filler, 5000000); /* enough for what is forecast, a ballast and the log of the database */
     bench_submit(b, "big", id);
     bench_ends(b, id, "failed", "pace left");
     check_ok(qd_service_ready(b->service, &err)); /* a row can still be written */
@@ -325,7 +325,7 @@ static void check_full_disk(bench *b)
 static void a_full_disk_fails_the_job_and_space_heals_it(void **state)
 {
     bench *b = *state;
-    if (geteuid() != 0 || mount("tmpfs", b->dir, "tmpfs", 0, "size=8m") != 0) {
+    if (geteuid() != 0 || mount("tmpfs", b->dir, "tmpfs", 0, "size=16m") != 0) {
         print_message("# skipped: needs a small tmpfs, which only root may mount\n");
         skip();
     }
