@@ -92,6 +92,15 @@ char *qd_str_take(qd_str *s)
     return data;
 }
 
+char *qd_trim(char *text)
+{
+    text += strspn(text, " \t\r");
+    size_t length = strlen(text);
+    while (length > 0 && strchr(" \t\r", text[length - 1]) != NULL)
+        text[--length] = '\0';
+    return text;
+}
+
 int qd_hex_value(char c)
 {
     if (c >= '0' && c <= '9')

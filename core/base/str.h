@@ -32,6 +32,8 @@ const char *qd_str_borrow(const qd_str *s);
 /* Hands the heap string over (free() it) and empties s; never NULL unless s->failed. */
 char *qd_str_take(qd_str *s);
 
+/* Without the blanks (space, tab, carriage return) around it: cuts the end off in place, returns where the rest begins. */
+char *qd_trim(char *text);
 /* 0..15 for a hex digit of either case, -1 for anything else. */
 int qd_hex_value(char c);
 /* true when `text` matches the glob `pattern` (only * and ? are special; the whole text must match). */

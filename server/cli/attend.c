@@ -7,7 +7,7 @@
 #include "base/clock.h"
 
 static const double status_seconds = 30, drain_look_seconds = 0.2;
-/* The supervisor looks once a second, and it may collect in between. */
+/* The supervisor looks once a second, and waits for the database's writer in between. */
 static const double supervisor_patience_seconds = 5;
 
 static void say_status(const qd_attendance *a)

@@ -40,15 +40,6 @@ static qd_code unknown_option(const char *where, const char *dashes, const char 
                    (int)length, name);
 }
 
-static char *trim(char *text)
-{
-    text += strspn(text, " \t\r");
-    size_t length = strlen(text);
-    while (length > 0 && strchr(" \t\r", text[length - 1]) != NULL)
-        text[--length] = '\0';
-    return text;
-}
-
 /* A file on its way; lines[i] is where option i stood, 0 = not yet. */
 typedef struct reading {
     qd_config *config;
@@ -59,14 +50,14 @@ typedef struct reading {
 static qd_code read_line(reading *r, size_t number, char *line, qd_error *err)
 {
     char where[300];
-    line = trim(line);
+    line = qd_trim(line);
     if (line[0] == '\0' || line[0] == '#')
         return QD_OK;
     char *equals = strchr(line, '=');
     if (equals == NULL)
         return qd_fail(err, QD_EINVAL, "%s:%zu: 'name = value' is wanted, found '%s'", r->path, number, line);
     *equals = '\0';
-    const char *name = trim(line);
+    const char *name = qd_trim(line);
     const qd_option *o = qd_option_find(name, strlen(name));
     snprintf(where, sizeof where, "%s:%zu", r->path, number);
     if (o == NULL)
@@ -77,7 +68,7 @@ static qd_code read_line(reading *r, size_t number, char *line, qd_error *err)
         return qd_fail(err, QD_EINVAL, "%s: it was given in line %zu already", where, *first);
     *first = number;
     note_source(r->config, o, QD_FROM_FILE);
-    return qd_value_set(r->config, o, where, trim(equals + 1), err);
+    return qd_value_set(r->config, o, where, qd_trim(equals + 1), err);
 }
 
 static qd_code read_file(qd_config *config, const char *path, qd_error *err)

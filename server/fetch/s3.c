@@ -236,15 +236,6 @@ qd_code qd_s3_url(const qd_s3 *s3, const char *bucket, const char *key, const ch
 
 /* ---- keys ---- */
 
-static char *trim(char *text)
-{
-    text += strspn(text, " \t\r");
-    size_t length = strlen(text);
-    while (length > 0 && strchr(" \t\r", text[length - 1]) != NULL)
-        text[--length] = '\0';
-    return text;
-}
-
 static qd_code take_key_line(char *line, qd_aws_keys *keys, qd_error *err)
 {
     const struct {
@@ -253,17 +244,17 @@ static qd_code take_key_line(char *line, qd_aws_keys *keys, qd_error *err)
     } rows[] = { { "access-key-id", &keys->id },
                  { "secret-access-key", &keys->secret },
                  { "session-token", &keys->token } };
-    line = trim(line);
+    line = qd_trim(line);
     char *equals = strchr(line, '=');
     if (line[0] == '\0' || line[0] == '#')
         return QD_OK;
     if (equals != NULL)
         *equals = '\0';
     for (size_t i = 0; equals != NULL && i < QD_LENGTH(rows); i++)
-        if (strcmp(trim(line), rows[i].name) == 0) {
+        if (strcmp(qd_trim(line), rows[i].name) == 0) {
             free(*rows[i].slot);
             *rows[i].slot = NULL;
-            return qd_dup(trim(equals + 1), rows[i].slot, err);
+            return qd_dup(qd_trim(equals + 1), rows[i].slot, err);
         }
     return qd_fail(err, QD_EINVAL,
                    "lines `access-key-id = ...`, `secret-access-key = ...` and `session-token = ...` are "

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hmac.h"
 #include "base/mem.h"
 #include "http/documents.h"
 #include "http/exchange.h"
@@ -134,8 +135,7 @@ static qd_code make_prefix(qd_http *http, qd_error *err)
     unsigned char random[QD_REQUEST_PREFIX / 2];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return qd_fail_errno(err, "getrandom");
-    for (size_t i = 0; i < sizeof random; i++)
-        snprintf(http->request_prefix + 2 * i, 3, "%02x", random[i]);
+    qd_hex_encode(random, sizeof random, http->request_prefix);
     return QD_OK;
 }
 
@@ -227,11 +227,11 @@ void qd_http_stop(qd_http *http)
     if (http == NULL)
         return;
     atomic_store(&http->closing, true);
-    if (http->daemon != NULL) {
-        MHD_socket listening = MHD_quiesce_daemon(http->daemon);
-        if (listening != MHD_INVALID_SOCKET)
-            close(listening);
-    }
+    /* From now on nobody is let in; the socket stays until the daemon's threads have let go of it, which they do in
+     * their own time and abort the process when it is gone. */
+    QD_AUTO(qd_close_fd) int listening = http->daemon == NULL ? -1 : MHD_quiesce_daemon(http->daemon);
+    if (listening >= 0)
+        shutdown(listening, SHUT_RDWR);
     if (http->streams != NULL)
         qd_streams_close(http->streams);
     if (http->daemon != NULL)

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/hmac.h"
 #include "base/mem.h"
 
 const char qd_session_cookie[] = "quantd_session";
@@ -88,8 +89,7 @@ qd_code qd_sessions_begin(qd_sessions *s, const char *key_id, char out_text[QD_S
     unsigned char chance[QD_SESSION_TEXT / 2];
     if (getrandom(chance, sizeof chance, 0) != (ssize_t)sizeof chance)
         return qd_fail_errno(err, "random bytes for a session");
-    for (size_t i = 0; i < sizeof chance; i++)
-        snprintf(out_text + 2 * i, 3, "%02x", chance[i]);
+    qd_hex_encode(chance, sizeof chance, out_text);
     pthread_mutex_lock(&s->mutex);
     sweep(s);
     session *place = find_place(s, key_id);

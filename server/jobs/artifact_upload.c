@@ -107,10 +107,12 @@ static qd_code send_file(upload *u, const qd_cancel *cancel, qd_sent *sent, qd_e
     char sha256[QD_DIGEST_HEX];
     uint64_t size = 0;
     qd_code code = qd_service_artifact_open(u->service, u->row->job, u->now->path, &fd, &size, sha256, err);
-    if (code != QD_OK) { /* retention or an operator took it away */
+    if (code == QD_ENOTFOUND || code == QD_EGONE) { /* retention or an operator took it away */
         sent->outlook = QD_SENT_NEVER;
-        return code == QD_ENOTFOUND ? qd_within(err, QD_EIO, "the artifact is no longer here") : code;
+        return qd_within(err, QD_EIO, "the artifact is no longer here");
     }
+    if (code != QD_OK) /* a database or a system without a free descriptor: another try may find it well */
+        return code;
     const qd_upload wish = { .url = u->row->url,
                              .name = u->now->path,
                              .fd = fd,

@@ -10,13 +10,12 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobs/leftovers.h"
+#include "jobs/once.h"
 #include "jobs/paths.h"
 #include "jobs/run_limits.h"
 #include "store/retention_rows.h"
 
 enum { ROWS_AT_ONCE = 1000, RESOLVED_DEPTH = 32, ITEMS_MAX = 10000 };
-/* An answer kept for a repeated request is repeated for a day (api.md). */
-static const int64_t idempotency_ms = 24 * 3600 * 1000;
 /* What a database that cannot write needs at least. */
 static const uint64_t database_room = 64 << 20;
 
@@ -162,32 +161,40 @@ static qd_code collect_artifacts(collection *c, qd_error *err)
     return code;
 }
 
-static qd_code forget_rows(void *ctx, qd_tx *tx, qd_error *err)
+/* 0 = audit rows stay. */
+static int64_t oldest_audit(const collection *c)
+{
+    return c->rules.keep_audit > 0 ? before(c, c->rules.keep_audit) : 0;
+}
+
+static qd_code count_rows(void *ctx, qd_tx *tx, qd_error *err)
 {
     collection *c = ctx;
     size_t audit = 0, answers = 0;
-    int64_t oldest = c->rules.keep_audit > 0 ? before(c, c->rules.keep_audit) : 0;
-    qd_code code = QD_OK;
-    if (c->mode == QD_COLLECT_LIST)
-        code = qd_retention_count_old(tx, oldest, c->now_ms - idempotency_ms, &audit, &answers, err);
-    else {
-        code = qd_retention_forget_audit(tx, oldest, ROWS_AT_ONCE, &audit, err);
-        if (code == QD_OK)
-            code = qd_retention_forget_idempotency(tx, c->now_ms - idempotency_ms, ROWS_AT_ONCE, &answers, err);
-    }
+    qd_code code = qd_retention_count_old(tx, oldest_audit(c), before(c, QD_ONCE_SECONDS), &audit, &answers, err);
     c->count = audit + answers;
     return code;
 }
 
-/* A thousand at a time: the writer has others to serve. */
+static qd_code forget_rows(void *ctx, qd_tx *tx, qd_error *err)
+{
+    collection *c = ctx;
+    size_t audit = 0, answers = 0;
+    qd_code code = qd_retention_forget_audit(tx, oldest_audit(c), ROWS_AT_ONCE, &audit, err);
+    if (code == QD_OK)
+        code = qd_retention_forget_idempotency(tx, before(c, QD_ONCE_SECONDS), ROWS_AT_ONCE, &answers, err);
+    c->count = audit + answers;
+    return code;
+}
+
+/* A thousand at a time: the writer has others to serve. Where there is nothing to remove, nothing is written. */
 static qd_code collect_rows(collection *c, qd_error *err)
 {
-    qd_code code = QD_OK;
-    if (c->mode == QD_COLLECT_LIST) {
-        code = qd_store_read(c->service->store, forget_rows, c, err);
+    qd_code code = qd_store_read(c->service->store, count_rows, c, err);
+    if (c->mode == QD_COLLECT_LIST)
         c->rows += c->count;
+    if (code != QD_OK || c->count == 0 || c->mode == QD_COLLECT_LIST)
         return code;
-    }
     do {
         code = qd_store_write(c->service->store, forget_rows, c, err);
         c->rows += code == QD_OK ? c->count : 0;

@@ -113,21 +113,3 @@ qd_code qd_once_keep(qd_tx *tx, const qd_once *once, const char *job, qd_error *
         return code;
     return qd_idempotency_row_put(tx, once->owner, once->key, &row, qd_clock_wall_ms(), err);
 }
-
-static qd_code count_old(void *ctx, qd_tx *tx, qd_error *err)
-{
-    return qd_idempotency_row_count(tx, horizon(), ctx, err);
-}
-
-static qd_code remove_old(void *ctx, qd_tx *tx, qd_error *err)
-{
-    (void)ctx;
-    return qd_idempotency_row_expire(tx, horizon(), err);
-}
-
-qd_code qd_once_expire(qd_service *service, qd_error *err)
-{
-    size_t old = 0;
-    qd_code code = qd_store_read(service->store, count_old, &old, err);
-    return code == QD_OK && old > 0 ? qd_store_write(service->store, remove_old, NULL, err) : code;
-}

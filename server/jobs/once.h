@@ -35,7 +35,4 @@ void qd_once_end(qd_service *service, qd_once *once);
 /* Keeps once->answer for `job`; inside the transaction that makes the job. */
 qd_code qd_once_keep(qd_tx *tx, const qd_once *once, const char *job, qd_error *err);
 
-/* Removes what is older than a day; nothing is written when there is nothing. */
-qd_code qd_once_expire(qd_service *service, qd_error *err);
-
 #endif

@@ -194,7 +194,7 @@ typedef struct qd_collected {
     size_t rows;              /* of audit and of kept answers */
     uint64_t cache_bytes;     /* of models, afterwards */
     uint64_t artifacts_bytes; /* afterwards */
-    json_t *items;            /* [{"kind": "job|artifact|checkpoints|orphan|model|file|temporary", "name", "bytes"}] */
+    json_t *items;            /* [{"kind", "name", "bytes"}]; the kinds are listed in openapi.json */
 } qd_collected;
 void qd_collected_fini(qd_collected *collected);
 /* Happens by itself once a minute; QD_EBUSY: one is under way. */

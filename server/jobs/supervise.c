@@ -1,14 +1,11 @@
 /* supervise.c: see supervise.h. Once a second: how much room there is, whether the database writes, whether the
- * ballast is back, which keys were used; now and then, answers kept for repeated requests go. */
+ * ballast is back, which keys were used. */
 #include "jobs/supervise.h"
 
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
 #include "jobs/dry_run.h"
-#include "jobs/once.h"
-
-static const double expiry_seconds = 600;
 
 uint64_t qd_free_bytes(const qd_service *service)
 {
@@ -40,15 +37,10 @@ static void look(qd_service *service)
 static void *supervise(void *arg)
 {
     qd_service *service = arg;
-    double expiry = 0;
     pthread_mutex_lock(&service->mutex);
     while (!service->stopping) {
         pthread_mutex_unlock(&service->mutex);
         look(service);
-        if (qd_clock_seconds() >= expiry) {
-            qd_once_expire(service, NULL); /* what could not be removed now is found again */
-            expiry = qd_clock_seconds() + expiry_seconds;
-        }
         const struct timespec until = qd_clock_deadline(1);
         pthread_mutex_lock(&service->mutex);
         while (!service->stopping && pthread_cond_timedwait(&service->changed, &service->mutex, &until) == 0)

@@ -65,29 +65,3 @@ qd_code qd_idempotency_row_put(qd_tx *tx, const char *owner, const char *key, co
     qd_query_close(&query);
     return code;
 }
-
-qd_code qd_idempotency_row_count(qd_tx *tx, int64_t until_ms, size_t *out, qd_error *err)
-{
-    qd_query query = { 0 };
-    qd_code code = qd_query_open(tx, &query, "SELECT count(*) FROM idempotency WHERE created_ms <= ?", err);
-    if (code == QD_OK) {
-        qd_query_number(&query, 1, until_ms);
-        code = qd_query_one(&query, err);
-    }
-    if (code == QD_OK)
-        *out = (size_t)qd_query_int(&query, 0);
-    qd_query_close(&query);
-    return code;
-}
-
-qd_code qd_idempotency_row_expire(qd_tx *tx, int64_t until_ms, qd_error *err)
-{
-    qd_query query = { 0 };
-    qd_code code = qd_query_open(tx, &query, "DELETE FROM idempotency WHERE created_ms <= ?", err);
-    if (code == QD_OK) {
-        qd_query_number(&query, 1, until_ms);
-        code = qd_query_run(&query, err);
-    }
-    qd_query_close(&query);
-    return code;
-}

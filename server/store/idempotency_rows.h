@@ -21,8 +21,5 @@ qd_code qd_idempotency_row_find(qd_tx *tx, const char *owner, const char *key, i
 /* In the place of an older one of the same owner and key. `response` is JSON text. */
 qd_code qd_idempotency_row_put(qd_tx *tx, const char *owner, const char *key, const qd_idempotency_row *row,
                                int64_t now_ms, qd_error *err);
-/* How many were made up to `until_ms`. */
-qd_code qd_idempotency_row_count(qd_tx *tx, int64_t until_ms, size_t *out, qd_error *err);
-qd_code qd_idempotency_row_expire(qd_tx *tx, int64_t until_ms, qd_error *err);
 
 #endif

@@ -89,6 +89,19 @@ static void globs_match_whole_names(void **state)
     assert_true(qd_glob_match("*a*b*a", "xxaabbaa"));
 }
 
+static void blanks_around_a_text_go(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        { "a b", "a b" }, { " \t a b\r", "a b" }, { "", "" }, { " \t\r ", "" }, { "a\n ", "a\n" },
+    };
+    for (size_t i = 0; i < QD_LENGTH(rows); i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%s", rows[i][0]);
+        assert_string_equal(qd_trim(text), rows[i][1]);
+    }
+}
+
 static void files_are_written_whole_or_not_at_all(void **state)
 {
     (void)state;
@@ -251,6 +264,7 @@ int main(void)
         cmocka_unit_test(a_negative_size_is_shown),
         cmocka_unit_test(allocation_overflow_is_an_error),
         cmocka_unit_test(globs_match_whole_names),
+        cmocka_unit_test(blanks_around_a_text_go),
         cmocka_unit_test(files_are_written_whole_or_not_at_all),
         cmocka_unit_test(fifos_are_refused_without_hanging),
         cmocka_unit_test(digests_match_published_vectors),

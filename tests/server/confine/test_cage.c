@@ -210,13 +210,14 @@ static void every_abi_can_be_asked_for(void **state)
 static void tcp_is_landlocks_from_abi_4(void **state)
 {
     in_port_t port = 0;
-    QD_AUTO(qd_close_fd) int listener = listen_somewhere(&port);
+    int listener = listen_somewhere(&port);
     QD_AUTO(qd_cage_fini) qd_cage none = { .ruleset_fd = -1 }, cage = { .ruleset_fd = -1 };
     make(*state, (qd_confine_means){ 0 }, &none);
     make(*state, (qd_confine_means){ .landlock_abi = qd_landlock_abi() }, &cage);
     assert_int_equal(inside(&none, connect_tcp, &port), 0);
     assert_int_equal(inside(&cage, connect_tcp, &port), EACCES);
     assert_int_equal(inside(&cage, bind_tcp, NULL), EACCES);
+    close(listener);
 }
 
 static void signals_are_landlocks_from_abi_6(void **state)

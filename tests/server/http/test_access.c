@@ -143,7 +143,7 @@ static void a_session_is_its_words_and_ends(void **state)
     qd_sessions *sessions = NULL;
     char word[QD_SESSION_TEXT], wrong[QD_SESSION_TEXT], key[QD_JOB_ID] = "";
     qd_error err = { 0 };
-    check_ok(qd_sessions_create(8, 3, 0.2, &sessions, &err));
+    check_ok(qd_sessions_create(8, 3, 60, &sessions, &err));
     assert_false(qd_sessions_find(sessions, "", key));
     assert_false(qd_sessions_find(sessions, "0000000000000000000000000000000000000000", key));
     check_ok(qd_sessions_begin(sessions, KEY, word, &err));
@@ -157,8 +157,10 @@ static void a_session_is_its_words_and_ends(void **state)
     }
     qd_sessions_end(sessions, word);
     assert_false(qd_sessions_find(sessions, word, key));
+    qd_sessions_destroy(sessions);
+    check_ok(qd_sessions_create(8, 3, 0.05, &sessions, &err));
     check_ok(qd_sessions_begin(sessions, KEY, word, &err));
-    usleep(250000);
+    usleep(60000);
     assert_false(qd_sessions_find(sessions, word, key)); /* its time is over */
     qd_sessions_destroy(sessions);
 }
