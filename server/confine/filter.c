@@ -76,6 +76,8 @@ static void add_row(qd_filter *f, const qd_filter_row *row)
         add(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)getpid(), 1, 0);
     } else if (row->test == QD_REFUSE_IF_BITS) {
         add(f, BPF_JMP | BPF_JSET | BPF_K, row->bits, 0, 1);
+    } else if (row->test == QD_REFUSE_IF_SAME) {
+        add(f, BPF_JMP | BPF_JEQ | BPF_K, row->bits, 0, 1);
     } else {
         add(f, BPF_JMP | BPF_JSET | BPF_K, row->bits, 1, 0);
     }

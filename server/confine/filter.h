@@ -41,6 +41,7 @@ typedef enum qd_filter_test {
     QD_REFUSE_ALWAYS,
     QD_REFUSE_IF_BITS,  /* the argument has one of these bits */
     QD_REFUSE_UNLESS,   /* the argument has none of these bits */
+    QD_REFUSE_IF_SAME,  /* the argument is `bits` */
     QD_REFUSE_IF_OTHER, /* the argument is not 0, nor this process: it means another one */
 } qd_filter_test;
 

@@ -4,6 +4,7 @@
  * not die of a new libc. What a kernel newer than this list knows is refused by its number (filter.c). */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/syscall.h>
 
@@ -54,6 +55,9 @@ static const qd_filter_row rows[] = {
     { .call = SYS_rt_sigqueueinfo },
     { .call = SYS_rt_tgsigqueueinfo, .stage = QD_FILTER_AT_WORK, .test = QD_REFUSE_IF_OTHER },
     { .call = SYS_tgkill, .stage = QD_FILTER_AT_WORK, .test = QD_REFUSE_IF_OTHER },
+    /* a descriptor's owner gets any signal that is asked for; Landlock keeps that back from its ABI 6 only */
+    { .call = SYS_fcntl, .test = QD_REFUSE_IF_SAME, .argument = 1, .bits = F_SETOWN },
+    { .call = SYS_fcntl, .test = QD_REFUSE_IF_SAME, .argument = 1, .bits = F_SETOWN_EX },
     { .call = SYS_prlimit64, .test = QD_REFUSE_IF_BITS, .bits = UINT32_MAX },
     { .call = SYS_setpriority },
     { .call = SYS_ioprio_set },

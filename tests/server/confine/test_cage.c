@@ -117,6 +117,28 @@ static int make_socket(void *nothing)
     return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
+/* By way of a pipe whose owner it is made: SIGIO, or whichever signal is asked for. */
+static int signal_parent_by_pipe(void *nothing)
+{
+    int ends[2];
+    (void)nothing;
+    return pipe2(ends, O_CLOEXEC) != 0 ? -1 : fcntl(ends[0], F_SETOWN, getppid());
+}
+
+static int signal_parent_by_pipe_too(void *nothing)
+{
+    int ends[2];
+    const struct f_owner_ex owner = { .type = F_OWNER_PID, .pid = getppid() };
+    (void)nothing;
+    return pipe2(ends, O_CLOEXEC) != 0 ? -1 : fcntl(ends[0], F_SETOWN_EX, &owner);
+}
+
+static int look_at_flags(void *nothing)
+{
+    (void)nothing;
+    return fcntl(0, F_GETFD);
+}
+
 /* Of a file that may only be read: the cache's, which other jobs read too. */
 static int change_mode(void *path)
 {
@@ -214,6 +236,9 @@ static void calls_are_the_filters(void **state)
     make(*state, (qd_confine_means){ .filters = true }, &cage);
     assert_int_equal(inside(&cage, make_socket, NULL), EPERM);
     assert_int_equal(inside(&cage, signal_parent, NULL), EPERM);
+    assert_int_equal(inside(&cage, signal_parent_by_pipe, NULL), EPERM);
+    assert_int_equal(inside(&cage, signal_parent_by_pipe_too, NULL), EPERM);
+    assert_int_equal(inside(&cage, look_at_flags, NULL), 0);
     assert_int_equal(inside(&cage, call_32_bit_number, NULL), ENOSYS);
     assert_int_equal(inside(&cage, change_mode, ((world *)*state)->secret), EPERM);
     assert_int_equal(inside(&cage, open_to_read, passwords), 0); /* that is Landlock's */

@@ -240,22 +240,68 @@ static void an_old_run_that_holds_the_lock_is_ended_after_a_grace(void **state)
     unlink(path);
 }
 
+static void *cancel_soon(void *cancel)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+    qd_cancel_request(cancel);
+    return NULL;
+}
+
+/* Holders are ended at once, and the lock is waited for a little. */
+static qd_code want_lock(const char *path)
+{
+    int mine = -1;
+    pthread_t thread;
+    qd_error err = { 0 };
+    qd_cancel cancel = { 0 };
+    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &cancel), 0);
+    qd_code code = qd_lock_take(path, -1, &cancel, &mine, &err);
+    pthread_join(thread, NULL);
+    return code;
+}
+
+static void a_note_that_names_the_service_itself_ends_nobody(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/quantd-lock-XXXXXX";
+    int fd = mkstemp(path), status = 0;
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+    pid_t pid = fork();
+    if (pid == 0) { /* leads a group, as a service does */
+        qd_error err = { 0 };
+        bool noted = setpgid(0, 0) == 0 && qd_lock_note(fd, getpid(), &err) == QD_OK;
+        _exit(noted && want_lock(path) == QD_ECANCELLED ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(fd);
+    unlink(path);
+}
+
 static void a_process_that_only_has_the_number_of_an_old_run_is_left_alone(void **state)
 {
     (void)state;
     char path[] = "/tmp/quantd-lock-XXXXXX", text[64];
     int fd = mkstemp(path), mine = -1;
+    pid_t other = fork();
     qd_error err = { 0 };
-    qd_cancel cancel = { 0 };
+    if (other == 0) {
+        setpgid(0, 0);
+        pause();
+        _exit(0);
+    }
+    setpgid(other, other);
     assert_true(fd >= 0);
     assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
-    int length = snprintf(text, sizeof text, "%ld 1\n", (long)getpid()); /* our id, another's start time */
+    int length = snprintf(text, sizeof text, "%ld 1\n", (long)other); /* its id, another's start time */
     assert_int_equal(pwrite(fd, text, (size_t)length, 0), length);
-    qd_cancel_request(&cancel);
-    check_fails(qd_lock_take(path, -1, &cancel, &mine, &err), QD_ECANCELLED);
-    cancel = (qd_cancel){ 0 };
+    assert_int_equal(want_lock(path), QD_ECANCELLED);
+    assert_int_equal(waitpid(other, NULL, WNOHANG), 0);
+    kill(other, SIGKILL);
+    assert_int_equal(waitpid(other, NULL, 0), other);
     close(fd);
-    check_ok(qd_lock_take(path, -1, &cancel, &mine, &err)); /* and we are alive to take it */
+    check_ok(qd_lock_take(path, -1, NULL, &mine, &err));
     close(mine);
     unlink(path);
 }
@@ -376,6 +422,7 @@ int main(void)
         cmocka_unit_test(events_outside_the_protocol_are_refused_with_the_reason),
         cmocka_unit_test(a_problem_carries_the_code_it_names),
         cmocka_unit_test(an_old_run_that_holds_the_lock_is_ended_after_a_grace),
+        cmocka_unit_test(a_note_that_names_the_service_itself_ends_nobody),
         cmocka_unit_test(a_process_that_only_has_the_number_of_an_old_run_is_left_alone),
         cmocka_unit_test(a_watcher_hears_its_job_and_the_end_and_nothing_after_it_left),
         cmocka_unit_test(watchers_come_and_go_while_the_bell_rings),
