@@ -94,9 +94,7 @@ static qd_code certificate_document(const qd_context *c, json_t **out, qd_error 
 static json_t *portable_recipe(const qd_context *c)
 {
     json_t *recipe = qd_recipe_print(c->recipe);
-    static const char *const labels[] = { "name", "tags", "model", "priority", "limits", "webhook", "publish" };
-    for (size_t i = 0; i < QD_LENGTH(labels); i++)
-        json_object_del(recipe, labels[i]);
+    qd_recipe_drop_labels(recipe);
     json_object_del(json_object_get(recipe, "calibration"), "source");
     json_object_del(json_object_get(recipe, "evaluation"), "text");
     return recipe;

@@ -158,6 +158,13 @@ void qd_recipe_settle(qd_recipe *recipe, const json_t *request, const json_t *im
         spec->scale_type = qd_scale_type_find(spec->alphabet->scale_type);
 }
 
+void qd_recipe_drop_labels(json_t *printed)
+{
+    static const char *const labels[] = { "name", "tags", "model", "priority", "limits", "webhook", "publish" };
+    for (size_t i = 0; i < QD_LENGTH(labels); i++)
+        json_object_del(printed, labels[i]);
+}
+
 void qd_recipe_keep_layers(json_t *printed)
 {
     static const char *const others[] = { "name",        "tags",   "model",    "evaluation", "gate",    "format",

@@ -102,6 +102,8 @@ qd_code qd_recipe_parse(const json_t *request, qd_recipe **out, qd_issues *issue
 /* The recipe as a request with every default filled in; the token is left out (new reference). Parsing it again gives
  * the same recipe. */
 json_t *qd_recipe_print(const qd_recipe *recipe);
+/* Removes what recipe.json of an artifact does not say: labels, the place of the model, how the job is run and who is told. */
+void qd_recipe_drop_labels(json_t *printed);
 /* Drops from a printed recipe what does not change a layer's bytes: the rest is part of every layer's key. (calibration: the
  * token ids count, however they came about, and which of them are seen; effort: what it filled in counts.) */
 void qd_recipe_keep_layers(json_t *printed);

@@ -233,8 +233,7 @@ static qd_recipe *parse_recipe(const json_t *document, qd_findings *findings)
     QD_AUTO(qd_json_fini) json_t *whole = out == NULL ? NULL : qd_recipe_print(out);
     const char *key;
     json_t *value;
-    json_object_del(whole, "name"); /* labels stay at home: publish.c */
-    json_object_del(whole, "tags");
+    qd_recipe_drop_labels(whole);
     json_object_foreach(whole, key, value) /* a resolved recipe says everything: nothing is left to defaults */
     {
         if (json_object_get(request, key) == NULL)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/text.h"
+#include "base/auto.h"
 
 enum { LINK_LENGTH = 64 };
 
@@ -40,6 +41,37 @@ static void set_borrowed(json_t *object, const char *key, json_t *value)
     json_object_set_new(object, key, value == NULL ? json_null() : json_incref(value));
 }
 
+/* Where a request holds URLs. What is behind a '?' may be a signature or a token, and who may read jobs need not be who may use it. */
+static const struct {
+    const char *field, *member;
+} urls[] = { { "model", "url" },
+             { "calibration", "source" },
+             { "evaluation", "text" },
+             { "webhook", "url" },
+             { "publish", "url" } };
+
+static json_t *without_query(const json_t *url)
+{
+    const char *text = json_string_value(url);
+    return json_stringn(text, strcspn(text, "?#"));
+}
+
+static json_t *print_document(json_t *document)
+{
+    json_t *copy = json_is_object(document) ? json_copy(document) : json_null();
+    for (size_t i = 0; i < QD_LENGTH(urls); i++) {
+        json_t *value = json_object_get(copy, urls[i].field), *url = json_object_get(value, urls[i].member);
+        if (json_is_string(value))
+            json_object_set_new(copy, urls[i].field, without_query(value));
+        else if (json_is_string(url)) {
+            json_t *inner = json_copy(value);
+            json_object_set_new(inner, urls[i].member, without_query(url));
+            json_object_set_new(copy, urls[i].field, inner);
+        }
+    }
+    return copy;
+}
+
 json_t *qd_job_print(const qd_job *job)
 {
     json_t *object = json_object();
@@ -55,8 +87,8 @@ json_t *qd_job_print(const qd_job *job)
     json_object_set_new(object, "finished_at", qd_time_print(job->finished_ms));
     json_object_set_new(object, "attempt", json_integer(job->attempt));
     json_object_set_new(object, "resumed", json_integer(job->resumed));
-    set_borrowed(object, "request", job->request);
-    set_borrowed(object, "resolved", job->resolved);
+    json_object_set_new(object, "request", print_document(job->request));
+    json_object_set_new(object, "resolved", print_document(job->resolved));
     set_borrowed(object, "forecast", job->forecast);
     set_borrowed(object, "progress", job->progress);
     set_borrowed(object, "result", job->result);

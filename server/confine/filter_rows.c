@@ -80,8 +80,10 @@ static const qd_filter_row rows[] = {
     { .call = SYS_keyctl },
     /* what Landlock leaves open: attributes of files anywhere; truncate by name before its ABI 3; programs without a name */
     { .call = SYS_truncate },
+    { .call = SYS_fchmod }, /* of what may only be read, too: the cache's files */
     { .call = SYS_fchmodat },
     { .call = CALL_FCHMODAT2 },
+    { .call = SYS_fchown },
     { .call = SYS_fchownat },
     { .call = SYS_utimensat },
     { .call = SYS_setxattr },

@@ -34,6 +34,17 @@ char *qd_cache_blob_path(const qd_cache *cache, const char *sha256)
     return qd_str_take(&path);
 }
 
+/* 1 = ours, 0 = somebody else's, -1 = the file was replaced meanwhile: open it again. */
+static int try_lock(int fd, const char *path)
+{
+    struct stat mine, named;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return 0;
+    if (fstat(fd, &mine) != 0 || stat(path, &named) != 0 || mine.st_ino != named.st_ino)
+        return -1;
+    return 1;
+}
+
 /* A partial file is only removed under its lock: a download that goes on for a week is not disturbed. */
 static void collect_partial(const qd_cache *cache, const char *name)
 {
@@ -45,8 +56,10 @@ static void collect_partial(const qd_cache *cache, const char *name)
     QD_AUTO(qd_free_pointer) char *lock = qd_cache_path(cache, "partial", key, ".lock");
     QD_AUTO(qd_free_pointer) char *path = qd_cache_path(cache, "partial", name, "");
     QD_AUTO(qd_close_fd) int fd = lock == NULL ? -1 : open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (path != NULL && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-        unlink(path);
+    if (path == NULL || fd < 0 || try_lock(fd, lock) != 1)
+        return;
+    unlink(path);
+    unlink(lock);
 }
 
 /* Bytes of a download are worth keeping for a week; what a killed process was about to rename is worth nothing, and is
@@ -251,19 +264,8 @@ qd_code qd_cache_remember(const qd_cache *cache, const char *key, const char *sh
     return code == QD_OK ? qd_file_write(path, text, strlen(text), err) : code;
 }
 
-/* 1 = ours, 0 = somebody else's, -1 = the file was replaced meanwhile: open it again. */
-static int try_lock(int fd, const char *path)
-{
-    struct stat mine, named;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        return 0;
-    if (fstat(fd, &mine) != 0 || stat(path, &named) != 0 || mine.st_ino != named.st_ino)
-        return -1;
-    return 1;
-}
-
 qd_code qd_cache_lock(const qd_cache *cache, const char *key, const qd_cancel *cancel, const atomic_bool *stop,
-                      int *out_fd, qd_error *err)
+                      qd_cache_hold *out, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *path = qd_cache_path(cache, "partial", key, ".lock");
     if (path == NULL)
@@ -281,16 +283,21 @@ qd_code qd_cache_lock(const qd_cache *cache, const char *key, const qd_cancel *c
         if (got < 0)
             continue;
         futimens(fd, NULL); /* in use: not a week old */
-        *out_fd = fd;
+        *out = (qd_cache_hold){ .fd = fd, .path = path };
         fd = -1;
+        path = NULL;
         return QD_OK;
     }
 }
 
-void qd_cache_unlock(int *fd)
+/* Who waits for it sees that the name is gone, or another file's, and begins again. */
+void qd_cache_unlock(qd_cache_hold *hold)
 {
-    qd_close_fd(fd);
-    *fd = -1;
+    if (hold->fd >= 0)
+        unlink(hold->path);
+    qd_close_fd(&hold->fd);
+    free(hold->path);
+    *hold = (qd_cache_hold){ .fd = -1 };
 }
 
 qd_code qd_cache_check_space(const qd_cache *cache, uint64_t needed, uint64_t floor, qd_error *err)

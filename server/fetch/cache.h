@@ -58,10 +58,15 @@ qd_same qd_cache_recall(const qd_cache *cache, const char *key, qd_index_entry *
 qd_code qd_cache_remember(const qd_cache *cache, const char *key, const char *shown_url, const qd_index_entry *entry,
                           qd_error *err);
 
-/* Waits for the key, looking at cancel and stop; qd_cache_unlock is fine on -1. */
+/* Waits for the key, looking at cancel and stop. The lock's file goes with it: a client may name any number of URLs.
+ * qd_cache_unlock is fine on one that was not taken (fd -1). */
+typedef struct qd_cache_hold {
+    int fd;
+    char *path;
+} qd_cache_hold;
 qd_code qd_cache_lock(const qd_cache *cache, const char *key, const qd_cancel *cancel, const atomic_bool *stop,
-                      int *out_fd, qd_error *err);
-void qd_cache_unlock(int *fd);
+                      qd_cache_hold *out, qd_error *err);
+void qd_cache_unlock(qd_cache_hold *hold);
 
 /* Free bytes must cover `needed` and leave `floor`. QD_ENOSPC with both numbers. */
 qd_code qd_cache_check_space(const qd_cache *cache, uint64_t needed, uint64_t floor, qd_error *err);

@@ -169,7 +169,7 @@ static qd_code take(qd_fetch_run *run, const char *path, int fd, const struct st
 {
     char key[QD_DIGEST_HEX];
     qd_index_entry stamp, known;
-    QD_AUTO(qd_cache_unlock) int lock = -1;
+    QD_AUTO(qd_cache_unlock) qd_cache_hold lock = { .fd = -1 };
     const qd_cache *cache = &run->fetcher->cache;
     stamp_of(info, &stamp);
     atomic_fetch_add(&run->unannounced, 1);

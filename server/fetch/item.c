@@ -381,7 +381,7 @@ static qd_code obtain_locked(receipt *r, qd_line *line, qd_error *err)
 qd_code qd_item_obtain(qd_fetch_run *run, qd_line *line, qd_item *item, qd_error *err)
 {
     QD_AUTO(receipt_fini) receipt r = { .run = run, .item = item };
-    QD_AUTO(qd_cache_unlock) int lock = -1;
+    QD_AUTO(qd_cache_unlock) qd_cache_hold lock = { .fd = -1 };
     qd_code code = open_receipt(&r, err);
     if (code == QD_OK)
         code = qd_cache_lock(&run->fetcher->cache, r.key, run->egress.cancel, &run->stop, &lock, err);

@@ -1,20 +1,17 @@
 /* admin.c: what an operator asks for. */
-#include <string.h>
-
 #include "http/handlers.h"
 #include "http/problem.h"
 
 /* ?dry_run=true: what would be removed. */
 qd_code qd_post_collect(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
-    const char *dry_run = qd_target_written(&request->target, "dry_run");
     QD_AUTO(qd_collected_fini) qd_collected collected = { 0 };
-    if (dry_run != NULL && strcmp(dry_run, "true") != 0 && strcmp(dry_run, "false") != 0) {
-        qd_reply_problem(reply, request, QD_PROBLEM_BAD_REQUEST, NULL, "dry_run: '%.40s' is not true or false",
-                         dry_run);
+    bool dry = false;
+    if (qd_target_flag(&request->target, "dry_run", &dry, err) != QD_OK) {
+        qd_reply_problem(reply, request, QD_PROBLEM_BAD_REQUEST, NULL, "%s", err->text);
         return QD_OK;
     }
-    qd_collect_mode mode = dry_run != NULL && strcmp(dry_run, "true") == 0 ? QD_COLLECT_LIST : QD_COLLECT_REMOVE;
+    qd_collect_mode mode = dry ? QD_COLLECT_LIST : QD_COLLECT_REMOVE;
     qd_code code = qd_service_collect(app->service, mode, &collected, err);
     if (code != QD_OK)
         return code;

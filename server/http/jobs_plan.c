@@ -1,6 +1,4 @@
 /* jobs_plan.c: POST /jobs?dry_run=true: what the job would do. */
-#include <string.h>
-
 #include "base/json.h"
 #include "http/body.h"
 #include "http/handlers.h"
@@ -36,11 +34,6 @@ static qd_code plan(const qd_app *app, const qd_request *request, const json_t *
 qd_code qd_plan_job(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *body = NULL;
-    const char *dry = qd_target_written(&request->target, "dry_run");
-    if (strcmp(dry, "true") != 0) {
-        qd_reply_problem(reply, request, QD_PROBLEM_BAD_REQUEST, NULL, "dry_run: '%.60s' is not true or false", dry);
-        return QD_OK;
-    }
     qd_code code = qd_body_parse(request, &body, err);
     if (code == QD_EFORMAT || code == QD_EINVAL) {
         qd_reply_problem(reply, request, QD_PROBLEM_NOT_JSON, NULL, "%s", err->text);

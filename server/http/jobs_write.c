@@ -137,8 +137,13 @@ static qd_code submit_once(const qd_app *app, const qd_request *request, const c
 
 qd_code qd_post_job(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err)
 {
-    const char *key = request->headers[QD_IDEMPOTENCY_KEY], *dry = qd_target_written(&request->target, "dry_run");
-    if (dry != NULL && strcmp(dry, "false") != 0)
+    const char *key = request->headers[QD_IDEMPOTENCY_KEY];
+    bool dry = false;
+    if (qd_target_flag(&request->target, "dry_run", &dry, err) != QD_OK) {
+        qd_reply_problem(reply, request, QD_PROBLEM_BAD_REQUEST, NULL, "%s", err->text);
+        return QD_OK;
+    }
+    if (dry)
         return qd_plan_job(app, request, reply, err); /* makes nothing: a key has nothing to guard */
     if (key == NULL)
         return read_and_submit(app, request, NULL, reply, err);

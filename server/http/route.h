@@ -29,7 +29,7 @@ typedef struct qd_app {
 /* QD_OK: *reply is the answer. Otherwise it becomes a problem document by the code. */
 typedef qd_code (*qd_handler)(const qd_app *app, const qd_request *request, qd_reply *reply, qd_error *err);
 
-/* Inline handlers run in a thread that serves connections and must not wait; away handlers (commits, walks over files)
+/* Inline handlers run in a thread that serves connections and must not wait; away handlers (commits, searches, files)
  * run in the pool of away.h while their connection sleeps. */
 typedef enum qd_where { QD_INLINE, QD_AWAY } qd_where;
 

@@ -18,7 +18,7 @@ static const char *const event_parameters[] = { "after", "limit", NULL };
 /* method, pattern, handler, parameters, body limit, where, scope, summary */
 static const qd_route routes[] = {
     { QD_POST, "/jobs", qd_post_job, create_parameters, MEBIBYTE, QD_AWAY, QD_SCOPE_JOBS_WRITE, "Create a job" },
-    { QD_GET, "/jobs", qd_list_jobs, list_parameters, 0, QD_INLINE, QD_SCOPE_JOBS_READ, "List jobs, newest first" },
+    { QD_GET, "/jobs", qd_list_jobs, list_parameters, 0, QD_AWAY, QD_SCOPE_JOBS_READ, "List jobs, newest first" },
     { QD_GET, "/jobs/{id}", qd_get_job, NULL, 0, QD_INLINE, QD_SCOPE_JOBS_READ, "One job" },
     { QD_PATCH, "/jobs/{id}", qd_patch_job, NULL, MEBIBYTE, QD_AWAY, QD_SCOPE_JOBS_WRITE,
       "Change a job's name, tags or priority" },

@@ -86,7 +86,8 @@ static struct MHD_Response *make(qd_exchange *x)
     case QD_PAYLOAD_EVENTS: {
         if (x->request.head)
             return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
-        const qd_streams_opening opening = { x->connection, reply->job, reply->after, x->request.caller.address };
+        const qd_streams_opening opening = { x->connection, reply->job, reply->after, x->request.caller.address,
+                                             x->request.caller.key_id };
         qd_code code = qd_streams_open(x->http->streams, &opening, &response, &err);
         if (code == QD_OK)
             return response;

@@ -227,11 +227,11 @@ void qd_http_stop(qd_http *http)
     if (http == NULL)
         return;
     atomic_store(&http->closing, true);
-    if (http->daemon != NULL) {
-        MHD_socket listening = MHD_quiesce_daemon(http->daemon);
-        if (listening != MHD_INVALID_SOCKET)
-            close(listening);
-    }
+    /* From now on nobody is let in; the socket stays until the daemon's threads have let go of it, which they do in
+     * their own time and abort the process when it is gone. */
+    QD_AUTO(qd_close_fd) int listening = http->daemon == NULL ? -1 : MHD_quiesce_daemon(http->daemon);
+    if (listening >= 0)
+        shutdown(listening, SHUT_RDWR);
     if (http->streams != NULL)
         qd_streams_close(http->streams);
     if (http->daemon != NULL)

@@ -10,8 +10,9 @@
 #include "base/mem.h"
 #include "http/hosts.h"
 #include "http/sse.h"
+#include "jobs/keys.h"
 
-enum { BATCH_EVENTS = 64, BLOCK_BYTES = 4096 };
+enum { BATCH_EVENTS = 64, BLOCK_BYTES = 4096, KEY_SECONDS = 1 };
 
 /* Frames that several subscribers may be sending at once; counted under the hub's lock. */
 typedef struct batch {
@@ -27,10 +28,12 @@ typedef struct subscriber {
     struct MHD_Connection *connection;
     char job[QD_JOB_ID];
     char address[QD_CALLER_ADDRESS];
-    uint64_t position; /* id of the last event handed out */
-    batch *current;    /* being sent; NULL = wants more */
-    size_t sent;       /* bytes of it */
-    bool pending;      /* there may be events after position */
+    char key[QD_JOB_ID]; /* "" = none */
+    double checked;      /* when the key was last known to be good */
+    uint64_t position;   /* id of the last event handed out */
+    batch *current;      /* being sent; NULL = wants more */
+    size_t sent;         /* bytes of it */
+    bool pending;        /* there may be events after position */
     bool ended;
     bool asleep; /* suspended: only resume may touch the connection */
     double last_write;
@@ -188,6 +191,35 @@ static void beat_locked(qd_streams *hub)
     batch_release(b);
 }
 
+static subscriber *find_doubtful_locked(qd_streams *hub, double now)
+{
+    subscriber *s = hub->first;
+    while (s != NULL && (s->key[0] == '\0' || s->ended || now - s->checked < KEY_SECONDS))
+        s = s->next;
+    return s;
+}
+
+/* A stream outlives its request, but not its key: one that was revoked, or has expired, hears no more. */
+static void check_keys_locked(qd_streams *hub)
+{
+    double now = qd_clock_seconds();
+    for (const subscriber *first; (first = find_doubtful_locked(hub, now)) != NULL;) {
+        qd_caller caller = { 0 };
+        char key[QD_JOB_ID];
+        memcpy(key, first->key, sizeof key);
+        pthread_mutex_unlock(&hub->mutex);
+        bool gone = qd_keyring_admit_id(qd_service_keyring(hub->config.service), key, &caller, NULL) == QD_EDENIED;
+        pthread_mutex_lock(&hub->mutex);
+        for (subscriber *s = hub->first; s != NULL; s = s->next)
+            if (strcmp(s->key, key) == 0) {
+                s->checked = now;
+                s->ended |= gone;
+                if (gone)
+                    wake_locked(s);
+            }
+    }
+}
+
 static void wait_locked(qd_streams *hub)
 {
     double pause = hub->config.heartbeat_seconds < 2 ? hub->config.heartbeat_seconds / 2 : 1;
@@ -206,6 +238,7 @@ static void *run_hub(void *ctx)
         else
             wait_locked(hub);
         beat_locked(hub);
+        check_keys_locked(hub);
     }
     pthread_mutex_unlock(&hub->mutex);
     return NULL;
@@ -332,6 +365,8 @@ qd_code qd_streams_open(qd_streams *hub, const qd_streams_opening *asked, struct
     *s = (subscriber){
         .hub = hub, .connection = asked->connection, .position = asked->after, .last_write = qd_clock_seconds()
     };
+    s->checked = s->last_write;
+    memcpy(s->key, asked->key, strnlen(asked->key, sizeof s->key - 1));
     memcpy(s->job, asked->job, strnlen(asked->job, QD_JOB_ID - 1));
     memcpy(s->address, asked->address, strnlen(asked->address, sizeof s->address - 1));
     qd_sse_add_opening(&opening->text);

@@ -35,6 +35,7 @@ typedef struct qd_streams_opening {
     const char *job;
     uint64_t after;
     const char *address; /* the client's */
+    const char *key;     /* id of the key it came with; "" = none was asked for */
 } qd_streams_opening;
 
 /* A response that sends the job's events after `after` until the job has ended. QD_EBUSY: too many; QD_ECANCELLED:

@@ -117,16 +117,25 @@ void qd_target_fini(qd_target *target)
     *target = (qd_target){ 0 };
 }
 
-const char *qd_target_written(const qd_target *target, const char *name)
+const char *qd_target_parameter(const qd_target *target, const char *name)
 {
     for (size_t i = 0; i < target->parameter_count; i++)
         if (strcmp(target->parameters[i].name, name) == 0)
-            return target->parameters[i].value;
+            return target->parameters[i].value[0] == '\0' ? NULL : target->parameters[i].value;
     return NULL;
 }
 
-const char *qd_target_parameter(const qd_target *target, const char *name)
+qd_code qd_target_flag(const qd_target *target, const char *name, bool *out, qd_error *err)
 {
-    const char *value = qd_target_written(target, name);
-    return value == NULL || value[0] == '\0' ? NULL : value;
+    *out = false;
+    for (size_t i = 0; i < target->parameter_count; i++) {
+        const char *value = target->parameters[i].value;
+        if (strcmp(target->parameters[i].name, name) != 0)
+            continue;
+        *out = strcmp(value, "true") == 0;
+        return *out || strcmp(value, "false") == 0
+                   ? QD_OK
+                   : qd_fail(err, QD_EINVAL, "%s: '%.60s' is not true or false", name, value);
+    }
+    return QD_OK;
 }

@@ -5,6 +5,7 @@
 #ifndef QD_HTTP_TARGET_H
 #define QD_HTTP_TARGET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -32,7 +33,7 @@ qd_code qd_target_parse(const char *raw, qd_target *out, qd_error *err);
 void qd_target_fini(qd_target *target);
 /* Of several the first. NULL when absent or empty. */
 const char *qd_target_parameter(const qd_target *target, const char *name);
-/* The same, but "" when it is empty: for what an empty value must not be taken as not asked. */
-const char *qd_target_written(const qd_target *target, const char *name);
+/* true or false; false when absent. QD_EINVAL: anything else, an empty value too: who asks for a dry run and forgets to say so gets none. */
+qd_code qd_target_flag(const qd_target *target, const char *name, bool *out, qd_error *err);
 
 #endif

@@ -278,14 +278,17 @@ qd_code qd_job_row_renew(qd_tx *tx, const char *id, const char *recipe, const ch
                      texts, 3, err);
 }
 
-/* Absent parameters are NULL (times: 0 and the largest). Words are compared without regard to the case of ASCII letters. */
+/* Absent parameters are NULL (times: 0 and the largest). Words are compared without regard to the case of ASCII
+ * letters; a URL's query may be a secret, which must not be found out letter by letter. */
 #define CONDITIONS \
     "(?2 IS NULL OR id < ?2) AND (?3 IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(?3) AS wanted WHERE NOT EXISTS (" \
     "SELECT 1 FROM tag WHERE tag.job = job.id AND tag.key = json_extract(wanted.value, '$[0]') AND " \
     "tag.value = ifnull(json_extract(wanted.value, '$[1]'), tag.value)))) AND " \
     "(?4 IS NULL OR instr(lower(name), lower(?4)) > 0) AND " \
     "(?5 IS NULL OR instr(id, lower(?5)) = 1 OR instr(lower(name), lower(?5)) > 0 OR " \
-    "instr(lower(json_extract(recipe, '$.model.url')), lower(?5)) > 0 OR EXISTS (SELECT 1 FROM tag WHERE " \
+    "instr(lower(substr(json_extract(recipe, '$.model.url'), 1, instr(json_extract(recipe, '$.model.url') || '?', " \
+    "'?') - 1)), " \
+    "lower(?5)) > 0 OR EXISTS (SELECT 1 FROM tag WHERE " \
     "tag.job = job.id AND (instr(lower(tag.key), lower(?5)) > 0 OR instr(lower(tag.value), lower(?5)) > 0))) AND " \
     "created_ms >= ?6 AND created_ms < ?7 ORDER BY id DESC LIMIT ?8"
 

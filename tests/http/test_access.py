@@ -293,6 +293,35 @@ def a_session_ends_with_its_key():
     problem(login(key), 401, "unauthorized")
 
 
+def hear(stream, word):
+    heard = b""
+    while word not in heard:
+        more = stream.recv(65536)
+        assert more, "the stream ended before %r: %r" % (word, heard)
+        heard += more
+
+
+def a_stream_ends_with_its_key():
+    server = Server("--disk-floor", "8000T")  # nothing starts: the job stays unfinished, and its stream open
+    key, other = make_key(server.state, "leaves", "jobs:read"), make_key(server.state, "stays", "admin")
+    job = server.json("POST", "/jobs", dict(quick_job("http://127.0.0.1:9/"), algorithm="rtn"), want=202, headers=bearer(other))["id"]
+    streams = []
+    for text in (key, other):
+        stream = socket.create_connection((server.host, server.port), timeout=10 * SLOW)
+        stream.sendall(("GET /jobs/%s/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n"
+                        % (job, text)).encode())
+        streams.append(stream)
+        hear(stream, b"queued")
+    quantd("key", "revoke", "--state", server.state, "leaves")
+    while streams[0].recv(65536):
+        pass
+    server.json("PATCH", "/jobs/" + job, {"name": "later"}, headers=bearer(other))
+    hear(streams[1], b"later")
+    for stream in streams:
+        stream.close()
+    equal(server.stop(), 0)
+
+
 def what_is_no_login_is_refused():
     problem(login("qd_" + "0" * 32), 401, "unauthorized")
     problem(login(KEYS["admin"], Origin="http://elsewhere.example"), 403, "forbidden")
@@ -396,6 +425,7 @@ run_claims([the_service_is_open_until_the_first_key_is_made, every_operation_let
             a_key_is_made_listed_and_revoked_beside_the_running_service, the_command_line_says_what_is_wrong, keys_are_made_and_revoked_over_http,
             a_key_beyond_its_rate_is_told_when_to_come_back, wrong_keys_are_slowed_by_address_and_right_ones_are_not, a_key_has_a_quota_of_jobs_and_of_bytes,
             the_address_is_the_clients_only_where_a_proxy_is_trusted, a_session_is_a_cookie_for_our_own_pages, a_session_ends_with_its_key,
+            a_stream_ends_with_its_key,
             what_is_no_login_is_refused, the_audit_is_read_by_a_cursor, no_key_is_in_the_log_the_database_or_the_audit,
             the_last_key_that_is_revoked_opens_nothing, the_option_auth_decides, beyond_loopback_keys_are_a_condition, a_reload_changes_the_rate,
             the_service_stops_cleanly])

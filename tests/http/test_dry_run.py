@@ -72,6 +72,8 @@ def a_plan_makes_nothing():
     equal(server.json("GET", "/jobs")["data"], [], "jobs")
     equal([name for name in os.listdir(os.path.join(server.state, "models", "snapshots"))], [], "folders")
     equal(os.listdir(os.path.join(server.state, "jobs")), [], "folders of jobs")
+    server.request("POST", "/jobs?dry_run=true", job(model=models.model("not-there")))
+    equal(os.listdir(os.path.join(server.state, "models", "partial")), [], "files that a great many of them would leave")
 
 
 def the_artifact_is_as_large_as_was_planned_and_its_memory_no_larger_than_was_forecast():
@@ -166,8 +168,10 @@ def loaders_are_told():
 
 def only_true_and_false_are_taken():
     setting()
-    for unclear in ("?dry_run=maybe", "?dry_run=", "?dry_run"):
-        equal(server.request("POST", "/jobs" + unclear, job())[0], 400, unclear)
+    jobs = len(server.json("GET", "/jobs")["data"])
+    for query in ("dry_run=maybe", "dry_run=", "dry_run", "dry_run=TRUE"):
+        equal(server.request("POST", "/jobs?" + query, job())[0], 400, query)
+    equal(len(server.json("GET", "/jobs")["data"]), jobs, "none of them made a job")
     status, _, data = server.request("POST", "/jobs?dry_run=false", job())
     equal(status, 202, "false: a job")
     server.wait(json.loads(data)["id"])

@@ -117,6 +117,13 @@ static int make_socket(void *nothing)
     return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
+/* Of a file that may only be read: the cache's, which other jobs read too. */
+static int change_mode(void *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? fd : fchmod(fd, 0400);
+}
+
 static int call_32_bit_number(void *nothing)
 {
     (void)nothing;
@@ -181,13 +188,14 @@ static void every_abi_can_be_asked_for(void **state)
 static void tcp_is_landlocks_from_abi_4(void **state)
 {
     in_port_t port = 0;
-    QD_AUTO(qd_close_fd) int listener = listen_somewhere(&port);
+    int listener = listen_somewhere(&port);
     QD_AUTO(qd_cage_fini) qd_cage none = { .ruleset_fd = -1 }, cage = { .ruleset_fd = -1 };
     make(*state, (qd_confine_means){ 0 }, &none);
     make(*state, (qd_confine_means){ .landlock_abi = qd_landlock_abi() }, &cage);
     assert_int_equal(inside(&none, connect_tcp, &port), 0);
     assert_int_equal(inside(&cage, connect_tcp, &port), EACCES);
     assert_int_equal(inside(&cage, bind_tcp, NULL), EACCES);
+    close(listener);
 }
 
 static void signals_are_landlocks_from_abi_6(void **state)
@@ -207,6 +215,7 @@ static void calls_are_the_filters(void **state)
     assert_int_equal(inside(&cage, make_socket, NULL), EPERM);
     assert_int_equal(inside(&cage, signal_parent, NULL), EPERM);
     assert_int_equal(inside(&cage, call_32_bit_number, NULL), ENOSYS);
+    assert_int_equal(inside(&cage, change_mode, ((world *)*state)->secret), EPERM);
     assert_int_equal(inside(&cage, open_to_read, passwords), 0); /* that is Landlock's */
     assert_int_equal(inside(&cage, exec_behind_bolt, NULL), EPERM);
 }

@@ -63,7 +63,9 @@ static inline json_t *bench_request(const bench *b, const char *name)
 {
     char url[4300];
     snprintf(url, sizeof url, "file://%s/novella-1m", b->models);
-    return json_pack("{s:s, s:s, s:s, s:{s:s}}", "model", url, "name", name, "algorithm", "optq", "tags", "kind", name);
+    /* few tokens: what the run is forecast to need must fit on a small disk */
+    return json_pack("{s:s, s:s, s:s, s:{s:s}, s:{s:i, s:i}}", "model", url, "name", name, "algorithm", "optq", "tags",
+                     "kind", name, "calibration", "samples", 1, "length", 64);
 }
 
 static inline qd_code bench_try_submit(bench *b, const json_t *request, char id[27], qd_error *err)

@@ -504,9 +504,9 @@ static void stop_itself(void)
 
 static void spin(void)
 {
-    bool first = !been_here();
-    for (volatile unsigned long i = 0; first;)
-        i++;
+    volatile bool first = !been_here();
+    while (first)
+        continue;
 }
 
 static void die_with_progress(void)

@@ -288,13 +288,15 @@ static void temporaries_in_a_job_s_folder_are_swept_at_the_start(void **state)
     assert_true(qd_path_exists(kept));
 }
 
-static void fill(const char *path)
+/* All of the disk, but for `left` bytes. */
+static void fill(const char *path, off_t left)
 {
     static const char block[4096];
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     while (write(fd, block, sizeof block) > 0)
         continue;
+    assert_int_equal(ftruncate(fd, lseek(fd, 0, SEEK_END) - left), 0);
     close(fd);
 }
 
@@ -306,8 +308,12 @@ static void check_full_disk(bench *b)
     bench_start(b);
     bench_submit(b, "good", id);
     bench_ends(b, id, "succeeded", NULL);
-    fill(filler);
+    fill(filler, 0);
     bench_submit(b, "big", id); /* with the ballast given back */
+    bench_ends(b, id, "failed", "are free above the floor");
+    assert_int_equal(unlink(filler), 0);
+    fill(filler, 3000000); /* enough for what is forecast */
+    bench_submit(b, "big", id);
     bench_ends(b, id, "failed", "pace left");
     check_ok(qd_service_ready(b->service, &err)); /* a row can still be written */
     assert_int_equal(unlink(filler), 0);
