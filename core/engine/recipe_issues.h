@@ -1,5 +1,5 @@
 /* recipe_issues.h: findings about a job, as sentences.
- * Room: core/engine, and server/jobs where it judges changes. May use: core.
+ * Room: core/engine, and the server where it judges requests. May use: core.
  * Threads: pure functions but for the list that is given. */
 #ifndef QD_ENGINE_RECIPE_ISSUES_H
 #define QD_ENGINE_RECIPE_ISSUES_H

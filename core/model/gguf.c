@@ -485,11 +485,6 @@ const char *qd_gguf_borrow_name(const qd_gguf *file)
     return file->name;
 }
 
-size_t qd_gguf_header_size(const qd_gguf *file)
-{
-    return file->header_size;
-}
-
 size_t qd_gguf_count(const qd_gguf *file)
 {
     return file->tensor_count;

@@ -54,8 +54,6 @@ void qd_gguf_destroy(qd_gguf *file); /* NULL is fine */
 unsigned qd_gguf_version(const qd_gguf *file); /* 2 or 3 */
 /* What a qd_gguf_open was given: for messages. */
 const char *qd_gguf_borrow_name(const qd_gguf *file);
-/* Bytes before the data of the tensors: all that a reader of metadata needs of the file. */
-size_t qd_gguf_header_size(const qd_gguf *file);
 
 /* Tensors under the file's names, in order of their name; shape outermost first, as everywhere in this tree. */
 size_t qd_gguf_count(const qd_gguf *file);

@@ -6,6 +6,7 @@
 
 #include "api/text.h"
 #include "base/json.h"
+#include "engine/recipe_issues.h"
 
 enum { EXPIRES_MAX = 3650 * 24 * 3600 };
 
@@ -37,29 +38,17 @@ json_t *qd_key_print(const qd_key *key, const char *text)
     return value;
 }
 
-/* A member's name in a JSON Pointer (RFC 6901): ~ is ~0, / is ~1. */
-static void print_pointer(const char *name, char *out, size_t size)
-{
-    size_t used = (size_t)snprintf(out, size, "/");
-    for (; *name != '\0' && used + 3 < size; name++)
-        used += (size_t)snprintf(out + used, size - used, *name == '~' ? "~0" : *name == '/' ? "~1" : "%c", *name);
-}
-
 /* `tail` is put behind the pointer as it is: "/0", or "". */
 QD_PRINTF(4, 5)
 static void refuse(qd_issues *issues, const char *field, const char *tail, const char *format, ...)
 {
-    if (issues->count == QD_ISSUES_MAX)
-        return;
-    qd_issue *issue = &issues->items[issues->count++];
-    char what[200], pointer[100];
+    char what[200], pointer[200];
     va_list args;
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    print_pointer(field, pointer, sizeof pointer);
-    snprintf(issue->pointer, sizeof issue->pointer, "%s%s", pointer, tail);
-    snprintf(issue->detail, sizeof issue->detail, "%.60s: %s", field, what);
+    snprintf(pointer, sizeof pointer, "%s%s", qd_pointer_to("", field).text, tail);
+    qd_complain(issues, pointer, "%s: %s", qd_show(field).text, what);
 }
 
 static void read_scopes(const json_t *value, unsigned *out, qd_issues *issues)

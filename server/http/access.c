@@ -29,7 +29,7 @@ static bool refuse(qd_exchange *x, atomic_uint_fast64_t *counter)
     return false;
 }
 
-static bool refuse_unknown(qd_exchange *x, const char *why, qd_shown shown)
+static bool refuse_unknown(qd_exchange *x, const char *why, qd_shown_key shown)
 {
     if (qd_reply_unknown(&x->http->app, &x->request, &x->reply, why, shown) && shown == QD_SHOWN_WRONG)
         qd_http_log(x->http, "warn", "http.denied", "request_id=%s address=%s route=%s detail=\"%s\"",
@@ -59,7 +59,7 @@ static const char *bearer_of(const char *authorization)
     return authorization + sizeof scheme - 1 + strspn(authorization + sizeof scheme - 1, " ");
 }
 
-static qd_code admit(qd_exchange *x, qd_shown *out_shown, qd_error *err)
+static qd_code admit(qd_exchange *x, qd_shown_key *out_shown, qd_error *err)
 {
     qd_keyring *keyring = qd_service_keyring(x->http->config.service);
     const char *authorization = x->request.headers[QD_AUTHORIZATION];
@@ -102,7 +102,7 @@ bool qd_access_check(qd_exchange *x)
 {
     qd_error err = { 0 };
     bool asks = true;
-    qd_shown shown = QD_SHOWN_NOTHING;
+    qd_shown_key shown = QD_SHOWN_NOTHING;
     if (x->route->scope == QD_SCOPE_NONE)
         return true;
     qd_code code = qd_keyring_asks(qd_service_keyring(x->http->config.service), &asks, &err);

@@ -5,6 +5,7 @@
 
 #include "api/job_json.h"
 #include "base/json.h"
+#include "engine/recipe_issues.h"
 #include "http/body.h"
 #include "http/handlers.h"
 #include "http/problem.h"
@@ -12,15 +13,6 @@
 #include "jobs/once.h"
 
 enum { ANSWER_DEPTH = 32 };
-
-static void add_issue(qd_issues *issues, const char *pointer, const qd_error *err)
-{
-    if (issues->count == QD_ISSUES_MAX)
-        return;
-    qd_issue *issue = &issues->items[issues->count++];
-    snprintf(issue->pointer, sizeof issue->pointer, "%s", pointer);
-    snprintf(issue->detail, sizeof issue->detail, "%.*s", (int)sizeof issue->detail - 1, err->text);
-}
 
 static qd_code reply_invalid(qd_reply *reply, const qd_request *request, const qd_issues *issues, const qd_error *err)
 {
@@ -37,7 +29,7 @@ static void check_url(const qd_app *app, const char *pointer, const char *url, q
 {
     qd_error why = { 0 };
     if (url != NULL && qd_service_check_url(app->service, url, &why) != QD_OK)
-        add_issue(issues, pointer, &why);
+        qd_complain(issues, pointer, "%s", why.text);
 }
 
 /* Every URL the job names, before anything is queued; err has the first finding. */

@@ -6,6 +6,7 @@
 #include "api/job_json.h"
 #include "api/key_json.h"
 #include "base/json.h"
+#include "engine/recipe_issues.h"
 #include "http/handlers.h"
 #include "http/number.h"
 #include "http/problem.h"
@@ -33,12 +34,8 @@ static qd_code make(const qd_app *app, const qd_request *request, const qd_key_w
     char text[QD_KEY_TEXT];
     qd_key key;
     qd_code code = qd_keyring_make(qd_service_keyring(app->service), &request->caller, wish, text, &key, err);
-    if (code == QD_EINVAL) { /* its name: the rest was judged where it was read */
-        snprintf(issues->items[0].pointer, sizeof issues->items[0].pointer, "/name");
-        snprintf(issues->items[0].detail, sizeof issues->items[0].detail, "%.*s",
-                 (int)sizeof issues->items[0].detail - 1, err->text);
-        issues->count = 1;
-    }
+    if (code == QD_EINVAL) /* its name: the rest was judged where it was read */
+        qd_complain(issues, "/name", "%s", err->text);
     if (code == QD_OK)
         code = qd_reply_json_take(reply, 201, qd_key_print(&key, text), err);
     explicit_bzero(text, sizeof text);

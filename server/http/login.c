@@ -14,7 +14,8 @@
 
 enum { BODY_DEPTH = 2 };
 
-bool qd_reply_unknown(const qd_app *app, const qd_request *request, qd_reply *reply, const char *why, qd_shown shown)
+bool qd_reply_unknown(const qd_app *app, const qd_request *request, qd_reply *reply, const char *why,
+                      qd_shown_key shown)
 {
     unsigned wait = shown == QD_SHOWN_WRONG ? qd_guard_failed(app->guard, request->caller.address) : 0;
     if (wait > 0) {

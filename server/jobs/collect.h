@@ -1,6 +1,6 @@
 /* collect.h: removes what is too old or too much; never what a job needs.
  * Room: server/jobs, private to it (service.h has the public half). May use: base, fetch, store.
- * Threads: one of its own; qd_collect from any.
+ * Threads: one of its own; qd_service_collect from any.
  *
  * A job that is not finished keeps everything. Of a finished one, folders are only touched under its lock
  * (jobs/ID/lock), which a retry's worker waits for, and after its row was read again under it. */

@@ -44,7 +44,7 @@ double qd_delivery_pause(unsigned tries, double chance, long retry_after)
 
 /* ---- the message ---- */
 
-static void set_time(json_t *object, const char *key, int64_t wall_ms)
+void qd_delivery_set_time(json_t *object, const char *key, int64_t wall_ms)
 {
     char text[QD_TIME_TEXT];
     qd_clock_format(wall_ms, text);
@@ -90,9 +90,9 @@ static qd_code print_job(const qd_job_row *row, qd_state_id state, json_t **out,
     json_object_set_new(data, "name", row->name == NULL ? json_null() : json_string(row->name));
     qd_code code = set_document(data, "tags", row->tags, err);
     json_object_set_new(data, "state", json_string(qd_state_at(state)->name));
-    set_time(data, "created_at", row->created_ms);
-    set_time(data, "started_at", row->started_ms);
-    set_time(data, "finished_at", row->finished_ms);
+    qd_delivery_set_time(data, "created_at", row->created_ms);
+    qd_delivery_set_time(data, "started_at", row->started_ms);
+    qd_delivery_set_time(data, "finished_at", row->finished_ms);
     json_object_set_new(data, "attempt", json_integer(row->attempt));
     json_object_set_new(data, "resumed", json_integer(row->resumed));
     if (code == QD_OK)
@@ -114,7 +114,7 @@ static qd_code print_message(const qd_job_row *row, qd_state_id state, char **ou
     char type[32];
     snprintf(type, sizeof type, "job.%s", qd_state_at(state)->name);
     json_object_set_new(message, "type", json_string(type));
-    set_time(message, "timestamp", row->finished_ms);
+    qd_delivery_set_time(message, "timestamp", row->finished_ms);
     qd_code code = print_job(row, state, &data, err);
     if (code != QD_OK)
         return code;

@@ -46,5 +46,7 @@ qd_code qd_webhook_sign(const char *secret, const char *id, const char *timestam
 
 /* Seconds before the next try, after so many; chance in [0, 1). retry_after < 0 = not said. */
 double qd_delivery_pause(unsigned tries, double chance, long retry_after);
+/* A member with the time, RFC 3339; null for 0. */
+void qd_delivery_set_time(json_t *object, const char *key, int64_t wall_ms);
 
 #endif

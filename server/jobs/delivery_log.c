@@ -37,13 +37,6 @@ static qd_code take_row(void *ctx, qd_delivery_row *row, qd_error *err)
     return code;
 }
 
-static void set_time(json_t *object, const char *key, int64_t wall_ms)
-{
-    char text[QD_TIME_TEXT];
-    qd_clock_format(wall_ms, text);
-    json_object_set_new(object, key, wall_ms == 0 ? json_null() : json_string(text));
-}
-
 static qd_code add_attempt(void *ctx, unsigned number, const qd_delivery_try *attempt, qd_error *err)
 {
     json_t *item = json_pack("{s:i, s:o, s:f, s:s}", "number", (int)number, "status",
@@ -51,7 +44,7 @@ static qd_code add_attempt(void *ctx, unsigned number, const qd_delivery_try *at
                              attempt->seconds, "detail", attempt->detail);
     if (item == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    set_time(item, "time", attempt->time_ms);
+    qd_delivery_set_time(item, "time", attempt->time_ms);
     json_array_append_new(ctx, item);
     return QD_OK;
 }
@@ -89,9 +82,9 @@ static qd_code print_row(qd_tx *tx, const qd_delivery_row *row, json_t *items, q
     json_object_set_new(item, "kind", json_string(row->kind));
     json_object_set_new(item, "url", print_url(row->url));
     json_object_set_new(item, "state", json_string(row->state));
-    set_time(item, "created_at", row->created_ms);
-    set_time(item, "finished_at", row->finished_ms);
-    set_time(item, "next_at", pending ? row->next_ms : 0);
+    qd_delivery_set_time(item, "created_at", row->created_ms);
+    qd_delivery_set_time(item, "finished_at", row->finished_ms);
+    qd_delivery_set_time(item, "next_at", pending ? row->next_ms : 0);
     json_object_set_new(item, "attempts", attempts);
     qd_code code = qd_delivery_attempt_each(tx, row->id, add_attempt, attempts, err);
     if (code != QD_OK || strcmp(row->kind, "publish") != 0)
