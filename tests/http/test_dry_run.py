@@ -2,6 +2,7 @@
 """test_dry_run.py: POST /jobs?dry_run=true against a real quantd and a real model server: what a job would do, from headers alone."""
 import json
 import os
+import re
 import shutil
 import threading
 
@@ -76,6 +77,10 @@ def a_plan_makes_nothing():
     equal(os.listdir(os.path.join(server.state, "models", "partial")), [], "files that a great many of them would leave")
 
 
+with open(harness.QUANTD, "rb") as binary:  # most of the memory of a sanitizer's build is the sanitizer's own
+    SANITIZED = re.search(rb"__[at]san_init", binary.read()) is not None
+
+
 def the_artifact_is_as_large_as_was_planned_and_its_memory_no_larger_than_was_forecast():
     setting()
     for fields in ({}, {"format": "gguf:q8_0"}, {"format": "gptq"}, {"algorithm": "qronos", "effort": "balanced"},
@@ -92,7 +97,8 @@ def the_artifact_is_as_large_as_was_planned_and_its_memory_no_larger_than_was_fo
         assert 0.98 < ratio < 1.02, "%s: planned %d, made %d" % (fields, found["totals"]["artifact_bytes"], done["result"]["size"])
         bits = found["totals"]["bits_per_weight"] / done["result"]["bits_per_weight"]
         assert 0.99 < bits < 1.01, "%s: %s and %s bits" % (fields, found["totals"]["bits_per_weight"], done["result"]["bits_per_weight"])
-        assert done["forecast"]["peak_memory"] > 0.9 * done["result"]["peak_memory"], (fields, done["forecast"], done["result"]["peak_memory"])
+        if not SANITIZED:
+            assert done["forecast"]["peak_memory"] > 0.9 * done["result"]["peak_memory"], (fields, done["forecast"], done["result"]["peak_memory"])
         print("# %s: artifact %.3f, memory %.2f of what was taken" % (
             fields, ratio, done["forecast"]["peak_memory"] / done["result"]["peak_memory"]))
 
