@@ -255,6 +255,15 @@ static qd_code bring(qd_fetch_run *run, const qd_source *source, const qd_fetch_
     return qd_directory_obtain(run, source, request->sha256, items, err);
 }
 
+/* What can be judged before anything is asked for. */
+static qd_code prepare(qd_fetcher *fetcher, const qd_fetch_request *request, qd_source *source, qd_error *err)
+{
+    qd_code code = check_token(request->token, err);
+    if (code == QD_OK)
+        code = classify(fetcher, request->url, source, err);
+    return code == QD_OK ? qd_cache_make_folders(&fetcher->cache, err) : code;
+}
+
 qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, const qd_fetch_progress *progress,
                        const qd_cancel *cancel, qd_fetched *out, qd_error *err)
 {
@@ -263,11 +272,7 @@ qd_code qd_fetch_model(qd_fetcher *fetcher, const qd_fetch_request *request, con
     QD_AUTO(qd_free_pointer) char *commit = NULL;
     QD_AUTO(qd_fetched_fini) qd_fetched fetched = { 0 };
     qd_fetch_run run;
-    qd_code code = check_token(request->token, err);
-    if (code == QD_OK)
-        code = classify(fetcher, request->url, &source, err);
-    if (code == QD_OK)
-        code = qd_cache_make_folders(&fetcher->cache, err);
+    qd_code code = prepare(fetcher, request, &source, err);
     if (code != QD_OK)
         return code;
     run_init(&run, fetcher, &source, request->token, progress, cancel);
@@ -319,11 +324,7 @@ qd_code qd_fetch_peek(qd_fetcher *fetcher, const qd_fetch_request *request, cons
     QD_AUTO(qd_free_pointer) char *commit = NULL;
     QD_AUTO(qd_peeked_fini) qd_peeked peeked = { 0 };
     qd_fetch_run run;
-    qd_code code = check_token(request->token, err);
-    if (code == QD_OK)
-        code = classify(fetcher, request->url, &source, err);
-    if (code == QD_OK)
-        code = qd_cache_make_folders(&fetcher->cache, err);
+    qd_code code = prepare(fetcher, request, &source, err);
     if (code == QD_OK)
         code = qd_peek_folder(&fetcher->cache, &peeked.folder, err);
     if (code != QD_OK)

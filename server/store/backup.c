@@ -69,16 +69,8 @@ static qd_code check_integrity(qd_connection *c, const char *path, qd_error *err
 
 static qd_code check_version(qd_connection *c, const char *path, qd_error *err)
 {
-    qd_query query = { 0 };
-    int newest = qd_migrations[qd_migration_count - 1].version;
-    qd_code code = qd_query_open(c, &query, "PRAGMA user_version", err);
-    if (code == QD_OK)
-        code = qd_query_one(&query, err);
-    int version = code == QD_OK ? (int)qd_query_int(&query, 0) : 0;
-    qd_query_close(&query);
-    if (code == QD_OK && version > newest)
-        return qd_fail(err, QD_ECONFLICT, "'%s' has schema version %d; this program knows up to %d: use a newer one",
-                       path, version, newest);
+    int version = 0;
+    qd_code code = qd_migrate_version(c, path, qd_migrations[qd_migration_count - 1].version, &version, err);
     return code == QD_OK && version == 0 ? qd_fail(err, QD_EFORMAT, "'%s' is no database of quantd", path) : code;
 }
 

@@ -51,19 +51,6 @@ static qd_code read_row(const qd_query *query, qd_job_row *out, qd_error *err)
     return code;
 }
 
-/* Statements whose parameters are all text, in order; ?1 is the id as a rule. */
-static qd_code run_texts(qd_tx *tx, const char *sql, const char *const *texts, size_t count, qd_error *err)
-{
-    qd_query query = { 0 };
-    qd_code code = qd_query_open(tx, &query, sql, err);
-    for (size_t i = 0; code == QD_OK && i < count; i++)
-        qd_query_text(&query, (int)i + 1, texts[i]);
-    if (code == QD_OK)
-        code = qd_query_run(&query, err);
-    qd_query_close(&query);
-    return code;
-}
-
 qd_code qd_job_row_insert(qd_tx *tx, const qd_job_row *row, qd_error *err)
 {
     const char *const texts[] = { row->id,     row->state,    row->name,   row->tags, row->request,
@@ -82,9 +69,10 @@ qd_code qd_job_row_insert(qd_tx *tx, const qd_job_row *row, qd_error *err)
     }
     qd_query_close(&query);
     const char *const tags[] = { row->id, row->tags };
-    return code == QD_OK ? run_texts(tx, "INSERT INTO tag (job, key, value) SELECT ?1, key, value FROM json_each(?2)",
-                                     tags, 2, err)
-                         : code;
+    return code == QD_OK
+               ? qd_query_run_texts(tx, "INSERT INTO tag (job, key, value) SELECT ?1, key, value FROM json_each(?2)",
+                                    tags, 2, err)
+               : code;
 }
 
 qd_code qd_job_row_read(qd_tx *tx, const char *id, qd_job_row *out, qd_error *err)
@@ -105,7 +93,7 @@ qd_code qd_job_row_read(qd_tx *tx, const char *id, qd_job_row *out, qd_error *er
 
 qd_code qd_job_row_delete(qd_tx *tx, const char *id, qd_error *err)
 {
-    return run_texts(tx, "DELETE FROM job WHERE id = ?", &id, 1, err);
+    return qd_query_run_texts(tx, "DELETE FROM job WHERE id = ?", &id, 1, err);
 }
 
 /* Owners who have a job of the highest priority waiting are found by steps through the index, one each, however many
@@ -205,19 +193,19 @@ qd_code qd_job_row_finish(qd_tx *tx, const char *id, const char *result, const c
 qd_code qd_job_row_set_progress(qd_tx *tx, const char *id, const char *progress, qd_error *err)
 {
     const char *const texts[] = { id, progress };
-    return run_texts(tx, "UPDATE job SET progress = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
+    return qd_query_run_texts(tx, "UPDATE job SET progress = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
 }
 
 qd_code qd_job_row_set_resolved(qd_tx *tx, const char *id, const char *resolved, qd_error *err)
 {
     const char *const texts[] = { id, resolved };
-    return run_texts(tx, "UPDATE job SET resolved = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
+    return qd_query_run_texts(tx, "UPDATE job SET resolved = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
 }
 
 qd_code qd_job_row_set_forecast(qd_tx *tx, const char *id, const char *forecast, qd_error *err)
 {
     const char *const texts[] = { id, forecast };
-    return run_texts(tx, "UPDATE job SET forecast = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
+    return qd_query_run_texts(tx, "UPDATE job SET forecast = ?2, version = version + 1 WHERE id = ?1", texts, 2, err);
 }
 
 /* In thousandths, as whole numbers; what a job of another version has not is left out. */
@@ -253,29 +241,31 @@ qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_e
     char number[16];
     snprintf(number, sizeof number, "%u", crashes);
     const char *const texts[] = { id, number };
-    return run_texts(
+    return qd_query_run_texts(
         tx, "UPDATE job SET deaths = deaths + (CAST(?2 AS INTEGER) > 0), crashes = CAST(?2 AS INTEGER) WHERE id = ?1",
         texts, 2, err);
 }
 
 qd_code qd_job_row_add_resumed(qd_tx *tx, const char *id, qd_error *err)
 {
-    return run_texts(tx, "UPDATE job SET resumed = resumed + 1, version = version + 1 WHERE id = ?1", &id, 1, err);
+    return qd_query_run_texts(tx, "UPDATE job SET resumed = resumed + 1, version = version + 1 WHERE id = ?1", &id, 1,
+                              err);
 }
 
 qd_code qd_job_row_forget_secret(qd_tx *tx, const char *id, qd_error *err)
 {
-    return run_texts(tx, "UPDATE job SET secret = NULL WHERE id = ?1", &id, 1, err);
+    return qd_query_run_texts(tx, "UPDATE job SET secret = NULL WHERE id = ?1", &id, 1, err);
 }
 
 qd_code qd_job_row_renew(qd_tx *tx, const char *id, const char *recipe, const char *resolved, qd_error *err)
 {
     const char *const texts[] = { id, recipe, resolved };
-    return run_texts(tx,
-                     "UPDATE job SET recipe = ?2, resolved = ?3, progress = NULL, result = NULL, problem = NULL, "
-                     "forecast = NULL, "
-                     "started_ms = 0, finished_ms = 0, crashes = 0, deaths = 0, version = version + 1 WHERE id = ?1",
-                     texts, 3, err);
+    return qd_query_run_texts(
+        tx,
+        "UPDATE job SET recipe = ?2, resolved = ?3, progress = NULL, result = NULL, problem = NULL, "
+        "forecast = NULL, "
+        "started_ms = 0, finished_ms = 0, crashes = 0, deaths = 0, version = version + 1 WHERE id = ?1",
+        texts, 3, err);
 }
 
 /* Absent parameters are NULL (times: 0 and the largest). Words are compared without regard to the case of ASCII
@@ -400,5 +390,5 @@ qd_code qd_job_row_newest_id(qd_tx *tx, char out[QD_ID_SIZE], qd_error *err)
 qd_code qd_job_row_set_request_id(qd_tx *tx, const char *id, const char *request_id, qd_error *err)
 {
     const char *const texts[] = { id, request_id };
-    return run_texts(tx, "UPDATE job SET request_id = ?2 WHERE id = ?1", texts, 2, err);
+    return qd_query_run_texts(tx, "UPDATE job SET request_id = ?2 WHERE id = ?1", texts, 2, err);
 }

@@ -18,6 +18,15 @@ static qd_code read_version(qd_connection *c, int *out, qd_error *err)
     return code;
 }
 
+qd_code qd_migrate_version(qd_connection *c, const char *path, int newest, int *out, qd_error *err)
+{
+    qd_code code = read_version(c, out, err);
+    if (code == QD_OK && *out > newest)
+        return qd_fail(err, QD_ECONFLICT, "'%s' has schema version %d; this program knows up to %d: use a newer one",
+                       path, *out, newest);
+    return code;
+}
+
 /* Whole or not there at all: VACUUM INTO a temporary name, then a rename. */
 static qd_code back_up(qd_connection *c, const char *path, int version, qd_error *err)
 {
@@ -61,12 +70,9 @@ qd_code qd_migrate(qd_connection *c, const char *path, const qd_migration *steps
 {
     int version = 0;
     int newest = steps[count - 1].version;
-    qd_code code = read_version(c, &version, err);
+    qd_code code = qd_migrate_version(c, path, newest, &version, err);
     if (code != QD_OK)
         return code;
-    if (version > newest)
-        return qd_fail(err, QD_ECONFLICT, "'%s' has schema version %d; this program knows up to %d: use a newer one",
-                       path, version, newest);
     if (version > 0 && version < newest)
         code = back_up(c, path, version, err);
     if (code != QD_OK)

@@ -17,6 +17,8 @@ typedef struct qd_migration {
 extern const qd_migration qd_migrations[];
 extern const size_t qd_migration_count;
 
+/* The schema version of a database; 0 = it has none. QD_ECONFLICT for one above `newest`. */
+qd_code qd_migrate_version(qd_connection *c, const char *path, int newest, int *out, qd_error *err);
 /* Runs the steps above the database's user_version, each in a transaction of its own with its new version. Before the
  * first step on a database that holds something, a copy is made beside it: PATH.backup-vN. QD_ECONFLICT for a
  * database newer than the last step. */

@@ -168,3 +168,15 @@ qd_code qd_query_copy(const qd_query *query, int column, char **out, qd_error *e
 {
     return qd_dup(qd_query_string(query, column), out, err);
 }
+
+qd_code qd_query_run_texts(qd_connection *c, const char *sql, const char *const *texts, size_t count, qd_error *err)
+{
+    qd_query query = { 0 };
+    qd_code code = qd_query_open(c, &query, sql, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++)
+        qd_query_text(&query, (int)i + 1, texts[i]);
+    if (code == QD_OK)
+        code = qd_query_run(&query, err);
+    qd_query_close(&query);
+    return code;
+}

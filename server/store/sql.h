@@ -57,4 +57,7 @@ const char *qd_query_string(const qd_query *query, int column);
 /* A copy of a text column; NULL stays NULL. */
 qd_code qd_query_copy(const qd_query *query, int column, char **out, qd_error *err);
 
+/* A whole statement whose parameters are all text, in order; NULL = SQL NULL. */
+qd_code qd_query_run_texts(qd_connection *c, const char *sql, const char *const *texts, size_t count, qd_error *err);
+
 #endif
