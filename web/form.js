@@ -6,7 +6,7 @@ import { Problem, byId, bytes, call, digits, duration, element } from './page.js
 
 const CATALOGUE_OF = {
     '/algorithm': 'algorithms', '/alphabet/kind': 'alphabets', '/scale/rule': 'scale_rules', '/scale/type': 'scale_types',
-    '/order': 'orders', '/format': 'formats', '/effort': 'efforts',
+    '/order': 'orders', '/format': 'formats', '/effort': 'efforts', '/evaluation/protocol': 'protocols',
 };
 const OPEN_FIRST = ['model', 'name', 'algorithm', 'effort', 'bits', 'group_size', 'format'];
 const form = { fields: [], lists: new Set(), catalogue: {} };
@@ -291,6 +291,8 @@ function showPlan(plan) {
     if (forecast) {
         const { total, low, high } = forecast.seconds;
         lines.push(`about ${duration(total)} (${duration(low)} to ${duration(high)}), ${bytes(forecast.peak_memory)} of memory, ${bytes(forecast.disk.total)} of disk`);
+        const [inMemory, onDisk] = forecast.memory_choices;
+        if (onDisk.peak_memory < inMemory.peak_memory) lines.push(`with limits.memory from ${bytes(onDisk.peak_memory)} it runs with matrices on disk: about ${duration(onDisk.seconds)} more`);
     }
     const loaders = plan.compatibility.filter((entry) => entry.loads === 'yes').map((entry) => entry.loader);
     if (loaders.length) lines.push('loads in ' + [...new Set(loaders)].join(', '));

@@ -1,6 +1,8 @@
 /* job.js: one job, live. */
 'use strict';
 
+import { clearExperts, noteExpert } from './experts.js';
+import { drawCompare } from './compare.js';
 import { list, refreshList } from './list.js';
 import { FINAL, byId, bytes, call, digits, duration, element, jobTitle, progressBar, progressText, tagList } from './page.js';
 
@@ -19,11 +21,23 @@ function divergence(kl) {
     return kl ? digits(kl.mean, 4) + ' ± ' + digits(kl.standard_error, 2) + ', 99 % of tokens up to ' + digits(kl.p99, 3) : null;
 }
 
+/* What was read, what was left out and why: nothing is cut away in silence. */
+function calibrationText(c) {
+    if (!c) return null;
+    if (c.origin === 'self') return c.samples + ' × ' + c.length + ' tokens that the source model sampled itself';
+    const drops = c.tokens_dropped || {};
+    const dropped = [[drops.too_short, 'in documents too short'], [drops.left_over, 'left over'], [drops.unused, 'more than was asked for']]
+        .filter(([count]) => count > 0).map(([count, why]) => count.toLocaleString() + ' ' + why);
+    const documents = c.documents && c.documents.read > 1 ? ' of ' + c.documents.read.toLocaleString() + ' documents, ' + c.documents.policy : '';
+    return c.samples + ' × ' + c.length + ' tokens; ' + c.tokens_used.toLocaleString() + ' of ' + c.tokens_available.toLocaleString() + documents +
+        (dropped.length ? '; not used: ' + dropped.join(', ') : '');
+}
+
 /* What the job asked of its artifact, where it asked. */
 function gateText(gate) {
     const asked = [gate && typeof gate.perplexity_ratio === 'number' && 'perplexity ratio at most ' + gate.perplexity_ratio,
         gate && typeof gate.kl === 'number' && 'KL at most ' + gate.kl].filter(Boolean);
-    return asked.length ? asked.join(', ') : null;
+    return asked.length ? asked.join(', ') + (gate.every_text ? ', on every text' : '') : null;
 }
 
 /* One row a container, where there are several. */
@@ -36,6 +50,49 @@ function formatTable(formats) {
     return [element('table', { class: 'formats' }, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...rows))];
 }
 
+/* A value with one standard error; accuracies and perplexities alike. */
+function figureText(figure) {
+    if (!figure || figure.value === null) return '–';
+    return digits(figure.value, 4) + (figure.standard_error === null ? '' : ' ± ' + digits(figure.standard_error, 2));
+}
+
+/* One row a metric of a zero-shot task. */
+function taskTable(tasks) {
+    if (!tasks || !tasks.length) return [];
+    const head = ['Task', 'Metric', 'Source', 'Quantized', 'Difference, paired', 'Nearest', 'Examples'].map((text) => element('th', { scope: 'col', text }));
+    const rows = tasks.flatMap((one) => Object.entries(one.metrics).map(([metric, figures]) => element('tr', {},
+        ...[one.task, metric, figureText(figures.source), figureText(figures.quantized), figureText(figures.difference), figureText(figures.rtn),
+            String(one.examples)].map((text) => element('td', { text })))));
+    return [element('table', { class: 'tasks' }, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...rows))];
+}
+
+/* How much more is lost, with an error that is paired by window. */
+function differenceText(difference) {
+    return difference && typeof difference.mean === 'number' ? digits(difference.mean, 3) + ' ± ' + digits(difference.standard_error, 2) : null;
+}
+
+/* The protocol in numbers. */
+function protocolText(evaluation) {
+    return evaluation ? evaluation.protocol + ': windows of ' + evaluation.length + ', ' + evaluation.stride + ' apart, scored from token ' + evaluation.context : null;
+}
+
+/* One row a text, where there are several. */
+function textTable(texts) {
+    if (!texts || texts.length < 2) return [];
+    const head = ['Text', 'Source', 'Quantized', 'Nearest', 'Loss over the source', 'KL', 'Same token'].map((text) => element('th', { scope: 'col', text }));
+    const rows = texts.map(({ name, perplexity: p, kl }) => element('tr', {}, element('td', { text: name }), element('td', { text: digits(p.source, 5) }),
+        element('td', { text: digits(p.quantized, 5) }), element('td', { text: typeof p.rtn === 'number' ? digits(p.rtn, 5) : '–' }),
+        element('td', { text: differenceText(p.difference.source) || '–' }), element('td', { text: digits(kl.quantized.mean, 4) }),
+        element('td', { text: digits(100 * kl.quantized.same_top, 4) + ' %' })));
+    return [element('table', { class: 'texts' }, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...rows))];
+}
+
+/* What a run took, and what it was said to take. */
+function forecastText(forecast, outcome) {
+    const took = outcome && typeof outcome.seconds === 'number' ? duration(outcome.seconds) + ', ' : '';
+    return took + 'forecast ' + duration(forecast.seconds) + ' (' + duration(forecast.low) + ' to ' + duration(forecast.high) + ')';
+}
+
 function showResult(result, gate) {
     const box = byId('job-result');
     if (!result) {
@@ -44,23 +101,33 @@ function showResult(result, gate) {
     }
     const p = result.perplexity;
     const kl = result.kl || {};
+    const forecast = result.forecast;
     box.replaceChildren(element('h3', { text: 'Result' }), statistics([
         ['Source', result.source ? result.source.quantized + ', dequantized' : null],
-        ['Perplexity, source', p ? digits(p.source, 5) : 'not evaluated'],
+        ['Data-free', result.data_free],
+        ['Perplexity, source', p ? digits(p.source, 5) + (p.origin === 'self' ? ', on its own words' : '') : 'not evaluated'],
         ['Perplexity, quantized', p ? digits(p.quantized, 5) : null],
         ['Perplexity, nearest', p && typeof p.rtn === 'number' ? digits(p.rtn, 5) : null],
+        ['Loss over the source, nats a token', p ? differenceText(p.difference && p.difference.source) : null],
+        ['Loss over nearest', p ? differenceText(p.difference && p.difference.rtn) : null],
         ['KL from the source, nats a token', divergence(kl.quantized)],
         ['KL, nearest', kl.rtn ? digits(kl.rtn.mean, 4) : null],
-        ['Same likeliest token', kl.quantized ? digits(100 * kl.quantized.same_top, 4) + ' %' : null],
+        ['Same likeliest token', kl.quantized ? digits(100 * kl.quantized.same_top, 4) + ' ± ' + digits(100 * kl.quantized.same_top_error, 2) + ' %' : null],
+        ['Measured by', protocolText(result.evaluation)],
         ['Gate, met', gateText(gate)],
+        ['Calibration', calibrationText(result.calibration)],
+        ['Calibrated in', result.arithmetic],
+        ['Held out', result.calibration && result.calibration.held_out ? result.calibration.held_out.sequences + ' sequences' : null],
         ['Bits a weight', digits(result.bits_per_weight)],
         ['Size', bytes(result.size)],
         ['Relative error', digits(result.relative_error, 3)],
         ['Certified layers', String(result.certified_layers)],
         ['Degraded layers', String(result.degraded_layers)],
-        ['Peak memory', bytes(result.peak_memory)],
+        ['Starved experts', result.experts ? result.experts.starved + ' of ' + result.experts.count : null],
+        ['Peak memory', bytes(result.peak_memory) + (forecast ? ', forecast ' + bytes(forecast.peak_memory) : '')],
         ['Time', duration(Object.values(result.seconds || {}).reduce((a, b) => a + b, 0))],
-    ]), ...formatTable(result.formats));
+        ['Of it the run, beside its forecast', forecast ? forecastText(forecast, result.outcome) : null],
+    ]), ...textTable(result.texts), ...taskTable(result.tasks), ...formatTable(result.formats));
 }
 
 async function showFiles(job) {
@@ -125,7 +192,8 @@ function showProgress(state, progress) {
 function showFacts(job) {
     const seconds = job.finished_at && job.started_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null;
     const facts = [job.owner && 'of ' + job.owner, 'priority ' + job.priority, 'created ' + new Date(job.created_at).toLocaleString(),
-        seconds === null ? null : 'took ' + duration(seconds), job.attempt > 1 ? 'attempt ' + job.attempt : null,
+        seconds === null ? null : 'took ' + duration(seconds),
+        job.forecast && !FINAL.has(job.state) ? forecastText({ ...job.forecast.seconds, seconds: job.forecast.seconds.total }) : null, job.attempt > 1 ? 'attempt ' + job.attempt : null,
         job.resumed ? 'resumed ' + job.resumed + (job.resumed === 1 ? ' time' : ' times') : null].filter(Boolean);
     const tags = tagList(job.tags);
     byId('job-facts').replaceChildren(facts.join(' · '), ...(tags ? [tags] : []));
@@ -163,6 +231,7 @@ function showJob(job) {
     byId('job-problem').textContent = job.state === 'quarantined' ? 'Quarantined, not served: ' + reason : reason;
     byId('job-request').textContent = JSON.stringify(job.resolved || job.request, null, 2);
     showResult(job.result, (job.resolved || job.request).gate);
+    drawCompare(job);
     showActions(job);
 }
 
@@ -182,7 +251,8 @@ async function loadJob() {
 function layerStatus(layer) {
     if (layer.degraded) return [layer.degraded_reason ? 'degraded: ' + layer.degraded_reason : 'degraded', 'doubt'];
     const status = (layer.certificate && layer.certificate.status) || layer.status || 'no certificate';
-    return [status.toLowerCase().replaceAll('_', ' '), status.startsWith('CERTIFIED') ? 'ok' : 'doubt'];
+    const starved = layer.routing && layer.routing.starved ? ', starved expert: ' + layer.routing.fallback + ' statistics' : '';
+    return [status.toLowerCase().replaceAll('_', ' ') + starved, status.startsWith('CERTIFIED') ? 'ok' : 'doubt'];
 }
 
 /* A layer made again replaces its row. */
@@ -197,6 +267,7 @@ function showLayer(layer) {
     if (old) old.replaceWith(row);
     else byId('layers').append(row);
     view.rows.set(layer.name, row);
+    noteExpert(layer.routing);
 }
 
 /* Events carry a layer in short; its certificate comes with the list, which is asked for now and then, and at the end. */
@@ -283,7 +354,8 @@ export async function openJob(id) {
     clearTimeout(view.layersTimer);
     clearInterval(view.lifeTimer);
     Object.assign(view, { id, layersTimer: 0, lifeTimer: 0, last: 0, heard: 0, retry: 0, job: null, rows: new Map() });
-    for (const part of ['layers', 'job-warnings', 'job-result', 'job-files', 'job-progress', 'job-actions', 'job-facts', 'job-life']) byId(part).replaceChildren();
+    for (const part of ['layers', 'job-warnings', 'job-result', 'job-compare', 'job-files', 'job-progress', 'job-actions', 'job-facts', 'job-life']) byId(part).replaceChildren();
+    clearExperts();
     byId('job-note').textContent = '';
     byId('job').hidden = id === null;
     document.title = 'quantd';

@@ -8,6 +8,9 @@ const PAGE = 50;
 /* What is asked for again every few seconds; older jobs are shown as they were when they were loaded. */
 const FRESH = 100;
 
+/* The event of the document that says: the list has changed. */
+export const LISTED = 'listed';
+
 /* jobs: id -> job, in the order of the list. */
 export const list = { jobs: new Map(), cursor: null, timer: 0, current: null, loading: false, version: 0 };
 
@@ -41,6 +44,7 @@ function showEnd() {
     byId('more').hidden = list.cursor === null;
     byId('list-note').textContent = list.jobs.size ? list.jobs.size + (list.cursor === null ? '' : ' newest') + (list.jobs.size === 1 ? ' job' : ' jobs')
         : byId('filter').value || byId('search').value ? 'No such jobs.' : 'No jobs yet.';
+    document.dispatchEvent(new Event(LISTED));
 }
 
 /* The newest ones again: what is new goes on top, what has changed is drawn anew, what is gone goes. */

@@ -26,6 +26,7 @@ static const qd_fault_point points[] = {
     { "delete.artifact", "housekeeping" },
     { "delete.recorded", "housekeeping" },
     { "delete.row", "housekeeping" },
+    { "delivery.found", "delivery" },
     { "delivery.noted", "delivery" },
     { "delivery.row", "delivery" },
     { "delivery.send", "delivery" },

@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -54,11 +53,21 @@ static void run_tasks(qd_pool *pool, size_t worker_index)
     }
 }
 
+/* Of the OpenMP library that some other library brought; absent where none did. It counts by calling thread. */
+extern void omp_set_num_threads(int threads) __attribute__((weak));
+
+void qd_thread_keep_single(void)
+{
+    if (omp_set_num_threads != NULL)
+        omp_set_num_threads(1);
+}
+
 static void *worker_main(void *arg)
 {
     worker *self = arg;
     qd_pool *pool = self->pool;
     unsigned long seen = 0;
+    qd_thread_keep_single();
     pthread_mutex_lock(&pool->mutex);
     for (;;) {
         while (pool->generation == seen && !pool->quit)
@@ -82,6 +91,7 @@ qd_code qd_pool_create(size_t threads, qd_pool **out, qd_error *err)
     qd_code code = qd_alloc(1, sizeof *pool, (void **)&pool, err);
     if (code != QD_OK)
         return code;
+    qd_thread_keep_single(); /* the caller is worker 0 */
     pool->threads = threads < 1 ? 1 : threads;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
@@ -117,12 +127,6 @@ void qd_pool_destroy(qd_pool *pool)
     pthread_mutex_destroy(&pool->mutex);
     free(pool->workers);
     free(pool);
-}
-
-size_t qd_pool_processors(void)
-{
-    long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : (size_t)count;
 }
 
 size_t qd_pool_threads(const qd_pool *pool)

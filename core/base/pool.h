@@ -11,8 +11,14 @@
 
 #include "base/error.h"
 
-/* Processors that are online, at least 1. */
+/* Processors that this process may use, at least 1: those it may run on, and no more than the quotas of its control groups (cpu.max) pay for. */
 size_t qd_pool_processors(void);
+/* Of `most` as many as the text of a cpu.max pays for, a part counted as one. */
+size_t qd_processors_of_quota(const char *cpu_max, size_t most);
+
+/* Libraries that bring OpenMP threads of their own (they would nest in ours, and wait by spinning) use none of them when called from this
+ * thread. A pool's threads have it done. */
+void qd_thread_keep_single(void);
 
 typedef struct qd_pool qd_pool;
 

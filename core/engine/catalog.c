@@ -1,4 +1,5 @@
 /* catalog.c: every registry as JSON, with typed parameters: GET /catalog. */
+#include "engine/arithmetic.h"
 #include "engine/effort.h"
 #include "model/arch.h"
 
@@ -152,6 +153,21 @@ static json_t *efforts(void)
     return out;
 }
 
+static json_t *protocols(void)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; qd_protocol_at(i) != NULL; i++) {
+        const qd_protocol *p = qd_protocol_at(i);
+        size_t context = p->context_part * p->length / 2 + p->context_more;
+        json_array_append_new(out, json_pack("{s:s, s:s, s:I, s:o, s:I, s:s, s:s}", "name", p->name, "summary",
+                                             p->summary, "length", (json_int_t)p->length, "stride",
+                                             p->stride == 0 ? json_null() : json_integer((json_int_t)p->stride),
+                                             "context", (json_int_t)context, "bos", qd_bos_policy_name(p->bos), "split",
+                                             qd_split_name(p->split)));
+    }
+    return out;
+}
+
 /* Registries whose rows are name, summary and params. */
 #define ROWS(out, at) \
     for (size_t i = 0; at(i) != NULL; i++) \
@@ -165,18 +181,43 @@ static json_t *names(const char *(*name)(size_t index))
     return out;
 }
 
+static json_t *tasks(void)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; qd_eval_task_at(i) != NULL; i++) {
+        const qd_eval_task *t = qd_eval_task_at(i);
+        json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:o}", "name", t->name, "summary", t->summary, "fields",
+                                             t->fields, "metrics", texts(t->metrics)));
+    }
+    return out;
+}
+
+static json_t *metrics(void)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; qd_metric_at(i) != NULL; i++)
+        json_array_append_new(
+            out, json_pack("{s:s, s:s}", "name", qd_metric_at(i)->name, "summary", qd_metric_at(i)->summary));
+    return out;
+}
+
 json_t *qd_catalog_print(void)
 {
     json_t *rules = json_array(), *orders = json_array(), *regularizers = json_array(), *transforms = json_array();
+    json_t *arithmetics = json_array();
     ROWS(rules, qd_scale_rule_at);
     ROWS(orders, qd_order_at);
     ROWS(regularizers, qd_regularizer_at);
     ROWS(transforms, qd_transform_at);
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-                     "algorithms", algorithms(), "roundings", names(qd_rounding_name), "alphabets", alphabets(),
-                     "scale_rules", rules, "scale_types", scale_types(), "orders", orders, "regularizers", regularizers,
-                     "transforms", transforms, "formats", formats(), "architectures", architectures(), "splits",
-                     names(qd_split_name), "samplings", names(qd_sampling_name), "bos_policies",
-                     names(qd_bos_policy_name), "mismatch_scopes", names(qd_scope_name), "mismatch_starts",
-                     names(qd_start_name), "efforts", efforts(), "first_positions", names(qd_first_position_name));
+    for (size_t i = 0; qd_arithmetic_rule_at(i) != NULL; i++)
+        json_array_append_new(arithmetics, json_pack("{s:s, s:s}", "name", qd_arithmetic_rule_at(i)->name, "summary",
+                                                     qd_arithmetic_rule_at(i)->summary));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "algorithms", algorithms(), "roundings", names(qd_rounding_name), "alphabets", alphabets(), "scale_rules",
+        rules, "scale_types", scale_types(), "orders", orders, "regularizers", regularizers, "transforms", transforms,
+        "formats", formats(), "architectures", architectures(), "splits", names(qd_split_name), "samplings",
+        names(qd_sampling_name), "bos_policies", names(qd_bos_policy_name), "mismatch_scopes", names(qd_scope_name),
+        "mismatch_starts", names(qd_start_name), "efforts", efforts(), "first_positions", names(qd_first_position_name),
+        "protocols", protocols(), "tasks", tasks(), "metrics", metrics(), "arithmetics", arithmetics);
 }

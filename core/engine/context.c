@@ -11,18 +11,23 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/arithmetic.h"
+#include "engine/samples.h"
 #include "engine/source.h"
+#include "engine/source_model.h"
 #include "export/artifact.h"
 #include "model/folder.h"
 
 enum { READ_BYTES = 4 << 20 };
 /* Part of every checkpoint key: raised when the same recipe would give other bytes. */
-static const char engine_version[] = "quantd-engine-1";
+static const char engine_version[] = "quantd-engine-3";
 
 void qd_context_fini(qd_context *c)
 {
     qd_windows_fini(&c->calibration);
-    qd_windows_fini(&c->evaluation);
+    qd_evaluation_fini(&c->evaluation);
+    qd_measured_fini(&c->measured);
+    qd_task_scores_fini(&c->tasks);
     qd_tokenizer_destroy(c->tokenizer);
     qd_model_destroy(c->model);
     qd_pool_destroy(c->pool);
@@ -40,6 +45,11 @@ qd_code qd_context_length(const qd_context *c, const char *field, size_t wanted,
     size_t length = wanted != 0 ? wanted : QD_WINDOW_LENGTH;
     *out = wanted == 0 && most != 0 ? qd_min_size(length, most) : length;
     return QD_OK;
+}
+
+const char *qd_context_arithmetic_name(const qd_context *c)
+{
+    return c->calibration.count == 0 ? NULL : qd_arithmetic_name(qd_recipe_arithmetic(c->recipe, c->model));
 }
 
 static ssize_t read_some(int fd, unsigned char *bytes)
@@ -128,58 +138,24 @@ static qd_code check_weights(const qd_context *c, qd_error *err)
 
 static qd_code open_tokenizer(qd_context *c, qd_error *err)
 {
-    if (c->paths->calibration_text == NULL && c->paths->evaluation_text == NULL)
-        return QD_OK;
-    qd_code code = qd_source_tokenizer(c->paths->model_dir, &c->tokenizer, err);
-    if (code != QD_OK)
-        return qd_within(err, code, "model '%s'", c->paths->model_dir);
-    uint32_t id = 0;
+    bool read =
+        c->calibration_origin == QD_FROM_TEXT || c->evaluation_origin == QD_FROM_TEXT || c->recipe->task_count > 0;
     c->bos = qd_model_borrow_config(c->model)->bos;
-    if (c->bos < 0 && qd_tokenizer_bos(c->tokenizer, &id))
-        c->bos = id;
-    return QD_OK;
+    if (!read && c->bos >= 0)
+        return QD_OK;
+    qd_error why = { 0 };
+    qd_code code = qd_source_tokenizer(c->paths->model_dir, &c->tokenizer, &why);
+    if (code != QD_OK && read)
+        return qd_fail(err, code, "model '%s': %s", c->paths->model_dir, why.text);
+    c->bos = qd_source_bos(c->model, c->tokenizer);
+    return QD_OK; /* a model that samples its own tokens can do without a tokenizer */
 }
 
-/* Tokens that come twice count twice, and what is held out was seen: damping and shrinkage found by it are too bold. A few are chance. */
-static void warn_of_overlap(const qd_context *c, size_t lead)
+/* Tokens of the model's own: behind all that may be wrong with the job, for it takes its time. */
+static qd_code sample_windows(qd_context *c, qd_error *err)
 {
-    const qd_windows *w = &c->calibration;
-    size_t total = w->count * (w->length - lead);
-    if (10 * w->tokens_used < 9 * total)
-        qd_emit_warning(c->sink,
-                        "calibration: %zu samples of %zu tokens overlap: the text has %zu tokens, of which they see "
-                        "%zu; samples that are held out are not independent of the others",
-                        w->count, w->length, w->tokens_available, w->tokens_used);
-}
-
-static qd_code sample_calibration(qd_context *c, qd_error *err)
-{
-    const qd_recipe *r = c->recipe;
-    if (c->paths->calibration_text == NULL)
-        return qd_recipe_calibrated(r) == NULL ? QD_OK
-                                               : qd_fail(err, QD_EINVAL,
-                                                         "calibration.source: '%s' needs a calibration text, and "
-                                                         "neither job nor operator names one; algorithm "
-                                                         "'rtn' without transforms needs none",
-                                                         qd_recipe_calibrated(r));
-    QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
-    qd_window_request request = { .count = r->calibration_samples,
-                                  .sampling = r->calibration_sampling,
-                                  .phase = r->calibration_phase,
-                                  .seed = r->seed,
-                                  .bos = r->calibration_bos ? c->bos : -1 };
-    qd_code code = qd_context_length(c, "calibration", r->calibration_length, &request.length, err);
-    if (code != QD_OK)
-        return code;
-    code = qd_corpus_read(c->tokenizer, c->paths->calibration_text, r->calibration_split, QD_TEXT_LIMIT, &ids, err);
-    if (code == QD_OK)
-        code = qd_windows_sample(&ids, &request, &c->calibration, err);
-    if (code != QD_OK)
-        return qd_within(err, code, "calibration");
-    warn_of_overlap(c, request.bos >= 0 ? 1 : 0);
-    code = qd_sha256(c->calibration.ids, c->calibration.count * c->calibration.length * sizeof *c->calibration.ids,
-                     c->calibration_digest, err);
-    return code == QD_OK ? qd_sha256_file(c->paths->calibration_text, c->text_digest, err) : code;
+    qd_code code = qd_calibration_sample(c, err);
+    return code == QD_OK && c->evaluation_origin == QD_FROM_MODEL ? qd_evaluation_sample(c, err) : code;
 }
 
 static qd_code first_key(const qd_context *c, char *out, qd_error *err)
@@ -188,9 +164,10 @@ static qd_code first_key(const qd_context *c, char *out, qd_error *err)
     if (recipe != NULL)
         qd_recipe_keep_layers(recipe);
     QD_AUTO(qd_json_fini)
-    json_t *seed =
-        json_pack("{s:s, s:O?, s:O, s:s, s:s}", "engine", engine_version, "recipe", recipe, "files", c->model_files,
-                  "tokens", c->calibration_digest, "first_position", qd_first_position_name(c->recipe->first_position));
+    json_t *seed = json_pack("{s:s, s:O?, s:O, s:s, s:s, s:s}", "engine", engine_version, "recipe", recipe, "files",
+                             c->model_files, "tokens", c->calibration_digest, "first_position",
+                             qd_first_position_name(c->recipe->first_position), "arithmetic",
+                             qd_arithmetic_name(qd_recipe_arithmetic(c->recipe, c->model)));
     QD_AUTO(qd_free_pointer) char *text = seed == NULL ? NULL : json_dumps(seed, JSON_COMPACT | JSON_SORT_KEYS);
     return text == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_sha256(text, strlen(text), out, err);
 }
@@ -268,12 +245,31 @@ static qd_code check_format(const qd_context *c, qd_error *err)
         if (code == QD_OK)
             code = choice->format->check_layer(&spec, choice->variant, linear, dtype, err);
     }
+    for (size_t i = 0; code == QD_OK && i < c->recipe->format_count; i++) {
+        const qd_format *format = c->recipe->formats[i].format;
+        if (format->caution != NULL && format->caution(c->model) != NULL)
+            qd_emit_warning(c->sink, "format %s: %s", format->name, format->caution(c->model));
+    }
     return code == QD_OK ? report_fallbacks(c, err) : code;
+}
+
+/* Texts that only the operator names are of no use to a model that nothing runs. */
+static void leave_texts(qd_context *c)
+{
+    char text[400];
+    c->without_texts = *c->paths;
+    c->without_texts.calibration_text = c->without_texts.evaluation_text = NULL;
+    c->calibration_origin = c->evaluation_origin = QD_FROM_NOWHERE; /* nor can it sample any */
+    c->paths = &c->without_texts;
+    qd_source_describe_unknown(c->model, text, sizeof text);
+    qd_emit_warning(c->sink, "%s", text);
 }
 
 static qd_code open_model(qd_context *c, qd_error *err)
 {
-    qd_code code = qd_model_open(c->paths->model_dir, &c->model, err);
+    qd_code code = qd_source_model(c->recipe, c->paths->model_dir, &c->model, err);
+    if (code == QD_OK && !qd_model_is_known(c->model))
+        leave_texts(c);
     if (code == QD_OK)
         code = check_format(c, err);
     for (size_t i = 0; code == QD_OK && qd_model_warning_at(c->model, i) != NULL; i++)
@@ -287,25 +283,37 @@ static qd_code open_model(qd_context *c, qd_error *err)
     return code;
 }
 
+static qd_text_there text_there(const char *path)
+{
+    return path == NULL ? QD_TEXT_ABSENT : QD_TEXT_THERE;
+}
+
 qd_code qd_context_init(qd_context *c, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) char *layers = qd_path_join(c->paths->work_dir, "layers");
-    c->bos = -1;
     qd_code code = layers == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_make(layers, err);
     if (code == QD_OK)
         code = qd_publish_check(c, err);
     if (code == QD_OK)
         code = open_model(c, err);
+    if (code == QD_OK && qd_model_is_known(c->model)) { /* another one can be neither calibrated nor measured */
+        c->calibration_origin = qd_recipe_calibration_origin(c->recipe, text_there(c->paths->calibration_text));
+        c->evaluation_origin = qd_recipe_evaluation_origin(c->recipe, text_there(c->paths->evaluation_text));
+    }
     if (code == QD_OK)
         code = open_tokenizer(c, err);
     if (code == QD_OK)
-        code = sample_calibration(c, err);
+        code = qd_calibration_cut(c, err);
     if (code == QD_OK)
         code = qd_evaluation_cut(c, err);
+    if (code == QD_OK)
+        code = qd_tasks_cut(c, err);
     if (code == QD_OK)
         code = check_weights(c, err);
     if (code == QD_OK)
         code = digest_model(c, err);
+    if (code == QD_OK)
+        code = sample_windows(c, err);
     return code == QD_OK ? make_keys(c, err) : code;
 }
 

@@ -1,8 +1,13 @@
 /* evaluate.c: the evaluating phase: the source, and the baseline beside it. */
 #include "engine/context.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/conversations.h"
+#include "engine/samples.h"
 
 /* Codes of w, which is in the basis of the codes. */
 static void nearest_codes(const qd_grid *grid, qd_cmatf w, uint8_t *codes)
@@ -75,41 +80,127 @@ static qd_code nearest_weight(void *ctx, size_t index, const qd_linear *linear, 
     return code;
 }
 
-static void step(void *ctx, size_t done, size_t total, const char *unit)
-{
-    (void)total;
-    (void)unit;
-    qd_meter_step(ctx, done);
-}
-
 qd_code qd_measure_beside_source(const qd_context *c, const char *phase, const qd_rival *rivals, size_t count,
-                                 qd_perplexity *out_source, qd_divergence *out, qd_error *err)
+                                 qd_take_measured take, void *ctx, qd_error *err)
 {
     qd_meter meter;
     const qd_rival source = { c->model, NULL };
-    const qd_progress progress = { .step = step, .ctx = &meter };
-    qd_meter_start(&meter, c->sink, phase, "windows", c->evaluation.count);
-    return qd_divergence_measure(&source, rivals, count, &c->evaluation, c->pool, &progress, c->cancel, out_source, out,
-                                 err);
+    const qd_progress progress = qd_meter_progress(&meter);
+    qd_code code = QD_OK;
+    qd_meter_start(&meter, c->sink, phase, "windows", qd_evaluation_windows(&c->evaluation));
+    for (size_t t = 0; code == QD_OK && t < c->evaluation.text_count; t++) {
+        QD_AUTO(qd_free_pointer) double *nll = NULL;
+        qd_divergence found[QD_RIVALS_MAX] = { 0 };
+        qd_perplexity own = { 0 };
+        const qd_windows *windows = &c->evaluation.texts[t].windows;
+        code = qd_alloc((count + 1) * windows->count, sizeof *nll, (void **)&nll, err);
+        if (code == QD_OK)
+            code = qd_divergence_measure(&source, rivals, count, windows, c->pool, &progress, c->cancel, nll, &own,
+                                         found, err);
+        if (code == QD_OK)
+            code = take(ctx, t, &own, found, nll, err);
+        if (code != QD_OK && code != QD_ECANCELLED && c->evaluation.text_count > 1)
+            qd_within(err, code, "text '%s'", c->evaluation.texts[t].name);
+        meter.before += windows->count;
+    }
+    return code;
+}
+
+static qd_code cut_text(qd_context *c, const char *path, const char *name, qd_error *err)
+{
+    QD_AUTO(qd_corpus_fini) qd_corpus corpus = { 0 };
+    qd_evaluation *e = &c->evaluation;
+    qd_evaluation_text *text = &e->texts[e->text_count];
+    qd_windows *w = &text->windows;
+    snprintf(text->name, sizeof text->name, "%s", name);
+    const qd_corpus_way way = { .split = e->use.split, .format = c->recipe->evaluation_format };
+    qd_code code = qd_conversations_corpus(c->paths->model_dir, c->tokenizer, path, way, &corpus, err);
+    if (code == QD_OK)
+        code = qd_windows_cut(&corpus.ids, &e->cut, w, err);
+    if (code == QD_OK)
+        code = qd_windows_digest(w, text->tokens_digest, err);
+    if (code == QD_OK)
+        code = qd_sha256_file(path, text->digest, err);
+    e->text_count += code == QD_OK;
+    return code;
 }
 
 qd_code qd_evaluation_cut(qd_context *c, qd_error *err)
 {
+    char name[QD_TEXT_NAME] = "evaluation-text"; /* the operator's option */
     const qd_recipe *r = c->recipe;
-    if (c->paths->evaluation_text == NULL)
-        return qd_recipe_gated(r) ? qd_recipe_gate_refuse(r, err) : QD_OK;
-    QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
-    size_t length = 0;
-    qd_code code = qd_context_length(c, "evaluation", r->evaluation_length, &length, err);
+    qd_evaluation *e = &c->evaluation;
+    if (c->evaluation_origin == QD_FROM_NOWHERE)
+        return QD_OK; /* nothing runs this model */
+    if (c->paths->evaluation_text == NULL && r->evaluation_text == NULL && qd_recipe_gated(r))
+        return qd_recipe_gate_refuse(r, err);
+    if (c->evaluation_origin == QD_FROM_NOWHERE)
+        return QD_OK;
+    e->use = r->evaluation;
+    qd_code code = qd_protocol_resolve(&e->use, "evaluation.length", qd_model_borrow_config(c->model)->max_positions,
+                                       c->bos, &e->cut, err);
     if (code != QD_OK)
         return code;
-    code = qd_corpus_read(c->tokenizer, c->paths->evaluation_text, r->evaluation_split, QD_TEXT_LIMIT, &ids, err);
-    qd_bos_policy policy = c->bos < 0 ? QD_BOS_NONE : r->evaluation_bos;
+    if (qd_source_url(r->evaluation_text) != NULL)
+        qd_text_name(r->evaluation_text, name);
+    if (c->evaluation_origin == QD_FROM_MODEL)
+        e->text_count = 1; /* sampled later */
+    else
+        code = cut_text(c, c->paths->evaluation_text, name, err);
+    if (code != QD_OK)
+        return qd_within(err, code, "evaluation");
+    for (size_t i = 0; code == QD_OK && i < r->evaluation_also.count; i++) {
+        code = cut_text(c, c->paths->also_texts[i], r->evaluation_also.items[i].name, err);
+        if (code != QD_OK)
+            qd_within(err, code, "evaluation.also[%zu]", i);
+    }
+    return code;
+}
+
+/* The context's, with what is measured now: nll of the source, then of the baseline. */
+static qd_code take_baseline(void *ctx, size_t text, const qd_perplexity *source, const qd_divergence *rivals,
+                             const double *nll, qd_error *err)
+{
+    qd_context *c = ctx;
+    qd_measured_text *m = &c->measured.texts[text];
+    const qd_windows *windows = &c->evaluation.texts[text].windows;
+    m->source = *source;
+    qd_measured_warn(c->sink, "source", source);
+    if (!c->measured.with_baseline)
+        return QD_OK;
+    m->baseline = rivals[0];
+    m->baseline_gap = qd_perplexity_gap(nll + windows->count, nll, windows);
+    qd_measured_warn(c->sink, "rtn", &m->baseline.perplexity);
+    qd_code code = qd_alloc(windows->count, sizeof *m->baseline_nll, (void **)&m->baseline_nll, err);
     if (code == QD_OK)
-        code = qd_windows_cut(&ids, length, r->evaluation_windows, policy, c->bos, &c->evaluation, err);
+        memcpy(m->baseline_nll, nll + windows->count, windows->count * sizeof *nll);
+    return code;
+}
+
+int64_t qd_evaluation_bos(const qd_context *c)
+{
+    return c->evaluation.cut.policy == QD_BOS_NONE ? -1 : c->evaluation.cut.bos;
+}
+
+qd_code qd_evaluation_sample(qd_context *c, qd_error *err)
+{
+    qd_evaluation_text *text = &c->evaluation.texts[0];
+    qd_windows *w = &text->windows;
+    size_t asked = c->evaluation.use.max_windows, windows = asked > 0 ? asked : QD_SELF_WINDOWS;
+    snprintf(text->name, sizeof text->name, "%s", QD_SELF);
+    qd_code code =
+        qd_samples_make(c, QD_SAMPLES_EVALUATION, windows, c->evaluation.cut.length, qd_evaluation_bos(c), w, err);
     if (code == QD_OK)
-        code = qd_sha256_file(c->paths->evaluation_text, c->evaluation_digest, err);
-    return code == QD_OK ? QD_OK : qd_within(err, code, "evaluation");
+        code = qd_windows_digest(w, text->tokens_digest, err);
+    if (code != QD_OK)
+        return code == QD_ECANCELLED ? code : qd_within(err, code, "evaluation");
+    w->context =
+        c->evaluation.cut.context; /* side by side, whatever the stride: no window goes on where another ends */
+    if (c->recipe->evaluation_text == NULL)
+        qd_emit_warning(c->sink,
+                        "evaluated on the source model's own words: neither job nor operator names an evaluation "
+                        "text; perplexities on a text are higher");
+    return QD_OK;
 }
 
 qd_code qd_phase_evaluate(qd_context *c, qd_error *err)
@@ -119,20 +210,16 @@ qd_code qd_phase_evaluate(qd_context *c, qd_error *err)
     QD_AUTO(qd_finished_fini) qd_finished finished = { .context = c };
     const qd_overlay nearest = { .weight = nearest_weight, .ctx = &finished };
     const qd_rival baseline = { c->model, &nearest };
-    if (c->evaluation.count == 0) {
-        qd_emit_warning(c->sink, "not evaluated: neither job nor operator names an evaluation text");
-        return QD_OK;
-    }
-    qd_emit_phase(c->sink, "evaluating");
     /* what is its own baseline is measured once, as it was opened again */
     m->with_baseline = r->baseline != NULL && r->baseline != r->algorithm;
-    qd_code code =
-        qd_measure_beside_source(c, "evaluating", &baseline, m->with_baseline ? 1 : 0, &m->source, &m->baseline, err);
-    if (code != QD_OK)
-        return code == QD_ECANCELLED ? code : qd_within(err, code, "evaluation of the source and the baseline");
-    m->length = c->evaluation.length;
-    qd_measured_warn(c->sink, "source", &m->source);
-    if (m->with_baseline)
-        qd_measured_warn(c->sink, "rtn", &m->baseline.perplexity);
-    return QD_OK;
+    if (c->evaluation.text_count == 0)
+        qd_emit_warning(c->sink, "perplexity is not measured: there are no evaluation windows");
+    if (c->evaluation.text_count > 0 || c->tasks.sets.count > 0)
+        qd_emit_phase(c->sink, "evaluating");
+    qd_code code = qd_tasks_evaluate(c, m->with_baseline ? &baseline : NULL, err);
+    if (code != QD_OK || c->evaluation.text_count == 0)
+        return code;
+    code = qd_measure_beside_source(c, "evaluating", &baseline, m->with_baseline ? 1 : 0, take_baseline, c, err);
+    return code == QD_OK || code == QD_ECANCELLED ? code
+                                                  : qd_within(err, code, "evaluation of the source and the baseline");
 }

@@ -8,6 +8,8 @@
 
 /* Fills artifact, checkpoints, scratch and disk; volume is there already. */
 qd_code qd_forecast_disk(const qd_recipe *recipe, const qd_model *model, qd_forecast *forecast, qd_error *err);
+/* The same choice for the quantizing phase of a run, whose volume is known by now. */
+qd_matrices qd_memory_matrices(const qd_recipe *recipe, const qd_model *model, size_t threads, const qd_volume *volume);
 /* Fills peak and least memory; what qd_forecast_disk fills is there already. */
 void qd_forecast_memory(const qd_recipe *recipe, const qd_model *model, const qd_machine *machine,
                         qd_forecast *forecast);

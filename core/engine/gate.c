@@ -6,32 +6,19 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "engine/context.h"
 #include "engine/seal.h"
 #include "export/artifact.h"
 
-/* Progress that runs on from one format to the next. */
-typedef struct passage {
-    qd_meter meter;
-    size_t before;
-} passage;
-
-static void step(void *ctx, size_t done, size_t total, const char *unit)
-{
-    passage *p = ctx;
-    (void)total;
-    (void)unit;
-    qd_meter_step(&p->meter, p->before + done);
-}
-
 /* ---- compared ---- */
 
-static qd_code compare_one(const qd_context *c, size_t index, passage *p, qd_error *err)
+static qd_code compare_one(const qd_context *c, size_t index, qd_meter *meter, qd_error *err)
 {
     const qd_format_choice *choice = &c->recipe->formats[index];
     QD_AUTO(qd_finished_fini) qd_finished finished = { .context = c };
     const qd_rounded_source source = { .layer = qd_finished_layer, .ctx = &finished };
-    const qd_progress progress = { .step = step, .ctx = p };
+    const qd_progress progress = qd_meter_progress(meter);
     QD_AUTO(qd_free_pointer) char *dir = qd_context_folder(c, index);
     if (dir == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
@@ -40,13 +27,13 @@ static qd_code compare_one(const qd_context *c, size_t index, passage *p, qd_err
 
 static qd_code compare(const qd_context *c, qd_error *err)
 {
-    passage p = { .before = 0 };
+    qd_meter meter;
     size_t layers = qd_model_linear_count(c->model), formats = c->recipe->format_count;
     qd_code code = QD_OK;
-    qd_meter_start(&p.meter, c->sink, "verifying", "layers", layers * formats);
+    qd_meter_start(&meter, c->sink, "verifying", "layers", layers * formats);
     for (size_t i = 0; code == QD_OK && i < formats; i++) {
-        p.before = i * layers;
-        code = compare_one(c, i, &p, err);
+        meter.before = i * layers;
+        code = compare_one(c, i, &meter, err);
         if (code != QD_OK && code != QD_ECANCELLED)
             code = qd_within(err, code, "format '%s'", c->recipe->formats[i].format->name);
     }
@@ -91,59 +78,105 @@ static qd_code open_one(const qd_context *c, size_t index, opened *o, qd_error *
     return QD_OK;
 }
 
+/* Where the job's algorithm is the baseline's: the first artifact is. */
+static qd_code be_own_baseline(qd_measured_text *m, const qd_windows *windows, const double *nll, qd_error *err)
+{
+    m->baseline = m->artifacts[0];
+    m->baseline_gap = m->source_gap[0];
+    qd_code code = qd_alloc(windows->count, sizeof *m->baseline_nll, (void **)&m->baseline_nll, err);
+    if (code == QD_OK)
+        memcpy(m->baseline_nll, nll, windows->count * sizeof *nll);
+    return code;
+}
+
+typedef struct taker {
+    qd_context *context;
+    const opened *opened;
+} taker;
+
+static qd_code take_artifacts(void *ctx, size_t text, const qd_perplexity *source, const qd_divergence *rivals,
+                              const double *nll, qd_error *err)
+{
+    const taker *t = ctx;
+    const qd_recipe *r = t->context->recipe;
+    qd_measured_text *m = &t->context->measured.texts[text];
+    const qd_windows *windows = &t->context->evaluation.texts[text].windows;
+    qd_code code = QD_OK;
+    (void)source;
+    for (size_t i = 0; i < t->opened->rival_count; i++)
+        qd_measured_warn(t->context->sink, "quantized", &rivals[i].perplexity);
+    for (size_t i = 0; code == QD_OK && i < r->format_count; i++) {
+        const double *own = nll + (1 + t->opened->as[i]) * windows->count;
+        m->artifacts[i] = rivals[t->opened->as[i]];
+        m->source_gap[i] = qd_perplexity_gap(own, nll, windows);
+        if (i == 0 && m->baseline_nll == NULL && r->baseline != NULL)
+            code = be_own_baseline(m, windows, own, err);
+        if (code == QD_OK && m->baseline_nll != NULL)
+            m->artifact_gap[i] = qd_perplexity_gap(own, m->baseline_nll, windows);
+    }
+    return code;
+}
+
+/* On the evaluation texts, where there are any. */
+static qd_code measure_texts(qd_context *c, const opened *o, qd_error *err)
+{
+    taker t = { c, o };
+    if (c->evaluation.text_count == 0)
+        return QD_OK;
+    qd_code code = qd_measure_beside_source(c, "verifying", o->rivals, o->rival_count, take_artifacts, &t, err);
+    if (code != QD_OK)
+        return code;
+    c->measured.made = true;
+    c->measured.with_baseline = c->recipe->baseline != NULL;
+    return QD_OK;
+}
+
 static qd_code measure(qd_context *c, qd_error *err)
 {
     QD_AUTO(opened_fini) opened o = { 0 };
-    qd_divergence found[QD_FORMATS_MAX] = { 0 };
-    qd_measured *m = &c->measured;
-    qd_perplexity again;
     qd_code code = QD_OK;
+    if (c->evaluation.text_count == 0 && c->tasks.sets.count == 0)
+        return QD_OK;
     for (size_t i = 0; code == QD_OK && i < c->recipe->format_count; i++)
         code = open_one(c, i, &o, err);
     if (code == QD_OK)
-        code = qd_measure_beside_source(c, "verifying", o.rivals, o.rival_count, &again, found, err);
-    if (code != QD_OK)
-        return code;
-    for (size_t i = 0; i < o.rival_count; i++)
-        qd_measured_warn(c->sink, "quantized", &found[i].perplexity);
-    for (size_t i = 0; i < c->recipe->format_count; i++)
-        m->artifacts[i] = found[o.as[i]];
-    m->made = true;
-    if (c->recipe->baseline != NULL && !m->with_baseline) { /* its own */
-        m->baseline = m->artifacts[0];
-        m->with_baseline = true;
-    }
-    return QD_OK;
+        code = measure_texts(c, &o, err);
+    return code == QD_OK ? qd_tasks_verify(c, o.rivals, o.rival_count, o.as, err) : code;
 }
 
 /* ---- held against the gate ---- */
 
 /* A number that is none is outside of every gate. */
-static qd_code judge_one(const qd_context *c, size_t index, qd_error *err)
+static qd_code judge_one(const qd_context *c, size_t index, size_t text, qd_error *err)
 {
     const qd_recipe *r = c->recipe;
-    const qd_divergence *d = &c->measured.artifacts[index];
-    double ratio = d->perplexity.perplexity / c->measured.source.perplexity;
-    char name[QD_FORMAT_NAME];
+    const qd_measured_text *m = &c->measured.texts[text];
+    const qd_divergence *d = &m->artifacts[index];
+    double ratio = d->perplexity.perplexity / m->source.perplexity;
+    char name[QD_FORMAT_NAME], where[QD_TEXT_NAME + 16] = "";
     qd_format_print(r->formats[index].format, r->formats[index].variant, name);
+    if (r->gate_every)
+        snprintf(where, sizeof where, " on '%s'", c->evaluation.texts[text].name);
     if (r->gate_ratio >= 0 && !(ratio <= r->gate_ratio))
         return qd_fail(
             err, QD_EGATE,
-            "gate.perplexity_ratio: '%s' has %.6g times the source's perplexity (%.6g to %.6g); the job allows %g",
-            name, ratio, d->perplexity.perplexity, c->measured.source.perplexity, r->gate_ratio);
+            "gate.perplexity_ratio: '%s' has %.6g times the source's perplexity%s (%.6g to %.6g); the job allows %g",
+            name, ratio, where, d->perplexity.perplexity, m->source.perplexity, r->gate_ratio);
     if (r->gate_kl >= 0 && !(d->mean <= r->gate_kl))
         return qd_fail(
             err, QD_EGATE,
-            "gate.kl: '%s' is %.6g nats a token away from the source (standard error %.2g); the job allows %g", name,
-            d->mean, d->standard_error, r->gate_kl);
+            "gate.kl: '%s' is %.6g nats a token away from the source%s (standard error %.2g); the job allows %g", name,
+            d->mean, where, d->standard_error, r->gate_kl);
     return QD_OK;
 }
 
 static qd_code judge(const qd_context *c, qd_error *err)
 {
     qd_code code = QD_OK;
-    for (size_t i = 0; code == QD_OK && i < c->recipe->format_count; i++)
-        code = judge_one(c, i, err);
+    size_t texts = c->recipe->gate_every ? c->evaluation.text_count : 1;
+    for (size_t t = 0; code == QD_OK && t < texts; t++)
+        for (size_t i = 0; code == QD_OK && i < c->recipe->format_count; i++)
+            code = judge_one(c, i, t, err);
     return code;
 }
 
@@ -151,7 +184,7 @@ static qd_code judge(const qd_context *c, qd_error *err)
 static qd_code inspect(qd_context *c, json_t **out_manifest, qd_error *err)
 {
     qd_code code = compare(c, err);
-    if (code == QD_OK && c->evaluation.count > 0)
+    if (code == QD_OK)
         code = measure(c, err);
     if (code != QD_OK)
         return code;

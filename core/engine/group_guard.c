@@ -26,9 +26,8 @@ static void add_reach(qd_cmatf w, double *reach)
 }
 
 /* Of the layers of the group; out_most: neurons of the largest; out_room: of the narrowest grid. */
-static qd_code reach_of_group(const qd_context *c, qd_block *block, size_t first, size_t group,
-                              const qd_input_basis *input, double *reach, size_t *out_most, double *out_room,
-                              qd_error *err)
+static qd_code reach_of_group(const qd_context *c, size_t first, size_t group, const qd_input_basis *input,
+                              double *reach, size_t *out_most, double *out_room, qd_error *err)
 {
     size_t count = qd_model_linear_count(c->model);
     qd_code code = QD_OK;
@@ -42,10 +41,13 @@ static qd_code reach_of_group(const qd_context *c, qd_block *block, size_t first
         if (own < group)
             continue;
         QD_AUTO(qd_transformed_fini) qd_transformed t = { 0 };
-        qd_cmatf w = qd_matf_const(qd_block_weight(block, at - first));
+        QD_AUTO(qd_matf_buf_fini) qd_matf_buf stored = { 0 };
         int32_t low = 0, high = 0;
         qd_grid_spec spec = { 0 };
-        code = qd_recipe_layer_spec(c->recipe, qd_model_linear_at(c->model, at), &spec, err);
+        code = qd_layer_read(c->model, at, &stored, err);
+        qd_cmatf w = qd_matf_const(stored.view);
+        if (code == QD_OK)
+            code = qd_recipe_layer_spec(c->recipe, qd_model_linear_at(c->model, at), &spec, err);
         if (code == QD_OK)
             code = qd_transform_layer(c->recipe, spec.group_size, input, w, c->pool, &t, err);
         *out_most = qd_max_size(*out_most, w.rows);
@@ -58,17 +60,20 @@ static qd_code reach_of_group(const qd_context *c, qd_block *block, size_t first
     return code;
 }
 
-qd_code qd_group_guard_init(const qd_context *c, qd_block *block, size_t first, size_t group,
-                            const qd_input_basis *input, qd_group_guard *out, qd_error *err)
+qd_code qd_group_guard_init(const qd_context *c, size_t first, size_t group, const qd_input_basis *input,
+                            qd_group_guard *out, qd_error *err)
 {
     const qd_recipe *r = c->recipe;
     double room = 0.0;
-    size_t most = 0, width = qd_block_group_width(block, group);
+    size_t most = 0, at = first;
     if (!r->certified || r->algorithm->drift == QD_DRIFT_NONE)
         return QD_OK;
+    while (qd_model_linear_at(c->model, at)->group != group)
+        at++;
+    size_t width = qd_model_linear_at(c->model, at)->in;
     qd_code code = qd_alloc(width, sizeof *out->reach, (void **)&out->reach, err);
     if (code == QD_OK)
-        code = reach_of_group(c, block, first, group, input, out->reach, &most, &room, err);
+        code = reach_of_group(c, first, group, input, out->reach, &most, &room, err);
     if (code != QD_OK) {
         qd_group_guard_fini(out);
         return code;

@@ -14,10 +14,10 @@ typedef struct qd_group_guard {
     qd_guard guard;
     double *reach; /* the guard's */
 } qd_group_guard;
-/* Of all layers of the group, finished ones too: a resumed run chooses as the first one did. block: the model's weights; first: linear index
- * of its first. They are taken as they are rounded: turned and shaped as `input` says. */
-qd_code qd_group_guard_init(const qd_context *context, qd_block *block, size_t first, size_t group,
-                            const qd_input_basis *input, qd_group_guard *out, qd_error *err);
+/* Of all layers of the group, finished ones too: a resumed run chooses as the first one did. first: linear index
+ * of the block's first. They are taken as they are rounded: turned and shaped as `input` says. */
+qd_code qd_group_guard_init(const qd_context *context, size_t first, size_t group, const qd_input_basis *input,
+                            qd_group_guard *out, qd_error *err);
 void qd_group_guard_fini(qd_group_guard *guard);
 /* NULL when none is asked. */
 const qd_guard *qd_group_guard_borrow(const qd_group_guard *guard);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "quant/aim.h"
@@ -18,7 +19,7 @@ void qd_shared_fini(qd_shared *shared)
     qd_mismatch_fini(&shared->mismatch);
     free(shared->diagonal);
     qd_holdout_fini(&shared->holdout);
-    *shared = (qd_shared){ 0 };
+    *shared = (qd_shared)QD_SHARED_NOTHING;
 }
 
 qd_code qd_shared_diagonal(qd_shared *shared, qd_error *err)
@@ -26,7 +27,7 @@ qd_code qd_shared_diagonal(qd_shared *shared, qd_error *err)
     const qd_factor *factor = shared->factor;
     qd_code code = qd_alloc(factor->features, sizeof *shared->diagonal, (void **)&shared->diagonal, err);
     for (size_t t = 0; code == QD_OK && t < factor->features; t++)
-        shared->diagonal[factor->permutation[t]] = qd_matd_row(factor->hessian.view, t)[t];
+        shared->diagonal[factor->permutation[t]] = factor->diagonal[t];
     return code;
 }
 
@@ -171,10 +172,13 @@ qd_code qd_layer_make(const qd_context *c, size_t index, qd_cmatf w, const qd_sh
     if (code != QD_OK)
         return code;
     take_fitted(&a);
+    QD_AUTO(qd_json_fini)
+    json_t *routing = shared->fate.expert == QD_NO_EXPERT ? NULL : qd_fate_print(&shared->fate);
     const qd_layer_facts facts = { .index = index,
                                    .linear = qd_model_linear_at(c->model, index),
                                    .spec = &a.spec,
                                    .transforms = t.record,
+                                   .routing = routing,
                                    .grid = &out->grid,
                                    .certificate = &a.certificate,
                                    .degraded_reason = a.reason[0] == '\0' ? NULL : a.reason,

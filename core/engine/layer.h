@@ -6,9 +6,10 @@
 
 #include "engine/context.h"
 #include "engine/group_guard.h"
+#include "engine/starved.h"
 #include "engine/transformed.h"
 
-/* What layers with the same input share. Zero-initialized = no data: rounded to nearest, uncertified. */
+/* What layers with the same input share. Initialized with QD_SHARED_NOTHING = no data: rounded to nearest, uncertified. */
 typedef struct qd_shared {
     qd_input_basis input;                     /* what follows is in its basis */
     qd_group_guard guard;                     /* what order and damping are asked for, if anything */
@@ -17,9 +18,14 @@ typedef struct qd_shared {
     double *diagonal;                         /* diag(H) in original order, or NULL */
     qd_holdout holdout;                       /* tokens 0 = nothing was held out */
     size_t tokens;                            /* m */
+    qd_fate fate;                             /* of the expert whose layers they are */
     char reason[sizeof((qd_error *)0)->text]; /* why the layers are degraded; "" = they are not */
     double seconds;                           /* each layer's share of statistics and factor */
 } qd_shared;
+#define QD_SHARED_NOTHING \
+    { \
+        .fate = {.expert = QD_NO_EXPERT } \
+    }
 void qd_shared_fini(qd_shared *shared);
 /* Fills `diagonal` from the factor. */
 qd_code qd_shared_diagonal(qd_shared *shared, qd_error *err);

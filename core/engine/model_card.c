@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "engine/source_model.h"
 
 enum { WORD_SIZE = 128, RECORD_LIMIT = 64 << 20, RECORD_DEPTH = 32, CARD_LIMIT = 4 << 20 };
 
@@ -137,15 +138,20 @@ static void introduction(const card *k)
 {
     const qd_recipe *r = k->context->recipe;
     const char *quantized = json_string_value(json_object_get(json_object_get(k->recipe, "source"), "quantized"));
+    char unknown[400];
     qd_str_addf(k->out, "# %s, %g bits, `%s`\n\n",
                 k->base[0] != '\0' ? k->base : qd_model_borrow_config(k->context->model)->architecture, r->grid.bits,
                 k->format);
     qd_str_addf(
         k->out,
         "Weights of %zu linear layers, rounded by `%s` (quantd %s) to %g bits, alphabet `%s`; %.4g bits a weight "
-        "with scales as stored. Embedding, norms and head are the source's.\n",
+        "with scales as stored. %s are the source's.\n",
         qd_model_linear_count(k->context->model), r->algorithm->name, PACKAGE_VERSION, r->grid.bits,
-        r->grid.alphabet->name, json_number_value(json_object_get(k->manifest, "bits_per_weight")));
+        r->grid.alphabet->name, json_number_value(json_object_get(k->manifest, "bits_per_weight")),
+        qd_model_is_known(k->context->model) ? "Embedding, norms and head" : "All other tensors");
+    qd_source_describe_unknown(k->context->model, unknown, sizeof unknown);
+    if (unknown[0] != '\0')
+        qd_str_addf(k->out, "\n**Not evaluated.** This is %s.\n", unknown);
     if (quantized != NULL)
         qd_str_addf(k->out,
                     "\nThe source was quantized already, as %s: its dequantized values were taken for the model.\n",
@@ -161,6 +167,8 @@ static void loading(const card *k)
     qd_str_addf(k->out, "## Loading\n\n%s\n\n", format->usage != NULL ? format->usage : format->summary);
     if (note != NULL)
         qd_str_addf(k->out, "%s\n\n", note);
+    if (format->caution != NULL && format->caution(k->context->model) != NULL)
+        qd_str_addf(k->out, "**Caution:** %s.\n\n", format->caution(k->context->model));
 }
 
 static void add_result(const card *k, const char *name, const qd_perplexity *p, const qd_divergence *d)
@@ -173,22 +181,75 @@ static void add_result(const card *k, const char *name, const qd_perplexity *p, 
                     100 * d->same_top);
 }
 
-static void results(const card *k, size_t index)
+/* Source, artifact and what lies between them, a metric a line. */
+static void add_tasks(const card *k, size_t index)
+{
+    static const char *const columns[] = { "source", "quantized", "difference" };
+    QD_AUTO(qd_json_fini) json_t *tasks = qd_task_scores_print(&k->context->tasks, index);
+    size_t i;
+    const char *metric;
+    json_t *task, *figures;
+    if (json_array_size(tasks) == 0)
+        return;
+    qd_str_add(
+        k->out,
+        "| task | metric | source | this artifact | difference, paired | examples |\n|---|---|---|---|---|---|\n");
+    json_array_foreach(tasks, i, task)
+    {
+        json_object_foreach(json_object_get(task, "metrics"), metric, figures)
+        {
+            qd_str_addf(k->out, "| %s | %s |", json_string_value(json_object_get(task, "task")), metric);
+            for (size_t c = 0; c < QD_LENGTH(columns); c++) {
+                const json_t *figure = json_object_get(figures, columns[c]);
+                qd_str_addf(k->out, " %.4g ± %.2g |", json_number_value(json_object_get(figure, "value")),
+                            json_number_value(json_object_get(figure, "standard_error")));
+            }
+            qd_str_addf(k->out, " %lld |\n", (long long)json_integer_value(json_object_get(task, "examples")));
+        }
+    }
+    qd_str_add(k->out, "\nZero-shot; ± is one standard error.\n\n");
+}
+
+static void text_results(const card *k, size_t index, size_t text)
 {
     const qd_measured *m = &k->context->measured;
-    qd_str_add(k->out, "## Results\n\n");
-    if (!m->made) {
-        qd_str_add(k->out, "Not evaluated: the job named no evaluation text.\n\n");
-        return;
-    }
+    const qd_measured_text *t = &m->texts[text];
+    const qd_evaluation_text *of = &k->context->evaluation.texts[text];
+    bool sampled = qd_evaluation_origin(of) == QD_FROM_MODEL;
+    if (k->context->evaluation.text_count > 1)
+        qd_str_addf(k->out, "### %s\n\n", of->name);
     qd_str_add(k->out, "| | perplexity | KL(source‖·), nats a token | 99th percentile | same likeliest token |\n"
                        "|---|---|---|---|---|\n");
-    add_result(k, "source", &m->source, NULL);
-    add_result(k, "this artifact, opened again", &m->artifacts[index].perplexity, &m->artifacts[index]);
+    add_result(k, "source", &t->source, NULL);
+    add_result(k, "this artifact, opened again", &t->artifacts[index].perplexity, &t->artifacts[index]);
     if (m->with_baseline)
-        add_result(k, "rounding to nearest", &m->baseline.perplexity, &m->baseline);
-    qd_str_addf(k->out, "\n%zu windows of %zu tokens of the text with SHA-256 `%s`.\n\n", m->source.windows, m->length,
-                k->context->evaluation_digest);
+        add_result(k, "rounding to nearest", &t->baseline.perplexity, &t->baseline);
+    qd_str_addf(k->out, "\nThe artifact loses %.4g ± %.2g nats a token more than the source", t->source_gap[index].mean,
+                t->source_gap[index].standard_error);
+    if (m->with_baseline)
+        qd_str_addf(k->out, ", and %.4g ± %.2g more than rounding to nearest", t->artifact_gap[index].mean,
+                    t->artifact_gap[index].standard_error);
+    qd_str_addf(
+        k->out, " (paired by window). %zu windows of %zu tokens, of which %zu are scored, %s with SHA-256 `%s`.\n\n",
+        t->source.windows, of->windows.length, t->source.predictions,
+        sampled ? "that the source model sampled itself (perplexities are of its own words), ids" : "of the text",
+        sampled ? of->tokens_digest : of->digest);
+}
+
+static void results(const card *k, size_t index)
+{
+    const qd_evaluation *e = &k->context->evaluation;
+    qd_str_add(k->out, "## Results\n\n");
+    add_tasks(k, index);
+    if (!k->context->measured.made) {
+        qd_str_addf(k->out, "Perplexity was not measured%s.\n\n",
+                    qd_model_is_known(k->context->model) ? ""
+                                                         : ": the architecture is not known, nothing runs it here");
+        return;
+    }
+    qd_str_addf(k->out, "Protocol `%s`: %s.\n\n", e->use.row->name, e->use.row->summary);
+    for (size_t i = 0; i < e->text_count; i++)
+        text_results(k, index, i);
 }
 
 /* `calibration.samples` | 128 */
@@ -210,14 +271,31 @@ static void add_fields(const card *k, const json_t *object, const char *prefix)
     }
 }
 
+/* What became of the tokens of a text. */
+static void calibration(const card *k)
+{
+    const qd_sequence_report *r = &k->context->calibration_text.report;
+    if (r->documents == 0)
+        return;
+    qd_str_addf(k->out, "They hold %zu of the %zu tokens of %zu documents (`%s`); ", r->kept, r->tokens, r->documents,
+                qd_boundary_name((size_t)k->context->recipe->calibration_documents));
+    if (r->too_short + r->left_over > 0)
+        qd_str_addf(k->out, "%zu stand in documents that are too short, %zu behind the last whole sequence of theirs, ",
+                    r->too_short, r->left_over);
+    qd_str_addf(k->out, "%zu were not asked for.\n\n", r->unused);
+}
+
 static void recipe(const card *k)
 {
     qd_str_add(k->out, "## Recipe\n\n| field | value |\n|---|---|\n");
     add_fields(k, json_object_get(k->recipe, "recipe"), "");
     qd_str_add(k->out, "\n");
     if (k->context->calibration.count > 0)
-        qd_str_addf(k->out, "Calibrated on %zu sequences of %zu tokens (SHA-256 of the ids `%s`).\n\n",
-                    k->context->calibration.count, k->context->calibration.length, k->context->calibration_digest);
+        qd_str_addf(k->out, "Calibrated on %zu sequences of %zu tokens%s (SHA-256 of the ids `%s`).\n\n",
+                    k->context->calibration.count, k->context->calibration.length,
+                    k->context->calibration_origin == QD_FROM_MODEL ? " that the source model sampled itself" : "",
+                    k->context->calibration_digest);
+    calibration(k);
 }
 
 static void certificate(const card *k)
@@ -227,6 +305,12 @@ static void certificate(const card *k)
                 "## Certificate\n\n%zu of %zu layers are certified, %zu degraded; relative output error %.5g. "
                 "`certificate.json` has every layer with its bound and what was measured.\n\n",
                 s->certified, qd_model_linear_count(k->context->model), s->degraded, qd_summary_relative_error(s));
+    if (s->experts > 0)
+        qd_str_addf(
+            k->out,
+            "%zu of %zu experts were starved, that is, sent fewer calibration tokens than `experts.min_tokens`; "
+            "the fewest were %zu.\n\n",
+            s->starved, s->experts, s->fewest);
     qd_str_add(k->out, "`manifest.json` lists all files with SHA-256; `provenance.json` says what they were made from. "
                        "`quantd verify` checks both.\n");
     if (has_file(k, "README.source.md"))

@@ -8,6 +8,8 @@
 #include "base/json.h"
 #include "engine/plan_layers.h"
 #include "engine/source.h"
+#include "engine/source_model.h"
+#include "engine/task_files.h"
 #include "engine/text_sizes.h"
 #include "export/artifact.h"
 
@@ -108,10 +110,24 @@ static void check_length(const qd_model *model, const char *field, size_t wanted
                        wanted, most);
 }
 
+static void warn_of_loaders(const qd_recipe *recipe, const qd_model *model, qd_plan *plan)
+{
+    for (size_t i = 0; i < recipe->format_count; i++) {
+        const qd_format *format = recipe->formats[i].format;
+        const char *caution = format->caution == NULL ? NULL : format->caution(model);
+        if (caution != NULL)
+            qd_plan_warn(plan, "format %s: %s", format->name, caution);
+    }
+}
+
 static void warn_of_model(const qd_recipe *recipe, const qd_model *model, const qd_forecast *f, qd_plan *plan)
 {
     size_t tokens = f->volume.samples * f->volume.length, short_of = 0;
     const char *name = NULL, *words = qd_model_quantized_source(model);
+    char unknown[400];
+    qd_source_describe_unknown(model, unknown, sizeof unknown);
+    if (unknown[0] != '\0')
+        qd_plan_warn(plan, "%s", unknown);
     for (size_t i = 0; qd_model_warning_at(model, i) != NULL; i++)
         qd_plan_warn(plan, "%s", qd_model_warning_at(model, i));
     if (words != NULL)
@@ -123,21 +139,31 @@ static void warn_of_model(const qd_recipe *recipe, const qd_model *model, const 
     if (short_of > 0)
         qd_plan_warn(plan, "%zu layers, '%s' first, have more columns than the %zu calibration tokens", short_of, name,
                      tokens);
-    if (f->volume.windows == 0)
-        qd_plan_warn(plan, "not evaluated: neither job nor operator names an evaluation text");
+    if (f->volume.drawn > 0)
+        qd_plan_warn(plan, "no text: the source model samples %zu tokens itself", f->volume.drawn);
 }
 
-static qd_code measure_texts(const char *model_dir, const qd_plan_terms *terms, qd_text_sizes *out, qd_plan *plan,
-                             qd_error *err)
+static qd_code measure_texts(const qd_recipe *recipe, const qd_model *model, const char *model_dir,
+                             const qd_plan_terms *terms, qd_text_sizes *out, qd_plan *plan, qd_error *err)
 {
     qd_error why = { 0 };
-    qd_code code = qd_text_sizes_of(model_dir, terms->calibration_text, terms->evaluation_text, out, &why);
+    *out = (qd_text_sizes){ 0 };
+    if (!qd_model_is_known(model))
+        return QD_OK; /* no text goes through it */
+    qd_code code =
+        qd_text_sizes_of(model_dir, recipe, terms->calibration_text, terms->evaluation_text, NULL, out, &why);
     code = take_finding(plan, code, "/model", &why, err);
+    if (code == QD_OK)
+        code = take_finding(plan, qd_task_sizes_add(recipe, terms->tasks, out, &why), "/evaluation/tasks", &why, err);
     out->calibration += terms->calibration_guess;
-    out->evaluation += terms->evaluation_guess;
-    if (terms->calibration_guess + terms->evaluation_guess > 0)
+    out->evaluation[0] += terms->evaluation_guess;
+    for (size_t i = 0; i < recipe->evaluation_also.count; i++)
+        out->evaluation[1 + i] = terms->also_guess;
+    uint64_t guessed =
+        terms->calibration_guess + terms->evaluation_guess + recipe->evaluation_also.count * terms->also_guess;
+    if (guessed > 0)
         qd_plan_warn(plan, "a text of the job is not here yet: the forecast takes it to have %llu bytes",
-                     (unsigned long long)(terms->calibration_guess + terms->evaluation_guess));
+                     (unsigned long long)guessed);
     return code;
 }
 
@@ -181,9 +207,9 @@ static qd_code plan_model(const qd_recipe *recipe, const qd_model *model, const 
     if (code == QD_OK)
         code = check_formats(recipe, model, plan, err);
     check_length(model, "calibration", recipe->calibration_length, plan);
-    check_length(model, "evaluation", recipe->evaluation_length, plan);
+    check_length(model, "evaluation", recipe->evaluation.length, plan);
     if (code == QD_OK)
-        code = measure_texts(model_dir, terms, &texts, plan, err);
+        code = measure_texts(recipe, model, model_dir, terms, &texts, plan, err);
     if (code != QD_OK)
         return code;
     qd_error why = { 0 };
@@ -191,6 +217,7 @@ static qd_code plan_model(const qd_recipe *recipe, const qd_model *model, const 
     if (code != QD_OK) /* a container that does not fit: said already */
         return take_finding(plan, code, "/format", &why, err);
     warn_of_model(recipe, model, &plan->forecast, plan);
+    warn_of_loaders(recipe, model, plan);
     tell_totals(terms, &plan->forecast, &weights, plan);
     json_object_set_new(plan->document, "forecast", qd_forecast_print(&plan->forecast, &terms->machine));
     return QD_OK;
@@ -208,13 +235,13 @@ qd_code qd_plan_make(const qd_recipe *recipe, const char *model_dir, const qd_pl
     if (plan.document == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
     tell_compatibility(recipe, &plan);
-    qd_code code = qd_model_open(model_dir, &model, &why);
+    qd_code code = qd_source_model(recipe, model_dir, &model, &why);
     if (code == QD_OK) {
         code = plan_model(recipe, model, model_dir, terms, &plan, err);
     } else {
         code = take_finding(&plan, code, "/model", &why, err);
         if (code == QD_OK)
-            code = qd_plan_unknown(model_dir, json_object_get(plan.document, "layers"), err);
+            code = qd_plan_unknown(recipe, model_dir, json_object_get(plan.document, "layers"), err);
     }
     qd_model_destroy(model);
     if (code != QD_OK)

@@ -12,7 +12,9 @@
 typedef struct qd_plan_terms {
     qd_machine machine;
     const char *calibration_text, *evaluation_text; /* files, or NULL */
+    const char *const *tasks;                       /* as qd_run_paths has them; one that is NULL is not here yet */
     uint64_t calibration_guess, evaluation_guess;   /* bytes of texts that are not here; 0 = there is none */
+    uint64_t also_guess;                            /* of each further text of the evaluation */
     uint64_t download_bytes;
 } qd_plan_terms;
 

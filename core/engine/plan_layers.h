@@ -17,7 +17,8 @@ typedef struct qd_plan_weights {
 /* Every tensor of the model, appended to `list`. */
 qd_code qd_plan_tensors(const qd_recipe *recipe, const qd_model *model, json_t *list, qd_plan_weights *out,
                         qd_error *err);
-/* Every tensor of a folder whose architecture is not known: from the files' headers alone. */
-qd_code qd_plan_unknown(const char *model_dir, json_t *list, qd_error *err);
+/* Every tensor of a folder that could not be opened, as its architecture is not known or for any other reason: from the files' headers alone.
+ * "unknown" is what model.unknown 'data-free' would round to nearest, and what only the architecture tells. */
+qd_code qd_plan_unknown(const qd_recipe *recipe, const char *model_dir, json_t *list, qd_error *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "linalg/gemm.h"
+#include "linalg/product.h"
 #include "quant/sweep.h"
 
 enum { RECORD_LIMIT = 256 << 20, RECORD_DEPTH = 16, NAME_SIZE = 160 };
@@ -61,11 +62,20 @@ static json_t *dependencies(const qd_context *c)
         json_array_append_new(out, resource(name, json_string_value(json_object_get(file, "sha256"))));
     }
     if (c->calibration.count > 0) {
-        json_array_append_new(out, resource("calibration text", c->text_digest));
+        if (c->calibration_origin == QD_FROM_TEXT)
+            json_array_append_new(out, resource("calibration text", c->text_digest));
         json_array_append_new(out, resource("calibration tokens", c->calibration_digest));
     }
-    if (c->evaluation.count > 0)
-        json_array_append_new(out, resource("evaluation text", c->evaluation_digest));
+    for (size_t i = 0; i < c->evaluation.text_count; i++) {
+        const qd_evaluation_text *text = &c->evaluation.texts[i];
+        bool sampled = qd_evaluation_origin(text) == QD_FROM_MODEL;
+        snprintf(name, sizeof name, i == 0 ? "evaluation %s" : "evaluation %s %zu", sampled ? "tokens" : "text", i + 1);
+        json_array_append_new(out, resource(name, sampled ? text->tokens_digest : text->digest));
+    }
+    for (size_t i = 0; i < c->tasks.sets.count; i++) {
+        snprintf(name, sizeof name, "examples of %s", c->tasks.sets.items[i].task->name);
+        json_array_append_new(out, resource(name, c->tasks.sets.items[i].digest));
+    }
     return out;
 }
 
@@ -100,12 +110,13 @@ static json_t *predicate(const qd_context *c, json_t *recipe)
 {
     char cpu[NAME_SIZE];
     processor(cpu);
-    return json_pack("{s:{s:s, s:{s:O}, s:{s:I, s:s, s:s, s:s}, s:o}, s:{s:{s:s, s:{s:s, s:s, s:s}}, s:{}}}",
+    return json_pack("{s:{s:s, s:{s:O}, s:{s:I, s:s, s:s, s:s, s:s}, s:o}, s:{s:{s:s, s:{s:s, s:s, s:s}}, s:{}}}",
                      "buildDefinition", "buildType", "urn:quantd:quantize:v1", "externalParameters", "recipe", recipe,
                      "internalParameters", "seed", (json_int_t)c->recipe->seed, "instruction_set",
-                     qd_sweep_kernel_best()->name, "blas_kernels", qd_blas_core_name(), "processor", cpu,
-                     "resolvedDependencies", dependencies(c), "runDetails", "builder", "id", "urn:quantd", "version",
-                     "quantd", PACKAGE_VERSION, "OpenBLAS", qd_blas_version(), "compiler", compiler(), "metadata");
+                     qd_sweep_kernel_best()->name, "blas_kernels", qd_blas_core_name(), "product_kernels",
+                     qd_product_name(), "processor", cpu, "resolvedDependencies", dependencies(c), "runDetails",
+                     "builder", "id", "urn:quantd", "version", "quantd", PACKAGE_VERSION, "OpenBLAS", qd_blas_version(),
+                     "compiler", compiler(), "metadata");
 }
 
 qd_code qd_provenance_invocation(const json_t *statement, char out[QD_INVOCATION_ID], qd_error *err)

@@ -8,7 +8,8 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "engine/context.h"
+#include "engine/arithmetic.h"
+#include "engine/samples.h"
 #include "engine/seal.h"
 #include "export/artifact.h"
 
@@ -83,33 +84,39 @@ static qd_code certificate_document(const qd_context *c, json_t **out, qd_error 
         code = append_record(c, i, layers, err);
     if (code != QD_OK)
         return code;
-    *out = json_pack("{s:{s:I, s:I, s:I, s:f}, s:O}", "summary", "layers", (json_int_t)json_array_size(layers),
+    *out = json_pack("{s:{s:I, s:I, s:I, s:o, s:f}, s:O}", "summary", "layers", (json_int_t)json_array_size(layers),
                      "certified_layers", (json_int_t)c->summary.certified, "degraded_layers",
-                     (json_int_t)c->summary.degraded, "relative_error", qd_summary_relative_error(&c->summary),
-                     "layers", layers);
+                     (json_int_t)c->summary.degraded, "experts", qd_summary_experts(&c->summary), "relative_error",
+                     qd_summary_relative_error(&c->summary), "layers", layers);
     return *out == NULL ? qd_fail(err, QD_EINTERNAL, "the certificate could not be described") : QD_OK;
 }
 
 /* The recipe without labels, secrets, places, and whatever says how it is run and who is told. */
 static json_t *portable_recipe(const qd_context *c)
 {
-    json_t *recipe = qd_recipe_print(c->recipe);
+    size_t i;
+    json_t *task, *recipe = qd_recipe_print(c->recipe);
     qd_recipe_drop_labels(recipe);
     json_object_del(json_object_get(recipe, "calibration"), "source");
     json_object_del(json_object_get(recipe, "evaluation"), "text");
+    json_object_del(json_object_get(recipe, "evaluation"), "also");
+    json_array_foreach(json_object_get(json_object_get(recipe, "evaluation"), "tasks"), i, task)
+        json_object_del(task, "data");
+    json_object_set_new(recipe, "arithmetic",
+                        json_string(qd_arithmetic_name(qd_recipe_arithmetic(c->recipe, c->model))));
+    if (c->calibration_origin == QD_FROM_MODEL)
+        json_object_set_new(json_object_get(recipe, "calibration"), "source", json_string(QD_SELF));
+    if (c->evaluation_origin == QD_FROM_MODEL)
+        json_object_set_new(json_object_get(recipe, "evaluation"), "text", json_string(QD_SELF));
     return recipe;
 }
 
 static qd_code recipe_document(const qd_context *c, json_t **out, qd_error *err)
 {
-    json_t *calibration = json_null();
-    if (c->calibration.count > 0)
-        calibration = json_pack("{s:I, s:I, s:s, s:s}", "sequences", (json_int_t)c->calibration.count, "length",
-                                (json_int_t)c->calibration.length, "text_sha256", c->text_digest, "tokens_sha256",
-                                c->calibration_digest);
-    *out =
-        json_pack("{s:o, s:{s:s, s:O}, s:o}", "recipe", portable_recipe(c), "source", "architecture",
-                  qd_model_borrow_config(c->model)->architecture, "files", c->model_files, "calibration", calibration);
+    json_t *evaluation = json_pack("{s:o}", "sampled", qd_samples_print(c, QD_SAMPLES_EVALUATION));
+    *out = json_pack("{s:o, s:{s:s, s:O}, s:o, s:o}", "recipe", portable_recipe(c), "source", "architecture",
+                     qd_model_borrow_config(c->model)->architecture, "files", c->model_files, "calibration",
+                     qd_calibration_print(c), "evaluation", evaluation);
     if (*out == NULL)
         return qd_fail(err, QD_EINTERNAL, "the recipe could not be described");
     if (c->quantized != NULL)

@@ -6,6 +6,8 @@
 
 #include "base/mem.h"
 #include "engine/recipe_fields.h"
+#include "engine/recipe_tasks.h"
+#include "engine/recipe_texts.h"
 #include "quant/aim.h"
 
 static_assert(sizeof(size_t) == sizeof(uint64_t), "QD_FIELD_COUNT serves both");
@@ -25,6 +27,8 @@ void qd_recipe_destroy(qd_recipe *recipe)
     json_decref(recipe->model_sha256);
     free(recipe->calibration_source);
     free(recipe->evaluation_text);
+    qd_tasks_clear(recipe);
+    qd_texts_fini(&recipe->evaluation_also);
     free(recipe);
 }
 
@@ -62,10 +66,12 @@ static qd_code set_default(qd_recipe *recipe, const qd_field *field, qd_error *e
         recipe->formats[0].open = true;
         return QD_OK;
     case QD_FIELD_LEVELS: /* none */
+    case QD_FIELD_TEXTS:
     case QD_FIELD_OBJECT:
     case QD_FIELD_LABELS:
     case QD_FIELD_DIGESTS:
     case QD_FIELD_TRANSFORMS:
+    case QD_FIELD_TASKS:
         return QD_OK;
     }
     return QD_OK;
@@ -98,16 +104,60 @@ const char *qd_recipe_calibrated(const qd_recipe *recipe)
     return shaping == NULL ? NULL : shaping->row->name;
 }
 
+bool qd_recipe_compares_streams(const qd_recipe *recipe)
+{
+    return recipe->algorithm->needs == QD_NEEDS_MISMATCH || qd_transforms_shaping(&recipe->transforms) != NULL;
+}
+
+const char *qd_origin_name(qd_origin origin)
+{
+    static const char *const names[] = {
+        [QD_FROM_NOWHERE] = "none", [QD_FROM_TEXT] = "text", [QD_FROM_MODEL] = QD_SELF
+    };
+    return names[origin];
+}
+
+bool qd_source_is_self(const char *source)
+{
+    return source != NULL && strcmp(source, QD_SELF) == 0;
+}
+
+const char *qd_source_url(const char *source)
+{
+    return qd_source_is_self(source) ? NULL : source;
+}
+
+qd_origin qd_recipe_calibration_origin(const qd_recipe *recipe, qd_text_there text)
+{
+    if (qd_source_is_self(recipe->calibration_source))
+        return QD_FROM_MODEL;
+    if (text == QD_TEXT_THERE)
+        return QD_FROM_TEXT;
+    return qd_recipe_calibrated(recipe) == NULL ? QD_FROM_NOWHERE : QD_FROM_MODEL;
+}
+
+qd_origin qd_recipe_evaluation_origin(const qd_recipe *recipe, qd_text_there text)
+{
+    if (qd_source_is_self(recipe->evaluation_text))
+        return QD_FROM_MODEL;
+    return text == QD_TEXT_THERE ? QD_FROM_TEXT : QD_FROM_MODEL;
+}
+
 bool qd_recipe_gated(const qd_recipe *recipe)
 {
-    return recipe->gate_ratio >= 0 || recipe->gate_kl >= 0;
+    return recipe->gate_ratio >= 0 || recipe->gate_kl >= 0 || recipe->evaluation_also.count > 0;
 }
 
 qd_code qd_recipe_gate_refuse(const qd_recipe *recipe, qd_error *err)
 {
+    if (recipe->evaluation_also.count > 0)
+        return qd_fail(
+            err, QD_EINVAL,
+            "evaluation.also: further texts stand beside a first one, and neither job nor operator names one; "
+            "name one in evaluation.text");
     return qd_fail(err, QD_EINVAL,
                    "gate.%s: it is measured on an evaluation text, and neither job nor operator names one; name one in "
-                   "evaluation.text, or leave the gate out",
+                   "evaluation.text, or \"self\" for sequences of the source model's own, or leave the gate out",
                    recipe->gate_ratio >= 0 ? "perplexity_ratio" : "kl");
 }
 
@@ -136,6 +186,16 @@ qd_code qd_recipe_layer_spec(const qd_recipe *recipe, const qd_linear *linear, q
     return QD_OK;
 }
 
+/* What a protocol decides, unless the job does. */
+static void settle_evaluation(qd_recipe *recipe, const json_t *request)
+{
+    const json_t *given = json_object_get(request, "evaluation");
+    if (json_object_get(given, "bos") == NULL)
+        recipe->evaluation.bos = recipe->evaluation.row->bos;
+    if (json_object_get(given, "split") == NULL)
+        recipe->evaluation.split = recipe->evaluation.row->split;
+}
+
 /* What an alphabet has only one of, it decides. implied: what a container decided, by path. */
 void qd_recipe_settle(qd_recipe *recipe, const json_t *request, const json_t *implied)
 {
@@ -156,19 +216,25 @@ void qd_recipe_settle(qd_recipe *recipe, const json_t *request, const json_t *im
         spec->group_size = spec->alphabet->group_size;
     if (json_object_get(json_object_get(request, "scale"), "type") == NULL && spec->alphabet->scale_type != NULL)
         spec->scale_type = qd_scale_type_find(spec->alphabet->scale_type);
+    settle_evaluation(recipe, request);
 }
 
 void qd_recipe_drop_labels(json_t *printed)
 {
     static const char *const labels[] = { "name", "tags", "model", "priority", "limits", "webhook", "publish" };
+    json_t *unknown = json_incref(json_object_get(json_object_get(printed, "model"), "unknown"));
     for (size_t i = 0; i < QD_LENGTH(labels); i++)
         json_object_del(printed, labels[i]);
+    if (unknown != NULL && strcmp(json_string_value(unknown), "refuse") != 0) /* says which layers there are */
+        json_object_set_new(printed, "model", json_pack("{s:O}", "unknown", unknown));
+    json_decref(unknown);
 }
 
 void qd_recipe_keep_layers(json_t *printed)
 {
-    static const char *const others[] = { "name",        "tags",   "model",    "evaluation", "gate",    "format",
-                                          "calibration", "effort", "priority", "limits",     "webhook", "publish" };
+    static const char *const others[] = { "name",    "tags",        "model",     "evaluation", "gate",
+                                          "format",  "calibration", "effort",    "priority",   "limits",
+                                          "webhook", "publish",     "arithmetic" };
     for (size_t i = 0; i < QD_LENGTH(others); i++)
         json_object_del(printed, others[i]);
 }

@@ -130,6 +130,86 @@ static void check_certified(const pairing *p)
                     qd_start_name(r->mismatch.start), qd_start_name(QD_START_PROJECTED));
 }
 
+/* Lengths that the model may still shorten are judged when it is there. */
+static void check_windows(const pairing *p)
+{
+    static const char *const needed[] = { "/evaluation", NULL };
+    const qd_protocol_use *e = &p->recipe->evaluation;
+    size_t content = e->length - (e->bos == QD_BOS_INSERTED ? 1 : 0);
+    if (e->length == 0 || !qd_issues_spare(p->issues, needed))
+        return;
+    if (e->context >= e->length)
+        qd_complain(p->issues, "/evaluation/context",
+                    "evaluation.context: %zu does not go with evaluation.length of %zu, of which it leaves nothing to "
+                    "score; a smaller one does",
+                    e->context, e->length);
+    if (e->stride > content)
+        qd_complain(
+            p->issues, "/evaluation/stride",
+            "evaluation.stride: %zu does not go with evaluation.length of %zu: tokens between windows would not "
+            "be scored; at most %zu does",
+            e->stride, e->length, content);
+}
+
+/* Sequences that the source model samples are cut from no text. */
+static void check_self(const pairing *p)
+{
+    static const char *const needed[] = { "/calibration", NULL };
+    const qd_recipe *r = p->recipe;
+    const struct {
+        const char *field;
+        bool asked;
+    } of_texts[] = {
+        { "format", r->calibration_format != QD_TEXT_AUTO },
+        { "documents", r->calibration_documents != QD_DOCUMENTS_JOINED },
+        { "split", r->calibration_split != QD_SPLIT_WHOLE },
+        { "sampling", r->calibration_sampling != QD_SAMPLING_EVEN },
+        { "phase", r->calibration_phase > 0 },
+    };
+    if (!qd_source_is_self(r->calibration_source) || !qd_issues_spare(p->issues, needed))
+        return;
+    for (size_t i = 0; i < QD_LENGTH(of_texts); i++)
+        if (of_texts[i].asked)
+            qd_complain(p->issues, qd_pointer_to("/calibration", of_texts[i].field).text,
+                        "calibration.%s: says how a text is read, and calibration.source 'self' has none; the URL of a "
+                        "text does",
+                        of_texts[i].field);
+}
+
+/* Without an architecture there is no forward pass: nothing that looks at activations or logits. */
+static void check_unknown(const pairing *p)
+{
+    static const char *const needed[] = { "/model", "/algorithm", "/transforms", "/gate", "/format", NULL };
+    static const char why[] = "does not go with model.unknown 'data-free': a model of unknown architecture has no "
+                              "forward pass";
+    const qd_recipe *r = p->recipe;
+    if (r->on_unknown != QD_ON_UNKNOWN_DATA_FREE || !qd_issues_spare(p->issues, needed))
+        return;
+    if (r->algorithm->needs != QD_NEEDS_NOTHING)
+        qd_complain(p->issues, "/algorithm", "algorithm: '%s' %s; 'rtn' does", r->algorithm->name, why);
+    if (r->transforms.count > 0)
+        qd_complain(p->issues, "/transforms", "transforms: '%s' %s to be the same for; no transforms do",
+                    r->transforms.items[0].row->name, why);
+    if (r->certified)
+        qd_complain(p->issues, "/certified", "certified: true %s; false does", why);
+    if (qd_recipe_gated(r))
+        qd_complain(p->issues, "/gate", "gate: %s to be measured with; no gate does", why);
+    if (r->calibration_source != NULL)
+        qd_complain(p->issues, "/calibration/source", "calibration.source: %s; null does", why);
+    if (r->evaluation_text != NULL)
+        qd_complain(p->issues, "/evaluation/text", "evaluation.text: %s to be measured with; null does", why);
+    if (r->evaluation_also.count > 0)
+        qd_complain(p->issues, "/evaluation/also", "evaluation.also: %s to be measured with; no texts do", why);
+    if (r->task_count > 0)
+        qd_complain(p->issues, "/evaluation/tasks", "evaluation.tasks: %s to answer them; no tasks do", why);
+    for (size_t i = 0; i < r->format_count; i++)
+        if (r->formats[i].format->find_layer == NULL)
+            qd_complain(p->issues, "/format",
+                        "format: '%s' does not go with model.unknown 'data-free': its loaders must know the "
+                        "architecture; compressed-tensors does",
+                        r->formats[i].format->name);
+}
+
 static void check_format(const pairing *p)
 {
     static const char *const needed[] = { "/bits", "/alphabet", "/group_size", "/scale", "/format", NULL };
@@ -148,8 +228,9 @@ static void check_format(const pairing *p)
 
 void qd_recipe_check(const qd_recipe *recipe, const json_t *request, qd_issues *issues)
 {
-    static void (*const checks[])(const pairing *) = { check_applies, check_grid,       check_shrink,    check_residual,
-                                                       check_refine,  check_transforms, check_certified, check_format };
+    static void (*const checks[])(const pairing *) = { check_applies, check_grid,    check_shrink,     check_residual,
+                                                       check_refine,  check_unknown, check_transforms, check_certified,
+                                                       check_windows, check_self,    check_format };
     const pairing p = { recipe, request, issues };
     for (size_t i = 0; i < QD_LENGTH(checks); i++)
         checks[i](&p);

@@ -22,7 +22,9 @@ typedef enum qd_field_type {
     QD_FIELD_SHRINK,         /* qd_mismatch_use: "auto" or a number in min..max */
     QD_FIELD_TRANSFORMS,     /* qd_transforms: list of rows, by name or with parameters */
     QD_FIELD_FORMATS,        /* qd_recipe.formats: a name, or a list of names */
+    QD_FIELD_TASKS,          /* qd_recipe.tasks: names, or objects */
     QD_FIELD_LEVELS,         /* qd_levels: an array of min..max ascending numbers */
+    QD_FIELD_TEXTS,          /* qd_texts: a list of URLs, or of names with URLs */
 } qd_field_type;
 
 enum {
@@ -32,6 +34,7 @@ enum {
     QD_FIELD_ABOVE = 8,    /* min itself is not allowed */
     QD_FIELD_BELOW = 16,   /* max itself is not allowed */
     QD_FIELD_DERIVED = 32, /* the default depends on another field: the schema gives none */
+    QD_FIELD_SELF = 64,    /* URL: or the word QD_SELF */
 };
 
 enum { QD_WORD = 64 };
@@ -56,6 +59,7 @@ typedef struct qd_field {
     bool (*applies)(const qd_recipe *
                         recipe); /* NULL = always; else the field is refused, and not printed, where it means nothing */
     const char *wanted;          /* where it applies, for the message: "algorithm gpfq or qronos" */
+    const char *decided_by;      /* DERIVED: the field that decides the default; NULL = none that could be named */
 } qd_field;
 
 const qd_field *qd_field_at(size_t index); /* NULL past the end */

@@ -27,6 +27,22 @@ bool qd_is_control(const char *text)
     return at[0] < 0x20 || at[0] == 0x7F || (at[0] == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0);
 }
 
+size_t qd_characters(const char *text)
+{
+    size_t count = 0;
+    for (; *text != '\0'; text++) {
+        if (qd_is_control(text))
+            return (size_t)-1;
+        count += ((unsigned char)*text & 0xC0) != 0x80;
+    }
+    return count;
+}
+
+bool qd_is_url(const char *text)
+{
+    return qd_characters(text) <= QD_URL_CHARACTERS && strstr(text, "://") != NULL;
+}
+
 qd_shown qd_show(const char *text)
 {
     qd_shown out;

@@ -8,6 +8,11 @@
 
 /* Is the first character of C0, DEL, or C1 (two bytes in UTF-8)? */
 bool qd_is_control(const char *text);
+/* Code points; (size_t)-1 when there is a control character, which no label, name or URL needs. */
+size_t qd_characters(const char *text);
+enum { QD_URL_CHARACTERS = 2000 };
+/* scheme://..., of at most so many. Whether it may be fetched is the server's to say. */
+bool qd_is_url(const char *text);
 /* A request's text as a message shows it: at most 60 bytes, control characters as '?'. */
 typedef struct qd_shown {
     char text[64];

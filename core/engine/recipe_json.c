@@ -10,6 +10,8 @@
 #include "engine/recipe_checks.h"
 #include "engine/recipe_formats.h"
 #include "engine/recipe_issues.h"
+#include "engine/recipe_tasks.h"
+#include "engine/recipe_texts.h"
 #include "engine/recipe_transforms.h"
 
 typedef struct parser {
@@ -30,21 +32,9 @@ static void complain_type(parser *p, const qd_field *field, const json_t *value,
                 qd_json_type_name(value));
 }
 
-/* Code points; (size_t)-1 when there is a control character, which no label, name or URL needs. */
-static size_t characters(const char *text)
-{
-    size_t count = 0;
-    for (; *text != '\0'; text++) {
-        if (qd_is_control(text))
-            return (size_t)-1;
-        count += ((unsigned char)*text & 0xC0) != 0x80;
-    }
-    return count;
-}
-
 static bool check_text(parser *p, const qd_field *field, const char *text, const char *at)
 {
-    size_t count = characters(text);
+    size_t count = qd_characters(text);
     qd_label name = qd_label_of(field->path);
     if (count == (size_t)-1)
         qd_complain(p->issues, at, "%s: '%s' has a control character", name.text, qd_show(text).text);
@@ -52,8 +42,11 @@ static bool check_text(parser *p, const qd_field *field, const char *text, const
         qd_complain(p->issues, at, "%s: %zu characters; at most %.0f are allowed", name.text, count, field->max);
     else if ((double)count < field->min)
         qd_complain(p->issues, at, "%s: an empty text; at least %.0f character is wanted", name.text, field->min);
+    else if ((field->traits & QD_FIELD_SELF) != 0 && qd_source_is_self(text))
+        return true;
     else if (field->type == QD_FIELD_URL && strstr(text, "://") == NULL)
-        qd_complain(p->issues, at, "%s: '%s' is no URL (scheme://...)", name.text, qd_show(text).text);
+        qd_complain(p->issues, at, "%s: '%s' is no URL (scheme://...)%s", name.text, qd_show(text).text,
+                    (field->traits & QD_FIELD_SELF) != 0 ? ", nor " QD_SELF : "");
     else
         return true;
     return false;
@@ -154,7 +147,7 @@ static void check_map_member(parser *p, const qd_field *field, const char *key, 
 {
     qd_pointer where = qd_pointer_to(at, key);
     qd_label name = qd_label_of(field->path);
-    size_t length = characters(key);
+    size_t length = qd_characters(key);
     if (length == 0 || length > 200)
         qd_complain(p->issues, where.text, "%s: a key of 1 to 200 characters is wanted, found '%s'", name.text,
                     qd_show(key).text);
@@ -164,7 +157,7 @@ static void check_map_member(parser *p, const qd_field *field, const char *key, 
     else if (field->type == QD_FIELD_DIGESTS && !qd_hex_ok(json_string_value(value), 64, QD_HEX_EITHER))
         qd_complain(p->issues, where.text, "%s: '%s': '%s' is not 64 hexadecimal digits", name.text, qd_show(key).text,
                     qd_show(json_string_value(value)).text);
-    else if (field->type == QD_FIELD_LABELS && !((double)characters(json_string_value(value)) <= field->max))
+    else if (field->type == QD_FIELD_LABELS && !((double)qd_characters(json_string_value(value)) <= field->max))
         qd_complain(p->issues, where.text,
                     "%s: '%s': a text of at most %.0f characters is wanted, without control characters", name.text,
                     qd_show(key).text, field->max);
@@ -298,6 +291,13 @@ static void take_levels(parser *p, const qd_field *field, const json_t *value, c
         qd_complain(p->issues, at, "%s: %s", name.text, why.text);
 }
 
+static void take_texts(parser *p, const qd_field *field, const json_t *value, const char *at)
+{
+    qd_code code = qd_texts_read(value, at, member(p, field), p->issues, p->err);
+    if (code != QD_OK)
+        p->code = code;
+}
+
 static void parse_members(parser *p, const json_t *object, const char *parent, const char *at);
 
 /* Of a field that may be null. */
@@ -360,8 +360,14 @@ static void parse_value(parser *p, const qd_field *field, const json_t *value, c
     case QD_FIELD_FORMATS:
         qd_formats_read(value, at, p->recipe, p->issues);
         return;
+    case QD_FIELD_TASKS:
+        qd_tasks_read(value, at, p->recipe, p->issues);
+        return;
     case QD_FIELD_TRANSFORMS:
         qd_transforms_read(value, at, member(p, field), p->issues);
+        return;
+    case QD_FIELD_TEXTS:
+        take_texts(p, field, value, at);
         return;
     }
 }

@@ -7,6 +7,8 @@
 #include "engine/effort.h"
 #include "engine/recipe_fields.h"
 #include "engine/recipe_formats.h"
+#include "engine/recipe_tasks.h"
+#include "engine/recipe_texts.h"
 #include "engine/recipe_transforms.h"
 
 static const void *member(const qd_recipe *recipe, const qd_field *field)
@@ -100,8 +102,12 @@ static json_t *print_value(const qd_recipe *recipe, const qd_field *field)
         return qd_transforms_print(at);
     case QD_FIELD_FORMATS:
         return qd_formats_print(recipe);
+    case QD_FIELD_TASKS:
+        return qd_tasks_print(recipe);
     case QD_FIELD_LEVELS:
         return print_levels(at);
+    case QD_FIELD_TEXTS:
+        return qd_texts_print(at);
     case QD_FIELD_REGULARIZATION:
         return recipe->regularizer->value == QD_VALUE_HELD_OUT
                    ? json_string(recipe->regularizer->name)
@@ -205,7 +211,9 @@ static json_t *describe_type(const qd_field *field)
         return json_pack("{s:s, s:I, s:I}", "type", "string", "minLength", (json_int_t)field->min, "maxLength",
                          (json_int_t)field->max);
     case QD_FIELD_URL:
-        return json_pack("{s:s, s:s, s:I}", "type", "string", "pattern", "://", "maxLength", (json_int_t)field->max);
+        return json_pack("{s:s, s:s, s:I}", "type", "string", "pattern",
+                         (field->traits & QD_FIELD_SELF) != 0 ? "://|^" QD_SELF "$" : "://", "maxLength",
+                         (json_int_t)field->max);
     case QD_FIELD_COUNT:
         return describe_range(field, "integer");
     case QD_FIELD_REAL:
@@ -233,6 +241,10 @@ static json_t *describe_type(const qd_field *field)
         return qd_transforms_describe();
     case QD_FIELD_FORMATS:
         return qd_formats_describe();
+    case QD_FIELD_TASKS:
+        return qd_tasks_describe();
+    case QD_FIELD_TEXTS:
+        return qd_texts_describe();
     }
     return NULL;
 }
@@ -253,6 +265,8 @@ static json_t *describe(const qd_field *field, const json_t *defaults)
     const json_t *value = json_object_get(defaults, qd_field_key(field));
     if (qd_effort_decides(field->path))
         json_object_set_new(out, "x-default-by", json_string("effort"));
+    else if (field->decided_by != NULL)
+        json_object_set_new(out, "x-default-by", json_string(field->decided_by));
     else if (value != NULL && field->type != QD_FIELD_OBJECT &&
              !(field->traits & (QD_FIELD_REQUIRED | QD_FIELD_DERIVED)))
         json_object_set_new(out, "default", json_deep_copy(value));

@@ -9,12 +9,6 @@
 #include "base/clock.h"
 #include "engine/pace.h"
 
-json_t *qd_number_print(double value)
-{
-    json_t *n = json_real(value); /* NaN and infinity are no JSON: they become null */
-    return n == NULL ? json_null() : n;
-}
-
 static json_t *whole_or_real(double value)
 {
     return value == rint(value) ? json_integer((json_int_t)value) : qd_number_print(value);
@@ -191,6 +185,8 @@ json_t *qd_layer_print(const qd_layer_facts *f)
                             whole_or_real(spec->bits), "grid", qd_grid_spec_print(spec, f->grid), "order",
                             f->certificate->order, "lambda", f->certificate->lambda);
     json_object_set(out, "transforms", (json_t *)(uintptr_t)f->transforms);
+    if (f->routing != NULL)
+        json_object_set(out, "routing", (json_t *)(uintptr_t)f->routing);
     json_t *error = json_object();
     json_object_set_new(error, "calibration", qd_number_print(f->certificate->relative_error));
     json_object_set_new(error, "held_out",
@@ -236,7 +232,7 @@ void qd_meter_start(qd_meter *meter, const qd_sink *sink, const char *phase, con
 /* What is left by the costs of layers; and the one that is next, with what it may take. */
 static void add_pace(const qd_pace *pace, size_t done, json_t *event)
 {
-    const qd_pace_left left = qd_pace_rest(pace, done);
+    const qd_pace_left left = qd_pace_rest(pace);
     const char *layer = done < pace->count ? qd_model_linear_at(pace->model, done)->name : NULL;
     json_object_set_new(event, "eta", qd_number_print(left.eta));
     json_object_set_new(event, "eta_low", qd_number_print(left.low));
@@ -269,4 +265,17 @@ void qd_meter_step(qd_meter *meter, size_t done)
     if (meter->pace != NULL && event != NULL)
         add_pace(meter->pace, done, event);
     qd_emit_take(meter->sink, event);
+}
+
+static void step(void *ctx, size_t done, size_t total, const char *unit)
+{
+    qd_meter *meter = ctx;
+    (void)total; /* of the passage, as the unit is */
+    (void)unit;
+    qd_meter_step(meter, meter->before + done);
+}
+
+qd_progress qd_meter_progress(qd_meter *meter)
+{
+    return (qd_progress){ .step = step, .ctx = meter };
 }

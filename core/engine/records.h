@@ -4,11 +4,10 @@
 #ifndef QD_ENGINE_RECORDS_H
 #define QD_ENGINE_RECORDS_H
 
+#include "engine/evaluation_json.h"
 #include "engine/recipe.h"
 #include "engine/run.h"
 
-/* NaN and infinity, which JSON has not, become null. */
-json_t *qd_number_print(double value);
 /* New references; NULL only when out of memory. Field names are those of theory.md §8.2. */
 json_t *qd_certificate_print(const qd_certificate *certificate);
 json_t *qd_grid_spec_print(const qd_grid_spec *spec, const qd_grid *grid);
@@ -19,6 +18,7 @@ typedef struct qd_layer_facts {
     const qd_linear *linear;
     const qd_grid_spec *spec;
     const json_t *transforms; /* what was done to the weights before */
+    const json_t *routing;    /* which tokens came to its expert; NULL = it has none, or there is no data */
     const qd_grid *grid;
     const qd_certificate *certificate;
     const char *degraded_reason; /* NULL = not degraded */
@@ -37,10 +37,13 @@ typedef struct qd_meter {
     const qd_sink *sink;
     const char *phase, *unit;
     size_t total, free_of_charge; /* units that cost nothing (resumed): not counted in the rate */
+    size_t before;                /* units of passages that are over: qd_meter_progress counts from there */
     double started, last;
     struct qd_pace *pace; /* of layers; NULL = all units cost the same */
 } qd_meter;
 void qd_meter_start(qd_meter *meter, const qd_sink *sink, const char *phase, const char *unit, size_t total);
 void qd_meter_step(qd_meter *meter, size_t done);
+/* For one of several passages that a phase is made of, which counts its own units. */
+qd_progress qd_meter_progress(qd_meter *meter);
 
 #endif

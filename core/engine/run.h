@@ -11,13 +11,17 @@
  *
  * Events (one JSON object each; a line each on the wire, <= 16 KiB):
  *   {"event":"phase","phase":"quantizing"|"evaluating"|"exporting"|"verifying"}
- *   {"event":"progress","phase":..,"done":n,"total":n,"unit":"layers"|"windows","eta":seconds|null}
+ *   {"event":"progress","phase":..,"done":n,"total":n,"unit":"layers"|"windows"|"requests"|"tokens","eta":seconds|null}
+ *      (tokens: the source model samples its own, in "quantizing" before the layers)
  *      (while layers are made also "eta_low", "eta_high", "layer": the one at hand, "expected": seconds it may take; null = not known yet)
  *   {"event":"layer","index":i,"name":..,"shape":[O,I],"bits":..,"grid":{..},"order":..,"lambda":..,
  *    "error":{"calibration":relative,"held_out":relative|null},"certificate":{..},"degraded":bool,"degraded_reason":text|null,
  *    "seconds":s,"resumed":bool}
+ *      (of an expert's layers, with data, also "routing": {"block","expert","tokens": that the router sends to it,
+ *       "starved":bool,"fallback":"shared"|"rtn"|null})
  *   {"event":"stream","block":b,"relative_error":e}      float stream against quantized stream after a block
- *                                                        (mismatch.scope block: what this block alone adds)
+ *                                                        (mismatch.scope block: what this block alone adds; null where
+ *                                                        nothing in the job compares the two: the float stream is not walked)
  *   {"event":"warning","detail":text}
  *   {"event":"heartbeat","rss":bytes}                     by the verb, every 5 s
  *   {"event":"result", ...}                               last; the "result" member of a job (api.md)
@@ -28,20 +32,25 @@
 
 #include "base/cancel.h"
 #include "base/sign.h"
+#include "engine/machine.h"
 #include "engine/recipe.h"
 
 typedef struct qd_run_paths {
     const char *model_dir;
-    const char *calibration_text; /* a file, or NULL: only a data-free algorithm runs then, uncertified */
-    const char *evaluation_text;  /* a file, or NULL: not evaluated */
+    const char
+        *calibration_text; /* a file, or NULL: an algorithm that needs data takes the source model's own sequences */
+    const char *evaluation_text; /* a file, or NULL: evaluated on those, too */
+    const char *const *tasks;    /* a file for each of the recipe's tasks; NULL = there are none */
     const char *work_dir;
     const char *out_dir;
     const char *
         quarantine_dir; /* where an artifact is left that must not be published; NULL = OUT_DIR.quarantined; may be out_dir: it stays there */
+    const char *const *also_texts; /* files of the recipe's evaluation_also, in its order; NULL where it has none */
 } qd_run_paths;
 
 typedef struct qd_run_options {
-    size_t threads; /* 0 = 1 */
+    size_t threads;                       /* 0 = 1 */
+    double pace[QD_ARITHMETICS][QD_LEGS]; /* what earlier runs told of this machine (machine.h); 0 = nothing */
 } qd_run_options;
 
 typedef struct qd_sink {
@@ -50,12 +59,21 @@ typedef struct qd_sink {
 } qd_sink;
 
 /* out_result: new reference, also sent as the last event:
- *   {"perplexity":{"source","quantized","rtn","standard_error":{..},"length","windows","predictions"}|null,
- *    "kl":{"quantized":{"mean","standard_error","p99","max","same_top"},"rtn":{..}}|null,
- *    "bits_per_weight","size","relative_error","certified_layers","layers","degraded_layers","peak_memory",
- *    "seconds":{"quantizing":..},"format","formats":[{"format","path","bits_per_weight","size","perplexity":number|null,"kl":{"mean",..}|null}],
- *    "calibration":{"tokens","text_sha256","tokens_sha256",..}}
- * "quantized" is measured on the artifact as it was opened again, beside the source: KL(source || artifact) in nats a token. With several
+ *   {"perplexity":{"source","quantized","rtn","standard_error":{..},"difference":{"source":{"mean","standard_error"},"rtn":{..}},
+ *                  "length","windows","predictions"}|null,
+ *    "kl":{"quantized":{"mean","standard_error","median","p99","max","same_top","same_top_error"},"rtn":{..}}|null,
+ *    "evaluation":{"protocol","length","stride","context","bos","split"}|null,
+ *    "texts":[{"name","text_sha256","tokens_sha256","perplexity":{..},"kl":{..}}],
+ *    "tasks":[task_results.h: of "source", "quantized", "rtn", and "difference" = quantized minus source],
+ *    "source":{"quantized","tensors"}|null (source.h: how it was quantized already),
+ *    "data_free":text|null (an architecture that is not known: what was done, and what was not),
+ *    "bits_per_weight","size","relative_error","certified_layers","layers","degraded_layers","resumed_layers",
+ *    "experts":{"count","starved","fewest_tokens"}|null,"peak_memory","peak_memory_by_phase":{"quantizing":..} (largest up to the phase's end),
+ *    "seconds":{"quantizing":..},"pace":{"arithmetic","threads","flops","flops_bfloat16","legs":{"walk":{"expected","seconds"},..}}|null,"format","formats":[{"format","path","bits_per_weight","size","perplexity":number|null,"kl":{"mean",..}|null}],
+ *    "calibration":{"origin":"text"|"self","tokens","text_sha256","tokens_sha256","sampled":{..}|null,..}}
+ * "quantized" is measured on the artifact as it was opened again, beside the source: KL(source || artifact) in nats a token. "difference": how
+ * many nats a token more it loses than the other, with an error that is paired by window. perplexity and kl are those of the first text, "texts"
+ * has it and the further ones. With several
  * formats perplexity, kl and bits_per_weight are those of the first, size is that of all, and format is a list.
  *
  * An artifact that is not what was decided, or lies outside the job's gate (QD_EGATE), is left in quarantine_dir,

@@ -34,10 +34,11 @@ bool qd_quarantine_in_place(const qd_run_paths *paths)
 /* What every manifest says besides its files. */
 static json_t *common_facts(const qd_context *c)
 {
-    return json_pack("{s:{s:s, s:s}, s:s, s:{s:I, s:I, s:I}}", "generator", "name", "quantd", "version",
+    return json_pack("{s:{s:s, s:s}, s:s, s:{s:I, s:I, s:I}, s:o, s:s?}", "generator", "name", "quantd", "version",
                      PACKAGE_VERSION, "algorithm", c->recipe->algorithm->name, "certificates", "layers",
                      (json_int_t)qd_model_linear_count(c->model), "certified", (json_int_t)c->summary.certified,
-                     "degraded", (json_int_t)c->summary.degraded);
+                     "degraded", (json_int_t)c->summary.degraded, "calibration", qd_calibration_print(c), "arithmetic",
+                     qd_context_arithmetic_name(c));
 }
 
 /* Bytes of the files that a manifest lists. */
@@ -56,9 +57,14 @@ static json_int_t size_of(const json_t *manifest)
 static json_t *measured_facts(const qd_context *c, size_t index, json_t *facts)
 {
     if (c->measured.made) {
-        json_object_set_new(facts, "perplexity", qd_measured_perplexity(&c->measured, index));
+        json_object_set_new(facts, "evaluation", qd_evaluation_print(&c->evaluation));
+        json_object_set_new(facts, "perplexity", qd_measured_perplexity(&c->measured, &c->evaluation, index));
         json_object_set_new(facts, "kl", qd_measured_kl(&c->measured, index));
+        if (c->evaluation.text_count > 1)
+            json_object_set_new(facts, "texts", qd_measured_texts(&c->measured, &c->evaluation, index));
     }
+    if (c->tasks.made)
+        json_object_set_new(facts, "tasks", qd_task_scores_print(&c->tasks, index));
     return facts;
 }
 

@@ -46,6 +46,27 @@ qd_code qd_source_tokenizer(const char *path, qd_tokenizer **out, qd_error *err)
     return code;
 }
 
+static int64_t bos_of(const qd_tokenizer *tokenizer)
+{
+    uint32_t id = 0;
+    return tokenizer != NULL && qd_tokenizer_bos(tokenizer, &id) ? (int64_t)id : -1;
+}
+
+int64_t qd_source_bos(const qd_model *model, const qd_tokenizer *tokenizer)
+{
+    int64_t own = qd_model_borrow_config(model)->bos;
+    return own >= 0 ? own : bos_of(tokenizer);
+}
+
+qd_task_terms qd_source_task_terms(const qd_model *model, const qd_tokenizer *tokenizer)
+{
+    const qd_model_config *config = qd_model_borrow_config(model);
+    int64_t bos = bos_of(tokenizer);
+    return (qd_task_terms){ .tokenizer = tokenizer,
+                            .bos = bos >= 0 ? bos : config->bos,
+                            .most = config->max_positions == 0 ? QD_WINDOW_LENGTH : config->max_positions };
+}
+
 typedef struct type_count {
     const qd_dtype *type;
     size_t tensors;

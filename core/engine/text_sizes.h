@@ -6,9 +6,10 @@
 
 #include "engine/forecast.h"
 
-/* Sizes of the files (NULL = none), and bytes a token as the model's tokenizer has it in the first of the text. QD_EUNSUPPORTED and the like: the
- * tokenizer cannot be read. */
-qd_code qd_text_sizes_of(const char *model_dir, const char *calibration_text, const char *evaluation_text,
-                         qd_text_sizes *out, qd_error *err);
+/* Bytes of the files (NULL = none), unpacked, and bytes a token as the model's tokenizer has it in the first documents. What conversations say
+ * is counted without the model's template. QD_EUNSUPPORTED and the like: the tokenizer cannot be read, or "calibration: ..." or
+ * "evaluation: ...": that text cannot. also_texts: of the recipe's further texts; NULL = they are not here. */
+qd_code qd_text_sizes_of(const char *model_dir, const qd_recipe *recipe, const char *calibration_text,
+                         const char *evaluation_text, const char *const *also_texts, qd_text_sizes *out, qd_error *err);
 
 #endif

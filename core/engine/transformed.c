@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "engine/recipe_transforms.h"
 #include "engine/records.h"
+#include "model/arch.h"
 
 /* First layer with the same input: what random numbers of an input are keyed by. */
 static size_t first_of_input(const qd_model *model, size_t index)
@@ -40,6 +41,13 @@ qd_code qd_layer_weights(const qd_recipe *recipe, const qd_model *model, size_t 
         code = qd_hadamard_weights(basis, QD_TURN_BACK, qd_matf_const(out), out, pool, err);
     qd_hadamard_destroy(basis);
     return code;
+}
+
+qd_code qd_layer_read(const qd_model *model, size_t index, qd_matf_buf *out, qd_error *err)
+{
+    const qd_linear *linear = qd_model_linear_at(model, index);
+    qd_code code = qd_matf_buf_init(out, linear->out, linear->in, err);
+    return code == QD_OK ? qd_linear_read(model, index, NULL, out->view, err) : code;
 }
 
 bool qd_transforms_move_target(const qd_transforms *transforms, const qd_algorithm *algorithm)

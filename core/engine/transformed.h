@@ -26,6 +26,9 @@ void qd_input_basis_fini(qd_input_basis *input);
 /* Turns `reference`, as it was measured, where the job shapes weights after turning them. */
 qd_code qd_input_basis_settle(const qd_recipe *recipe, qd_input_basis *input, qd_pool *pool, qd_error *err);
 
+/* The model's weights of linear `index`, O x I in float32; their own memory, for as long as the layer is at hand. */
+qd_code qd_layer_read(const qd_model *model, size_t index, qd_matf_buf *out, qd_error *err);
+
 /* A layer's weights, transformed in the job's order. */
 typedef struct qd_transformed {
     qd_matf_buf turned, shaped; /* no rows = as given */

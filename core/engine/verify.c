@@ -227,7 +227,11 @@ static qd_recipe *parse_recipe(const json_t *document, qd_findings *findings)
     qd_recipe *out = NULL;
     qd_error why = { 0 };
     QD_AUTO(qd_json_fini) json_t *request = json_deep_copy(json_object_get(document, "recipe"));
-    json_object_set_new(request, "model", json_string("file:///source"));
+    json_t *model = json_object_get(request, "model"); /* model.unknown, or nothing */
+    if (json_is_object(model))
+        json_object_set_new(model, "url", json_string("file:///source"));
+    else
+        json_object_set_new(request, "model", json_string("file:///source"));
     if (document != NULL && qd_recipe_parse(request, &out, NULL, &why) != QD_OK)
         qd_findings_add(findings, "recipe.json", "%s", why.text);
     QD_AUTO(qd_json_fini) json_t *whole = out == NULL ? NULL : qd_recipe_print(out);

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/source_model.h"
 #include "engine/transformed.h"
 #include "engine/verify.h"
 #include "export/artifact.h"
@@ -66,10 +67,11 @@ static void check_others(const qd_model *artifact, const qd_model *source, qd_fi
     for (size_t i = 0; i < qd_model_tensor_count(source); i++) {
         const qd_tensor *wanted = qd_model_tensor_at(source, i);
         const qd_tensor *found = qd_model_tensor(artifact, wanted->name);
-        bool linear = false;
-        for (size_t k = 0; k < qd_model_linear_count(source); k++)
-            linear = linear || qd_model_linear_at(source, k)->weight == wanted;
-        if (linear)
+        size_t index;
+        const char *dot = strrchr(wanted->name, '.');
+        const qd_linear *linear =
+            dot == NULL ? NULL : qd_model_linear_named(source, wanted->name, (size_t)(dot - wanted->name), &index);
+        if (linear != NULL && linear->weight == wanted)
             continue;
         if (found == NULL)
             qd_findings_add(findings, wanted->name, "this tensor of the source is missing");
@@ -343,7 +345,8 @@ qd_code qd_verify_against(const qd_artifact *artifact, const json_t *certificate
                           const qd_recipe *recipe, const char *source_dir, qd_findings *findings, qd_error *err)
 {
     qd_model *source = NULL;
-    qd_code code = qd_model_open(source_dir, &source, err);
+    qd_code code =
+        recipe == NULL ? qd_model_open(source_dir, &source, err) : qd_source_model(recipe, source_dir, &source, err);
     if (code == QD_OK)
         code = check_source(source_dir, document, findings, err);
     if (code == QD_OK)

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "engine/summary.h"
 #include "engine/verify.h"
 #include "quant/certificate.h"
@@ -253,6 +254,22 @@ static void check_transforms(const judge *j, const json_t *record)
     }
 }
 
+/* Of an expert's layers: whose tokens they are, and what a starved one got. */
+static void check_routing(const qd_linear *linear, const json_t *record, qd_findings *findings)
+{
+    const json_t *routing = json_object_get(record, "routing");
+    bool starved = json_is_true(json_object_get(routing, "starved"));
+    const char *fallback = json_string_value(json_object_get(routing, "fallback"));
+    if (routing == NULL)
+        return;
+    if ((size_t)json_integer_value(json_object_get(routing, "expert")) != linear->expert)
+        qd_findings_add(findings, linear->name, "its record's expert is not its own");
+    if (starved != (fallback != NULL))
+        qd_findings_add(findings, linear->name, "a starved expert without a fallback, or a fallback without starving");
+    if (fallback != NULL && strcmp(fallback, "rtn") == 0 && !json_is_true(json_object_get(record, "degraded")))
+        qd_findings_add(findings, linear->name, "a starved expert rounded to nearest is not marked degraded");
+}
+
 void qd_verify_record(const qd_linear *linear, size_t index, const json_t *record, qd_findings *findings)
 {
     const judge j = { linear->name, json_object_get(record, "certificate"), findings };
@@ -265,6 +282,7 @@ void qd_verify_record(const qd_linear *linear, size_t index, const json_t *recor
     check_shape(&j, linear, record);
     check_grid(&j, linear, record);
     check_transforms(&j, record);
+    check_routing(linear, record, findings);
     check_identities(&j, tolerance);
     check_status(&j, tolerance);
     if (json_object_get(j.certificate, "eta") != NULL)
@@ -289,6 +307,10 @@ static void check_summary(const json_t *document, const qd_summary *made, qd_fin
     const judge j = { file, summary, findings };
     for (size_t i = 0; i < QD_LENGTH(sums); i++)
         equal(&j, sums[i].key, value(&j, sums[i].key), sums[i].wanted, 1);
+    QD_AUTO(qd_json_fini) json_t *experts = qd_summary_experts(made);
+    const json_t *said = json_object_get(summary, "experts");
+    if (said != NULL && !json_equal((json_t *)(uintptr_t)said, experts))
+        qd_findings_add(findings, file, "summary.experts is not what the layers say");
 }
 
 void qd_verify_certificate(const qd_model *model, const json_t *document, qd_findings *findings)

@@ -19,12 +19,18 @@ void qd_stream_fini(qd_stream *s)
 qd_code qd_stream_init(const qd_model *model, const qd_overlay *overlay, size_t sequences, size_t length,
                        size_t threads, qd_stream *out, qd_error *err)
 {
+    return qd_stream_init_rows(model, overlay, sequences * length, length, threads, out, err);
+}
+
+qd_code qd_stream_init_rows(const qd_model *model, const qd_overlay *overlay, size_t rows, size_t longest,
+                            size_t threads, qd_stream *out, qd_error *err)
+{
     qd_stream s = { .model = model, .overlay = overlay, .threads = threads };
-    qd_code code = qd_matf_buf_init(&s.buffer, sequences * length, qd_model_borrow_config(model)->hidden, err);
+    qd_code code = qd_matf_buf_init(&s.buffer, rows, qd_model_borrow_config(model)->hidden, err);
     if (code == QD_OK)
         code = qd_alloc(threads, sizeof *s.scratch, (void **)&s.scratch, err);
     for (size_t i = 0; code == QD_OK && i < threads; i++)
-        code = qd_scratch_create(model, length, &s.scratch[i], err);
+        code = qd_scratch_create(model, longest, &s.scratch[i], err);
     if (code != QD_OK) {
         qd_stream_fini(&s);
         return code;
@@ -68,12 +74,32 @@ static qd_code block_task(void *ctx, size_t index, size_t worker, qd_error *err)
 static qd_code run_block(const qd_walk *w, const qd_stream *stream, size_t index, qd_error *err)
 {
     qd_block *block = NULL;
-    qd_code code = qd_block_load(stream->model, index, stream->overlay, &block, err);
+    qd_code code = qd_block_load(stream->model, index, stream->overlay, QD_ARITHMETIC_FLOAT32, &block, err);
     part p = { w, stream, block };
     if (code == QD_OK)
         code = qd_pool_for(w->pool, w->count, block_task, &p, err);
     qd_block_destroy(block);
     return code;
+}
+
+/* The head in blocks that take as long: its products, and the exponentials of a row, which cost as much as some hundred more columns. */
+static size_t blocks_of_head(const qd_model *model)
+{
+    static const size_t exponential = 400;
+    const qd_model_config *config = qd_model_borrow_config(model);
+    size_t weights = 1;
+    for (size_t i = 0; config->blocks > 0 && i < qd_model_block_size(model, 0); i++)
+        weights += qd_model_linear_at(model, i)->out * qd_model_linear_at(model, i)->in;
+    return 1 + config->vocabulary * (config->hidden + exponential) / weights;
+}
+
+/* Windows that are done in effect: the share of the way of all that are under way. */
+static void report(const qd_walk *w, size_t blocks, size_t done)
+{
+    size_t way = blocks + blocks_of_head(w->streams[0].model);
+    size_t last = w->count * (done - 1) / way, now = w->count * done / way;
+    if (now > last)
+        qd_progress_step(w->progress, w->before + now, w->total, "windows");
 }
 
 qd_code qd_walk_run(const qd_walk *w, qd_error *err)
@@ -84,9 +110,12 @@ qd_code qd_walk_run(const qd_walk *w, qd_error *err)
         part p = { w, &w->streams[s], NULL };
         code = qd_pool_for(w->pool, w->count, embed_task, &p, err);
     }
-    for (size_t i = 0; code == QD_OK && i < blocks; i++)
+    for (size_t i = 0; code == QD_OK && i < blocks; i++) {
         for (size_t s = 0; code == QD_OK && s < w->stream_count; s++)
             code = run_block(w, &w->streams[s], i, err);
+        if (code == QD_OK)
+            report(w, blocks, i + 1);
+    }
     return code;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/cancel.h"
 #include "base/pool.h"
+#include "base/progress.h"
 #include "model/arch.h"
 
 /* The hidden states of one model. */
@@ -19,6 +20,9 @@ typedef struct qd_stream {
 } qd_stream;
 qd_code qd_stream_init(const qd_model *model, const qd_overlay *overlay, size_t sequences, size_t length,
                        size_t threads, qd_stream *out, qd_error *err);
+/* The same with room for `rows` tokens in all, of sequences of at most `longest`. */
+qd_code qd_stream_init_rows(const qd_model *model, const qd_overlay *overlay, size_t rows, size_t longest,
+                            size_t threads, qd_stream *out, qd_error *err);
 void qd_stream_fini(qd_stream *stream); /* fine on a zeroed one */
 /* T x D of one sequence. */
 qd_matf qd_stream_sequence(const qd_stream *stream, size_t index, size_t length);
@@ -31,6 +35,9 @@ typedef struct qd_walk {
     size_t count, length;
     qd_pool *pool;
     const qd_cancel *cancel;
+    /* Windows as far as the batch has come, block by block, behind `before` of `total`; the head is the caller's to report. NULL = silent. */
+    const qd_progress *progress;
+    size_t before, total;
 } qd_walk;
 /* All streams advance together, a block at a time: never more than one block of weights in memory. Hidden states end up before the final norm. */
 qd_code qd_walk_run(const qd_walk *walk, qd_error *err);

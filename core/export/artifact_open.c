@@ -107,7 +107,9 @@ static qd_code open_artifact(const char *dir, qd_artifact *artifact, qd_error *e
         }
         return code;
     }
-    code = qd_model_open_packed(dir, &artifact->model, err);
+    const qd_layer_finder finder = { artifact->format->find_layer, NULL };
+    code = finder.find == NULL ? qd_model_open_packed(dir, &artifact->model, err)
+                               : qd_model_open_packed_any(dir, &finder, &artifact->model, err);
     return code == QD_OK ? check_room(artifact->model, err) : code;
 }
 

@@ -34,6 +34,8 @@ typedef struct qd_packed_scheme {
 
 /* The whole member "quantization_config" (new reference); NULL when out of memory. */
 json_t *qd_packed_config(const qd_grid_spec *spec, qd_packing packing);
+/* Adds to its list "ignore" ("lm_head") what else of the model loaders would take for packed. */
+qd_code qd_packed_ignore(const qd_model *model, json_t *list, qd_error *err);
 /* Every group of a config.json; *out is the first one's. QD_EFORMAT or QD_EUNSUPPORTED names the member that is wrong or cannot be read
  * here. */
 qd_code qd_packed_scheme_read(const json_t *config, qd_packed_scheme *out, qd_error *err);
@@ -48,6 +50,9 @@ qd_code qd_packed_read_spec(const qd_model *packed, qd_grid_spec *out, qd_error 
 qd_code qd_packed_read_weight(const qd_model *packed, const qd_linear *linear, qd_matf w, qd_error *err);
 qd_code qd_packed_read_rounded(const qd_model *packed, const qd_linear *linear, qd_grid *grid, uint8_t **out_codes,
                                qd_error *err);
+
+/* qd_format.find_layer. */
+bool qd_packed_find_layer(void *ctx, const qd_tensor *tensor, uint64_t vocabulary, qd_linear *out, size_t *out_length);
 
 /* The two with levels of E2M1 (compressed_tensors_fp4.c). */
 typedef struct qd_packed_layer {

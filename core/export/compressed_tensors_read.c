@@ -28,6 +28,36 @@ static qd_code check_shape(const packed_layer *p, qd_error *err)
     return QD_OK;
 }
 
+/* Of each packed layer one tensor tells the shape: weight_shape, the bytes of an int8 weight, or those of nibbles. */
+bool qd_packed_find_layer(void *ctx, const qd_tensor *t, uint64_t vocabulary, qd_linear *out, size_t *out_length)
+{
+    static const struct {
+        const char *part, *dtype;
+        size_t rank;
+        enum { SAYS, HAS, HAS_HALF } shape;
+    } kinds[] = { { ".weight_shape", "I64", 1, SAYS },
+                  { ".weight", "I8", 2, HAS },
+                  { ".weight_packed", "U8", 2, HAS_HALF } };
+    size_t length = strlen(t->name);
+    (void)ctx;
+    (void)vocabulary;
+    for (size_t i = 0; i < QD_LENGTH(kinds); i++) {
+        size_t part = strlen(kinds[i].part);
+        int64_t said[2] = { 0, 0 };
+        if (length <= part || strcmp(t->name + length - part, kinds[i].part) != 0 ||
+            strcmp(t->dtype->name, kinds[i].dtype) != 0 || t->rank != kinds[i].rank || t->elements < 2)
+            continue;
+        if (kinds[i].shape == SAYS)
+            memcpy(said, t->data, sizeof said);
+        out->out = (size_t)(kinds[i].shape == SAYS ? (uint64_t)said[0] : t->shape[0]);
+        out->in = (size_t)(kinds[i].shape == SAYS ? (uint64_t)said[1] : t->shape[1] * (kinds[i].shape == HAS ? 1 : 2));
+        *out_length = length - part;
+        enum { LONGEST = INT32_MAX };
+        return out->out > 0 && out->in > 0 && out->out <= LONGEST && out->in <= LONGEST;
+    }
+    return false;
+}
+
 /* [O, G]; of a whole tensor [1]. */
 static qd_code read_scales(const packed_layer *p, qd_stored *s, qd_error *err)
 {

@@ -162,5 +162,6 @@ qd_code qd_packed_write(const qd_model *model, const qd_grid_spec *spec, size_t 
     QD_AUTO(qd_json_fini) json_t *changes = json_pack("{s:o}", "quantization_config", qd_packed_config(spec, packing));
     if (changes == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    return qd_config_json_edit_packed(model, changes, dir, err);
+    code = qd_packed_ignore(model, json_object_get(json_object_get(changes, "quantization_config"), "ignore"), err);
+    return code == QD_OK ? qd_config_json_edit_packed(model, changes, dir, err) : code;
 }

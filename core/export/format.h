@@ -45,6 +45,11 @@ typedef struct qd_format {
     const char *const *loaders;
     /* What readers of such an artifact need besides a loader of the format, as a sentence for the model card; NULL = nothing. */
     const char *(*note)(const qd_grid_spec *spec, size_t variant);
+    /* Which tensor stands for a packed layer of a model whose architecture has no row: qd_layer_finder. NULL = such models go into no such
+     * container. */
+    bool (*find_layer)(void *ctx, const qd_tensor *tensor, uint64_t vocabulary, qd_linear *out, size_t *out_length);
+    /* What its loaders make of this source that they should not, as a sentence; NULL = nothing. No function: never anything. */
+    const char *(*caution)(const qd_model *source);
     bool off_grid; /* holds any weights, not only levels of a grid: layers that were turned back */
     /* Tensors of a packed layer, after "LINEAR.", the codes first; NULL-terminated. NULL = nothing but its weight. */
     const char *const *parts;

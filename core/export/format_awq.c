@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "export/config_edit.h"
 #include "export/gptq.h"
+#include "export/weights.h"
 
 static const char name[] = "awq";
 
@@ -50,13 +51,17 @@ static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t var
                      const char *dir, qd_error *err)
 {
     (void)variant;
+    QD_AUTO(qd_json_fini) json_t *plain = json_array();
+    qd_code code = qd_weights_name_plain(model, plain, err);
+    if (code != QD_OK)
+        return code;
     QD_AUTO(qd_json_fini)
-    json_t *changes = json_pack("{s:{s:s, s:i, s:I, s:b, s:s, s:n}}", "quantization_config", "quant_method", "awq",
+    json_t *changes = json_pack("{s:{s:s, s:i, s:I, s:b, s:s, s:O}}", "quantization_config", "quant_method", "awq",
                                 "bits", 4, "group_size", (json_int_t)spec->group_size, "zero_point", 1, "version",
-                                "gemm", "modules_to_not_convert");
+                                "gemm", "modules_to_not_convert", json_array_size(plain) > 0 ? plain : json_null());
     if (changes == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    qd_code code = qd_gptq_write_weights(model, spec, QD_AWQ_GEMM, source, dir, err);
+    code = qd_gptq_write_weights(model, spec, QD_AWQ_GEMM, source, dir, err);
     return code == QD_OK ? qd_config_json_edit_packed(model, changes, dir, err) : code;
 }
 

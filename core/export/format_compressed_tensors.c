@@ -247,6 +247,15 @@ static void expected_weight(const qd_rounded *rounded, size_t variant, qd_matf w
     qd_grid_dequantize(rounded->grid, rounded->codes, w);
 }
 
+static const char *caution(const qd_model *source)
+{
+    return qd_model_linear_at(source, 0)->in_out
+               ? "transformers does not load it: it knows no packed Conv1D layers, as "
+                 "this architecture has, and would leave them at random numbers; "
+                 "what the format safetensors writes it loads"
+               : NULL;
+}
+
 static const char *const parts[] = { "weight_packed", "weight",       "weight_scale",        "weight_zero_point",
                                      "weight_shape",  "weight_g_idx", "weight_global_scale", NULL };
 
@@ -275,6 +284,8 @@ const qd_format qd_format_compressed_tensors = {
     .layer_bytes = layer_bytes,
     .repeated_bytes = repeated_bytes,
     .write = qd_packed_write,
+    .find_layer = qd_packed_find_layer,
+    .caution = caution,
     .recognize = recognize,
     .read_weight = qd_packed_read_weight,
     .read_spec = qd_packed_read_spec,

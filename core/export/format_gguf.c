@@ -172,7 +172,7 @@ static qd_code write_divisors(const task *t, qd_error *err)
     qd_code code = QD_OK;
     const qd_rope *rope = &t->plan->rope;
     for (size_t i = 0; code == QD_OK && i < rope->dimensions / 2; i++) {
-        float divisor = (float)(qd_rope_plain_frequency(rope, i) / qd_rope_frequency(rope, i));
+        float divisor = (float)(qd_rope_plain_frequency(rope, i) / qd_rope_frequency(rope, i, 0));
         code = qd_gguf_writer_add(t->writer, &divisor, sizeof divisor, err);
     }
     return code;

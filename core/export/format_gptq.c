@@ -1,13 +1,16 @@
 /* format_gptq.c: GPTQ checkpoints, v1 and v2: what they hold, config.json and quantize_config.json.
  * Layout: gptq.h; source: formats.md §5. */
+#include <ctype.h>
 #include <string.h>
 
 #include "config.h"
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "export/config_edit.h"
 #include "export/gptq.h"
+#include "export/weights.h"
 
 static const char *const variants[] = { "v1", "v2", NULL };
 static const char *const names[] = { "gptq:v1", "gptq:v2" };
@@ -82,16 +85,45 @@ static json_t *describe(const qd_grid_spec *spec, size_t variant)
                      "quantizer", "quantd:" PACKAGE_VERSION);
 }
 
+/* "-:pattern" leaves a module out; here the pattern is the module's own path. */
+static qd_code leave_out(json_t *dynamic, const char *module, qd_error *err)
+{
+    QD_AUTO(qd_str_fini) qd_str pattern = { 0 };
+    qd_str_add(&pattern, "-:^");
+    for (const char *c = module; *c != '\0'; c++)
+        qd_str_addf(&pattern, "%s%c", isalnum((unsigned char)*c) || *c == '_' ? "" : "\\", *c);
+    qd_str_add(&pattern, "$");
+    qd_code code = qd_str_check(&pattern, err);
+    if (code == QD_OK && json_object_set_new(dynamic, pattern.data, json_object()) != 0)
+        code = qd_fail(err, QD_ENOMEM, "out of memory");
+    return code;
+}
+
+/* Routers and such, which loaders would take for packed. */
+static qd_code name_plain(const qd_model *model, json_t *described, qd_error *err)
+{
+    QD_AUTO(qd_json_fini) json_t *plain = json_array(), *dynamic = json_object();
+    qd_code code = qd_weights_name_plain(model, plain, err);
+    for (size_t i = 0; code == QD_OK && i < json_array_size(plain); i++)
+        code = leave_out(dynamic, json_string_value(json_array_get(plain, i)), err);
+    if (code == QD_OK && json_object_size(dynamic) > 0 && json_object_set(described, "dynamic", dynamic) != 0)
+        code = qd_fail(err, QD_ENOMEM, "out of memory");
+    return code;
+}
+
 static qd_code write(const qd_model *model, const qd_grid_spec *spec, size_t variant, const qd_rounded_source *source,
                      const char *dir, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *described = describe(spec, variant);
+    qd_code code = name_plain(model, described, err);
+    if (code != QD_OK)
+        return code;
     QD_AUTO(qd_json_fini) json_t *changes = json_pack("{s:O}", "quantization_config", described);
     QD_AUTO(qd_free_pointer) char *text = described == NULL ? NULL : json_dumps(described, JSON_INDENT(2));
     QD_AUTO(qd_free_pointer) char *path = qd_path_join(dir, "quantize_config.json");
     if (changes == NULL || text == NULL || path == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
-    qd_code code = qd_gptq_write_weights(model, spec, (qd_gptq_kind)variant, source, dir, err);
+    code = qd_gptq_write_weights(model, spec, (qd_gptq_kind)variant, source, dir, err);
     if (code == QD_OK)
         code = qd_config_json_edit_packed(model, changes, dir, err);
     return code == QD_OK ? qd_file_write(path, text, strlen(text), err) : code;

@@ -63,6 +63,28 @@ static qd_code check_fits(const qd_dtype *dtype, const void *stored, qd_matf val
     return code == QD_OK ? QD_OK : qd_within(err, code, "format 'safetensors': a value does not fit %s", dtype->name);
 }
 
+/* The values as the model's files have them: some as their transpose. */
+static qd_code arranged_values(const qd_linear *linear, const qd_rounded *rounded, qd_matf_buf *out, qd_error *err)
+{
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf values = { 0 };
+    if (!linear->in_out) {
+        qd_code code = qd_matf_buf_init(out, linear->out, linear->in, err);
+        if (code == QD_OK)
+            qd_rounded_weights(rounded, out->view);
+        return code;
+    }
+    qd_code code = qd_matf_buf_init(&values, linear->out, linear->in, err);
+    if (code == QD_OK)
+        code = qd_matf_buf_init(out, linear->in, linear->out, err);
+    if (code != QD_OK)
+        return code;
+    qd_rounded_weights(rounded, values.view);
+    for (size_t o = 0; o < linear->out; o++)
+        for (size_t i = 0; i < linear->in; i++)
+            qd_matf_row(out->view, i)[o] = qd_matf_row(values.view, o)[i];
+    return QD_OK;
+}
+
 static qd_code write_layer(const void *ctx, qd_shard_writer *writer, const qd_linear *linear, const qd_rounded *rounded,
                            qd_error *err)
 {
@@ -70,12 +92,11 @@ static qd_code write_layer(const void *ctx, qd_shard_writer *writer, const qd_li
     size_t count = linear->out * linear->in;
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf values = { 0 };
     void *data = NULL;
-    qd_code code = qd_matf_buf_init(&values, linear->out, linear->in, err);
+    qd_code code = arranged_values(linear, rounded, &values, err);
     if (code == QD_OK)
         code = qd_alloc(count, dtype->bits / 8, &data, err);
     if (code != QD_OK)
         return code;
-    qd_rounded_weights(rounded, values.view);
     dtype->from_floats(values.view.data, count, data);
     code = check_fits(dtype, data, values.view, err);
     if (code != QD_OK) {
@@ -83,7 +104,7 @@ static qd_code write_layer(const void *ctx, qd_shard_writer *writer, const qd_li
         return code;
     }
     char name[QD_PART_NAME];
-    const uint64_t shape[] = { linear->out, linear->in };
+    const uint64_t shape[] = { values.view.rows, values.view.cols };
     snprintf(name, sizeof name, "%s.weight", linear->name);
     return qd_shard_writer_take(writer, name, dtype->name, 2, shape, data, err);
 }

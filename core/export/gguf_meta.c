@@ -18,13 +18,24 @@ enum {
     CONTEXT = 2048
 };
 
+/* The architecture of a file says what its clients compute: no key has the activation. */
+static qd_code check_activation(const qd_model *model, qd_error *err)
+{
+    const char *name = NULL;
+    qd_code code = qd_json_text(qd_model_borrow_config_json(model), "hidden_act", "silu", &name, err);
+    if (code == QD_OK && strcmp(name, "silu") != 0 && strcmp(name, "swish") != 0)
+        code =
+            qd_fail(err, QD_EUNSUPPORTED, "hidden_act '%.60s' has no place in GGUF files of this architecture", name);
+    return code;
+}
+
 qd_code qd_gguf_arch_of_model(const qd_model *model, const qd_gguf_arch **out, qd_error *err)
 {
     QD_AUTO(qd_str_fini) qd_str known = { 0 };
     const char *class_name = qd_model_borrow_config(model)->architecture;
     *out = qd_gguf_arch_of_class(class_name);
     if (*out != NULL)
-        return QD_OK;
+        return check_activation(model, err);
     for (size_t i = 0; qd_gguf_arch_at(i) != NULL; i++)
         for (size_t k = 0; qd_gguf_arch_at(i)->classes[k] != NULL; k++)
             qd_str_addf(&known, "%s%s", known.length == 0 ? "" : ", ", qd_gguf_arch_at(i)->classes[k]);
@@ -50,8 +61,12 @@ qd_code qd_gguf_rope_of(const qd_model *model, qd_rope *out, qd_error *err)
     size_t head_dim = 0;
     const json_t *config = qd_model_borrow_config_json(model);
     qd_code code = qd_gguf_head_dim(config, &head_dim, err);
-    return code == QD_OK ? qd_rope_read(config, head_dim, qd_model_borrow_config(model)->max_positions, out, err)
-                         : code;
+    if (code == QD_OK)
+        code = qd_rope_read(config, head_dim, qd_model_borrow_config(model)->max_positions, out, err);
+    if (code == QD_OK && (strcmp(qd_rope_scaling_name(out), "longrope") == 0 || out->range == QD_ROPE_EXACT))
+        code = qd_fail(err, QD_EUNSUPPORTED, "rope type '%s'%s has no place in GGUF files of this architecture",
+                       qd_rope_scaling_name(out), out->range == QD_ROPE_EXACT ? " without truncation" : "");
+    return code;
 }
 
 /* ---- keys of an architecture ---- */
@@ -106,16 +121,22 @@ static void put_rope(const keys *k, const qd_rope *rope)
         put_real(k, "rope.scaling.attn_factor", rope->attention_factor / (0.1 * log(rope->factor) + 1));
 }
 
-/* A window over every layer is none for texts that are no longer than it; llama.cpp's llama knows no other. */
+/* Does any layer slide? Where the config does not list them, all of Mistral do. */
+static bool slides(const keys *k)
+{
+    const json_t *types = json_object_get(k->config, "layer_types");
+    for (size_t i = 0; i < json_array_size(types); i++)
+        if (strcmp(json_string_value(json_array_get(types, i)), "sliding_attention") == 0)
+            return true;
+    return !json_is_array(types) && strcmp(qd_model_borrow_config(k->model)->architecture, "LlamaForCausalLM") != 0;
+}
+
+/* A window is none for texts that are no longer than it; llama.cpp's llama knows no other. The same goes for what a dynamic rotation does beyond
+ * the trained length. */
 static qd_code context_length(const keys *k, size_t *out, qd_error *err)
 {
     size_t window = 0, positions = qd_model_borrow_config(k->model)->max_positions;
-    const json_t *types = json_object_get(k->config, "layer_types");
-    const char *first = json_string_value(json_array_get(types, 0));
-    qd_code code = QD_OK;
-    if (strcmp(qd_model_borrow_config(k->model)->architecture, "LlamaForCausalLM") != 0 &&
-        (first == NULL || strcmp(first, "sliding_attention") == 0))
-        code = qd_json_size(k->config, "sliding_window", 0, &window, err);
+    qd_code code = slides(k) ? qd_json_size(k->config, "sliding_window", 0, &window, err) : QD_OK;
     positions = positions == 0 ? CONTEXT : positions;
     *out = window == 0 ? positions : qd_min_size(window, positions);
     return code;

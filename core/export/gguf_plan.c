@@ -116,10 +116,8 @@ static qd_code add_layer(const maker *m, size_t index, const char *theirs, qd_gg
 /* SIZE_MAX = no layer has the name. */
 static size_t find_layer(const qd_model *model, const char *name)
 {
-    for (size_t i = 0; i < qd_model_linear_count(model); i++)
-        if (strcmp(qd_model_linear_at(model, i)->name, name) == 0)
-            return i;
-    return SIZE_MAX;
+    size_t index;
+    return qd_model_linear_named(model, name, strlen(name), &index) == NULL ? SIZE_MAX : index;
 }
 
 /* What the model has under our name, if anything: of a layer there need not be a weight, where it was packed. */

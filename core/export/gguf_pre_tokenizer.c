@@ -15,10 +15,24 @@
     "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| " \
     "?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" \
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define QWEN35_PATTERN \
+    "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| " \
+    "?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+#define GPT4O_PATTERN \
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+" CONTRACTION \
+    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*" CONTRACTION \
+    "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 /* What clients do where a file does not say: four cuts, one after another. */
 #define DEFAULT_CUTS \
     "Split([\\p{P}\\$\\+<=>\\^~\\|]+)+Split(" GPT2_PATTERN ")+Split(\\p{N}+)+Split([0-9][0-9][0-9])+ByteLevel()"
+#define NUMBER_FIRST_CUTS "Split(\\p{N})+Split(" GPT2_PATTERN ")+ByteLevel()"
+#define FALCON_CUTS "Split([\\p{P}\\$\\+<=>\\^~\\|`]+)+Split(" GPT2_PATTERN ")+Split([0-9][0-9][0-9])+ByteLevel()"
+/* The fourth: Chinese, Korean and what lies between. */
+#define DEEPSEEK_CODER_CUTS \
+    "Split([\r\n])+Split(\\s?\\p{L}+)+Split(\\s?\\p{P}+)+Split([\xe4\xb8\x80-\xe9\xbe\xa5\xe0\xa0\x80-\xe4\xb8\x80" \
+    "\xea\xb0\x80-\xed\x9f\xbf]+)+Split(\\p{N})+ByteLevel()"
 #define PREPENDS "Prepend(\xe2\x96\x81)"
 #define REPLACES "Replace( ,\xe2\x96\x81)"
 
@@ -49,6 +63,11 @@ static const row table[] = {
     { "", "Split(" QWEN2_PATTERN ")+ByteLevel()", WORDS_MERGED, BYTE_LEVEL("qwen2") },
     { "NFC", "Split(" QWEN2_PATTERN ")+ByteLevel()", WORDS_MERGED, BYTE_LEVEL("qwen2") },
     { "", "Split(" TEKKEN_PATTERN ")+ByteLevel()", WORDS_WHOLE, BYTE_LEVEL("tekken") },
+    { "NFC", "Split(" QWEN35_PATTERN ")+ByteLevel()", WORDS_MERGED, BYTE_LEVEL("qwen35") },
+    { "", "Split(" GPT4O_PATTERN ")+ByteLevel()", WORDS_MERGED, BYTE_LEVEL("gpt-4o") },
+    { "", NUMBER_FIRST_CUTS, WORDS_MERGED, BYTE_LEVEL("command-r") },
+    { "", FALCON_CUTS, WORDS_MERGED, BYTE_LEVEL("falcon") },
+    { "", DEEPSEEK_CODER_CUTS, WORDS_MERGED, BYTE_LEVEL("deepseek-coder") },
     { PREPENDS "+" REPLACES, "", WORDS_EITHER, SENTENCE_PIECES(true, false) },
     { REPLACES, "", WORDS_EITHER, SENTENCE_PIECES(false, false) },
     { "", "Metaspace(always)", WORDS_EITHER, SENTENCE_PIECES(true, false) },
@@ -154,7 +173,8 @@ qd_code qd_gguf_cutting_find(const json_t *tokenizer, qd_gguf_cutting *out, qd_e
     return qd_fail(err, QD_EUNSUPPORTED,
                    "tokenizer.json: normalizer '%.60s' with pre_tokenizer '%.160s'%s is none that llama.cpp is known "
                    "to have; known are "
-                   "those of gpt-2, smollm, llama-bpe, smaug-bpe, qwen2, tekken and SentencePiece (Prepend and "
+                   "those of gpt-2, smollm, llama-bpe, smaug-bpe, qwen2, qwen35, tekken, gpt-4o, command-r, falcon, "
+                   "deepseek-coder and SentencePiece (Prepend and "
                    "Replace, or Metaspace)",
                    qd_str_borrow(&normalizer), qd_str_borrow(&pre_tokenizer), whole ? " and ignore_merges" : "");
 }

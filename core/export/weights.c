@@ -3,7 +3,10 @@
 
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
+#include "base/str.h"
+#include "model/unknown.h"
 
 const qd_linear *qd_weights_linear(const qd_model *model, const qd_tensor *tensor, size_t *out_index)
 {
@@ -11,14 +14,32 @@ const qd_linear *qd_weights_linear(const qd_model *model, const qd_tensor *tenso
     size_t length = dot == NULL ? 0 : (size_t)(dot - tensor->name);
     if (dot == NULL || strcmp(dot, ".bias") == 0)
         return NULL;
-    for (size_t i = 0; i < qd_model_linear_count(model); i++) {
-        const qd_linear *linear = qd_model_linear_at(model, i);
-        if (strncmp(linear->name, tensor->name, length) == 0 && linear->name[length] == '\0') {
-            *out_index = i;
-            return linear;
-        }
+    return qd_model_linear_named(model, tensor->name, length, out_index);
+}
+
+static bool is_plain_linear(const qd_model *model, const qd_tensor *tensor)
+{
+    size_t index;
+    const qd_unknown_rule *rule = qd_unknown_judge(tensor, 0);
+    return tensor->rank == 2 && qd_glob_match("?*.weight", tensor->name) &&
+           (rule == NULL || rule->finding != QD_UNKNOWN_OTHER) && qd_weights_linear(model, tensor, &index) == NULL;
+}
+
+qd_code qd_weights_name_plain(const qd_model *model, json_t *names, qd_error *err)
+{
+    for (size_t i = 0; i < qd_model_tensor_count(model); i++) {
+        const qd_tensor *tensor = qd_model_tensor_at(model, i);
+        size_t length = strlen(tensor->name);
+        if (!is_plain_linear(model, tensor))
+            continue;
+        json_t *module = json_stringn(tensor->name, length - strlen(".weight"));
+        bool head = module != NULL && strcmp(json_string_value(module), "lm_head") == 0;
+        if (head)
+            json_decref(module); /* always named */
+        else if (json_array_append_new(names, module) != 0)
+            return qd_fail(err, QD_ENOMEM, "out of memory");
     }
-    return NULL;
+    return QD_OK;
 }
 
 /* One walk over the source. */

@@ -21,4 +21,8 @@ qd_code qd_weights_write(const qd_model *model, const qd_rounded_source *source,
  * any other. */
 const qd_linear *qd_weights_linear(const qd_model *model, const qd_tensor *tensor, size_t *out_index);
 
+/* Loaders take every linear module for packed that is not named as plain: appends the modules that may be one and are not packed, as are routers,
+ * projections and the layers of a vision tower (norms, embeddings and convolutions are no linear modules); but for lm_head, which formats have their own word for. */
+qd_code qd_weights_name_plain(const qd_model *model, json_t *names, qd_error *err);
+
 #endif

@@ -4,6 +4,8 @@
 #include <cblas.h>
 #include <limits.h>
 
+#include "base/mem.h"
+
 static int narrow(size_t n)
 {
     assert(n <= INT_MAX);
@@ -82,6 +84,23 @@ void qd_syrk_f32(qd_cmatf a, qd_matf out)
 void qd_blas_single_thread(void)
 {
     openblas_set_num_threads(1);
+}
+
+/* OpenBLAS's own, in no header of it; absent where it was built without. */
+extern void *blas_memory_alloc(int position) __attribute__((weak));
+extern void blas_memory_free(void *buffer) __attribute__((weak));
+
+void qd_blas_reserve(size_t threads)
+{
+    enum { MOST = 64 }; /* it has room for twice the threads it was built for, at least 64 */
+    void *buffers[MOST];
+    size_t count = qd_min_size(threads, MOST);
+    if (blas_memory_alloc == NULL || blas_memory_free == NULL)
+        return;
+    for (size_t i = 0; i < count; i++)
+        buffers[i] = blas_memory_alloc(0);
+    for (size_t i = 0; i < count; i++)
+        blas_memory_free(buffers[i]);
 }
 
 const char *qd_blas_version(void)

@@ -1,6 +1,6 @@
 /* gemm.h: products on views, by CBLAS.
  * Room: core/linalg. May use: base, CBLAS. gemm.c and chol.c are the only files that include cblas.h / lapacke.h.
- * Threads: any; BLAS runs with one thread (set once in main by qd_blas_single_thread), parallelism is ours, over
+ * Threads: any; BLAS runs with one thread (set once by qd_blas_single_thread), parallelism is ours, over
  * tasks. */
 #ifndef QD_LINALG_GEMM_H
 #define QD_LINALG_GEMM_H
@@ -27,8 +27,12 @@ void qd_solve_upper_f64(qd_cmatd upper, qd_matd b);
 /* Upper triangle of out = a^T a; below the diagonal out keeps what it held. */
 void qd_syrk_f32(qd_cmatf a, qd_matf out);
 
-/* Makes OpenBLAS use one thread for the whole process; called once, before threads exist. */
+/* Makes OpenBLAS use one thread for the whole process; called once, before threads exist. Those it started when it was loaded stay, asleep; it
+ * starts none where OPENBLAS_NUM_THREADS is 1. */
 void qd_blas_single_thread(void);
+/* Takes the work memory that OpenBLAS keeps for so many threads, now: it asks for it at their first products and, where there is none, asks
+ * again without end, so a process that is held to a limit must have it before. */
+void qd_blas_reserve(size_t threads);
 /* Its version and how it was built: "OpenBLAS 0.3.21 ...". */
 const char *qd_blas_version(void);
 /* Name of the kernel set OpenBLAS chose ("Haswell", "SkylakeX", ...); for benchmarks and provenance. */

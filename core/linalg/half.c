@@ -34,17 +34,14 @@ uint16_t qd_float_to_bf16(float value)
     return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+/* The exponent's bias of 15 becomes 127 by a product that is exact, of subnormals too. No branch, so that runs vectorize. */
 float qd_f16_to_float(uint16_t bits)
 {
-    uint32_t sign = (uint32_t)(bits & 0x8000u) << 16;
-    uint32_t exponent = (bits >> 10) & 31u;
-    uint32_t fraction = bits & 0x3ffu;
-    if (exponent == 31)
-        return float_of(sign | 0x7f800000u | fraction << 13 | (fraction != 0 ? 0x400000u : 0));
-    if (exponent != 0)
-        return float_of(sign | (exponent + 112) << 23 | fraction << 13);
-    float magnitude = (float)fraction * 0x1p-24f; /* zero and subnormals, exact */
-    return sign != 0 ? -magnitude : magnitude;
+    uint32_t sign = (uint32_t)(bits & 0x8000u) << 16, magnitude = (uint32_t)(bits & 0x7fffu) << 13;
+    uint32_t widened = bits_of(float_of(magnitude) * 0x1p112f);
+    widened |= magnitude >= 0x0f800000u ? 0x7f800000u : 0; /* infinite, or no number, and then a quiet one */
+    widened |= magnitude > 0x0f800000u ? 0x400000u : 0;
+    return float_of(sign | widened);
 }
 
 uint16_t qd_float_to_f16(float value)

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/pages.h"
 
 typedef struct qd_matf {
     size_t rows, cols, ld;
@@ -37,11 +38,17 @@ typedef struct qd_matf_buf {
 } qd_matf_buf;
 typedef struct qd_matd_buf {
     qd_matd view;
+    qd_scratch_file file; /* where its data lies; empty = in memory */
 } qd_matd_buf;
 qd_code qd_matf_buf_init(qd_matf_buf *buf, size_t rows, size_t cols, qd_error *err);
 void qd_matf_buf_fini(qd_matf_buf *buf);
 qd_code qd_matd_buf_init(qd_matd_buf *buf, size_t rows, size_t cols, qd_error *err);
 void qd_matd_buf_fini(qd_matd_buf *buf);
+/* The same on disk, in a folder; NULL = in memory. What is in use of it is resident until it is released. */
+qd_code qd_matd_buf_init_in(qd_matd_buf *buf, size_t rows, size_t cols, const char *folder, qd_error *err);
+/* Nothing of it need be resident now, or nothing of some rows; of one in memory all of it stays. */
+void qd_matd_buf_release(const qd_matd_buf *buf);
+void qd_matd_buf_release_rows(const qd_matd_buf *buf, size_t first, size_t count);
 
 static inline qd_cmatf qd_matf_const(qd_matf m)
 {

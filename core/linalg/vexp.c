@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("O3")
 #endif
@@ -95,6 +97,49 @@ INLINE void silu_body(float *gate, const float *up, size_t count)
     }
 }
 
+/* Phi(-z) = erfc(z / sqrt 2) / 2, and erfc(y) = exp(-y^2) times a polynomial in 1 / (1 + 0.4 y), fitted up to y = 9.5: relative error 6e-8. */
+INLINE void gelu_body(float *gate, const float *up, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        float x = gate[i], y = 0.707106781f * (x > 0 ? x : -x), t = 1 / (1 + 0.4f * y);
+        float p = 4.02674787e-2f;
+        p = p * t - 1.35471001e-1f;
+        p = p * t + 7.38419667e-2f;
+        p = p * t + 9.97297764e-2f;
+        p = p * t + 7.15081841e-2f;
+        p = p * t + 1.96963117e-1f;
+        p = p * t + 2.00958580e-1f;
+        p = p * t + 2.26575717e-1f;
+        p = p * t + 2.25626305e-1f;
+        float below = 0.5f * exp_one(-y * y) * (p * t); /* Phi(-|x|) */
+        gate[i] = x * (x > 0 ? 1 - below : below) * up[i];
+    }
+}
+
+INLINE void gelu_tanh_body(float *gate, const float *up, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        float x = gate[i], twice = x * (1.59576912f + 0.0713548163f * x * x); /* 2u */
+        float e = exp_one(twice > 0 ? -twice : twice);
+        gate[i] = x * ((x > 0 ? 1.0f : e) / (1.0f + e)) * up[i];
+    }
+}
+
+/* Below 5/8 a polynomial, so that small values keep their digits; beyond it by the exponential. */
+INLINE void tanh_body(float *x, size_t count, float factor, float scale)
+{
+    for (size_t i = 0; i < count; i++) {
+        float value = factor * x[i], size = value > 0 ? value : -value, square = value * value;
+        float p = -5.70498686e-3f;
+        p = p * square + 2.06390880e-2f;
+        p = p * square - 5.37397154e-2f;
+        p = p * square + 1.33314416e-1f;
+        p = p * square - 3.33332807e-1f;
+        float e = exp_one(-2 * size), far = (1 - e) / (1 + e);
+        x[i] = scale * (size < 0.625f ? value + value * square * p : value > 0 ? far : -far);
+    }
+}
+
 INLINE void exp_sum_body(const float *row, size_t count, float *out_max, double *out_sum)
 {
     float max = row_max(row, count);
@@ -111,8 +156,8 @@ INLINE void exp_sum_body(const float *row, size_t count, float *out_max, double 
     *out_sum = sum;
 }
 
-/* One version of the three functions for a target. */
-#define VERSION(suffix, attribute) \
+/* One version of each function for a target. */
+#define VERSION(suffix, attribute, condition) \
     attribute static void softmax_##suffix(float *row, size_t count) \
     { \
         softmax_body(row, count); \
@@ -121,54 +166,84 @@ INLINE void exp_sum_body(const float *row, size_t count, float *out_max, double 
     { \
         silu_body(gate, up, count); \
     } \
+    attribute static void gelu_##suffix(float *gate, const float *up, size_t count) \
+    { \
+        gelu_body(gate, up, count); \
+    } \
+    attribute static void gelu_tanh_##suffix(float *gate, const float *up, size_t count) \
+    { \
+        gelu_tanh_body(gate, up, count); \
+    } \
+    attribute static void tanh_##suffix(float *x, size_t count, float factor, float scale) \
+    { \
+        tanh_body(x, count, factor, scale); \
+    } \
     attribute static void exp_sum_##suffix(const float *row, size_t count, float *out_max, double *out_sum) \
     { \
         exp_sum_body(row, count, out_max, out_sum); \
-    }
+    } \
+    static bool supports_##suffix(void) \
+    { \
+        return condition; \
+    } \
+    static const qd_vexp version_##suffix = { #suffix,       supports_##suffix,  softmax_##suffix, silu_##suffix, \
+                                              gelu_##suffix, gelu_tanh_##suffix, tanh_##suffix,    exp_sum_##suffix };
 
-VERSION(plain, )
+VERSION(portable, , true)
 #if defined(__x86_64__)
-VERSION(avx2, __attribute__((target("avx2,fma"))))
-VERSION(avx512, __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))))
-
-static int level(void)
-{
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq"))
-        return 2;
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 1 : 0;
-}
-
-void qd_softmax_row(float *row, size_t count)
-{
-    int have = level();
-    (have == 2 ? softmax_avx512 : have == 1 ? softmax_avx2 : softmax_plain)(row, count);
-}
-
-void qd_silu_multiply(float *gate, const float *up, size_t count)
-{
-    int have = level();
-    (have == 2 ? silu_avx512 : have == 1 ? silu_avx2 : silu_plain)(gate, up, count);
-}
-
-void qd_exp_sum_row(const float *row, size_t count, float *out_max, double *out_sum)
-{
-    int have = level();
-    (have == 2 ? exp_sum_avx512 : have == 1 ? exp_sum_avx2 : exp_sum_plain)(row, count, out_max, out_sum);
-}
-#else
-void qd_softmax_row(float *row, size_t count)
-{
-    softmax_plain(row, count);
-}
-
-void qd_silu_multiply(float *gate, const float *up, size_t count)
-{
-    silu_plain(gate, up, count);
-}
-
-void qd_exp_sum_row(const float *row, size_t count, float *out_max, double *out_sum)
-{
-    exp_sum_plain(row, count, out_max, out_sum);
-}
+VERSION(avx2, __attribute__((target("avx2,fma"))), __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+VERSION(avx512, __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))),
+        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512dq"))
 #endif
+
+static const qd_vexp *const versions[] = {
+#if defined(__x86_64__)
+    &version_avx512,
+    &version_avx2,
+#endif
+    &version_portable,
+};
+
+const qd_vexp *qd_vexp_at(size_t index)
+{
+    return index < QD_LENGTH(versions) ? versions[index] : NULL;
+}
+
+static const qd_vexp *best(void)
+{
+    size_t i = 0;
+    while (!versions[i]->supported())
+        i++;
+    return versions[i];
+}
+
+void qd_softmax_row(float *row, size_t count)
+{
+    best()->softmax(row, count);
+}
+
+void qd_silu_multiply(float *gate, const float *up, size_t count)
+{
+    best()->silu(gate, up, count);
+}
+
+void qd_gelu_multiply(float *gate, const float *up, size_t count)
+{
+    best()->gelu(gate, up, count);
+}
+
+void qd_gelu_tanh_multiply(float *gate, const float *up, size_t count)
+{
+    best()->gelu_tanh(gate, up, count);
+}
+
+void qd_tanh_row(float *x, size_t count, float factor, float scale)
+{
+    best()->tanh(x, count, factor, scale);
+}
+
+void qd_exp_sum_row(const float *row, size_t count, float *out_max, double *out_sum)
+{
+    best()->exp_sum(row, count, out_max, out_sum);
+}

@@ -1,77 +1,188 @@
-/* block.c: a block's weights and its walk, group by group: see arch.h. */
+/* block.c: a block's weights, and what its groups are: see arch.h. */
+#include "model/block_private.h"
+
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/auto.h"
 #include "base/mem.h"
 #include "linalg/vexp.h"
-#include "model/arch_private.h"
-
-struct qd_block {
-    const qd_decoder *decoder;
-    qd_dense slots[QD_SLOTS];
-    qd_matf_buf norm_before_attention, norm_before_mlp; /* 1 x D */
-};
-
-struct qd_scratch {
-    qd_matf_buf q, k, v, scores, up, cosine, sine;
-    qd_matf_buf inputs[2]; /* of two neighbouring groups, for whole-block calls */
-};
 
 void qd_block_destroy(qd_block *block)
 {
     if (block == NULL)
         return;
-    for (size_t i = 0; i < QD_SLOTS; i++)
-        qd_dense_fini(&block->slots[i]);
-    qd_matf_buf_fini(&block->norm_before_attention);
-    qd_matf_buf_fini(&block->norm_before_mlp);
+    for (size_t i = 0; block->own.linears != NULL && i < block->count; i++)
+        qd_dense_fini(&block->own.linears[i]);
+    for (size_t i = 0; i < QD_NORM_PLACES; i++)
+        qd_norm_fini(&block->own.norms[i]);
+    qd_dense_fini(&block->own.router);
+    free(block->own.linears);
+    free(block->linears);
     free(block);
 }
 
-/* Widens a tensor; only where a value is not finite is it read again, to name the element. */
-static qd_code load_finite(const qd_tensor *tensor, float *out, qd_error *err)
+/* Rows that are looked at while they are still in the cache. */
+static size_t rows_at_once(const qd_tensor *tensor)
 {
+    enum { FLOATS = 1 << 14, LEAST = 64 /* of a transposed tensor: each row of the file is touched for all of them */ };
+    return qd_max_size(LEAST, FLOATS / (size_t)tensor->shape[1]);
+}
+
+static qd_code load_matrix(const qd_tensor *tensor, float *out, qd_error *err)
+{
+    size_t rows = (size_t)tensor->shape[0], cols = (size_t)tensor->shape[1], step = rows_at_once(tensor);
+    qd_code code = QD_OK;
+    for (size_t row = 0; code == QD_OK && row < rows; row += step) {
+        size_t count = qd_min_size(step, rows - row);
+        code = qd_tensor_rows_to_floats(tensor, row, count, out + row * cols, err);
+        if (code == QD_OK && !qd_all_finite(out + row * cols, count * cols))
+            code = qd_tensor_check_finite(tensor, err);
+    }
+    return code;
+}
+
+qd_code qd_load_finite(const qd_tensor *tensor, float *out, qd_error *err)
+{
+    if (tensor->rank == 2 && tensor->elements > 0)
+        return load_matrix(tensor, out, err);
     qd_code code = qd_tensor_to_floats(tensor, out, err);
     if (code != QD_OK || qd_all_finite(out, (size_t)tensor->elements))
         return code;
     return qd_tensor_check_finite(tensor, err);
 }
 
-/* A 1 x n row from a tensor. */
-static qd_code load_row(const qd_tensor *tensor, qd_matf_buf *out, qd_error *err)
+qd_code qd_load_row(const qd_tensor *tensor, qd_matf_buf *out, qd_error *err)
 {
     qd_code code = qd_matf_buf_init(out, 1, (size_t)tensor->elements, err);
-    return code == QD_OK ? load_finite(tensor, out->view.data, err) : code;
+    return code == QD_OK ? qd_load_finite(tensor, out->view.data, err) : code;
 }
 
-static qd_code load_dense(const qd_model *model, size_t index, const qd_overlay *overlay, qd_dense *out, qd_error *err)
+/* ---- norms ---- */
+
+qd_code qd_norm_finish(const qd_decoder *decoder, const qd_tensor *bias, qd_norm *norm, qd_error *err)
 {
-    const qd_linear *linear = qd_model_linear_at(model, index);
-    qd_code code = qd_matf_buf_init(&out->weight, linear->out, linear->in, err);
-    if (code == QD_OK && overlay != NULL)
-        code = overlay->weight(overlay->ctx, index, linear, out->weight.view, err);
-    else if (code == QD_OK && linear->weight == NULL)
-        code = qd_fail(err, QD_ENOTFOUND, "'%s' has no stored weight", linear->name);
-    else if (code == QD_OK)
-        code = load_finite(linear->weight, out->weight.view.data, err);
-    if (code == QD_OK && linear->bias != NULL)
-        code = load_row(linear->bias, &out->bias, err);
+    qd_matf w = norm->weight.view;
+    norm->kind = decoder->ops->norm;
+    norm->eps = decoder->eps;
+    for (size_t i = 0; norm->kind == QD_NORM_RMS_ONE_PLUS && i < w.rows * w.cols; i++)
+        w.data[i] += 1;
+    return bias == NULL ? QD_OK : qd_load_row(bias, &norm->bias, err);
+}
+
+/* A tensor a head, one below the other. */
+static qd_code load_own_norms(const qd_model *model, size_t block, const char *pattern, size_t heads, qd_matf_buf *out,
+                              qd_error *err)
+{
+    size_t head_dim = qd_model_decoder(model)->head_dim;
+    qd_code code = qd_matf_buf_init(out, heads, head_dim, err);
+    for (size_t h = 0; code == QD_OK && h < heads; h++)
+        code = qd_load_finite(qd_model_head_tensor(model, block, pattern, h), qd_matf_row(out->view, h), err);
     return code;
 }
 
-qd_code qd_block_load(const qd_model *model, size_t block, const qd_overlay *overlay, qd_block **out, qd_error *err)
+static qd_code load_norm(const qd_model *model, size_t block, qd_norm_place place, qd_norm *out, qd_error *err)
+{
+    const qd_decoder *d = qd_model_decoder(model);
+    const char *name = d->norms[place];
+    bool of_heads = place == QD_NORM_Q || place == QD_NORM_K;
+    if (name == NULL)
+        return QD_OK;
+    const qd_tensor *bias =
+        d->ops->norm == QD_NORM_LAYER && !of_heads ? qd_model_block_tensor(model, block, name, ".bias") : NULL;
+    qd_code code =
+        of_heads && d->ops->head_norm == QD_HEAD_NORM_OWN
+            ? load_own_norms(model, block, name, place == QD_NORM_Q ? d->heads : d->kv_heads, &out->weight, err)
+            : qd_load_row(qd_model_block_tensor(model, block, name, ".weight"), &out->weight, err);
+    return code == QD_OK ? qd_norm_finish(d, bias, out, err) : code;
+}
+
+/* ---- linears ---- */
+
+qd_code qd_linear_read(const qd_model *model, size_t index, const qd_overlay *overlay, qd_matf out, qd_error *err)
+{
+    const qd_linear *linear = qd_model_linear_at(model, index);
+    assert(out.rows == linear->out && out.cols == linear->in && out.ld == out.cols);
+    if (overlay != NULL)
+        return overlay->weight(overlay->ctx, index, linear, out, err);
+    if (linear->weight == NULL)
+        return qd_fail(err, QD_ENOTFOUND, "'%s' has no stored weight", linear->name);
+    return qd_load_finite(linear->weight, out.data, err);
+}
+
+/* Widened in the room, packed from there: rooms are larger than caches, and fresh memory costs more than what is done in it. */
+static qd_code load_packed(const qd_model *model, size_t index, const qd_overlay *overlay, float *room, qd_packed **out,
+                           qd_error *err)
+{
+    const qd_linear *linear = qd_model_linear_at(model, index);
+    qd_matf widened = qd_matf_view(room, linear->out, linear->in);
+    qd_code code = qd_linear_read(model, index, overlay, widened, err);
+    return code == QD_OK ? qd_packed_create(qd_matf_const(widened), out, err) : code;
+}
+
+static qd_code load_dense(const qd_model *model, size_t index, const qd_overlay *overlay, float *room, qd_dense *out,
+                          qd_error *err)
+{
+    const qd_linear *linear = qd_model_linear_at(model, index);
+    qd_code code = QD_OK;
+    if (room != NULL)
+        code = load_packed(model, index, overlay, room, &out->packed, err);
+    else {
+        code = qd_matf_buf_init(&out->weight, linear->out, linear->in, err);
+        if (code == QD_OK)
+            code = qd_linear_read(model, index, overlay, out->weight.view, err);
+    }
+    if (code == QD_OK && linear->bias != NULL)
+        code = qd_load_row(linear->bias, &out->bias, err);
+    return code;
+}
+
+static qd_code init_linears(qd_block *b, qd_error *err)
+{
+    qd_code code = qd_alloc(b->count, sizeof *b->linears, (void **)&b->linears, err);
+    return code == QD_OK ? qd_alloc(b->count, sizeof *b->own.linears, (void **)&b->own.linears, err) : code;
+}
+
+static qd_code load_linears(const qd_model *model, size_t block, const qd_overlay *overlay, qd_arithmetic arithmetic,
+                            qd_block *b, qd_error *err)
+{
+    QD_AUTO(qd_matf_buf_fini) qd_matf_buf room = { 0 };
+    size_t first = qd_model_block_first(model, block), most = 0;
+    b->count = qd_model_block_size(model, block);
+    b->list = qd_model_linear_at(model, first);
+    qd_code code = init_linears(b, err);
+    for (size_t k = 0; k < b->count; k++)
+        most = qd_max_size(most, b->list[k].out * b->list[k].in);
+    if (code == QD_OK && arithmetic == QD_ARITHMETIC_BFLOAT16)
+        code = qd_matf_buf_init(&room, 1, most, err);
+    for (size_t k = 0; code == QD_OK && k < b->count; k++) {
+        code = load_dense(model, first + k, overlay, room.view.data, &b->own.linears[k], err);
+        b->linears[k] = &b->own.linears[k];
+        if (b->list[k].expert == QD_NO_EXPERT)
+            b->slots[qd_model_slot(model, first + k)] = &b->linears[k];
+    }
+    return code;
+}
+
+/* Of a block that only holds weights. */
+static const qd_layer nothing = { 0 };
+
+qd_code qd_block_load(const qd_model *model, size_t block, const qd_overlay *overlay, qd_arithmetic arithmetic,
+                      qd_block **out, qd_error *err)
 {
     qd_block *b = NULL;
     qd_code code = qd_alloc(1, sizeof *b, (void **)&b, err);
     if (code != QD_OK)
         return code;
-    const struct qd_arch_ops *ops = qd_model_arch(model)->ops;
     b->decoder = qd_model_decoder(model);
-    code = load_row(qd_model_block_tensor(model, block, ops->norm_before_attention), &b->norm_before_attention, err);
+    b->layer = qd_model_is_known(model) ? &b->decoder->layers[block] : &nothing;
+    b->norms = b->own.norms;
+    for (size_t place = 0; code == QD_OK && place < QD_NORM_PLACES; place++)
+        code = load_norm(model, block, (qd_norm_place)place, &b->own.norms[place], err);
     if (code == QD_OK)
-        code = load_row(qd_model_block_tensor(model, block, ops->norm_before_mlp), &b->norm_before_mlp, err);
-    for (size_t k = 0; code == QD_OK && k < QD_SLOTS; k++)
-        code = load_dense(model, qd_model_block_first(model, block) + k, overlay, &b->slots[k], err);
+        code = load_linears(model, block, overlay, arithmetic, b, err);
+    if (code == QD_OK && b->layer->experts > 0)
+        code = qd_block_load_mixture(model, block, b, err);
     if (code != QD_OK) {
         qd_block_destroy(b);
         return code;
@@ -80,155 +191,99 @@ qd_code qd_block_load(const qd_model *model, size_t block, const qd_overlay *ove
     return QD_OK;
 }
 
+/* ---- two blocks of the same weights ---- */
+
+qd_code qd_block_share(const qd_block *of, qd_block **out, qd_error *err)
+{
+    qd_block *b = NULL;
+    qd_code code = qd_alloc(1, sizeof *b, (void **)&b, err);
+    if (code != QD_OK)
+        return code;
+    *b = (qd_block){ .decoder = of->decoder,
+                     .layer = of->layer,
+                     .count = of->count,
+                     .list = of->list,
+                     .norms = of->norms,
+                     .mixture = of->mixture };
+    code = init_linears(b, err);
+    if (code != QD_OK) {
+        qd_block_destroy(b);
+        return code;
+    }
+    memcpy(b->linears, of->linears, b->count * sizeof *b->linears);
+    for (size_t slot = 0; slot < QD_SLOTS; slot++)
+        if (of->slots[slot] != NULL)
+            b->slots[slot] = b->linears + (of->slots[slot] - of->linears);
+    if (of->mixture.linears != NULL)
+        b->mixture.linears = b->linears + (of->mixture.linears - of->linears);
+    *out = b;
+    return QD_OK;
+}
+
+static qd_code copy_matrix(qd_cmatf from, qd_matf_buf *out, qd_error *err)
+{
+    qd_code code = out->view.data == NULL ? qd_matf_buf_init(out, from.rows, from.cols, err) : QD_OK;
+    for (size_t i = 0; code == QD_OK && i < from.rows; i++)
+        memcpy(qd_matf_row(out->view, i), qd_cmatf_row(from, i), from.cols * sizeof(float));
+    return code;
+}
+
+static qd_code repack(qd_cmatf weight, qd_packed **packed, qd_error *err)
+{
+    qd_packed *made = NULL;
+    qd_code code = qd_packed_create(weight, &made, err);
+    if (code != QD_OK)
+        return code;
+    qd_packed_destroy(*packed);
+    *packed = made;
+    return QD_OK;
+}
+
+qd_code qd_block_set_weight(qd_block *block, size_t k, qd_cmatf weight, qd_error *err)
+{
+    const qd_dense *used = block->linears[k];
+    qd_dense *own = &block->own.linears[k];
+    assert(weight.rows == block->list[k].out && weight.cols == block->list[k].in);
+    qd_code code = used->packed != NULL ? repack(weight, &own->packed, err) : copy_matrix(weight, &own->weight, err);
+    if (code == QD_OK && used != own && used->bias.view.data != NULL)
+        code = copy_matrix(qd_matf_const(used->bias.view), &own->bias, err);
+    if (code == QD_OK)
+        block->linears[k] = own;
+    return code;
+}
+
 qd_matf qd_block_weight(qd_block *block, size_t k)
 {
-    return block->slots[k].weight.view;
+    assert(block->linears[k] == &block->own.linears[k] && block->own.linears[k].packed == NULL);
+    return block->own.linears[k].weight.view;
 }
+
+/* ---- groups ---- */
 
 size_t qd_block_groups(const qd_block *block)
 {
-    (void)block;
-    return QD_GROUPS;
+    return block->list[block->count - 1].group + 1;
 }
 
 size_t qd_block_group_width(const qd_block *block, size_t group)
 {
-    static const qd_slot first[QD_GROUPS] = { QD_SLOT_Q, QD_SLOT_O, QD_SLOT_GATE, QD_SLOT_DOWN };
-    return qd_slot_in(block->decoder, first[group]);
+    for (size_t k = 0; k < block->count; k++)
+        if (block->list[k].group == group)
+            return block->list[k].in;
+    return 0;
 }
 
 bool qd_block_group_writes_residual(const qd_block *block, size_t group)
 {
-    (void)block;
-    return group == QD_GROUP_O || group == QD_GROUP_DOWN;
+    return group == QD_GROUP_O || group + 1 == qd_block_groups(block);
 }
 
-qd_code qd_scratch_create(const qd_model *model, size_t max_tokens, qd_scratch **out, qd_error *err)
+bool qd_block_group_adds_output(const qd_block *block, size_t group)
 {
-    const qd_decoder *d = qd_model_decoder(model);
-    qd_scratch *s = NULL;
-    qd_code code = qd_alloc(1, sizeof *s, (void **)&s, err);
-    if (code != QD_OK)
-        return code;
-    size_t widest = qd_max_size(qd_max_size(d->hidden, d->intermediate), d->heads * d->head_dim);
-    const struct {
-        qd_matf_buf *buf;
-        size_t rows, cols;
-    } parts[] = {
-        { &s->q, max_tokens, d->heads * d->head_dim },
-        { &s->k, max_tokens, d->kv_heads * d->head_dim },
-        { &s->v, max_tokens, d->kv_heads * d->head_dim },
-        { &s->scores, QD_ATTENTION_ROWS, max_tokens },
-        { &s->up, max_tokens, d->intermediate },
-        { &s->cosine, max_tokens, d->rope.dimensions / 2 },
-        { &s->sine, max_tokens, d->rope.dimensions / 2 },
-        { &s->inputs[0], max_tokens, widest },
-        { &s->inputs[1], max_tokens, widest },
-    };
-    for (size_t i = 0; code == QD_OK && i < QD_LENGTH(parts); i++)
-        code = qd_matf_buf_init(parts[i].buf, parts[i].rows, parts[i].cols, err);
-    if (code != QD_OK) {
-        qd_scratch_destroy(s);
-        return code;
-    }
-    qd_rope_tables(&d->rope, s->cosine.view, s->sine.view);
-    *out = s;
-    return QD_OK;
-}
-
-void qd_scratch_destroy(qd_scratch *scratch)
-{
-    if (scratch == NULL)
-        return;
-    qd_matf_buf *parts[] = { &scratch->q,      &scratch->k,    &scratch->v,         &scratch->scores,   &scratch->up,
-                             &scratch->cosine, &scratch->sine, &scratch->inputs[0], &scratch->inputs[1] };
-    for (size_t i = 0; i < QD_LENGTH(parts); i++)
-        qd_matf_buf_fini(parts[i]);
-    free(scratch);
-}
-
-static qd_matf rows_of(qd_matf_buf *buf, size_t rows)
-{
-    return qd_matf_block(buf->view, 0, 0, rows, buf->view.cols);
-}
-
-static void run_attention(const qd_block *b, qd_cmatf input, qd_scratch *s, qd_matf out)
-{
-    const qd_decoder *d = b->decoder;
-    size_t length = input.rows;
-    qd_matf q = rows_of(&s->q, length), k = rows_of(&s->k, length), v = rows_of(&s->v, length);
-    qd_cmatf cosine = qd_matf_const(s->cosine.view), sine = qd_matf_const(s->sine.view);
-    qd_dense_apply(&b->slots[QD_SLOT_Q], input, QD_SET, q);
-    qd_dense_apply(&b->slots[QD_SLOT_K], input, QD_SET, k);
-    qd_dense_apply(&b->slots[QD_SLOT_V], input, QD_SET, v);
-    qd_rope_apply(&d->rope, cosine, sine, d->head_dim, q);
-    qd_rope_apply(&d->rope, cosine, sine, d->head_dim, k);
-    const qd_attention attention = {
-        d->heads, d->kv_heads, d->head_dim, d->window, 1.0f / __builtin_sqrtf((float)d->head_dim),
-    };
-    qd_attention_apply(&attention, qd_matf_const(q), qd_matf_const(k), qd_matf_const(v), s->scores.view, out);
-}
-
-static void run_gate(const qd_block *b, qd_cmatf input, qd_scratch *s, qd_matf out)
-{
-    qd_matf up = rows_of(&s->up, input.rows);
-    qd_dense_apply(&b->slots[QD_SLOT_GATE], input, QD_SET, out);
-    qd_dense_apply(&b->slots[QD_SLOT_UP], input, QD_SET, up);
-    for (size_t t = 0; t < out.rows; t++)
-        qd_silu_multiply(qd_matf_row(out, t), qd_matf_row(up, t), out.cols);
-}
-
-static qd_code check_length(const qd_scratch *scratch, size_t length, qd_error *err)
-{
-    if (length > scratch->q.view.rows)
-        return qd_fail(err, QD_ESHAPE, "sequence of %zu tokens, the scratch holds %zu", length, scratch->q.view.rows);
-    return QD_OK;
-}
-
-qd_code qd_block_enter(const qd_block *block, qd_matf residual, qd_scratch *scratch, qd_matf out_input, qd_error *err)
-{
-    qd_code code = check_length(scratch, residual.rows, err);
-    if (code == QD_OK)
-        qd_rms_norm(qd_matf_const(residual), block->norm_before_attention.view.data, block->decoder->eps, out_input);
-    return code;
-}
-
-qd_code qd_block_advance(const qd_block *block, size_t group, qd_matf residual, qd_cmatf input, qd_scratch *scratch,
-                         qd_matf out_input, qd_error *err)
-{
-    assert(group < QD_GROUPS && input.cols == qd_block_group_width(block, group));
-    qd_code code = check_length(scratch, residual.rows, err);
-    if (code != QD_OK)
-        return code;
-    switch (group) {
-    case QD_GROUP_QKV:
-        run_attention(block, input, scratch, out_input);
-        break;
-    case QD_GROUP_O:
-        qd_dense_apply(&block->slots[QD_SLOT_O], input, QD_ADD, residual);
-        qd_rms_norm(qd_matf_const(residual), block->norm_before_mlp.view.data, block->decoder->eps, out_input);
-        break;
-    case QD_GROUP_MLP:
-        run_gate(block, input, scratch, out_input);
-        break;
-    default:
-        qd_dense_apply(&block->slots[QD_SLOT_DOWN], input, QD_ADD, residual);
-    }
-    return QD_OK;
-}
-
-qd_code qd_block_forward(const qd_block *block, qd_matf residual, qd_scratch *scratch, qd_error *err)
-{
-    size_t rows = residual.rows;
-    qd_code code = check_length(scratch, rows, err);
-    qd_matf input = qd_matf_view(scratch->inputs[0].view.data, rows, qd_block_group_width(block, 0));
-    if (code == QD_OK)
-        code = qd_block_enter(block, residual, scratch, input, err);
-    for (size_t g = 0; code == QD_OK && g < QD_GROUPS; g++) {
-        size_t width = g + 1 < QD_GROUPS ? qd_block_group_width(block, g + 1) : 0;
-        qd_matf next = qd_matf_view(scratch->inputs[(g + 1) % 2].view.data, width == 0 ? 0 : rows, width);
-        code = qd_block_advance(block, g, residual, qd_matf_const(input), scratch, next, err);
-        input = next;
-    }
-    return code;
+    static const qd_norm_place around[2][2] = { { QD_NORM_ON_ATTENTION, QD_NORM_AFTER_ATTENTION },
+                                                { QD_NORM_ON_MLP, QD_NORM_AFTER_MLP } };
+    const qd_norm_place *places = around[group == QD_GROUP_O ? 0 : 1];
+    return qd_block_group_writes_residual(block, group) && qd_block_group_expert(block, group) == QD_NO_EXPERT &&
+           block->decoder->norms[places[0]] == NULL && block->decoder->norms[places[1]] == NULL &&
+           block->decoder->branch_scale == 1;
 }

@@ -472,6 +472,8 @@ qd_code qd_gguf_open(const char *path, qd_gguf **out, qd_error *err)
         return code;
     }
     (*out)->map = map;
+    for (size_t i = 0; i < (*out)->tensor_count; i++)
+        (*out)->tensors[i].mapped = true;
     return QD_OK;
 }
 

@@ -26,12 +26,30 @@
     "[" UPPER "]+[" LOWER "]*|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*|" \
     "\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
 
+#define QWEN35 \
+    "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{L}\\\\p{M}]+|" \
+    "\\\\p{N}" \
+    "| ?[^\\\\s\\\\p{L}\\\\p{M}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+#define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+#define GPT4O \
+    "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[" UPPER "]*[" LOWER "]+" CONTRACTION "|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?" \
+    "[" UPPER "]+[" LOWER "]*" CONTRACTION "|\\\\p{N}{1,3}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*|" \
+    "\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+
 static const char none[] = "null", nfc[] = "{\"type\":\"NFC\"}";
 static const char gpt2[] = BYTE_LEVEL("true");
 static const char digits_first[] = SEQUENCE("{\"type\":\"Digits\",\"individual_digits\":true}," BYTE_LEVEL("true"));
 static const char llama3[] = SPLIT_BY(LLAMA3);
 static const char qwen2[] = SPLIT_BY(QWEN2);
 static const char tekken[] = SPLIT_BY(TEKKEN);
+static const char qwen35[] = SPLIT_BY(QWEN35);
+static const char gpt4o[] = SPLIT_BY(GPT4O);
+static const char number_first[] = SEQUENCE(SPLIT("\\\\p{N}") "," SPLIT(GPT2) "," BYTE_LEVEL("false"));
+static const char falcon[] = SEQUENCE(
+    SPLIT("[\\\\p{P}\\\\$\\\\+<=>\\\\^~\\\\|`]+") "," SPLIT(GPT2) "," SPLIT("[0-9][0-9][0-9]") "," BYTE_LEVEL("false"));
+static const char deepseek_coder[] =
+    SEQUENCE(SPLIT("[\\r\\n]") "," SPLIT("\\\\s?\\\\p{L}+") "," SPLIT("\\\\s?\\\\p{P}+") "," SPLIT(
+        "[\\u4e00-\\u9fa5\\u0800-\\u4e00\\uac00-\\ud7ff]+") "," SPLIT("\\\\p{N}") "," BYTE_LEVEL("false"));
 /* Four cuts, one after another; what clients take for files from before the key was there. */
 static const char fallback[] = SEQUENCE(SPLIT("[\\\\p{P}\\\\$\\\\+<=>\\\\^~\\\\|]+") "," SPLIT(GPT2) "," SPLIT(
     "\\\\p{N}+") "," SPLIT("[0-9][0-9][0-9]") "," BYTE_LEVEL("false"));
@@ -43,7 +61,15 @@ static const qd_gguf_pre_tokenizer table[] = {
     { "llama3", none, llama3, true, true },
     { "llama-v3", none, llama3, true, true },
     { "qwen2", nfc, qwen2, false, false },
+    { "qwen35", nfc, qwen35, false, false },
+    { "stablelm2", none, qwen2, false, false },
+    { "gpt-4o", none, gpt4o, false, false },
     { "mpt", none, gpt2, false, false },
+    { "olmo", none, gpt2, false, false },
+    { "phi-2", none, gpt2, false, false },
+    { "command-r", none, number_first, false, false },
+    { "falcon", none, falcon, false, false },
+    { "deepseek-coder", none, deepseek_coder, false, false },
     { "refact", none, digits_first, false, false },
     { "starcoder", none, digits_first, false, false },
     { "smaug-bpe", none, llama3, false, false },

@@ -1,73 +1,54 @@
 /* layers.c: see layers.h. */
 #include "model/layers.h"
 
-#include <math.h>
-#include <string.h>
-
-#include "base/mem.h"
 #include "linalg/gemm.h"
+#include "linalg/rows.h"
 #include "linalg/vexp.h"
 
 void qd_dense_fini(qd_dense *dense)
 {
     qd_matf_buf_fini(&dense->weight);
+    qd_packed_destroy(dense->packed);
     qd_matf_buf_fini(&dense->bias);
+    *dense = (qd_dense){ 0 };
 }
 
 void qd_dense_apply(const qd_dense *dense, qd_cmatf x, qd_accumulate mode, qd_matf out)
 {
-    qd_gemm_f32(QD_PLAIN, QD_TRANSPOSED, 1, x, qd_matf_const(dense->weight.view), mode == QD_ADD ? 1 : 0, out);
+    float beta = mode == QD_ADD ? 1 : 0;
+    if (dense->packed != NULL)
+        qd_packed_apply(dense->packed, x, beta, out);
+    else
+        qd_gemm_f32(QD_PLAIN, QD_TRANSPOSED, 1, x, qd_matf_const(dense->weight.view), beta, out);
     const float *bias = dense->bias.view.data;
+    const qd_rows *f = qd_rows_best();
     for (size_t t = 0; bias != NULL && t < out.rows; t++)
-        for (size_t o = 0; o < out.cols; o++)
-            qd_matf_row(out, t)[o] += bias[o];
+        f->add(1, bias, out.cols, qd_matf_row(out, t));
 }
 
-void qd_rms_norm(qd_cmatf x, const float *weight, float eps, qd_matf out)
+void qd_norm_fini(qd_norm *norm)
 {
-    for (size_t t = 0; t < x.rows; t++) {
-        const float *row = qd_cmatf_row(x, t);
-        float *to = qd_matf_row(out, t);
-        double sum = 0;
-        for (size_t i = 0; i < x.cols; i++)
-            sum += (double)row[i] * (double)row[i];
-        float inverse = (float)(1.0 / sqrt(sum / (double)x.cols + (double)eps));
-        for (size_t i = 0; i < x.cols; i++)
-            to[i] = weight[i] * (row[i] * inverse);
-    }
+    qd_matf_buf_fini(&norm->weight);
+    qd_matf_buf_fini(&norm->bias);
 }
 
-/* Rows [first, first + rows) of one head: scores, mask, soft-max, weighted values. */
-static void attend(const qd_attention *a, size_t first, qd_cmatf q, qd_cmatf k, qd_cmatf v, qd_matf scores, qd_matf out)
+void qd_norm_apply(const qd_norm *norm, qd_cmatf x, qd_matf out)
 {
-    size_t last = first + q.rows; /* keys beyond the last query are masked for all of them */
-    size_t begin = a->window > 0 && first + 1 > a->window ? first + 1 - a->window : 0;
-    qd_cmatf keys = qd_cmatf_block(k, begin, 0, last - begin, k.cols);
-    qd_cmatf values = qd_cmatf_block(v, begin, 0, last - begin, v.cols);
-    qd_matf s = { q.rows, last - begin, last - begin, scores.data };
-    qd_gemm_f32(QD_PLAIN, QD_TRANSPOSED, a->scale, q, keys, 0, s);
-    for (size_t i = 0; i < q.rows; i++) {
-        size_t position = first + i;
-        size_t from = a->window > 0 && position + 1 > a->window ? position + 1 - a->window : 0;
-        float *row = qd_matf_row(s, i);
-        size_t lead = from - begin, seen = position + 1 - from;
-        memset(row, 0, lead * sizeof *row);
-        qd_softmax_row(row + lead, seen);
-        memset(row + lead + seen, 0, (s.cols - lead - seen) * sizeof *row);
-    }
-    qd_gemm_f32(QD_PLAIN, QD_PLAIN, 1, qd_matf_const(s), values, 0, out);
-}
-
-void qd_attention_apply(const qd_attention *attention, qd_cmatf q, qd_cmatf k, qd_cmatf v, qd_matf scores, qd_matf out)
-{
-    size_t length = q.rows, hd = attention->head_dim;
-    for (size_t h = 0; h < attention->heads; h++) {
-        size_t kv = h * attention->kv_heads / attention->heads;
-        qd_cmatf keys = qd_cmatf_block(k, 0, kv * hd, length, hd), values = qd_cmatf_block(v, 0, kv * hd, length, hd);
-        for (size_t first = 0; first < length; first += QD_ATTENTION_ROWS) {
-            size_t rows = qd_min_size(QD_ATTENTION_ROWS, length - first);
-            attend(attention, first, qd_cmatf_block(q, first, h * hd, rows, hd), keys, values, scores,
-                   qd_matf_block(out, first, h * hd, rows, hd));
+    const qd_rows *f = qd_rows_best();
+    size_t width = norm->weight.view.cols, rows = norm->weight.view.rows;
+    for (size_t t = 0; t < x.rows; t++)
+        for (size_t piece = 0; piece < x.cols / width; piece++) {
+            const float *from = qd_cmatf_row(x, t) + piece * width,
+                        *weight = qd_matf_row(norm->weight.view, piece % rows);
+            float *to = qd_matf_row(out, t) + piece * width;
+            if (norm->kind == QD_NORM_LAYER)
+                f->layer_norm(from, weight, norm->bias.view.data, norm->eps, width, to);
+            else
+                f->rms_norm(from, weight, norm->eps, width, to);
         }
-    }
+}
+
+void qd_soft_cap(float cap, float *x, size_t count)
+{
+    qd_tanh_row(x, count, 1 / cap, cap);
 }

@@ -1,14 +1,15 @@
-/* layers.h: the building blocks of a decoder: linear, norm, causal attention.
+/* layers.h: the building blocks of a decoder: linear, norms.
  * Room: core/model. May use: base, linalg.
  * Threads: pure functions on what they are given. */
 #ifndef QD_MODEL_LAYERS_H
 #define QD_MODEL_LAYERS_H
 
-#include "linalg/mat.h"
+#include "linalg/product.h"
 
-/* A linear layer's float32 weights while its block is loaded. */
+/* A linear layer's weights while its block is loaded: in one of two forms. */
 typedef struct qd_dense {
-    qd_matf_buf weight; /* O x I */
+    qd_matf_buf weight; /* O x I; data NULL = they are packed */
+    qd_packed *packed;  /* inputs are rounded to bf16; NULL = float32 */
     qd_matf_buf bias;   /* 1 x O; data NULL = none */
 } qd_dense;
 void qd_dense_fini(qd_dense *dense);
@@ -17,17 +18,24 @@ void qd_dense_fini(qd_dense *dense);
 typedef enum qd_accumulate { QD_SET, QD_ADD } qd_accumulate;
 void qd_dense_apply(const qd_dense *dense, qd_cmatf x, qd_accumulate mode, qd_matf out);
 
-/* out = weight * x / sqrt(mean(x^2) + eps), row by row; statistics in double. out may be x. */
-void qd_rms_norm(qd_cmatf x, const float *weight, float eps, qd_matf out);
+typedef enum qd_norm_kind {
+    QD_NORM_RMS,          /* weight * x / sqrt(mean(x^2) + eps) */
+    QD_NORM_RMS_ONE_PLUS, /* (1 + weight) * x / sqrt(mean(x^2) + eps) */
+    QD_NORM_LAYER,        /* weight * (x - mean(x)) / sqrt(var(x) + eps) + bias */
+} qd_norm_kind;
 
-/* Causal attention with grouped heads: q is T x H hd, k and v are T x KV hd; head h reads key/value head h KV / H;
- * scores are scaled by `scale`; position t sees s when 0 <= t - s (< window, when window > 0). scores: at least
- * QD_ATTENTION_ROWS x T of scratch. out: T x H hd. */
-typedef struct qd_attention {
-    size_t heads, kv_heads, head_dim, window;
-    float scale;
-} qd_attention;
-enum { QD_ATTENTION_ROWS = 64 };
-void qd_attention_apply(const qd_attention *attention, qd_cmatf q, qd_cmatf k, qd_cmatf v, qd_matf scores, qd_matf out);
+/* A row of x is cut into pieces as wide as the weight; piece p is normed by itself with row p % W of the weight. One
+ * piece: the usual norm. */
+typedef struct qd_norm {
+    qd_norm_kind kind;
+    float eps;
+    qd_matf_buf weight; /* W x n, the 1 of one-plus added; data NULL = there is no norm */
+    qd_matf_buf bias;   /* 1 x n; data NULL = none */
+} qd_norm;
+void qd_norm_fini(qd_norm *norm);
+/* Statistics in double. out may be x. */
+void qd_norm_apply(const qd_norm *norm, qd_cmatf x, qd_matf out);
+/* x = c tanh(x / c) */
+void qd_soft_cap(float cap, float *x, size_t count);
 
 #endif

@@ -4,36 +4,23 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/str.h"
-#include "model/arch_private.h"
 #include "model/float_scales.h"
+#include "model/fused_experts.h"
 #include "model/gguf_config.h"
-#include "model/shards.h"
+#include "model/model_private.h"
 #include "model/stored.h"
-
-enum { NAME_BYTES = 512, MAX_BLOCKS = 100000 };
-
-struct qd_model {
-    char *path, *dir;
-    json_t *config_json;
-    qd_shards shards;
-    const qd_arch *arch;
-    qd_decoder decoder;
-    qd_model_config config;
-    const qd_tensor *embedding, *final_norm, *head;
-    qd_linear *linears;  /* blocks x QD_SLOTS; names are owned */
-    char quantized[160]; /* what the stored weights were quantized to; "" = not */
-};
-
-typedef enum packing { STORED, PACKED } packing;
 
 void qd_model_destroy(qd_model *model)
 {
     if (model == NULL)
         return;
-    for (size_t i = 0; model->linears != NULL && i < model->config.blocks * QD_SLOTS; i++)
+    for (size_t i = 0; i < model->linear_count; i++)
         free((char *)(uintptr_t)model->linears[i].name);
     free(model->linears);
+    free(model->by_name);
+    free(model->slots);
+    free(model->first);
+    qd_decoder_fini(&model->decoder);
     qd_shards_fini(&model->shards);
     json_decref(model->config_json);
     free(model->path);
@@ -41,182 +28,38 @@ void qd_model_destroy(qd_model *model)
     free(model);
 }
 
-size_t qd_slot_out(const qd_decoder *d, qd_slot slot)
+/* One id, or the first of several, of the text's own config or the wrapper's; -1 = none that the model knows. */
+static int64_t read_token(const qd_model *model, const char *key)
 {
-    switch (slot) {
-    case QD_SLOT_Q:
-        return d->heads * d->head_dim;
-    case QD_SLOT_K:
-    case QD_SLOT_V:
-        return d->kv_heads * d->head_dim;
-    case QD_SLOT_GATE:
-    case QD_SLOT_UP:
-        return d->intermediate;
-    default:
-        return d->hidden;
-    }
-}
-
-size_t qd_slot_in(const qd_decoder *d, qd_slot slot)
-{
-    if (slot == QD_SLOT_O)
-        return d->heads * d->head_dim;
-    return slot == QD_SLOT_DOWN ? d->intermediate : d->hidden;
-}
-
-size_t qd_slot_group(qd_slot slot)
-{
-    static const size_t groups[QD_SLOTS] = { QD_GROUP_QKV, QD_GROUP_QKV, QD_GROUP_QKV, QD_GROUP_O,
-                                             QD_GROUP_MLP, QD_GROUP_MLP, QD_GROUP_DOWN };
-    return groups[slot];
-}
-
-static qd_code find_arch(const json_t *config, const qd_arch **out, const char **out_class, qd_error *err)
-{
-    const json_t *classes = json_object_get(config, "architectures");
-    const char *name = json_string_value(json_array_get(classes, 0));
-    if (name == NULL)
-        return qd_fail(err, QD_EFORMAT, "'architectures' is missing or empty");
-    *out = qd_arch_find_class(name);
-    *out_class = name;
-    if (*out != NULL)
-        return QD_OK;
-    QD_AUTO(qd_str_fini) qd_str known = { 0 };
-    for (size_t i = 0; qd_arch_at(i) != NULL; i++)
-        for (size_t k = 0; qd_arch_at(i)->classes[k] != NULL; k++)
-            qd_str_addf(&known, "%s%s", known.length == 0 ? "" : ", ", qd_arch_at(i)->classes[k]);
-    return qd_fail(err, QD_EUNSUPPORTED, "architecture '%.100s' is not supported; supported are %s", name,
-                   qd_str_borrow(&known));
-}
-
-/* A tensor outside or inside a block with the shape it must have; dimension 0 = 0 means rank 1. */
-static qd_code need_tensor(qd_model *model, const char *name, size_t rows, size_t cols, const qd_tensor **out,
-                           qd_error *err)
-{
-    const qd_tensor *t = qd_shards_use(&model->shards, name);
-    if (t == NULL)
-        return qd_fail(err, QD_EFORMAT, "tensor '%s' is missing", name);
-    bool fits =
-        rows == 0 ? t->rank == 1 && t->shape[0] == cols : t->rank == 2 && t->shape[0] == rows && t->shape[1] == cols;
-    if (!fits)
-        return qd_fail(
-            err, QD_ESHAPE, "tensor '%s' has %zu dimensions of %llu x %llu elements, the config wants %zu x %zu", name,
-            t->rank, t->rank > 0 ? (unsigned long long)t->shape[0] : 0,
-            t->rank > 1 ? (unsigned long long)t->shape[1] : 1, rows == 0 ? cols : rows, rows == 0 ? (size_t)1 : cols);
-    if (t->dtype->from_floats == NULL && t->dtype->block == 0 && t->scale == NULL)
-        return qd_fail(err, QD_EUNSUPPORTED,
-                       "tensor '%s': weights of dtype %s are not supported; F32, F16 and BF16 are, F8_E4M3 and F8_E5M2 "
-                       "with scales, and the blocks of GGUF files",
-                       name, t->dtype->name);
-    *out = t;
-    return QD_OK;
-}
-
-static void block_name(const qd_model *model, size_t block, const char *name, char *out)
-{
-    char prefix[64];
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(prefix, sizeof prefix, model->arch->ops->block_prefix, block); /* the row's constant, one %zu */
-#pragma GCC diagnostic pop
-    snprintf(out, NAME_BYTES, "%s%s", prefix, name);
-}
-
-const qd_tensor *qd_model_block_tensor(const qd_model *model, size_t block, const char *name)
-{
-    char full[NAME_BYTES];
-    block_name(model, block, name, full);
-    return qd_shards_find(&model->shards, full);
-}
-
-/* Is there a weight to be read as numbers? Packed folders may keep codes under its name. */
-static bool is_weight(const qd_model *model, const char *name)
-{
-    const qd_tensor *t = qd_shards_find(&model->shards, name);
-    return t != NULL && strcmp(t->dtype->name, "I8") != 0;
-}
-
-static qd_code read_linear(qd_model *model, size_t block, qd_slot slot, packing how, qd_error *err)
-{
-    qd_linear *linear = &model->linears[block * QD_SLOTS + slot];
-    char name[NAME_BYTES], weight[NAME_BYTES + 8], bias[NAME_BYTES + 8];
-    block_name(model, block, model->arch->ops->slot_names[slot], name);
-    snprintf(weight, sizeof weight, "%s.weight", name);
-    snprintf(bias, sizeof bias, "%s.bias", name);
-    *linear = (qd_linear){ .out = qd_slot_out(&model->decoder, slot),
-                           .in = qd_slot_in(&model->decoder, slot),
-                           .group = qd_slot_group(slot) };
-    char *copy = NULL;
-    qd_code code = qd_dup(name, &copy, err);
-    linear->name = copy;
-    if (code == QD_OK && (how == STORED || is_weight(model, weight)))
-        code = need_tensor(model, weight, linear->out, linear->in, &linear->weight, err);
-    bool biased = slot <= QD_SLOT_O ? model->decoder.attention_bias : model->decoder.mlp_bias;
-    if (code == QD_OK && biased)
-        code = need_tensor(model, bias, 0, linear->out, &linear->bias, err);
-    return code;
-}
-
-static qd_code read_blocks(qd_model *model, packing how, qd_error *err)
-{
-    const struct qd_arch_ops *ops = model->arch->ops;
-    qd_code code = qd_alloc(model->config.blocks * QD_SLOTS, sizeof *model->linears, (void **)&model->linears, err);
-    for (size_t b = 0; code == QD_OK && b < model->config.blocks; b++) {
-        const char *const norms[] = { ops->norm_before_attention, ops->norm_before_mlp };
-        for (size_t i = 0; code == QD_OK && i < QD_LENGTH(norms); i++) {
-            const qd_tensor *ignored;
-            char name[NAME_BYTES];
-            block_name(model, b, norms[i], name);
-            code = need_tensor(model, name, 0, model->decoder.hidden, &ignored, err);
-        }
-        for (size_t slot = 0; code == QD_OK && slot < QD_SLOTS; slot++)
-            code = read_linear(model, b, (qd_slot)slot, how, err);
-    }
-    return code;
-}
-
-static qd_code read_ends(qd_model *model, qd_error *err)
-{
-    const struct qd_arch_ops *ops = model->arch->ops;
-    size_t v = model->config.vocabulary, d = model->config.hidden;
-    bool tied = false;
-    qd_code code = qd_json_bool(model->config_json, "tie_word_embeddings", false, &tied, err);
-    if (code != QD_OK)
-        return qd_within(err, code, "config.json");
-    code = need_tensor(model, ops->embedding, v, d, &model->embedding, err);
-    if (code == QD_OK)
-        code = need_tensor(model, ops->final_norm, 0, d, &model->final_norm, err);
-    if (code != QD_OK)
-        return code;
-    model->head = model->embedding; /* a missing head means tied, whatever the flag says */
-    if (qd_shards_use(&model->shards, ops->head) != NULL && !tied)
-        code = need_tensor(model, ops->head, v, d, &model->head, err);
-    return code;
+    const json_t *value = json_object_get(model->text_config, key);
+    value = value == NULL ? json_object_get(model->config_json, key) : value;
+    value = json_is_array(value) ? json_array_get(value, 0) : value;
+    json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
+    return id < (json_int_t)model->config.vocabulary ? id : -1;
 }
 
 static qd_code read_numbers(qd_model *model, qd_error *err)
 {
-    const json_t *json = model->config_json;
+    const qd_decoder *d = &model->decoder;
     qd_model_config *c = &model->config;
-    qd_code code = find_arch(json, &model->arch, &c->architecture, err);
+    qd_code code = qd_arch_of_config(model->config_json, &model->arch, &model->text_config, err);
+    if (code != QD_OK && model->finder != NULL) {
+        qd_model_unknown_numbers(model);
+        return QD_OK;
+    }
     if (code == QD_OK)
-        code = model->arch->ops->configure(json, &model->decoder, err);
-    if (code == QD_OK)
-        code = qd_json_size(json, "num_hidden_layers", 0, &c->blocks, err);
-    if (code == QD_OK)
-        code = qd_json_size(json, "vocab_size", 0, &c->vocabulary, err);
-    if (code == QD_OK)
-        code = qd_json_size(json, "max_position_embeddings", 0, &c->max_positions, err);
+        code = qd_decoder_read(model->arch, model->config_json, model->text_config, &model->decoder, err);
     if (code != QD_OK)
         return code;
-    if (c->blocks == 0 || c->blocks > MAX_BLOCKS || c->vocabulary == 0)
-        return qd_fail(err, QD_EFORMAT, "'%s' is missing or out of range",
-                       c->vocabulary == 0 ? "vocab_size" : "num_hidden_layers");
-    c->hidden = model->decoder.hidden;
-    const json_t *bos = json_object_get(json, "bos_token_id");
-    c->bos = json_is_integer(bos) ? json_integer_value(bos) : -1;
-    if (c->bos >= (int64_t)c->vocabulary)
-        c->bos = -1;
+    *c = (qd_model_config){ .hidden = d->hidden,
+                            .blocks = d->blocks,
+                            .vocabulary = d->vocabulary,
+                            .max_positions = d->max_positions,
+                            .experts = d->experts,
+                            .experts_used = d->experts_used };
+    c->architecture = json_string_value(json_array_get(json_object_get(model->config_json, "architectures"), 0));
+    c->bos = read_token(model, "bos_token_id");
+    c->eos = read_token(model, "eos_token_id");
     return QD_OK;
 }
 
@@ -227,10 +70,10 @@ static qd_code read_config(qd_model *model, qd_error *err)
 }
 
 /* Weights that can be read as numbers are no obstacle, however they are stored. */
-static qd_code check_plain(const qd_model *model, packing how, qd_error *err)
+static qd_code check_plain(const qd_model *model, qd_packing how, qd_error *err)
 {
     const json_t *quantization = json_object_get(model->config_json, "quantization_config");
-    if (how == STORED && quantization != NULL && !json_is_null(quantization) &&
+    if (how == QD_STORED && quantization != NULL && !json_is_null(quantization) &&
         !qd_model_reads_quantization(quantization))
         return qd_fail(err, QD_EUNSUPPORTED, "config.json has a quantization_config: this folder is quantized already");
     return QD_OK;
@@ -244,7 +87,7 @@ static qd_code read_file(const char *dir, json_t **out, qd_error *err)
 }
 
 /* What the metadata says, unless the folder has a config.json of its own. */
-static qd_code make_config(qd_model *model, const char *path, packing how, qd_error *err)
+static qd_code make_config(qd_model *model, const char *path, qd_packing how, qd_error *err)
 {
     qd_code code = qd_gguf_config_beside(path, &model->config_json, err);
     if (code == QD_OK && model->config_json == NULL)
@@ -253,15 +96,15 @@ static qd_code make_config(qd_model *model, const char *path, packing how, qd_er
 }
 
 /* Weights whose bytes need scales get them. */
-static qd_code attach_scales(qd_model *model, packing how, qd_error *err)
+static qd_code attach_scales(qd_model *model, qd_packing how, qd_error *err)
 {
     const json_t *quantization = json_object_get(model->config_json, "quantization_config");
-    if (how != STORED || !qd_model_reads_quantization(quantization))
+    if (how != QD_STORED || !qd_model_reads_quantization(quantization))
         return QD_OK;
     return qd_float_scales_attach(quantization, &model->shards, model->quantized, sizeof model->quantized, err);
 }
 
-static qd_code open_gguf(qd_model *model, const char *path, packing how, qd_error *err)
+static qd_code open_gguf(qd_model *model, const char *path, qd_packing how, qd_error *err)
 {
     qd_code code = qd_shards_open(path, &model->shards, err);
     if (code == QD_OK)
@@ -271,7 +114,7 @@ static qd_code open_gguf(qd_model *model, const char *path, packing how, qd_erro
     return code == QD_OK ? read_config(model, err) : code;
 }
 
-static qd_code open_safetensors(qd_model *model, const char *dir, packing how, qd_error *err)
+static qd_code open_safetensors(qd_model *model, const char *dir, qd_packing how, qd_error *err)
 {
     qd_code code = qd_dup(dir, &model->dir, err);
     if (code == QD_OK)
@@ -282,20 +125,26 @@ static qd_code open_safetensors(qd_model *model, const char *dir, packing how, q
         code = read_config(model, err);
     if (code == QD_OK)
         code = qd_shards_open(dir, &model->shards, err);
+    if (code == QD_OK && model->decoder.experts > 0)
+        code = qd_fused_experts_split(&model->decoder, &model->shards, err);
     return code == QD_OK ? attach_scales(model, how, err) : code;
 }
 
-static qd_code open_model(const char *path, packing how, qd_model *model, qd_error *err)
+static qd_code open_model(const char *path, qd_packing how, qd_model *model, qd_error *err)
 {
     qd_code code = qd_dup(path, &model->path, err);
     if (code == QD_OK)
         code = qd_shards_are_gguf(path) ? open_gguf(model, path, how, err) : open_safetensors(model, path, how, err);
-    if (code == QD_OK)
-        code = read_ends(model, err);
-    if (code == QD_OK)
-        code = read_blocks(model, how, err);
-    if (code == QD_OK && how == STORED)
-        code = qd_shards_warn_unused(&model->shards, model->arch->ops->ignored_suffixes, err);
+    bool known = code == QD_OK && qd_model_is_known(model);
+    if (known)
+        code = qd_model_read_ends(model, err);
+    else if (code == QD_OK)
+        code = qd_model_find_layers(model, err);
+    if (code == QD_OK && known)
+        code = qd_model_read_blocks(model, how, err);
+    if (code == QD_OK && known && how == QD_STORED)
+        code = qd_shards_warn_unused(&model->shards, model->text_config == model->config_json ? "" : model->prefix,
+                                     model->arch->ops->ignored_suffixes, err);
     if (code == QD_OK) {
         model->config.dtype = qd_stored_dtype(model);
         qd_stored_words(model, model->quantized, sizeof model->quantized);
@@ -303,28 +152,41 @@ static qd_code open_model(const char *path, packing how, qd_model *model, qd_err
     return code;
 }
 
-static qd_code open_any(const char *dir, packing how, qd_model **out, qd_error *err)
+static qd_code open_any(const char *dir, qd_packing how, const qd_layer_finder *finder, qd_model **out, qd_error *err)
 {
     qd_model *model = NULL;
     qd_code code = qd_alloc(1, sizeof *model, (void **)&model, err);
-    if (code == QD_OK)
+    if (code == QD_OK) {
+        model->finder = finder;
         code = open_model(dir, how, model, err);
+    }
     if (code != QD_OK) {
         qd_model_destroy(model);
         return qd_within(err, code, "model '%s'", dir);
     }
+    model->finder = NULL;
     *out = model;
     return QD_OK;
 }
 
 qd_code qd_model_open(const char *dir, qd_model **out, qd_error *err)
 {
-    return open_any(dir, STORED, out, err);
+    return open_any(dir, QD_STORED, NULL, out, err);
 }
 
 qd_code qd_model_open_packed(const char *dir, qd_model **out, qd_error *err)
 {
-    return open_any(dir, PACKED, out, err);
+    return open_any(dir, QD_PACKED, NULL, out, err);
+}
+
+qd_code qd_model_open_any(const char *path, const qd_layer_finder *finder, qd_model **out, qd_error *err)
+{
+    return open_any(path, QD_STORED, finder, out, err);
+}
+
+qd_code qd_model_open_packed_any(const char *dir, const qd_layer_finder *finder, qd_model **out, qd_error *err)
+{
+    return open_any(dir, QD_PACKED, finder, out, err);
 }
 
 const qd_model_config *qd_model_borrow_config(const qd_model *model)
@@ -352,6 +214,11 @@ const char *qd_model_quantized_source(const qd_model *model)
     return model->quantized[0] == '\0' ? NULL : model->quantized;
 }
 
+const json_t *qd_model_borrow_text_config(const qd_model *model)
+{
+    return model->text_config;
+}
+
 const qd_arch *qd_model_arch(const qd_model *model)
 {
     return model->arch;
@@ -362,19 +229,9 @@ const qd_decoder *qd_model_decoder(const qd_model *model)
     return &model->decoder;
 }
 
-const qd_tensor *qd_model_embedding(const qd_model *model)
+const qd_model_ends *qd_model_ends_of(const qd_model *model)
 {
-    return model->embedding;
-}
-
-const qd_tensor *qd_model_final_norm_tensor(const qd_model *model)
-{
-    return model->final_norm;
-}
-
-const qd_tensor *qd_model_head(const qd_model *model)
-{
-    return model->head;
+    return &model->ends;
 }
 
 size_t qd_model_tensor_count(const qd_model *model)
@@ -414,23 +271,50 @@ const char *qd_model_warning_at(const qd_model *model, size_t index)
 
 size_t qd_model_linear_count(const qd_model *model)
 {
-    return model->config.blocks * QD_SLOTS;
+    return model->linear_count;
 }
 
 const qd_linear *qd_model_linear_at(const qd_model *model, size_t index)
 {
-    return index < model->config.blocks * QD_SLOTS ? &model->linears[index] : NULL;
+    return index < model->linear_count ? &model->linears[index] : NULL;
+}
+
+typedef struct linear_key {
+    const char *name;
+    size_t length;
+} linear_key;
+
+static int compare_linear(const void *key, const void *entry)
+{
+    const linear_key *k = key;
+    const char *name = (*(const qd_linear *const *)entry)->name;
+    int order = strncmp(k->name, name, k->length);
+    return order != 0 ? order : name[k->length] == '\0' ? 0 : -1;
+}
+
+const qd_linear *qd_model_linear_named(const qd_model *model, const char *name, size_t length, size_t *out_index)
+{
+    const linear_key key = { name, length };
+    const qd_linear **found = model->linear_count == 0 ? NULL
+                                                       : bsearch(&key, model->by_name, model->linear_count,
+                                                                 sizeof *model->by_name, compare_linear);
+    if (found == NULL)
+        return NULL;
+    *out_index = (size_t)(*found - model->linears);
+    return *found;
+}
+
+qd_slot qd_model_slot(const qd_model *model, size_t linear)
+{
+    return (qd_slot)model->slots[linear];
 }
 
 size_t qd_model_block_first(const qd_model *model, size_t block)
 {
-    (void)model;
-    return block * QD_SLOTS;
+    return model->first[block];
 }
 
 size_t qd_model_block_size(const qd_model *model, size_t block)
 {
-    (void)model;
-    (void)block;
-    return QD_SLOTS;
+    return model->first[block + 1] - model->first[block];
 }

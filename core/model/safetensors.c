@@ -300,6 +300,8 @@ qd_code qd_safetensors_open(const char *path, qd_safetensors **out, qd_error *er
         return code;
     }
     (*out)->map = map;
+    for (size_t i = 0; i < (*out)->count; i++)
+        (*out)->tensors[i].mapped = true;
     return QD_OK;
 }
 

@@ -128,12 +128,13 @@ static bool ends_in_one(const char *text, const char *const *suffixes)
     return false;
 }
 
-qd_code qd_shards_warn_unused(qd_shards *shards, const char *const *suffixes, qd_error *err)
+qd_code qd_shards_warn_unused(qd_shards *shards, const char *within, const char *const *suffixes, qd_error *err)
 {
     const char *first = NULL;
     size_t count = 0;
     for (size_t i = 0; i < shards->tensor_count; i++)
-        if (!shards->used[i] && !ends_in_one(shards->tensors[i]->name, suffixes) && count++ == 0)
+        if (!shards->used[i] && strncmp(shards->tensors[i]->name, within, strlen(within)) == 0 &&
+            !ends_in_one(shards->tensors[i]->name, suffixes) && count++ == 0)
             first = shards->tensors[i]->name;
     if (count == 0)
         return QD_OK;
@@ -174,6 +175,24 @@ void qd_shards_drop(qd_shards *shards, const char *name)
     size_t at = (size_t)(found - shards->tensors), behind = --shards->tensor_count - at;
     memmove(found, found + 1, behind * sizeof *found);
     memmove(shards->used + at, shards->used + at + 1, behind);
+}
+
+qd_code qd_shards_transpose(qd_shards *shards, const char *name, qd_error *err)
+{
+    const qd_tensor **found = place_of(shards, name);
+    qd_tensor *own = found == NULL ? NULL : &shards->own[*found - shards->own];
+    if (own == NULL || own->rank != 2 || own->transposed)
+        return QD_OK;
+    if (own->dtype->block != 0 || !qd_tensor_is_plain(own))
+        return qd_fail(err, QD_EUNSUPPORTED,
+                       "tensor '%s': weights of dtype %s are not supported where they are stored "
+                       "[in, out]",
+                       name, own->dtype->name);
+    uint64_t rows = own->shape[0];
+    own->shape[0] = own->shape[1];
+    own->shape[1] = rows;
+    own->transposed = true;
+    return QD_OK;
 }
 
 /* The tensors of safetensors files as the set's own. */
@@ -218,6 +237,25 @@ static qd_code merge(qd_shards *shards, qd_error *err)
         if (strcmp(shards->tensors[i - 1]->name, shards->tensors[i]->name) == 0)
             return in_two_shards(shards, shards->tensors[i - 1], shards->tensors[i], err);
     return QD_OK;
+}
+
+qd_code qd_shards_replace(qd_shards *shards, qd_tensor **own, size_t **own_file, char ***renamed, size_t *count,
+                          qd_error *err)
+{
+    void *old[] = { shards->own, shards->own_file, shards->tensors, shards->used };
+    for (size_t i = 0; i < QD_LENGTH(old); i++)
+        free(old[i]);
+    shards->own = *own;
+    shards->own_file = *own_file;
+    shards->renamed = *renamed;
+    shards->own_count = *count;
+    shards->tensors = NULL;
+    shards->used = NULL;
+    *own = NULL;
+    *own_file = NULL;
+    *renamed = NULL;
+    *count = 0;
+    return merge(shards, err);
 }
 
 /* A bare file name: no folder, no leading dot, ends in .safetensors. */

@@ -38,9 +38,17 @@ const qd_tensor *qd_shards_find(const qd_shards *shards, const char *name);
 size_t qd_shards_file_of(const qd_shards *shards, const qd_tensor *tensor);
 /* The set no longer lists this tensor; what points at it may go on. */
 void qd_shards_drop(qd_shards *shards, const char *name);
+/* Other tensors in the place of all there were, none of them renamed before: takes the lists over and leaves zeros.
+ * renamed: NULL, or a name, of each. */
+qd_code qd_shards_replace(qd_shards *shards, qd_tensor **own, size_t **own_file, char ***renamed, size_t *count,
+                          qd_error *err);
+/* A matrix that is stored as its transpose is seen as what it stands for; what is missing or no matrix stays as it is.
+ * QD_EUNSUPPORTED for numbers that come in blocks or with scales. */
+qd_code qd_shards_transpose(qd_shards *shards, const char *name, qd_error *err);
 /* As find, and remembers that the tensor has a use. */
 const qd_tensor *qd_shards_use(qd_shards *shards, const char *name);
-/* One warning for tensors that nothing used, but for names that end in one of the suffixes (NULL-terminated). */
-qd_code qd_shards_warn_unused(qd_shards *shards, const char *const *suffixes, qd_error *err);
+/* One warning for tensors that nothing used, of names that begin with `within` (a wrapper's other parts are no concern
+ * of the text model), but for those that end in one of the suffixes (NULL-terminated). */
+qd_code qd_shards_warn_unused(qd_shards *shards, const char *within, const char *const *suffixes, qd_error *err);
 
 #endif

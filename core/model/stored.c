@@ -26,9 +26,22 @@ static const char *model_dtype(const qd_dtype *dtype)
     return dtype->from_floats == NULL ? "BF16" : dtype->name;
 }
 
+/* Where no linear weight is stored as it is: the embedding's, or what is most like one. */
+static const qd_dtype *other_dtype(const qd_model *model)
+{
+    const qd_tensor *embedding = qd_model_ends_of(model)->embedding, *largest = NULL;
+    for (size_t i = 0; embedding == NULL && i < qd_model_tensor_count(model); i++) {
+        const qd_tensor *t = qd_model_tensor_at(model, i);
+        if (t->dtype->from_floats != NULL && (largest == NULL || t->elements > largest->elements))
+            largest = t;
+    }
+    embedding = embedding == NULL ? largest : embedding;
+    return embedding == NULL ? qd_dtype_find("BF16") : embedding->dtype;
+}
+
 const char *qd_stored_dtype(const qd_model *model)
 {
-    const qd_dtype *best = qd_model_embedding(model)->dtype;
+    const qd_dtype *best = other_dtype(model);
     uint64_t most = 0, elements;
     for (size_t row = 0; qd_dtype_at(row) != NULL; row++)
         if ((elements = elements_of(model, qd_dtype_at(row))) > most) {

@@ -5,14 +5,25 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/pages.h"
 #include "model/gguf_names.h"
 
-enum { CHUNK = 4096 /* values widened at a time when looking for NaN: a multiple of every block */ };
+enum {
+    TILE = 64,
+    CHUNK = 4096 /* values widened at a time when looking for NaN: a multiple of every block */,
+    CHUNKS_AT_ONCE = 1024 /* resident */
+};
 #define LARGEST_SCALE 1e30f /* times the largest F8 number it still is a float */
 
 bool qd_tensor_is_plain(const qd_tensor *tensor)
 {
-    return tensor->head_rows == 0 && tensor->scale == NULL;
+    return !tensor->transposed && tensor->head_rows == 0 && tensor->scale == NULL;
+}
+
+void qd_tensor_release(const qd_tensor *tensor, const unsigned char *from, size_t bytes)
+{
+    if (tensor->mapped)
+        qd_pages_release(from, bytes);
 }
 
 static qd_code check_readable(const qd_tensor *tensor, qd_error *err)
@@ -42,6 +53,20 @@ static void scale_row(const qd_tensor *tensor, size_t row, size_t cols, float *o
     }
 }
 
+/* Rows of a matrix whose transpose is stored, of one plain type: a row of the file is a column here. */
+static void read_transposed(const qd_tensor *tensor, size_t row, size_t count, float *out)
+{
+    size_t rows = (size_t)tensor->shape[0], cols = (size_t)tensor->shape[1];
+    for (size_t at = 0; at < count; at += TILE)
+        for (size_t c = 0; c < cols; c++) {
+            float values[TILE];
+            size_t n = qd_min_size(TILE, count - at);
+            tensor->dtype->to_floats(tensor->data + qd_dtype_size(tensor->dtype, c * rows + row + at), n, values);
+            for (size_t i = 0; i < n; i++)
+                out[(at + i) * cols + c] = values[i];
+        }
+}
+
 /* Rows one by one: where they come from, and what they are multiplied by. */
 static void read_rows(const qd_tensor *tensor, size_t cols, size_t row, size_t count, float *out)
 {
@@ -61,11 +86,14 @@ qd_code qd_tensor_to_floats(const qd_tensor *tensor, float *out, qd_error *err)
         return code;
     if (qd_tensor_is_plain(tensor) || tensor->elements == 0)
         tensor->dtype->to_floats(tensor->data, (size_t)tensor->elements, out);
+    else if (tensor->transposed)
+        read_transposed(tensor, 0, (size_t)tensor->shape[0], out);
     else if (tensor->rank == 1) /* a bias: an element a row */
         read_rows(tensor, 1, 0, (size_t)tensor->elements, out);
     else
         read_rows(tensor, (size_t)tensor->shape[tensor->rank - 1], 0,
                   (size_t)(tensor->elements / tensor->shape[tensor->rank - 1]), out);
+    qd_tensor_release(tensor, tensor->data, tensor->bytes);
     return QD_OK;
 }
 
@@ -77,10 +105,17 @@ qd_code qd_tensor_rows_to_floats(const qd_tensor *tensor, size_t row, size_t cou
     if (tensor->rank != 2 || row > tensor->shape[0] || count > tensor->shape[0] - row)
         return qd_fail(err, QD_ESHAPE, "tensor '%s': rows %zu..%zu are not in it", tensor->name, row, row + count);
     size_t cols = (size_t)tensor->shape[1];
-    if (!qd_tensor_is_plain(tensor))
+    const unsigned char *data = tensor->data + qd_dtype_size(tensor->dtype, row * cols);
+    if (tensor->transposed)
+        read_transposed(tensor, row, count, out);
+    else if (!qd_tensor_is_plain(tensor))
         read_rows(tensor, cols, row, count, out);
     else
-        tensor->dtype->to_floats(tensor->data + qd_dtype_size(tensor->dtype, row * cols), count * cols, out);
+        tensor->dtype->to_floats(data, count * cols, out);
+    if (tensor->transposed)
+        qd_tensor_release(tensor, tensor->data, tensor->bytes);
+    else
+        qd_tensor_release(tensor, data, qd_dtype_size(tensor->dtype, count * cols));
     return QD_OK;
 }
 
@@ -96,7 +131,10 @@ qd_code qd_tensor_check_finite(const qd_tensor *tensor, qd_error *err)
             if (!isfinite(values[i]))
                 return qd_fail(err, QD_ENUMERIC, "tensor '%s': element %zu is %f", tensor->name, at + i,
                                (double)values[i]);
+        if (at / CHUNK % CHUNKS_AT_ONCE == CHUNKS_AT_ONCE - 1)
+            qd_tensor_release(tensor, tensor->data, qd_dtype_size(tensor->dtype, at + count));
     }
+    qd_tensor_release(tensor, tensor->data, tensor->bytes);
     for (size_t i = 0; tensor->scale != NULL && i < tensor->scale->elements; i++) {
         float scale = scale_at(tensor->scale, i);
         if (!(fabsf(scale) <= LARGEST_SCALE))

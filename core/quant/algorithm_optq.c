@@ -16,12 +16,15 @@ qd_code qd_optq_round(const qd_layer_input *input, qd_precision precision, const
     qd_code code = qd_steps_init(input, QD_DEAD_ZERO, &steps, err);
     if (code == QD_OK)
         code = qd_feedback_init(input->factor, precision, input->pool, &feedback, err);
+    qd_factor_release(input->factor); /* the sweep has what it wants */
     if (code == QD_OK)
         code = qd_alloc(input->w.rows, sizeof(qd_neuron), &neurons, err);
     if (code == QD_OK)
         code = qd_sweep_run(input, &steps, &feedback, kernel, out_codes, neurons, err);
     if (code == QD_OK)
         code = qd_refine_run(input, &steps, out_codes, &refined, err);
+    qd_factor_release(input->factor);
+    qd_feedback_fini(&feedback);
     if (code != QD_OK)
         return code;
     qd_cmatd upper = qd_matd_const(input->factor->c.view);

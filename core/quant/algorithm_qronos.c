@@ -9,14 +9,14 @@
 #include "quant/sweep.h"
 #include "quant/target.h"
 
-/* sum over k >= 1 of (w - v)_k H_k0. */
+/* sum over k >= 1 of (w - v)_k H_k0, by the row that holds the same. */
 static double others(const qd_layer_input *input, const qd_steps *steps, size_t row)
 {
     double sum = 0.0;
     for (size_t k = 1; input->v.rows > 0 && k < steps->count; k++) {
         size_t column = steps->column[k];
         double change = (double)qd_cmatf_row(input->w, row)[column] - (double)qd_cmatf_row(input->v, row)[column];
-        sum += change * qd_matd_row(input->factor->hessian.view, k)[0];
+        sum += change * qd_matd_row(input->factor->hessian.view, 0)[k];
     }
     return sum;
 }
@@ -26,7 +26,7 @@ static double others(const qd_layer_input *input, const qd_steps *steps, size_t 
 static qd_code first_arguments(const qd_layer_input *input, const qd_steps *steps, const qd_weight_target *target,
                                double **out, qd_error *err)
 {
-    double diagonal = qd_matd_row(input->factor->hessian.view, 0)[0];
+    double diagonal = input->factor->diagonal[0];
     qd_code code = qd_alloc(input->w.rows, sizeof **out, (void **)out, err);
     for (size_t i = 0; code == QD_OK && i < input->w.rows && diagonal > 0.0; i++) {
         double w = (double)(qd_cmatf_row(input->w, i)[steps->column[0]] * steps->live[0]);
@@ -65,12 +65,15 @@ static qd_code round_target(const qd_layer_input *input, const qd_steps *steps, 
     qd_measure measure;
     qd_precision precision = steps->narrow ? QD_FLOAT32 : QD_FLOAT64;
     qd_code code = qd_feedback_init(input->factor, precision, input->pool, &feedback, err);
+    qd_factor_release(input->factor); /* the sweep has what it wants */
     if (code == QD_OK)
         code = qd_alloc(input->w.rows, sizeof(qd_neuron), &neurons, err);
     if (code == QD_OK)
         code = qd_sweep_run(input, steps, &feedback, qd_sweep_kernel_best(), out_codes, neurons, err);
     if (code == QD_OK)
         code = qd_refine_run(input, steps, out_codes, &refined, err);
+    qd_factor_release(input->factor);
+    qd_feedback_fini(&feedback);
     qd_layer_input final = *input;
     final.grid = &refined.grid;
     if (code == QD_OK)

@@ -162,7 +162,7 @@ static double expected(const qd_layer_input *input, const qd_steps *steps)
     for (size_t i = 0; i < input->w.rows; i++)
         for (size_t t = 0; t < steps->count; t++) {
             double scale = qd_steps_expected(input, steps, i, t);
-            double h = factor == NULL ? 1.0 : qd_matd_row(factor->hessian.view, t)[t] + factor->lambda;
+            double h = factor == NULL ? 1.0 : factor->diagonal[t] + factor->lambda;
             sum += scale * scale * square * h; /* independent errors */
         }
     return sum;

@@ -80,8 +80,7 @@ static qd_code check_shapes(const qd_algorithm *algorithm, const qd_layer_input 
     if (input->factor == NULL && (input->tokens > 0 || algorithm->needs != QD_NEEDS_NOTHING))
         return qd_fail(err, QD_EINVAL, "algorithm '%s' was given no factor for %zu tokens", algorithm->name,
                        input->tokens);
-    if (algorithm->needs == QD_NEEDS_MISMATCH &&
-        (input->mismatch == NULL || input->mismatch->hessian.view.rows != cols))
+    if (algorithm->needs == QD_NEEDS_MISMATCH && (input->mismatch == NULL || input->mismatch->cross.view.rows != cols))
         return qd_fail(err, QD_EINVAL, "algorithm '%s' was given no moments of two streams for %zu features",
                        algorithm->name, cols);
     if (input->mismatch != NULL && input->mismatch->residual.outputs != 0 && input->mismatch->residual.outputs != rows)

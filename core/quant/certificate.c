@@ -7,15 +7,9 @@
 #include "base/mem.h"
 #include "quant/certify.h"
 #include "quant/chance.h"
+#include "quant/identity.h"
 #include "quant/refine.h"
 
-/* All neurons are checked while O I^2 stays below this (about 0.1 s of one core); else at least SAMPLE of them. */
-#define CHECK_ALL_LIMIT 2e8
-enum { SAMPLE = 8 };
-/* Energies below this fraction of the output are rounding noise of the weights themselves: no relative residual
- * there. */
-#define NOISE_FLOOR_FLOAT64 1e-12
-#define NOISE_FLOOR_FLOAT32 1e-10
 /* H_lambda form minus lambda ||.||^2: below this fraction of the form the difference is rounding. */
 #define CANCELLATION 1e-13
 /* sqnr_db of a layer without any error. */
@@ -213,7 +207,8 @@ static void fill_sums(const qd_evidence *e, qd_certificate *out)
     out->ratio = out->bound_sq > 0.0 ? sqrt(out->energy_sq / out->bound_sq) : 0.0;
 }
 
-static qd_code fill_output(const qd_evidence *e, double *targets, qd_certificate *out, qd_error *err)
+/* The layer's output, where its weights are what was rounded: out_targets, the form of each row with H_lambda. */
+static qd_code measure_output(const qd_evidence *e, double *out_targets, qd_certificate *out, qd_error *err)
 {
     qd_form_job job = { .input = e->input,
                         .steps = e->steps,
@@ -221,19 +216,30 @@ static qd_code fill_output(const qd_evidence *e, double *targets, qd_certificate
                         .form = QD_FORM_DIRECT,
                         .products = QD_PRODUCTS_FAST,
                         .count = out->out };
-    qd_code code = qd_form_run(&job, targets, err);
-    if (code != QD_OK)
-        return code;
+    qd_code code = qd_form_run(&job, out_targets, err);
     double damped = 0.0, norm = 0.0;
-    for (size_t i = 0; i < out->out; i++) {
+    for (size_t i = 0; code == QD_OK && i < out->out; i++) {
         const float *w = qd_cmatf_row(e->input->w, i);
-        damped += targets[i];
+        damped += out_targets[i];
         for (size_t t = 0; t < e->steps->count; t++) {
             double value = (double)(w[e->steps->column[t]] * e->steps->live[t]);
             norm += value * value;
         }
     }
-    out->output_sq = e->measure != NULL ? e->measure->output_sq : fmax(0.0, undamped(damped, out->lambda * norm));
+    out->output_sq = fmax(0.0, undamped(damped, out->lambda * norm));
+    return code;
+}
+
+/* targets: NULL where the measure has the output. */
+static qd_code fill_output(const qd_evidence *e, double *targets, qd_certificate *out, qd_error *err)
+{
+    qd_code code = QD_OK;
+    if (e->measure != NULL)
+        out->output_sq = e->measure->output_sq;
+    else
+        code = measure_output(e, targets, out, err);
+    if (code != QD_OK)
+        return code;
     if (out->output_sq > 0.0)
         out->relative_error = sqrt(fmax(0.0, out->error_sq) / out->output_sq);
     out->sqnr_db = SQNR_CAP_DB;
@@ -241,82 +247,6 @@ static qd_code fill_output(const qd_evidence *e, double *targets, qd_certificate
         out->sqnr_db = fmin(SQNR_CAP_DB, -20.0 * log10(out->relative_error));
     else if (out->output_sq == 0.0)
         out->sqnr_db = 0.0;
-    return QD_OK;
-}
-
-/* Of a refined row the factor's form, which the sweep's energies must agree with too. */
-static double energy_of(const qd_evidence *e, size_t row)
-{
-    return e->refined != NULL && e->refined->energy != NULL ? e->refined->energy[row] : e->neurons[row].energy;
-}
-
-/* What the loop counted of its codes against ||(target - q) C||^2 of them, before anything was refined: all rows. */
-static double swept_residual(const qd_evidence *e, const double *targets, double floor)
-{
-    double difference = 0.0, energy = 0.0, target = 0.0;
-    for (size_t i = 0; i < e->input->w.rows; i++) {
-        difference += fabs(e->refined->swept[i] - e->neurons[i].energy);
-        energy += e->neurons[i].energy;
-        target += targets[i];
-    }
-    double scale = fmax(energy, floor * target);
-    return scale > 0.0 ? difference / scale : 0.0;
-}
-
-/* What the target leaves and what rounding adds against the whole: theory.md T9, where the target is the best there is; on a path the whole is at most
- * that (triangle inequality). */
-static double parts_residual(const qd_evidence *e, const qd_certificate *out, double floor)
-{
-    double parts = out->base_sq + out->energy_sq, whole = fmax(parts, floor * out->output_sq);
-    double off = fabs(out->total_sq - parts);
-    if (e->steps->path != NULL) {
-        parts = sqrt(out->base_sq) + sqrt(out->energy_sq);
-        whole = fmax(parts, sqrt(floor * out->output_sq));
-        off = fmax(0.0, sqrt(fmax(0.0, out->total_sq)) - parts);
-    }
-    return whole > 0.0 ? off / whole : 0.0;
-}
-
-/* Compares the loop's energies with quadratic forms of w - q, over all neurons or fixed ones. */
-static qd_code fill_residual(const qd_evidence *e, const double *targets, qd_certificate *out, qd_error *err)
-{
-    double cost = (double)out->out * (double)out->in * (double)out->in;
-    size_t stride = cost <= CHECK_ALL_LIMIT ? 1 : qd_max_size(1, out->out / SAMPLE);
-    size_t count = (out->out - 1) / stride + 1;
-    QD_AUTO(qd_free_pointer) void *rows_memory = NULL;
-    QD_AUTO(qd_free_pointer) void *forms_memory = NULL;
-    qd_code code = qd_alloc(count, sizeof(uint32_t), &rows_memory, err);
-    if (code == QD_OK)
-        code = qd_alloc(count, sizeof(double), &forms_memory, err);
-    if (code != QD_OK)
-        return code;
-    uint32_t *rows = rows_memory;
-    double *forms = forms_memory;
-    for (size_t i = 0; i < count; i++)
-        rows[i] = (uint32_t)(i * stride);
-    qd_form_job job = { .input = e->input,
-                        .steps = e->steps,
-                        .kind = QD_ROWS_ERROR,
-                        .form = QD_FORM_DIRECT,
-                        .codes = e->codes,
-                        .rows = rows,
-                        .count = count };
-    code = qd_form_run(&job, forms, err);
-    if (code != QD_OK)
-        return code;
-    double difference = 0.0, energy = 0.0, target = 0.0;
-    for (size_t i = 0; i < count; i++) {
-        difference += fabs(forms[i] - energy_of(e, rows[i]));
-        energy += energy_of(e, rows[i]);
-        target += targets[rows[i]];
-    }
-    double floor = strcmp(e->precision, "float32") == 0 ? NOISE_FLOOR_FLOAT32 : NOISE_FLOOR_FLOAT64;
-    double scale = fmax(energy, floor * target);
-    out->identity_residual = scale > 0.0 ? difference / scale : 0.0;
-    if (out->refined)
-        out->identity_residual = fmax(out->identity_residual, swept_residual(e, targets, floor));
-    if (e->measure != NULL)
-        out->identity_residual = fmax(out->identity_residual, parts_residual(e, out, floor));
     return QD_OK;
 }
 
@@ -336,9 +266,10 @@ static qd_code fill_heldout(const qd_evidence *e, double *forms, qd_certificate 
         return QD_OK;
     }
     QD_AUTO(qd_matd_buf_fini) qd_matd_buf held = { 0 };
-    qd_code code = qd_matd_buf_init(&held, out->in, out->in, err);
+    qd_code code = qd_matd_buf_init_in(&held, out->in, out->in, holdout->hessian.file.folder, err);
     if (code == QD_OK)
         code = qd_factor_gather(qd_matd_const(holdout->hessian.view), e->steps->column, e->input->pool, held.view, err);
+    qd_matd_buf_release(&holdout->hessian);
     qd_cmatd matrix = qd_matd_const(held.view);
     qd_form_job job = { .input = e->input,
                         .steps = e->steps,
@@ -386,16 +317,17 @@ qd_code qd_certify(const qd_evidence *e, qd_certificate *out, qd_error *err)
         return code;
     fill_pivots(e, &c);
     fill_sums(e, &c);
-    QD_AUTO(qd_free_pointer) void *targets = NULL;
-    code = qd_alloc(c.out, sizeof(double), &targets, err);
+    QD_AUTO(qd_free_pointer) void *forms = NULL;
+    code = qd_alloc(c.out, sizeof(double), &forms, err);
+    double *targets = e->measure == NULL ? forms : NULL;
     if (code == QD_OK)
         code = fill_output(e, targets, &c, err);
     if (code == QD_OK)
-        code = fill_residual(e, targets, &c, err);
+        code = qd_identity_check(e, targets, &c, &c.identity_residual, err);
     if (code == QD_OK && e->input->rounding == QD_ROUND_STOCHASTIC)
         code = qd_chance_fill(e, &c, err);
     if (code == QD_OK)
-        code = fill_heldout(e, targets, &c, err); /* targets are not wanted any more */
+        code = fill_heldout(e, forms, &c, err); /* targets are not wanted any more */
     if (code != QD_OK)
         return qd_within(err, code, "certificate");
     c.status = judge(&c, e->tolerance);

@@ -79,5 +79,7 @@ qd_code qd_form_run(const qd_form_job *job, double *out, qd_error *err);
 bool qd_form_in_float32(const qd_layer_input *input, qd_products products);
 /* out = h, in float32. */
 qd_code qd_form_narrow(qd_cmatd h, qd_pool *pool, qd_matf_buf *out, qd_error *err);
+/* The same of a matrix that is not asked for next: where it lies on disk, rows that were read are not kept resident. */
+qd_code qd_form_narrow_away(const qd_matd_buf *h, qd_pool *pool, qd_matf_buf *out, qd_error *err);
 
 #endif

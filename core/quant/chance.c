@@ -160,8 +160,7 @@ static double largest_output(const qd_evidence *e, const qd_certificate *c, cons
         double row = 0.0;
         for (size_t t = 0; t < c->in; t++) {
             double step = widest * (double)scale[e->steps->group[t]];
-            double own = e->upper != NULL ? step * step * weight[t]
-                                          : step * step * qd_matd_row(e->input->factor->hessian.view, t)[t];
+            double own = step * step * (e->upper != NULL ? weight[t] : e->input->factor->diagonal[t]);
             row = e->upper != NULL ? fmax(row, own) : row + own;
         }
         largest = fmax(largest, row);

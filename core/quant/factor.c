@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "linalg/chol.h"
@@ -18,6 +19,8 @@ void qd_factor_destroy(qd_factor *factor)
     if (factor == NULL)
         return;
     free(factor->permutation);
+    free(factor->pivot);
+    free(factor->diagonal);
     qd_matd_buf_fini(&factor->c);
     qd_matd_buf_fini(&factor->hessian);
     free(factor);
@@ -64,22 +67,121 @@ double qd_pivot_least(qd_cmatd hessian, double lambda)
 }
 
 /* Lost pivots are failures: C would be noise there, and 1 / C_jj the feedback. */
-qd_code qd_pivots(qd_cmatd hessian, double lambda, qd_matd c, qd_error *err)
+static qd_code check_pivots(qd_matd c, double least, qd_error *err)
 {
-    qd_code code = qd_chol_reversed(hessian, lambda, c, err);
-    double least = qd_pivot_least(hessian, lambda);
-    for (size_t t = 0; code == QD_OK && t < c.rows; t++) {
+    for (size_t t = 0; t < c.rows; t++) {
         double pivot = qd_matd_row(c, t)[t];
         if (pivot * pivot <= least)
-            code = qd_fail(err, QD_ENUMERIC, "squared pivot %zu of %zu, %g, is lost in rounding", t, c.rows,
+            return qd_fail(err, QD_ENUMERIC, "squared pivot %zu of %zu, %g, is lost in rounding", t, c.rows,
                            pivot * pivot);
     }
-    return code;
+    return QD_OK;
 }
+
+qd_code qd_pivots(qd_cmatd hessian, double lambda, qd_pool *pool, qd_matd c, qd_error *err)
+{
+    qd_code code = qd_chol_reversed(hessian, lambda, pool, c, err);
+    return code == QD_OK ? check_pivots(c, qd_pivot_least(hessian, lambda), err) : code;
+}
+
+typedef struct leaving {
+    const qd_matd_buf *from;
+    qd_matd to;
+} leaving;
+
+/* The upper half of some rows, which are given back. */
+static qd_code leave_rows(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const leaving *l = ctx;
+    size_t n = l->to.cols, start = index * ROWS_PER_TASK, end = qd_min_size(start + ROWS_PER_TASK, n);
+    (void)worker;
+    (void)err;
+    for (size_t i = start; i < end; i++)
+        memcpy(qd_matd_row(l->to, i) + i, qd_matd_row(l->from->view, i) + i, (n - i) * sizeof(double));
+    qd_matd_buf_release_rows(l->from, start, end - start);
+    return QD_OK;
+}
+
+/* As qd_pivots; where H lies on disk the two are not resident at once. */
+static qd_code pivots_away(const qd_matd_buf *hessian, double lambda, qd_pool *pool, qd_matd c, qd_error *err)
+{
+    double least = qd_pivot_least(qd_matd_const(hessian->view), lambda);
+    leaving l = { hessian, c };
+    qd_code code = qd_pool_for(pool, (c.rows - 1) / ROWS_PER_TASK + 1, leave_rows, &l, err);
+    if (code == QD_OK)
+        code = qd_chol_reversed_in_place(lambda, pool, c, err);
+    return code == QD_OK ? check_pivots(c, least, err) : code;
+}
+
+/* ---- in place ---- */
+
+/* to[i] = from[p[i]], of the rows of a square matrix: cycle by cycle, by way of one row. */
+static void order_rows(qd_matd m, const uint32_t *p, unsigned char *done, double *row)
+{
+    size_t bytes = m.cols * sizeof(double);
+    memset(done, 0, m.rows);
+    for (size_t first = 0; first < m.rows; first++) {
+        if (done[first])
+            continue;
+        memcpy(row, qd_matd_row(m, first), bytes);
+        size_t at = first;
+        for (; p[at] != first; at = p[at]) {
+            memcpy(qd_matd_row(m, at), qd_matd_row(m, p[at]), bytes);
+            done[at] = 1;
+        }
+        memcpy(qd_matd_row(m, at), row, bytes);
+        done[at] = 1;
+    }
+}
+
+typedef struct columns {
+    qd_matd m;
+    const uint32_t *p;
+    double *rows; /* one a worker */
+} columns;
+
+static qd_code order_columns(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const columns *c = ctx;
+    double *row = c->rows + worker * c->m.cols;
+    (void)err;
+    for (size_t i = index * ROWS_PER_TASK; i < qd_min_size((index + 1) * ROWS_PER_TASK, c->m.rows); i++) {
+        for (size_t j = 0; j < c->m.cols; j++)
+            row[j] = qd_matd_row(c->m, i)[c->p[j]];
+        memcpy(qd_matd_row(c->m, i), row, c->m.cols * sizeof(double));
+    }
+    return QD_OK;
+}
+
+/* As qd_factor_gather, where the matrix lies. */
+static qd_code gather_in_place(qd_matd m, const uint32_t *permutation, qd_pool *pool, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) void *rows = NULL, *done = NULL;
+    qd_code code = qd_alloc(qd_pool_threads(pool) * m.cols, sizeof(double), &rows, err);
+    if (code == QD_OK)
+        code = qd_alloc(m.rows, 1, &done, err);
+    if (code != QD_OK)
+        return code;
+    order_rows(m, permutation, done, rows);
+    columns c = { m, permutation, rows };
+    return qd_pool_for(pool, (m.rows - 1) / ROWS_PER_TASK + 1, order_columns, &c, err);
+}
+
+static qd_code gather_back(qd_matd m, const uint32_t *permutation, qd_pool *pool, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) void *memory = NULL;
+    qd_code code = qd_alloc(m.rows, sizeof(uint32_t), &memory, err);
+    uint32_t *inverse = memory;
+    for (size_t t = 0; code == QD_OK && t < m.rows; t++)
+        inverse[permutation[t]] = (uint32_t)t;
+    return code == QD_OK ? gather_in_place(m, inverse, pool, err) : code;
+}
+
+/* ---- the ladder ---- */
 
 /* What every rung of the ladder starts from. */
 typedef struct ladder {
-    qd_cmatd hessian; /* undamped, original order */
+    qd_cmatd hessian; /* undamped, original order; of one that is taken over the factor's own */
     const qd_order *order;
     double mean;
     const qd_guard *guard; /* or NULL */
@@ -95,8 +197,24 @@ static qd_code attempt(const ladder *l, double lambda, qd_factor *factor, qd_err
                 : l->order->permute(l->hessian, lambda, factor->permutation, &factor->order, err);
     if (code != QD_OK)
         return qd_within(err, code, "order '%s'", l->order->name);
-    code = qd_factor_gather(l->hessian, factor->permutation, l->pool, factor->hessian.view, err);
-    return code == QD_OK ? qd_pivots(qd_matd_const(factor->hessian.view), lambda, factor->c.view, err) : code;
+    bool own = l->hessian.data == factor->hessian.view.data;
+    code = own ? gather_in_place(factor->hessian.view, factor->permutation, l->pool, err)
+               : qd_factor_gather(l->hessian, factor->permutation, l->pool, factor->hessian.view, err);
+    if (code == QD_OK)
+        code = pivots_away(&factor->hessian, lambda, l->pool, factor->c.view, err);
+    if (code == QD_OK || !own)
+        return code;
+    qd_code back = gather_back(factor->hessian.view, factor->permutation, l->pool, err);
+    return back == QD_OK ? code : back;
+}
+
+static void keep_diagonals(qd_factor *factor)
+{
+    for (size_t t = 0; t < factor->features; t++)
+        factor->pivot[t] = qd_matd_row(factor->c.view, t)[t];
+    qd_matd_buf_release(&factor->c);
+    for (size_t t = 0; t < factor->features; t++)
+        factor->diagonal[t] = qd_matd_row(factor->hessian.view, t)[t];
 }
 
 /* algorithms.md §5 and factor.h: lambda, then 10 lambda, ... each try from the undamped H. */
@@ -109,6 +227,8 @@ static qd_code escalate(const ladder *l, double lambda, qd_factor *factor, qd_er
             factor->lambda = lambda;
             factor->lambda_relative = lambda / l->mean;
             factor->escalations = step;
+            keep_diagonals(factor);
+            qd_factor_release(factor);
             return QD_OK;
         }
         if (code != QD_ENUMERIC) {
@@ -158,20 +278,36 @@ qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regul
 qd_code qd_factor_create_guarded(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer,
                                  double value, const qd_guard *guard, qd_pool *pool, qd_factor **out, qd_error *err)
 {
+    return qd_factor_create_in(hessian, order, regularizer, value, guard, pool, NULL, out, err);
+}
+
+/* All but its H, with room for C. */
+static qd_code make_room(qd_cmatd hessian, const qd_regularizer *regularizer, const char *folder, qd_factor **out,
+                         qd_error *err)
+{
     size_t n = hessian.rows;
     if (hessian.cols != n || n == 0 || n > UINT32_MAX)
         return qd_fail(err, QD_ESHAPE, "hessian: %zu x %zu is not square", n, hessian.cols);
-    QD_AUTO(destroy_pointer) qd_factor *factor = NULL;
-    qd_code code = qd_alloc(1, sizeof *factor, (void **)&factor, err);
+    qd_code code = qd_alloc(1, sizeof **out, (void **)out, err);
     if (code != QD_OK)
         return code;
-    factor->features = n;
-    factor->regularizer = regularizer;
-    code = qd_alloc(n, sizeof *factor->permutation, (void **)&factor->permutation, err);
+    (*out)->features = n;
+    (*out)->regularizer = regularizer;
+    code = qd_alloc(n, sizeof *(*out)->permutation, (void **)&(*out)->permutation, err);
     if (code == QD_OK)
-        code = qd_matd_buf_init(&factor->hessian, n, n, err);
+        code = qd_alloc(n, sizeof *(*out)->pivot, (void **)&(*out)->pivot, err);
     if (code == QD_OK)
-        code = qd_matd_buf_init(&factor->c, n, n, err);
+        code = qd_alloc(n, sizeof *(*out)->diagonal, (void **)&(*out)->diagonal, err);
+    return code == QD_OK ? qd_matd_buf_init_in(&(*out)->c, n, n, folder, err) : code;
+}
+
+qd_code qd_factor_create_in(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
+                            const qd_guard *guard, qd_pool *pool, const char *folder, qd_factor **out, qd_error *err)
+{
+    QD_AUTO(destroy_pointer) qd_factor *factor = NULL;
+    qd_code code = make_room(hessian, regularizer, folder, &factor, err);
+    if (code == QD_OK)
+        code = qd_matd_buf_init_in(&factor->hessian, hessian.rows, hessian.rows, folder, err);
     if (code == QD_OK)
         code = fill(&(ladder){ hessian, order, qd_mean_diagonal(hessian), guard, pool }, value, factor, err);
     if (code != QD_OK)
@@ -179,4 +315,30 @@ qd_code qd_factor_create_guarded(qd_cmatd hessian, const qd_order *order, const 
     *out = factor;
     factor = NULL;
     return QD_OK;
+}
+
+qd_code qd_factor_take(qd_matd_buf *hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
+                       const qd_guard *guard, qd_pool *pool, qd_factor **out, qd_error *err)
+{
+    QD_AUTO(destroy_pointer) qd_factor *factor = NULL;
+    qd_cmatd h = qd_matd_const(hessian->view);
+    qd_code code = make_room(h, regularizer, hessian->file.folder, &factor, err);
+    if (code != QD_OK)
+        return code;
+    factor->hessian = *hessian;
+    code = fill(&(ladder){ h, order, qd_mean_diagonal(h), guard, pool }, value, factor, err);
+    if (code != QD_OK) {
+        factor->hessian = (qd_matd_buf){ 0 };
+        return code;
+    }
+    *hessian = (qd_matd_buf){ 0 };
+    *out = factor;
+    factor = NULL;
+    return QD_OK;
+}
+
+void qd_factor_release(const qd_factor *factor)
+{
+    qd_matd_buf_release(&factor->hessian);
+    qd_matd_buf_release(&factor->c);
 }

@@ -33,6 +33,7 @@ typedef struct qd_order {
     const char *name; /* "auto", "natural", "norm-descending", "min-pivot" */
     const char *summary;
     const qd_param *params;
+    size_t matrices; /* of I x I float64, in memory, that permute works with */
     /* Fills permutation[t] = original column processed at step t, from H (I x I, finite, undamped) and the damping it will get. Stable:
      * ties lower index first. out_chosen: the row whose order it is; itself, but for "auto". QD_ENUMERIC when the order needs pivots that
      * this lambda does not give: a larger one may. */
@@ -74,6 +75,7 @@ typedef struct qd_factor {
     size_t dead_columns;            /* H_jj = 0 before damping: their weights are rounded from zero */
     qd_matd_buf c;                  /* I x I upper triangular */
     qd_matd_buf hessian;            /* H (undamped) permuted into processing order */
+    double *pivot, *diagonal;       /* C_tt and H_tt of step t: asking for them leaves both matrices where they lie */
     double trace;                   /* tr H, undamped */
 } qd_factor;
 /* Escalates lambda x10 (to at least 1e-8 of the mean diagonal) up to QD_LADDER_STEPS times, when a pivot is not
@@ -84,6 +86,15 @@ qd_code qd_factor_create(qd_cmatd hessian, const qd_order *order, const qd_regul
 /* The same for a run with a guarantee. guard: NULL = none. */
 qd_code qd_factor_create_guarded(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer,
                                  double value, const qd_guard *guard, qd_pool *pool, qd_factor **out, qd_error *err);
+/* The same with its matrices on disk, in a folder (NULL = in memory). */
+qd_code qd_factor_create_in(qd_cmatd hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
+                            const qd_guard *guard, qd_pool *pool, const char *folder, qd_factor **out, qd_error *err);
+/* The same of a matrix that is taken over, put in order where it lies, and leaves an empty one behind: one matrix less. On failure it
+ * stays as it was. C lies beside it. */
+qd_code qd_factor_take(qd_matd_buf *hessian, const qd_order *order, const qd_regularizer *regularizer, double value,
+                       const qd_guard *guard, qd_pool *pool, qd_factor **out, qd_error *err);
+/* Between uses nothing of it need be resident. */
+void qd_factor_release(const qd_factor *factor);
 void qd_factor_destroy(qd_factor *factor);
 
 /* to[i][j] = from[permutation[i]][permutation[j]]. */

@@ -20,6 +20,6 @@ qd_code qd_damping_check(const qd_param *param, double value, qd_error *err);
 /* A squared pivot at or below this is what rounding left of zero: I eps max diag(H_lambda). */
 double qd_pivot_least(qd_cmatd hessian, double lambda);
 /* H + lambda I = C C^T for an H in processing order; QD_ENUMERIC when a pivot is not positive or lost in rounding. */
-qd_code qd_pivots(qd_cmatd hessian, double lambda, qd_matd c, qd_error *err);
+qd_code qd_pivots(qd_cmatd hessian, double lambda, qd_pool *pool, qd_matd c, qd_error *err);
 
 #endif

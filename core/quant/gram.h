@@ -7,15 +7,18 @@
 #define QD_QUANT_GRAM_H
 
 #include "base/pool.h"
-#include "linalg/mat.h"
+#include "linalg/product.h"
 
 typedef struct qd_gram {
-    qd_matd_buf sum; /* I x I (of qd_gram_init_cross: left x right), not divided by m */
-    size_t tokens;   /* m so far */
+    qd_matd_buf sum;          /* I x I (of qd_gram_init_cross: left x right), not divided by m */
+    size_t tokens;            /* m so far */
+    qd_arithmetic arithmetic; /* of its products: float32 unless the caller sets it after init */
 } qd_gram;
 qd_code qd_gram_init(qd_gram *gram, size_t features, qd_error *err);
 /* For products of two different sets of features, which only qd_gram_add_cross makes. */
 qd_code qd_gram_init_cross(qd_gram *gram, size_t left, size_t right, qd_error *err);
+/* The same with the sum on disk, in a folder (NULL = in memory): what adds, merges and finishes leaves nothing of it resident. */
+qd_code qd_gram_init_in(qd_gram *gram, size_t left, size_t right, const char *folder, qd_error *err);
 void qd_gram_fini(qd_gram *gram);
 
 /* sum += x^T x (both triangles kept equal); x: T x I. Chunks of a fixed number of rows inside. */

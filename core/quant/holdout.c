@@ -31,31 +31,36 @@ static void transpose(qd_matd m)
         }
 }
 
+/* product: I x I in processing order, H_hold at first. */
+static void expect(const qd_factor *factor, qd_matd product, double *out_columns, double *out_t)
+{
+    qd_cmatd c = qd_matd_const(factor->c.view);
+    qd_solve_upper_f64(c, product); /* U H */
+    transpose(product);
+    qd_solve_upper_f64(c, product); /* U H U^T */
+    *out_t = 0.0;
+    for (size_t t = 0; t < factor->features; t++) {
+        double pivot = qd_cmatd_row(c, t)[t], term = pivot * pivot * qd_matd_row(product, t)[t];
+        out_columns[factor->permutation[t]] = term;
+        *out_t += term;
+    }
+}
+
 qd_code qd_holdout_expect(const qd_factor *factor, qd_cmatd held, qd_pool *pool, double *out_columns, double *out_t,
                           qd_error *err)
 {
     QD_AUTO(qd_matd_buf_fini) qd_matd_buf product = { 0 };
-    qd_cmatd c = qd_matd_const(factor->c.view);
     qd_code code = qd_matd_buf_init(&product, factor->features, factor->features, err);
     if (code == QD_OK)
         code = qd_factor_gather(held, factor->permutation, pool, product.view, err);
-    if (code != QD_OK)
-        return code;
-    qd_solve_upper_f64(c, product.view); /* U H */
-    transpose(product.view);
-    qd_solve_upper_f64(c, product.view); /* U H U^T */
-    *out_t = 0.0;
-    for (size_t t = 0; t < factor->features; t++) {
-        double pivot = qd_cmatd_row(c, t)[t], term = pivot * pivot * qd_matd_row(product.view, t)[t];
-        out_columns[factor->permutation[t]] = term;
-        *out_t += term;
-    }
-    return QD_OK;
+    if (code == QD_OK)
+        expect(factor, product.view, out_columns, out_t);
+    return code;
 }
 
 /* What every candidate is tried with. */
 typedef struct search {
-    qd_cmatd fit, held;
+    const qd_matd_buf *fit, *held;
     const qd_order *order;
     const qd_guard *guard;
     qd_pool *pool;
@@ -72,6 +77,18 @@ static qd_code leaves_room(const search *s, const qd_factor *factor, double *col
     return code;
 }
 
+/* The factor's H is not asked for any more: its place is the product's. */
+static qd_code expect_in_place(const search *s, qd_factor *factor, double *columns, double *out_t, qd_error *err)
+{
+    qd_matd_buf *product = &factor->hessian;
+    qd_factor_release(factor);
+    qd_code code = qd_factor_gather(qd_matd_const(s->held->view), factor->permutation, s->pool, product->view, err);
+    qd_matd_buf_release(s->held);
+    if (code == QD_OK)
+        expect(factor, product->view, columns, out_t);
+    return code;
+}
+
 /* Infinity where this lambda will not do. */
 static qd_code try_value(const search *s, double value, double *columns, double *out_t, qd_error *err)
 {
@@ -79,19 +96,20 @@ static qd_code try_value(const search *s, double value, double *columns, double 
     qd_error why = { 0 };
     bool room = false;
     *out_t = INFINITY;
-    qd_code code = qd_factor_create_guarded(s->fit, s->order, qd_regularizer_find("mean_diagonal"), value, s->guard,
-                                            s->pool, &factor, &why);
+    qd_code code = qd_factor_create_in(qd_matd_const(s->fit->view), s->order, qd_regularizer_find("mean_diagonal"),
+                                       value, s->guard, s->pool, s->held->file.folder, &factor, &why);
+    qd_matd_buf_release(s->fit);
     if (code != QD_OK)
         return code == QD_ENUMERIC ? QD_OK : qd_fail(err, code, "%s", why.text);
     double largest = 0.0, smallest = INFINITY;
     for (size_t t = 0; t < factor->features; t++) {
-        double pivot = qd_matd_row(factor->c.view, t)[t];
+        double pivot = factor->pivot[t];
         largest = fmax(largest, pivot * pivot);
         smallest = fmin(smallest, pivot * pivot);
     }
     code = leaves_room(s, factor, columns, &room, err);
     if (code == QD_OK && room && factor->escalations == 0 && largest <= LARGEST_SPREAD * smallest)
-        code = qd_holdout_expect(factor, s->held, s->pool, columns, out_t, err);
+        code = expect_in_place(s, factor, columns, out_t, err);
     qd_factor_destroy(factor);
     return code;
 }
@@ -122,16 +140,23 @@ static void take_chosen(size_t chosen, const double *t, const double *columns, s
 qd_code qd_holdout_search(qd_cmatd fit, qd_gram *held, const qd_order *order, const qd_guard *guard, qd_pool *pool,
                           qd_holdout *out, qd_error *err)
 {
-    size_t n = fit.rows;
+    const qd_matd_buf borrowed = { .view = { fit.rows, fit.cols, fit.ld, (double *)(uintptr_t)fit.data } };
+    return qd_holdout_search_in(&borrowed, held, order, guard, pool, out, err);
+}
+
+qd_code qd_holdout_search_in(const qd_matd_buf *fit, qd_gram *held, const qd_order *order, const qd_guard *guard,
+                             qd_pool *pool, qd_holdout *out, qd_error *err)
+{
+    size_t n = fit->view.rows;
     double t[CANDIDATES];
     QD_AUTO(qd_holdout_fini) qd_holdout found = { .tokens = held->tokens };
     QD_AUTO(qd_free_pointer) double *columns = NULL;
-    if (held->sum.view.rows != n || fit.cols != n)
+    if (held->sum.view.rows != n || fit->view.cols != n)
         return qd_fail(err, QD_ESHAPE, "hold-out: %zu features, %zu were wanted", held->sum.view.rows, n);
     qd_code code = qd_alloc(CANDIDATES * n, sizeof *columns, (void **)&columns, err);
     if (code == QD_OK)
         code = qd_alloc(n, sizeof *found.column_t, (void **)&found.column_t, err);
-    const search s = { fit, qd_matd_const(held->sum.view), order, guard, pool };
+    const search s = { fit, &held->sum, order, guard, pool };
     for (size_t k = 0; code == QD_OK && k < CANDIDATES; k++)
         code = try_value(&s, values[k], columns + k * n, &t[k], err);
     if (code != QD_OK)

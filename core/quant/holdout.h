@@ -36,5 +36,9 @@ qd_code qd_holdout_expect(const qd_factor *factor, qd_cmatd held, qd_pool *pool,
 /* guard: NULL, or that of a run with a guarantee: a lambda that leaves no room for every argument is no candidate. */
 qd_code qd_holdout_search(qd_cmatd fit, qd_gram *held, const qd_order *order, const qd_guard *guard, qd_pool *pool,
                           qd_holdout *out, qd_error *err);
+/* The same from a matrix that may lie on disk: nothing of it, nor of what is taken over, is resident afterwards; what candidates need lies
+ * beside it. */
+qd_code qd_holdout_search_in(const qd_matd_buf *fit, qd_gram *held, const qd_order *order, const qd_guard *guard,
+                             qd_pool *pool, qd_holdout *out, qd_error *err);
 
 #endif

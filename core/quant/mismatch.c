@@ -68,40 +68,72 @@ void qd_mismatch_fini(qd_mismatch *mismatch)
     *mismatch = (qd_mismatch){ 0 };
 }
 
-static qd_code init_residual(qd_mismatch *mismatch, size_t features, size_t outputs, qd_error *err)
+void qd_mismatch_release(const qd_mismatch *mismatch)
+{
+    qd_matd_buf_release(&mismatch->hessian);
+    qd_matd_buf_release(&mismatch->cross);
+    qd_matd_buf_release(&mismatch->own);
+    for (size_t i = 0; i < QD_PART_COUNT; i++) {
+        qd_matd_buf_release(&mismatch->part[i].hessian.sum);
+        qd_matd_buf_release(&mismatch->part[i].cross.sum);
+        qd_matd_buf_release(&mismatch->part[i].own.sum);
+        qd_matd_buf_release(&mismatch->part[i].residual.sum);
+    }
+    qd_matd_buf_release(&mismatch->residual.input);
+    qd_matd_buf_release(&mismatch->residual.difference.sum);
+    if (mismatch->fit != NULL)
+        qd_factor_release(mismatch->fit);
+}
+
+static qd_code init_residual(qd_mismatch *mismatch, size_t features, size_t outputs, const char *folder, qd_error *err)
 {
     qd_residual *residual = &mismatch->residual;
     residual->outputs = outputs;
-    qd_code code = qd_matd_buf_init(&residual->input, outputs, features, err);
+    qd_code code = qd_matd_buf_init_in(&residual->input, outputs, features, folder, err);
     if (code == QD_OK)
-        code = qd_gram_init_cross(&residual->difference, outputs, features, err);
+        code = qd_gram_init_in(&residual->difference, outputs, features, folder, err);
     if (code == QD_OK)
         code = qd_alloc(outputs, sizeof *residual->square, (void **)&residual->square, err);
     for (size_t i = 0; code == QD_OK && i < QD_PART_COUNT; i++)
-        code = qd_gram_init_cross(&mismatch->part[i].residual, outputs, features, err);
+        code = qd_gram_init_in(&mismatch->part[i].residual, outputs, features, folder, err);
     return code;
 }
 
 qd_code qd_mismatch_init(qd_mismatch *mismatch, size_t features, size_t outputs, qd_error *err)
 {
+    return qd_mismatch_init_in(mismatch, features, outputs, NULL, err);
+}
+
+qd_code qd_mismatch_init_in(qd_mismatch *mismatch, size_t features, size_t outputs, const char *folder, qd_error *err)
+{
     *mismatch = (qd_mismatch){ 0 };
-    qd_code code = qd_matd_buf_init(&mismatch->hessian, features, features, err);
+    qd_code code = qd_matd_buf_init_in(&mismatch->hessian, features, features, folder, err);
     if (code == QD_OK)
-        code = qd_matd_buf_init(&mismatch->cross, features, features, err);
+        code = qd_matd_buf_init_in(&mismatch->cross, features, features, folder, err);
     if (code == QD_OK)
-        code = qd_matd_buf_init(&mismatch->own, features, features, err);
+        code = qd_matd_buf_init_in(&mismatch->own, features, features, folder, err);
     for (size_t i = 0; code == QD_OK && i < QD_PART_COUNT; i++) {
-        code = qd_gram_init(&mismatch->part[i].hessian, features, err);
+        code = qd_gram_init_in(&mismatch->part[i].hessian, features, features, folder, err);
         if (code == QD_OK)
-            code = qd_gram_init(&mismatch->part[i].cross, features, err);
+            code = qd_gram_init_in(&mismatch->part[i].cross, features, features, folder, err);
         if (code == QD_OK)
-            code = qd_gram_init(&mismatch->part[i].own, features, err);
+            code = qd_gram_init_in(&mismatch->part[i].own, features, features, folder, err);
     }
     if (code == QD_OK && outputs > 0)
-        code = init_residual(mismatch, features, outputs, err);
+        code = init_residual(mismatch, features, outputs, folder, err);
     if (code != QD_OK)
         qd_mismatch_fini(mismatch);
     return code;
+}
+
+void qd_mismatch_compute_in(qd_mismatch *mismatch, qd_arithmetic arithmetic)
+{
+    for (size_t i = 0; i < QD_PART_COUNT; i++) {
+        qd_moments *part = &mismatch->part[i];
+        part->hessian.arithmetic = part->cross.arithmetic = part->own.arithmetic = part->residual.arithmetic =
+            arithmetic;
+    }
+    mismatch->residual.difference.arithmetic = arithmetic;
 }
 
 /* Equal streams: the products would be zeros. */
@@ -171,16 +203,21 @@ qd_code qd_mismatch_add(qd_mismatch *mismatch, qd_part part, const qd_pairs *pai
     return code == QD_OK ? qd_gram_add(&moments->own, difference, pool, err) : code;
 }
 
-static qd_code total(const qd_gram *a, const qd_gram *b, qd_matd out, const char *what, qd_error *err)
+static qd_code total(const qd_gram *a, const qd_gram *b, const qd_matd_buf *buf, const char *what, qd_error *err)
 {
     double tokens = (double)(a->tokens + b->tokens);
-    for (size_t i = 0; i < out.rows; i++)
+    qd_matd out = buf->view;
+    for (size_t i = 0; i < out.rows; i++) {
         for (size_t j = 0; j < out.cols; j++) {
             double value = (qd_matd_row(a->sum.view, i)[j] + qd_matd_row(b->sum.view, i)[j]) / tokens;
             if (!isfinite(value))
                 return qd_fail(err, QD_ENUMERIC, "%s: entry (%zu, %zu) is not finite", what, i, j);
             qd_matd_row(out, i)[j] = value;
         }
+        qd_matd_buf_release_rows(&a->sum, i, 1);
+        qd_matd_buf_release_rows(&b->sum, i, 1);
+        qd_matd_buf_release_rows(buf, i, 1);
+    }
     return QD_OK;
 }
 
@@ -188,7 +225,7 @@ static qd_code finish_residual(qd_mismatch *mismatch, qd_error *err)
 {
     qd_residual *residual = &mismatch->residual;
     qd_gram *fit = &mismatch->part[QD_PART_FIT].residual, *judge = &mismatch->part[QD_PART_JUDGE].residual;
-    qd_code code = total(fit, judge, residual->input.view, "moments of the residual", err);
+    qd_code code = total(fit, judge, &residual->input, "moments of the residual", err);
     if (code == QD_OK)
         code = qd_gram_finish(&residual->difference, err);
     for (size_t i = 0; code == QD_OK && i < residual->outputs; i++) {
@@ -208,11 +245,11 @@ qd_code qd_mismatch_finish(qd_mismatch *mismatch, qd_error *err)
     mismatch->tokens = fit->hessian.tokens + judge->hessian.tokens;
     if (mismatch->tokens == 0)
         return qd_fail(err, QD_ENUMERIC, "gram: no tokens were added");
-    qd_code code = total(&fit->own, &judge->own, mismatch->own.view, "moments of the difference", err);
+    qd_code code = total(&fit->own, &judge->own, &mismatch->own, "moments of the difference", err);
     if (code == QD_OK)
-        code = total(&fit->hessian, &judge->hessian, mismatch->hessian.view, "gram", err);
+        code = total(&fit->hessian, &judge->hessian, &mismatch->hessian, "gram", err);
     if (code == QD_OK)
-        code = total(&fit->cross, &judge->cross, mismatch->cross.view, "cross moments", err);
+        code = total(&fit->cross, &judge->cross, &mismatch->cross, "cross moments", err);
     if (code == QD_OK && mismatch->residual.outputs > 0)
         code = finish_residual(mismatch, err);
     for (size_t i = 0; code == QD_OK && i < QD_PART_COUNT; i++)
@@ -232,6 +269,11 @@ qd_code qd_mismatch_split(qd_mismatch *mismatch, const qd_order *order, const qd
     for (size_t i = 0; i < QD_PART_COUNT; i++)
         if (mismatch->part[i].hessian.tokens == 0)
             return qd_fail(err, QD_EINVAL, "mismatch.shrink: 'auto' needs two calibration sequences at least");
-    return qd_factor_create(qd_matd_const(mismatch->part[QD_PART_FIT].hessian.sum.view), order, regularizer, value,
-                            pool, &mismatch->fit, err);
+    const qd_matd_buf *fit = &mismatch->part[QD_PART_FIT].hessian.sum;
+    qd_code code = qd_factor_create_in(qd_matd_const(fit->view), order, regularizer, value, NULL, pool,
+                                       fit->file.folder, &mismatch->fit, err);
+    if (code == QD_OK)
+        qd_matd_buf_fini(&mismatch->fit->hessian); /* only C is asked for */
+    qd_mismatch_release(mismatch);
+    return code;
 }

@@ -59,7 +59,13 @@ typedef struct qd_mismatch {
 } qd_mismatch;
 /* outputs: O of the layer that writes to the residual stream, or 0. */
 qd_code qd_mismatch_init(qd_mismatch *mismatch, size_t features, size_t outputs, qd_error *err);
+/* The same with every matrix on disk, in a folder (NULL = in memory): what adds and finishes leaves nothing of them resident. */
+qd_code qd_mismatch_init_in(qd_mismatch *mismatch, size_t features, size_t outputs, const char *folder, qd_error *err);
+/* Between uses. */
+void qd_mismatch_release(const qd_mismatch *mismatch);
 void qd_mismatch_fini(qd_mismatch *mismatch);
+/* Of all its products: float32 unless the caller says so here, after init. */
+void qd_mismatch_compute_in(qd_mismatch *mismatch, qd_arithmetic arithmetic);
 
 /* Rows of the same tokens: D and X~ (T x I), E (T x O; not read without a residual). */
 typedef struct qd_pairs {

@@ -53,7 +53,7 @@ static qd_code sum_of_pivots(qd_cmatd hessian, double lambda, const uint32_t *pe
 {
     qd_code code = qd_factor_gather(hessian, permutation, NULL, gathered, err);
     if (code == QD_OK)
-        code = qd_pivots(qd_matd_const(gathered), lambda, c, err);
+        code = qd_pivots(qd_matd_const(gathered), lambda, NULL, c, err);
     *out_s = 0.0;
     for (size_t t = 0; code == QD_OK && t < c.rows; t++)
         *out_s += qd_matd_row(c, t)[t] * qd_matd_row(c, t)[t];
@@ -102,6 +102,7 @@ const qd_order qd_order_auto = {
     .summary = "of natural, norm-descending and min-pivot the one with the least sum of squared pivots; min-pivot by "
                "at least 1 %",
     .params = params,
+    .matrices = 3, /* H in an order, its C; min-pivot's */
     .permute = permute,
     .permute_guarded = permute_guarded,
 };

@@ -133,5 +133,6 @@ const qd_order qd_order_min_pivot = {
     .name = "min-pivot",
     .summary = "from the end, the column with the smallest pivot left: the greedy least sum of squared pivots",
     .params = params,
+    .matrices = 1, /* the complement */
     .permute = permute,
 };

@@ -9,7 +9,9 @@
 #include "quant/quadratic.h"
 #include "quant/refine_rows.h"
 
-enum { ROWS = QD_REFINE_ROWS };
+/* A beam wider than this has many codes of each row at hand, so panels are lower. */
+enum { WIDE_BEAM = 32, LOW_PANEL = 64 };
+static_assert((int)LOW_PANEL < (int)QD_REFINE_ROWS, "lower");
 
 void qd_refined_fini(qd_refined *refined)
 {
@@ -24,9 +26,9 @@ void qd_refined_fini(qd_refined *refined)
 /* ---- panels ---- */
 
 typedef struct scratch {
-    double *numbers; /* target, error, gradient: ROWS x I; product; energies; then what a move wants */
-    uint8_t *codes;  /* ROWS x I each: now, kept, found by the beam search, swept */
-    float *scales;   /* kept: scale, zero and offset, ROWS x G */
+    double *numbers; /* target, error, gradient: rows x I; product; energies; then what a move wants */
+    uint8_t *codes;  /* rows x I each: now, kept, found by the beam search, swept */
+    float *scales;   /* kept: scale, zero and offset, rows x G */
 } scratch;
 
 typedef struct refining {
@@ -35,6 +37,7 @@ typedef struct refining {
     uint8_t *codes;
     qd_refined *refined;
     scratch *scratch;                  /* one a worker */
+    size_t panel_rows;                 /* at most */
     size_t *changed, *fitted, *rounds; /* one a panel: summed in order */
 } refining;
 
@@ -46,45 +49,54 @@ typedef struct panel {
     float *kept_scale, *kept_zero, *kept_offset;
 } panel;
 
-static size_t count_numbers(const qd_layer_input *input)
+static size_t rows_of_panels(const qd_layer_input *input)
 {
-    size_t width = qd_max_size(1, input->refine.beam);
-    return ROWS * (3 * input->w.cols + QD_QUADRATIC_BLOCK + 3) +
-           qd_max_size(qd_beam_scratch(input->w.cols, width), qd_fit_scratch(input));
+    return qd_min_size(input->w.rows, input->refine.beam > WIDE_BEAM ? LOW_PANEL : QD_REFINE_ROWS);
 }
 
+static size_t count_numbers(const refining *r)
+{
+    size_t features = r->input->w.cols, width = qd_max_size(1, r->input->refine.beam), rows = r->panel_rows;
+    size_t moves = qd_max_size(qd_fit_scratch(features), qd_descend_scratch(features));
+    return rows * (3 * features + QD_QUADRATIC_BLOCK) + 3 * QD_REFINE_ROWS +
+           qd_max_size(qd_beam_scratch(rows, features, width), moves);
+}
+
+/* What is read in whole vectors comes first: the move's, then the rest. */
 static panel panel_at(const refining *r, size_t index, size_t worker)
 {
-    size_t features = r->steps->count, start = index * ROWS, count = qd_min_size(ROWS, r->input->w.rows - start);
+    size_t features = r->steps->count, rows = r->panel_rows, start = index * rows;
+    size_t count = qd_min_size(rows, r->input->w.rows - start);
     scratch *s = &r->scratch[worker];
-    double *at = s->numbers;
+    double *at = s->numbers + count_numbers(r) - rows * (3 * features + QD_QUADRATIC_BLOCK) - 3 * QD_REFINE_ROWS;
     panel p = { .rows = { .input = r->input,
                           .steps = r->steps,
+                          .kernel = qd_refine_kernel_best(),
                           .grid = &r->refined->grid,
                           .start = start,
                           .count = count,
                           .target = { count, features, features, at },
-                          .error = { count, features, features, at + ROWS * features },
-                          .gradient = { count, features, features, at + 2 * ROWS * features },
-                          .codes = s->codes } };
-    at += 3 * ROWS * features;
+                          .error = { count, features, features, at + rows * features },
+                          .gradient = { count, features, features, at + 2 * rows * features },
+                          .codes = s->codes },
+                .move = s->numbers };
+    at += 3 * rows * features;
     p.product = (qd_matd){ count, QD_QUADRATIC_BLOCK, QD_QUADRATIC_BLOCK, at };
-    p.rows.energy = at + ROWS * QD_QUADRATIC_BLOCK;
-    p.kept_energy = p.rows.energy + ROWS;
-    p.cost = p.kept_energy + ROWS;
-    p.move = p.cost + ROWS;
-    p.kept = s->codes + ROWS * features;
-    p.found = p.kept + ROWS * features;
-    p.swept = p.found + ROWS * features;
+    p.rows.energy = at + rows * QD_QUADRATIC_BLOCK;
+    p.kept_energy = p.rows.energy + QD_REFINE_ROWS;
+    p.cost = p.kept_energy + QD_REFINE_ROWS;
+    p.kept = s->codes + rows * features;
+    p.found = p.kept + rows * features;
+    p.swept = p.found + rows * features;
     p.kept_scale = s->scales;
-    p.kept_zero = p.kept_scale + ROWS * r->refined->grid.groups;
-    p.kept_offset = p.kept_zero + ROWS * r->refined->grid.groups;
+    p.kept_zero = p.kept_scale + rows * r->refined->grid.groups;
+    p.kept_offset = p.kept_zero + rows * r->refined->grid.groups;
     return p;
 }
 
 static void load(const refining *r, const panel *p)
 {
-    uint32_t rows[ROWS];
+    uint32_t rows[QD_REFINE_ROWS];
     size_t features = r->steps->count;
     for (size_t i = 0; i < p->rows.count; i++) {
         rows[i] = (uint32_t)(p->rows.start + i);
@@ -95,14 +107,31 @@ static void load(const refining *r, const panel *p)
     memcpy(p->swept, p->rows.codes, p->rows.count * features);
 }
 
-/* Errors and energies of the codes and grid as they are. */
-static void measure(const panel *p)
+void qd_refine_spread_grid(const qd_refine_rows *rows, size_t row, double *scale, double *zero)
+{
+    const float *scales = qd_matf_row(rows->grid->scale.view, rows->start + row);
+    const float *zeros = qd_matf_row(rows->grid->zero.view, rows->start + row);
+    for (size_t t = 0; t < rows->steps->count; t++) {
+        scale[t] = (double)scales[rows->steps->group[t]];
+        zero[t] = (double)zeros[rows->steps->group[t]];
+    }
+}
+
+/* Errors of the codes and grid as they are. */
+static void subtract(const panel *p)
 {
     const qd_refine_rows *rows = &p->rows;
     for (size_t i = 0; i < rows->count; i++)
         for (size_t t = 0; t < rows->steps->count; t++)
             qd_matd_row(rows->error, i)[t] =
                 qd_matd_row(rows->target, i)[t] - qd_refine_value(rows, i, t, rows->codes[i * rows->steps->count + t]);
+}
+
+/* Their energies too, as ||error C||^2. */
+static void measure(const panel *p)
+{
+    const qd_refine_rows *rows = &p->rows;
+    subtract(p);
     qd_quadratic_factor(qd_matd_const(rows->input->factor->c.view), qd_matd_const(rows->error), p->product,
                         rows->energy);
 }
@@ -147,19 +176,16 @@ static void take_back_row(const panel *p, size_t row)
     p->rows.energy[row] = p->kept_energy[row];
 }
 
-/* After a move: rows whose energy did not fall go back to what they were. true when one stays moved. */
-static bool judge_rows(const panel *p)
+/* After moves: rows whose energy did not fall go back to what they were. */
+static void judge_rows(const panel *p)
 {
-    bool better = false;
     measure(p);
     for (size_t i = 0; i < p->rows.count; i++) {
-        if (p->rows.energy[i] < p->kept_energy[i]) {
+        if (p->rows.energy[i] < p->kept_energy[i])
             keep_row(p, i);
-            better = true;
-        } else
+        else
             take_back_row(p, i);
     }
-    return better;
 }
 
 static void search(const refining *r, const panel *p)
@@ -169,18 +195,48 @@ static void search(const refining *r, const panel *p)
     judge_rows(p);
 }
 
-/* Rounds until nothing falls any more; how many. */
+/* error . gradient */
+static double energy_by_gradient(const panel *p, size_t row)
+{
+    const double *error = qd_matd_row(p->rows.error, row), *gradient = qd_matd_row(p->rows.gradient, row);
+    double sum = 0.0;
+    for (size_t t = 0; t < p->rows.steps->count; t++)
+        sum += error[t] * gradient[t];
+    return sum;
+}
+
+/* The rows that a round changed are those of the next: it would find the others as they were, and leave them so. */
+static void go_on(const panel *p, qd_refine_some *some)
+{
+    size_t left = 0;
+    for (size_t k = 0; k < some->count; k++)
+        if (some->changed[k] > 0) {
+            some->row[left] = some->row[k];
+            p->rows.energy[some->row[left]] = energy_by_gradient(p, some->row[left]);
+            some->changed[left++] = 0;
+        }
+    some->count = left;
+}
+
+/* Rounds until nothing falls any more; how many. Moves keep error and gradient true to what they change, so there is one product with H at the
+ * start, and one with C at the end, which judges all rounds. */
 static size_t descend(const refining *r, const panel *p)
 {
     size_t round = 0;
-    for (bool better = true; better && round < r->input->refine.rounds; round++) {
-        measure(p); /* of rows that were taken back, too */
-        differentiate(p);
+    qd_refine_some some = { .count = p->rows.count };
+    if (r->input->refine.rounds == 0)
+        return 0;
+    for (size_t k = 0; k < some.count; k++)
+        some.row[k] = (uint32_t)k;
+    subtract(p); /* of rows that were taken back, too */
+    differentiate(p);
+    for (; some.count > 0 && round < r->input->refine.rounds; round++) {
         if (r->input->refine.refit)
-            qd_fit_scales(&p->rows, p->move);
-        qd_descend(&p->rows);
-        better = judge_rows(p);
+            qd_fit_scales(&p->rows, &some, p->move);
+        qd_descend(&p->rows, &some, p->move);
+        go_on(p, &some);
     }
+    judge_rows(p);
     return round;
 }
 
@@ -241,11 +297,11 @@ static void free_scratch(scratch *s, size_t threads)
 
 static qd_code allocate_scratch(const refining *r, scratch *s, qd_error *err)
 {
-    qd_code code = qd_alloc(count_numbers(r->input), sizeof(double), (void **)&s->numbers, err);
+    qd_code code = qd_alloc(count_numbers(r), sizeof(double), (void **)&s->numbers, err);
     if (code == QD_OK)
-        code = qd_alloc(4 * ROWS, r->steps->count, (void **)&s->codes, err);
+        code = qd_alloc(4 * r->panel_rows, r->steps->count, (void **)&s->codes, err);
     if (code == QD_OK)
-        code = qd_alloc(3 * ROWS * r->input->grid->groups, sizeof(float), (void **)&s->scales, err);
+        code = qd_alloc(3 * r->panel_rows * r->input->grid->groups, sizeof(float), (void **)&s->scales, err);
     return code;
 }
 
@@ -281,9 +337,11 @@ qd_code qd_refine_run(const qd_layer_input *input, const qd_steps *steps, uint8_
     qd_code code = qd_grid_copy(input->grid, &refined.grid, err);
     for (size_t i = 0; code == QD_OK && wanted && i < QD_LENGTH(sums); i++)
         code = qd_alloc(input->w.rows, sizeof(double), (void **)sums[i], err);
-    refining r = { .input = input, .steps = steps, .codes = codes, .refined = &refined };
+    refining r = {
+        .input = input, .steps = steps, .codes = codes, .refined = &refined, .panel_rows = rows_of_panels(input)
+    };
     if (code == QD_OK && wanted)
-        code = over_panels(&r, (input->w.rows - 1) / ROWS + 1, err);
+        code = over_panels(&r, (input->w.rows - 1) / r.panel_rows + 1, err);
     if (code != QD_OK)
         return code;
     *out = refined;

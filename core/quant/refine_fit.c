@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "linalg/gemm.h"
 #include "quant/container.h"
 #include "quant/refine_rows.h"
@@ -18,14 +19,19 @@
 /* Determinants below this share of A U: the group has one level only, and its zero does the work of its scale. */
 #define SINGULAR 1e-12
 
-/* Of one group: which steps, and products of the panel's levels with H_lambda. */
+/* Of one group: which steps, and products of some rows' levels with H_lambda. */
 typedef struct fit {
     const qd_refine_rows *rows;
+    qd_refine_some *some;
     size_t group, size;
     const size_t *step; /* size of them */
-    qd_matd product;    /* count x I: (l - z) H_lambda */
-    double *ones;       /* I: u H_lambda */
+    qd_matd product;    /* (l - z) H_lambda, a row for each of `some`; and u H_lambda */
 } fit;
+
+static const double *ones_of(const fit *f)
+{
+    return qd_matd_row(f->product, f->some->count);
+}
 
 /* Quadratic model of one row's group. */
 typedef struct model {
@@ -124,96 +130,99 @@ static double centred(const fit *f, size_t row, size_t step, double zero)
     return qd_grid_level(f->rows->grid, f->rows->codes[row * f->rows->steps->count + step]) - zero;
 }
 
-static model model_of(const fit *f, size_t row)
+static model model_of(const fit *f, size_t k)
 {
     const qd_grid *grid = f->rows->grid;
+    const double *ones = ones_of(f);
+    size_t row = f->some->row[k];
     model m = { .row = f->rows->start + row,
                 .s = (double)qd_matf_row(grid->scale.view, f->rows->start + row)[f->group],
                 .z = (double)qd_matf_row(grid->zero.view, f->rows->start + row)[f->group] };
     for (size_t i = 0; i < f->size; i++) {
         size_t t = f->step[i];
         double level = centred(f, row, t, m.z), gradient = qd_matd_row(f->rows->gradient, row)[t],
-               product = qd_matd_row(f->product, row)[t];
+               product = qd_matd_row(f->product, k)[t];
         m.alpha += gradient * level;
         m.beta += gradient;
         m.a += product * level;
         m.b += product;
-        m.u += f->ones[t];
+        m.u += ones[t];
     }
     return m;
 }
 
-static void apply(const fit *f, size_t row, const model *m, const choice *best)
+static void apply(const fit *f, size_t k, const model *m, const choice *best)
 {
     const qd_refine_rows *rows = f->rows;
+    size_t row = f->some->row[k];
     double x = (double)best->scale - m->s, y = (double)best->scale * ((double)best->zero - m->z);
     for (size_t i = 0; i < f->size; i++)
         qd_matd_row(rows->error, row)[f->step[i]] -= x * centred(f, row, f->step[i], m->z) - y;
-    qd_axpy_f64(-x, qd_matd_row(f->product, row), qd_matd_row(rows->gradient, row), rows->steps->count);
-    qd_axpy_f64(y, f->ones, qd_matd_row(rows->gradient, row), rows->steps->count);
+    qd_axpy_f64(-x, qd_matd_row(f->product, k), qd_matd_row(rows->gradient, row), rows->steps->count);
+    qd_axpy_f64(y, ones_of(f), qd_matd_row(rows->gradient, row), rows->steps->count);
     qd_matf_row(rows->grid->scale.view, rows->start + row)[f->group] = best->scale;
     qd_matf_row(rows->grid->zero.view, rows->start + row)[f->group] = best->zero;
     if (rows->grid->offset.view.rows > 0)
         qd_matf_row(rows->grid->offset.view, rows->start + row)[f->group] = best->offset;
 }
 
-/* product += levels of some of the group's steps times their rows of H, which are copied to be side by side; then lambda. */
+/* Levels of a step: of each row, and 1. */
+static void load_levels(const fit *f, size_t t, size_t stride, double *levels)
+{
+    for (size_t k = 0; k < f->some->count; k++)
+        levels[k * stride] =
+            centred(f, f->some->row[k], t,
+                    (double)qd_matf_row(f->rows->grid->zero.view, f->rows->start + f->some->row[k])[f->group]);
+    levels[f->some->count * stride] = 1.0;
+}
+
+/* product += levels of some of the group's steps times their rows of H_lambda, which are copied to be side by side. */
 static void multiply_part(const fit *f, size_t from, size_t count, double *copied, double *levels)
 {
     const qd_refine_rows *rows = f->rows;
     size_t features = rows->steps->count;
-    for (size_t k = 0; k < count; k++) {
-        size_t t = f->step[from + k];
-        const double *h = qd_matd_row(rows->input->factor->hessian.view, t);
-        memcpy(copied + k * features, h, features * sizeof *h);
-        copied[k * features + t] += rows->steps->damping;
-        qd_axpy_f64(1.0, copied + k * features, f->ones, features);
-        for (size_t i = 0; i < rows->count; i++)
-            levels[i * count + k] =
-                centred(f, i, t, (double)qd_matf_row(rows->grid->zero.view, rows->start + i)[f->group]);
+    for (size_t i = 0; i < count; i++) {
+        size_t t = f->step[from + i];
+        memcpy(copied + i * features, qd_matd_row(rows->input->factor->hessian.view, t), features * sizeof *copied);
+        copied[i * features + t] += rows->steps->damping;
+        load_levels(f, t, count, levels + i);
     }
-    qd_gemm_f64(QD_PLAIN, QD_PLAIN, 1.0, (qd_cmatd){ rows->count, count, count, levels },
-                (qd_cmatd){ count, features, features, copied }, 1.0, f->product);
+    qd_gemm_f64(QD_PLAIN, QD_PLAIN, 1.0, (qd_cmatd){ f->product.rows, count, count, levels },
+                (qd_cmatd){ count, features, features, copied }, from == 0 ? 0.0 : 1.0, f->product);
 }
 
-static size_t fit_group(const fit *f, double *copied, double *levels)
+static void fit_group(const fit *f, double *copied, double *levels)
 {
-    size_t changed = 0;
-    memset(f->ones, 0, f->rows->steps->count * sizeof *f->ones);
-    memset(f->product.data, 0, f->rows->count * f->rows->steps->count * sizeof(double));
     for (size_t from = 0; from < f->size; from += QD_REFINE_BLOCK)
-        multiply_part(f, from, f->size - from < QD_REFINE_BLOCK ? f->size - from : QD_REFINE_BLOCK, copied, levels);
-    for (size_t i = 0; i < f->rows->count; i++) {
-        model m = model_of(f, i);
+        multiply_part(f, from, qd_min_size(f->size - from, QD_REFINE_BLOCK), copied, levels);
+    for (size_t k = 0; k < f->some->count; k++) {
+        model m = model_of(f, k);
         choice best = choose(f, &m);
-        if (!(best.gain > QD_REFINE_GAIN * f->rows->energy[i]))
+        if (!(best.gain > QD_REFINE_GAIN * f->rows->energy[f->some->row[k]]))
             continue;
-        apply(f, i, &m, &best);
-        changed++;
+        apply(f, k, &m, &best);
+        f->some->changed[k]++;
     }
-    return changed;
 }
 
-size_t qd_fit_scratch(const qd_layer_input *input)
+size_t qd_fit_scratch(size_t features)
 {
-    size_t features = input->w.cols;
-    return (QD_REFINE_ROWS + QD_REFINE_BLOCK + 2) * features + QD_REFINE_ROWS * QD_REFINE_BLOCK;
+    return (QD_REFINE_ROWS + 1 + QD_REFINE_BLOCK + 1) * features + (QD_REFINE_ROWS + 1) * QD_REFINE_BLOCK;
 }
 
-size_t qd_fit_scales(const qd_refine_rows *rows, double *scratch)
+void qd_fit_scales(const qd_refine_rows *rows, qd_refine_some *some, double *scratch)
 {
-    size_t features = rows->steps->count, changed = 0;
-    double *copied = scratch + QD_REFINE_ROWS * features, *ones = copied + QD_REFINE_BLOCK * features;
-    size_t *step = (size_t *)(void *)(ones + features);
-    double *levels = ones + 2 * features;
-    static_assert(sizeof *step <= sizeof *ones, "steps fit where numbers do");
-    fit f = { .rows = rows, .step = step, .product = { rows->count, features, features, scratch }, .ones = ones };
+    size_t features = rows->steps->count;
+    double *copied = scratch + (QD_REFINE_ROWS + 1) * features, *steps = copied + QD_REFINE_BLOCK * features;
+    double *levels = steps + features;
+    size_t *step = (size_t *)(void *)steps;
+    static_assert(sizeof *step <= sizeof *steps, "steps fit where numbers do");
+    fit f = { .rows = rows, .some = some, .step = step, .product = { some->count + 1, features, features, scratch } };
     for (f.group = 0; f.group < rows->grid->groups; f.group++) {
         f.size = 0;
         for (size_t t = 0; t < features; t++)
             if (rows->steps->group[t] == f.group)
                 step[f.size++] = t;
-        changed += fit_group(&f, copied, levels);
+        fit_group(&f, copied, levels);
     }
-    return changed;
 }

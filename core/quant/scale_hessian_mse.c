@@ -7,33 +7,35 @@
 
 enum { CANDIDATES = 80, HUNDREDTHS = 100 };
 
-static bool candidate(const qd_grid_spec *spec, const float *weights, size_t count, size_t index, float *out_scale,
-                      float *out_zero)
+static bool candidate_of(const qd_grid_spec *spec, const qd_group_stat *stat, size_t index, float *out_scale,
+                         float *out_zero)
 {
     if (index >= CANDIDATES + spec->scale_type->wider)
         return false;
-    qd_group_stat stat = qd_group_measure(spec, weights, count);
     double fraction =
         index < CANDIDATES ? (double)(HUNDREDTHS - index) / HUNDREDTHS : ldexp(1.0, (int)(index - CANDIDATES) + 1);
-    *out_scale = qd_group_scale(spec, &stat, fraction);
-    *out_zero = qd_group_zero(spec, &stat, *out_scale, fraction);
+    *out_scale = qd_group_scale(spec, stat, fraction);
+    *out_zero = qd_group_zero(spec, stat, *out_scale, fraction);
     return true;
+}
+
+static bool candidate(const qd_grid_spec *spec, const float *weights, size_t count, size_t index, float *out_scale,
+                      float *out_zero)
+{
+    qd_group_stat stat = qd_group_measure(spec, weights, count);
+    return candidate_of(spec, &stat, index, out_scale, out_zero);
 }
 
 static void choose(const qd_grid_spec *spec, const float *weights, const double *importance, size_t count,
                    float *out_scale, float *out_zero)
 {
     qd_group_stat stat = qd_group_measure(spec, weights, count);
-    double best = INFINITY;
-    float scale, zero;
-    for (size_t i = 0; candidate(spec, weights, count, i, &scale, &zero); i++) {
-        double loss = qd_group_loss(&stat, weights, importance, count, scale, zero);
-        if (loss < best || i == 0) {
-            best = loss;
-            *out_scale = scale;
-            *out_zero = zero;
-        }
-    }
+    qd_candidates tried = { 0 };
+    while (candidate_of(spec, &stat, tried.count, &tried.scale[tried.count], &tried.zero[tried.count]))
+        tried.count++;
+    size_t best = qd_group_least(&stat, weights, importance, count, &tried);
+    *out_scale = tried.scale[best];
+    *out_zero = tried.zero[best];
 }
 
 static const qd_param params[] = { { .name = NULL } };

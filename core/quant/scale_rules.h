@@ -20,10 +20,16 @@ qd_group_stat qd_group_measure(const qd_grid_spec *spec, const float *weights, s
 
 /* Scale for a fraction of the range, rounded to the scale type, and > 0. */
 float qd_group_scale(const qd_grid_spec *spec, const qd_group_stat *stat, double fraction);
-/* sum_j importance_j (w_j - q_j)^2 of rounding to the nearest code or level; importance NULL = 1. */
-double qd_group_loss(const qd_group_stat *stat, const float *weights, const double *importance, size_t count,
-                     float scale, float zero);
 /* Zero for a fraction of |lo| under a (stored) scale: 0, an integer in the code range, or a float. */
 float qd_group_zero(const qd_grid_spec *spec, const qd_group_stat *stat, float scale, double fraction);
+
+enum { QD_CANDIDATES_MOST = 128 };
+typedef struct qd_candidates {
+    size_t count;
+    float scale[QD_CANDIDATES_MOST], zero[QD_CANDIDATES_MOST];
+} qd_candidates;
+/* The first with the least sum_j importance_j (w_j - q_j)^2 of rounding to the nearest code or level; importance NULL = 1. */
+size_t qd_group_least(const qd_group_stat *stat, const float *weights, const double *importance, size_t count,
+                      const qd_candidates *candidates);
 
 #endif

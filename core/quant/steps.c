@@ -38,9 +38,9 @@ qd_code qd_steps_init(const qd_layer_input *input, qd_dead dead, qd_steps *out, 
     for (size_t t = 0; t < steps.count; t++) {
         steps.column[t] = factor == NULL ? (uint32_t)t : factor->permutation[t];
         steps.group[t] = input->grid == NULL ? 0 : (uint32_t)(steps.column[t] / input->grid->group_size);
-        double pivot = factor == NULL ? 1.0 : qd_matd_row(factor->c.view, t)[t];
+        double pivot = factor == NULL ? 1.0 : factor->pivot[t];
         steps.r2[t] = pivot * pivot;
-        bool is_dead = factor != NULL && qd_matd_row(factor->hessian.view, t)[t] == 0.0;
+        bool is_dead = factor != NULL && factor->diagonal[t] == 0.0;
         steps.damping = factor == NULL ? 0.0 : factor->lambda;
         steps.live[t] = dead == QD_DEAD_ZERO && is_dead ? 0.0f : 1.0f;
     }

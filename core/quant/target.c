@@ -123,13 +123,15 @@ static qd_code make_rows(const qd_layer_input *input, const qd_steps *steps, qd_
     if (code == QD_OK && solver == QD_SOLVE_PATH)
         code = order_cross(input, steps, &ordered, err);
     if (code == QD_OK && steps->narrow) {
-        code = qd_form_narrow(qd_matd_const(input->mismatch->cross.view), input->pool, &cross32, err);
+        code = qd_form_narrow_away(&input->mismatch->cross, input->pool, &cross32, err);
         if (code == QD_OK)
-            code = qd_form_narrow(path != NULL ? *path : qd_matd_const(input->factor->c.view), input->pool, &factor32,
-                                  err);
+            code = path != NULL ? qd_form_narrow(*path, input->pool, &factor32, err)
+                                : qd_form_narrow_away(&input->factor->c, input->pool, &factor32, err);
         if (code == QD_OK && solver == QD_SOLVE_PATH)
-            code = qd_form_narrow(qd_matd_const(ordered.view), input->pool, &path32, err);
+            code = qd_form_narrow_away(&ordered, input->pool, &path32, err);
     }
+    qd_mismatch_release(input->mismatch);
+    qd_factor_release(input->factor);
     if (code != QD_OK)
         return code;
     qd_cmatd cross = qd_matd_const(ordered.view);
@@ -138,6 +140,8 @@ static qd_code make_rows(const qd_layer_input *input, const qd_steps *steps, qd_
     p.narrow[NARROW_FACTOR] = qd_matf_const(factor32.view);
     p.narrow[NARROW_PATH] = qd_matf_const(path32.view);
     code = qd_panels_run(&p, target_task, err);
+    qd_mismatch_release(input->mismatch);
+    qd_factor_release(input->factor);
     for (size_t i = 0; code == QD_OK && i < input->w.rows * steps->count; i++)
         if (!isfinite(target->rows[i]))
             return qd_fail(err, QD_ENUMERIC, "target: value (%zu, step %zu) is not finite", i / steps->count,
@@ -175,11 +179,14 @@ static qd_code share_task(void *ctx, size_t index, size_t worker, qd_error *err)
     qd_panel_multiply(qd_matd_const(at.x), qd_matd_const(mismatch->part[QD_PART_FIT].cross.sum.view), at.y);
     if (qd_panels_residual(p) != NULL)
         qd_panel_add(qd_panel_residual(mismatch->part[QD_PART_FIT].residual.sum.view, &at), at.y);
+    qd_mismatch_release(mismatch);
     qd_columns_gather(qd_matd_const(at.y), fit->permutation, at.x);
     qd_panel_solve(fit, at.x);
+    qd_mismatch_release(mismatch);
     qd_columns_scatter(qd_matd_const(at.x), fit->permutation, at.y);
     qd_quadratic_direct(qd_matd_const(mismatch->part[QD_PART_JUDGE].hessian.sum.view), 0.0, qd_matd_const(at.y),
                         at.product, p->out[1] + at.start);
+    qd_mismatch_release(mismatch);
     qd_panel_load(p, &at, at.x);
     for (size_t j = 0; j < at.x.cols; j += QD_QUADRATIC_BLOCK) {
         size_t cols = qd_min_size(QD_QUADRATIC_BLOCK, at.x.cols - j);
@@ -194,6 +201,7 @@ static qd_code share_task(void *ctx, size_t index, size_t worker, qd_error *err)
         for (size_t i = 0; i < at.count; i++)
             p->out[0][at.start + i] += qd_panel_dot(qd_matd_row(wanted, i), qd_matd_row(at.y, i) + j, cols);
     }
+    qd_mismatch_release(mismatch);
     return QD_OK;
 }
 

@@ -20,7 +20,7 @@ typedef struct qd_panels {
     const uint8_t *codes;
     qd_cmatf narrow[3]; /* matrices in float32 where products are: which, says the file that sets them; else empty */
     double *scratch;
-    double *out[8]; /* O each */
+    double *out[9]; /* O each */
 } qd_panels;
 
 typedef struct qd_panel {

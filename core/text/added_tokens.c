@@ -14,14 +14,15 @@ void qd_added_tokens_fini(qd_added_tokens *tokens)
     for (size_t i = 0; i < tokens->count; i++)
         free(tokens->items[i].content);
     free(tokens->items);
-    qd_trie_fini(&tokens->raw);
-    qd_trie_fini(&tokens->normalized);
+    qd_finder_fini(&tokens->raw);
+    qd_finder_fini(&tokens->normalized);
     *tokens = (qd_added_tokens){ 0 };
 }
 
 void qd_text_parts_fini(qd_text_parts *parts)
 {
     free(parts->items);
+    qd_finds_fini(&parts->finds);
     *parts = (qd_text_parts){ 0 };
 }
 
@@ -53,19 +54,21 @@ static qd_code parse_token(const json_t *entry, const qd_vocab *vocab, qd_added_
     return code == QD_OK ? qd_dup(content, &out->content, err) : code;
 }
 
-/* Puts token `index` into the trie that will look for it. */
+/* Puts token `index` where it will be looked for. */
 static qd_code register_token(qd_added_tokens *tokens, size_t index, const qd_chain *normalizer, qd_error *err)
 {
-    const qd_added_token *token = &tokens->items[index];
+    qd_added_token *token = &tokens->items[index];
+    token->length = strlen(token->content);
     if (!token->normalized)
-        return qd_trie_add(&tokens->raw, token->content, strlen(token->content), (int32_t)index, err);
+        return qd_finder_add(&tokens->raw, token->content, token->length, (int32_t)index, err);
     QD_AUTO(qd_pieces_fini) qd_pieces text = { 0 }, spare = { 0 };
-    qd_code code = qd_pieces_add(&text, token->content, strlen(token->content), QD_PLACE_START, err);
+    qd_code code = qd_pieces_add(&text, token->content, token->length, QD_PLACE_START, err);
     if (code == QD_OK)
         code = qd_chain_run(normalizer, &text, &spare, err);
     if (code != QD_OK || text.items[0].length == 0)
         return code;
-    return qd_trie_add(&tokens->normalized, qd_piece_text(&text, 0), text.items[0].length, (int32_t)index, err);
+    token->length = text.items[0].length;
+    return qd_finder_add(&tokens->normalized, qd_piece_text(&text, 0), token->length, (int32_t)index, err);
 }
 
 qd_code qd_added_tokens_parse(const json_t *list, const qd_vocab *vocab, const qd_chain *normalizer,
@@ -89,6 +92,10 @@ qd_code qd_added_tokens_parse(const json_t *list, const qd_vocab *vocab, const q
             code = register_token(out, i, normalizer, err);
         }
     }
+    if (code == QD_OK)
+        code = qd_finder_finish(&out->raw, err);
+    if (code == QD_OK)
+        code = qd_finder_finish(&out->normalized, err);
     return code == QD_OK ? QD_OK : qd_within(err, code, "'added_tokens'");
 }
 
@@ -144,20 +151,6 @@ static size_t spaces_after(const char *text, size_t at, size_t length)
     return at;
 }
 
-/* The longest token that begins at text[at]; *out_end is behind it. NULL: none. */
-static const qd_added_token *longest_at(const qd_added_tokens *tokens, const qd_trie *trie, const char *text,
-                                        size_t length, size_t at, size_t *out_end)
-{
-    const qd_added_token *found = NULL;
-    uint32_t node = 0;
-    for (; at < length && (node = qd_trie_step(trie, node, (unsigned char)text[at])) != 0; at++)
-        if (trie->nodes[node].value >= 0) {
-            found = &tokens->items[trie->nodes[node].value];
-            *out_end = at + 1;
-        }
-    return found;
-}
-
 static qd_code add_part(qd_text_parts *parts, size_t start, size_t end, const qd_added_token *token, qd_error *err)
 {
     if (start == end && token == NULL)
@@ -168,18 +161,19 @@ static qd_code add_part(qd_text_parts *parts, size_t start, size_t end, const qd
     return code;
 }
 
-qd_code qd_added_tokens_cut(const qd_added_tokens *tokens, const qd_trie *trie, const char *text, size_t length,
+qd_code qd_added_tokens_cut(const qd_added_tokens *tokens, const qd_finder *finder, const char *text, size_t length,
                             qd_text_parts *out, qd_error *err)
 {
     out->count = 0;
-    qd_code code = QD_OK;
-    size_t done = 0;
-    for (size_t at = 0; code == QD_OK && trie->count > 0 && at < length;) {
-        size_t end = at + 1, start = at;
-        const qd_added_token *token = longest_at(tokens, trie, text, length, at, &end);
-        at = end;
-        if (token == NULL)
+    qd_code code = qd_finder_run(finder, text, length, &out->finds, err);
+    size_t done = 0, next = 0; /* what is in a part; where the next token may begin */
+    for (size_t i = out->finds.count; code == QD_OK && i-- > 0;) {
+        const qd_find *find = &out->finds.items[i];
+        if (find->start < next)
             continue;
+        const qd_added_token *token = &tokens->items[find->value];
+        size_t start = find->start, end = start + token->length;
+        next = end;
         if (token->single_word && (word_char_before(text, start) || word_char_at(text, end, length)))
             continue;
         if (token->lstrip)
@@ -189,7 +183,7 @@ qd_code qd_added_tokens_cut(const qd_added_tokens *tokens, const qd_trie *trie, 
         code = add_part(out, done, start, NULL, err);
         if (code == QD_OK)
             code = add_part(out, start, end, token, err);
-        at = done = end;
+        next = done = end;
     }
     return code == QD_OK ? add_part(out, done, length, NULL, err) : code;
 }

@@ -6,12 +6,13 @@
 #define QD_TEXT_ADDED_TOKENS_H
 
 #include "text/component.h"
-#include "text/trie.h"
+#include "text/finder.h"
 #include "text/vocab.h"
 
 typedef struct qd_added_token {
     char *content;
     uint32_t id;
+    size_t length; /* of the text that is looked for: normalized where it is normalized */
     bool single_word, lstrip, rstrip, normalized, special;
 } qd_added_token;
 
@@ -19,8 +20,8 @@ typedef struct qd_added_token {
 typedef struct qd_added_tokens {
     qd_added_token *items;
     size_t count;
-    qd_trie raw;        /* normalized: false: looked for in the text as it came */
-    qd_trie normalized; /* the others, normalized themselves: looked for in normalized text */
+    qd_finder raw;        /* normalized: false: looked for in the text as it came */
+    qd_finder normalized; /* the others, normalized themselves: looked for in normalized text */
 } qd_added_tokens;
 
 void qd_added_tokens_fini(qd_added_tokens *tokens);
@@ -41,11 +42,12 @@ typedef struct qd_text_part {
 typedef struct qd_text_parts {
     qd_text_part *items;
     size_t count, capacity;
+    qd_finds finds; /* what they were made from */
 } qd_text_parts;
 void qd_text_parts_fini(qd_text_parts *parts);
 
-/* Replaces `out`: the text cut at the tokens of `trie` (a member of `tokens`), leftmost first, longest of those. */
-qd_code qd_added_tokens_cut(const qd_added_tokens *tokens, const qd_trie *trie, const char *text, size_t length,
+/* Replaces `out`: the text cut at the tokens of `finder` (a member of `tokens`), leftmost first, longest of those. */
+qd_code qd_added_tokens_cut(const qd_added_tokens *tokens, const qd_finder *finder, const char *text, size_t length,
                             qd_text_parts *out, qd_error *err);
 
 #endif

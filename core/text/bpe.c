@@ -240,8 +240,10 @@ static qd_code add_symbols(const bpe *b, const qd_vocab *vocab, scratch *s, cons
         bool unknown = id == NO_ID && !b->has_fallback;
         if (id != NO_ID)
             code = qd_bpe_word_add(&s->word, (uint32_t)id, err);
-        else if (b->has_fallback)
+        else if (b->has_fallback && plain)
             code = add_bytes(b, &s->word, word + at, step, err);
+        else if (b->has_fallback) /* the prefix and suffix are spelled too */
+            code = add_bytes(b, &s->word, qd_str_borrow(&s->text), s->text.length, err);
         else if (b->unknown != NO_ID && !(was_unknown && b->fuse_unknown))
             code = qd_bpe_word_add(&s->word, (uint32_t)b->unknown, err);
         was_unknown = unknown;

@@ -11,6 +11,8 @@ extern const qd_component qd_normalizer_nfc, qd_normalizer_nfd, qd_normalizer_nf
     qd_normalizer_lowercase, qd_normalizer_strip_accents;
 /* normalizer_text.c */
 extern const qd_component qd_normalizer_replace, qd_normalizer_prepend, qd_normalizer_strip;
+/* normalizer_precompiled.c */
+extern const qd_component qd_normalizer_precompiled;
 /* byte_level.c */
 extern const qd_component qd_normalizer_byte_level, qd_pre_tokenizer_byte_level, qd_decoder_byte_level;
 /* metaspace.c */

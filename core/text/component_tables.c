@@ -2,9 +2,9 @@
 #include "text/component_rows.h"
 
 static const qd_component *const normalizers[] = {
-    &qd_normalizer_nfc,       &qd_normalizer_nfd,           &qd_normalizer_nfkc,    &qd_normalizer_nfkd,
-    &qd_normalizer_lowercase, &qd_normalizer_strip_accents, &qd_normalizer_replace, &qd_normalizer_prepend,
-    &qd_normalizer_strip,     &qd_normalizer_byte_level,
+    &qd_normalizer_nfc,       &qd_normalizer_nfd,           &qd_normalizer_nfkc,        &qd_normalizer_nfkd,
+    &qd_normalizer_lowercase, &qd_normalizer_strip_accents, &qd_normalizer_replace,     &qd_normalizer_prepend,
+    &qd_normalizer_strip,     &qd_normalizer_byte_level,    &qd_normalizer_precompiled,
 };
 static const qd_component *const pre_tokenizers[] = {
     &qd_pre_tokenizer_byte_level, &qd_pre_tokenizer_split,       &qd_pre_tokenizer_digits,

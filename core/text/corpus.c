@@ -1,9 +1,10 @@
-/* corpus.c: a text file as ids; see corpus.h. */
+/* corpus.c: the documents of a text file as ids; see corpus.h. */
 #include "text/corpus.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
+#include "base/mem.h"
 
 static const char *const splits[] = { "whole", "lines" };
 
@@ -33,22 +34,70 @@ static qd_code encode_lines(const qd_tokenizer *tokenizer, const char *text, siz
     return code;
 }
 
-qd_code qd_corpus_read(const qd_tokenizer *tokenizer, const char *path, qd_split split, size_t limit, qd_ids *out,
-                       qd_error *err)
+void qd_corpus_fini(qd_corpus *corpus)
+{
+    qd_ids_fini(&corpus->ids);
+    free(corpus->ends);
+    *corpus = (qd_corpus){ 0 };
+}
+
+static qd_code add_document(const qd_tokenizer *tokenizer, qd_split split, qd_str *text, qd_corpus *corpus,
+                            qd_error *err)
+{
+    size_t before = corpus->ids.count;
+    if (split == QD_SPLIT_LINES && text->length > 0 && text->data[text->length - 1] != '\n')
+        qd_str_add(text, "\n"); /* the reference counts have it: reference-numbers.md §2, calibration ids */
+    qd_code code = qd_str_check(text, err);
+    if (code == QD_OK && text->length > 0)
+        code = split == QD_SPLIT_LINES
+                   ? encode_lines(tokenizer, text->data, text->length, &corpus->ids, err)
+                   : qd_tokenizer_encode(tokenizer, text->data, text->length, QD_SPECIAL_NONE, &corpus->ids, err);
+    if (code != QD_OK)
+        return code;
+    if (corpus->ids.count == before) {
+        corpus->empty++;
+        return QD_OK;
+    }
+    code = qd_grow((void **)&corpus->ends, &corpus->capacity, corpus->documents + 1, sizeof *corpus->ends, err);
+    if (code == QD_OK)
+        corpus->ends[corpus->documents++] = corpus->ids.count;
+    return code;
+}
+
+static qd_code add_documents(const qd_tokenizer *tokenizer, qd_split split, qd_documents *documents, qd_corpus *corpus,
+                             qd_error *err)
 {
     QD_AUTO(qd_str_fini) qd_str text = { 0 };
-    qd_code code = qd_file_read(path, limit, &text, err);
+    bool found = true;
+    qd_code code = QD_OK;
+    while (code == QD_OK && found) {
+        code = qd_documents_next(documents, &text, &found, err);
+        if (code == QD_OK && found)
+            code = add_document(tokenizer, split, &text, corpus, err);
+    }
+    corpus->format = qd_documents_format(documents);
+    corpus->packing = qd_documents_packing(documents);
+    corpus->bytes = qd_documents_bytes(documents);
+    return code;
+}
+
+qd_code qd_corpus_read(const qd_tokenizer *tokenizer, const char *path, const qd_corpus_way *way, qd_corpus *out,
+                       qd_error *err)
+{
+    qd_documents *documents = NULL;
+    QD_AUTO(qd_corpus_fini) qd_corpus corpus = { 0 };
+    const qd_documents_way how = { .format = way->format,
+                                   .renderer = way->renderer,
+                                   .limit = way->limit == 0 ? QD_TEXT_LIMIT : way->limit };
+    qd_code code = qd_documents_open(path, &how, &documents, err);
+    if (code == QD_OK)
+        code = add_documents(tokenizer, way->split, documents, &corpus, err);
+    qd_documents_close(documents);
     if (code != QD_OK)
         return code;
-    if (text.length == 0)
-        return qd_fail(err, QD_EINVAL, "'%s': the text is empty", path);
-    if (split == QD_SPLIT_LINES && text.data[text.length - 1] != '\n')
-        qd_str_add(&text, "\n"); /* the reference counts have it: reference-numbers.md §2, calibration ids */
-    code = qd_str_check(&text, err);
-    if (code != QD_OK)
-        return code;
-    code = split == QD_SPLIT_LINES
-               ? encode_lines(tokenizer, qd_str_borrow(&text), text.length, out, err)
-               : qd_tokenizer_encode(tokenizer, qd_str_borrow(&text), text.length, QD_SPECIAL_NONE, out, err);
-    return code == QD_OK ? QD_OK : qd_within(err, code, "'%s'", path);
+    if (corpus.ids.count == 0)
+        return qd_fail(err, QD_EINVAL, "'%s': the text is empty: %zu documents without a token", path, corpus.empty);
+    *out = corpus;
+    corpus = (qd_corpus){ 0 };
+    return QD_OK;
 }

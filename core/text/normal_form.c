@@ -28,6 +28,10 @@ static qd_code decompose(const char *text, size_t length, utf8proc_option_t opti
         qd_code code = qd_grow((void **)&out->data, &out->capacity, out->count + LONGEST, sizeof *out->data, err);
         if (code != QD_OK)
             return code;
+        if (qd_char_is_after_unicode_nine(c)) {
+            out->data[out->count++] = (utf8proc_int32_t)c;
+            continue;
+        }
         int boundary = 0;
         utf8proc_ssize_t n =
             utf8proc_decompose_char((utf8proc_int32_t)c, out->data + out->count, LONGEST, options, &boundary);
@@ -40,7 +44,7 @@ static qd_code decompose(const char *text, size_t length, utf8proc_option_t opti
 
 static unsigned combining_class(utf8proc_int32_t c)
 {
-    return (unsigned)utf8proc_get_property(c)->combining_class & 0xFF;
+    return qd_char_is_after_unicode_nine((uint32_t)c) ? 0 : (unsigned)utf8proc_get_property(c)->combining_class & 0xFF;
 }
 
 /* Stable order by combining class of data[0..n), all of them not 0: a counting sort. */
@@ -75,6 +79,30 @@ static qd_code order(characters *text, qd_error *err)
     return QD_OK;
 }
 
+/* Puts pairs of characters together, and appends what that gives. */
+static qd_code compose(utf8proc_int32_t *data, size_t count, qd_str *out, qd_error *err)
+{
+    utf8proc_ssize_t left = utf8proc_normalize_utf32(data, (utf8proc_ssize_t)count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    for (utf8proc_ssize_t i = 0; i < left; i++)
+        qd_utf8_add((uint32_t)data[i], out);
+    return left < 0 ? qd_fail(err, QD_EINTERNAL, "composition: %s", utf8proc_errmsg(left)) : QD_OK;
+}
+
+/* Nothing composes with a character that came later, or over it. */
+static qd_code compose_between(characters *text, qd_str *out, qd_error *err)
+{
+    qd_code code = QD_OK;
+    for (size_t start = 0, end; code == QD_OK && start < text->count; start = end + 1) {
+        for (end = start; end < text->count && !qd_char_is_after_unicode_nine((uint32_t)text->data[end]);)
+            end++;
+        uint32_t later = end < text->count ? (uint32_t)text->data[end] : 0;
+        code = compose(text->data + start, end - start, out, err);
+        if (end < text->count)
+            qd_utf8_add(later, out);
+    }
+    return code;
+}
+
 qd_code qd_normal_form_add(qd_normal_form form, const char *text, size_t length, qd_str *out, qd_error *err)
 {
     size_t ascii = 0;
@@ -92,10 +120,10 @@ qd_code qd_normal_form_add(qd_normal_form form, const char *text, size_t length,
         code = order(&chars, err);
     if (code != QD_OK)
         return code;
-    utf8proc_ssize_t count = (utf8proc_ssize_t)chars.count;
     if (form == QD_NFC || form == QD_NFKC)
-        count = utf8proc_normalize_utf32(chars.data, count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-    for (utf8proc_ssize_t i = 0; i < count; i++)
-        qd_utf8_add((uint32_t)chars.data[i], out);
-    return count < 0 ? qd_fail(err, QD_EINTERNAL, "composition: %s", utf8proc_errmsg(count)) : qd_str_check(out, err);
+        code = compose_between(&chars, out, err);
+    else
+        for (size_t i = 0; i < chars.count; i++)
+            qd_utf8_add((uint32_t)chars.data[i], out);
+    return code == QD_OK ? qd_str_check(out, err) : code;
 }

@@ -51,7 +51,7 @@ static void add_lower(uint32_t c, qd_str *out)
 
 static void add_unless_mark(uint32_t c, qd_str *out)
 {
-    if (!qd_char_is_mark(c))
+    if (!qd_char_is_mark(c) || qd_char_is_after_unicode_nine(c))
         qd_utf8_add(c, out);
 }
 

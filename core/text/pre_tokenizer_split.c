@@ -58,7 +58,8 @@ static qd_code whitespace_parse(const json_t *object, void **out_state, qd_error
     if (code == QD_OK) {
         s->behavior = QD_CUT_REMOVED; /* what is neither word nor sign goes away */
         s->side = QD_CUT_GAPS;
-        code = qd_pattern_compile("\\w+|[^\\w\\s]+", &s->pattern, err);
+        /* The peer's \w has the two joiners here, and lacks Latin-1's raised numbers: as it does inside brackets. */
+        code = qd_pattern_compile("[\\w\\x{200c}\\x{200d}]+|[^\\w\\s\\x{200c}\\x{200d}]+", &s->pattern, err);
     }
     return keep(s, code, out_state);
 }

@@ -10,16 +10,18 @@
 #include "base/error.h"
 
 typedef struct qd_trie_node {
-    uint32_t child, sibling; /* 0: none */
-    int32_t value;           /* -1: no string ends here */
+    uint32_t parent, child, sibling; /* 0: none */
+    int32_t value;                   /* -1: no string ends here */
     unsigned char byte;
 } qd_trie_node;
 
 /* Zero-initialize; qd_trie_fini. */
 typedef struct qd_trie {
-    qd_trie_node *nodes; /* nodes[0] is unused */
+    qd_trie_node *nodes; /* nodes[0] is unused: 0 is the root, and "none" */
     size_t count, capacity;
     uint32_t first[256]; /* node of each first byte */
+    uint32_t *slots;     /* nodes below the first by hash of parent and byte; 0 = free */
+    size_t slot_count, used;
 } qd_trie;
 
 void qd_trie_fini(qd_trie *trie);

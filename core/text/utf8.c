@@ -134,7 +134,7 @@ bool qd_char_is_punctuation(uint32_t c)
     if (c < 0x80) /* the signs $ + < = > ^ ` | ~ too, which Unicode calls symbols */
         return (c > 0x20 && c < '0') || (c > '9' && c < 'A') || (c > 'Z' && c < 'a') || (c > 'z' && c < 0x7F);
     utf8proc_category_t kind = category(c);
-    return kind >= UTF8PROC_CATEGORY_PC && kind <= UTF8PROC_CATEGORY_PO;
+    return kind >= UTF8PROC_CATEGORY_PC && kind <= UTF8PROC_CATEGORY_PO && !qd_char_is_later_punctuation(c);
 }
 
 bool qd_char_is_mark(uint32_t c)
@@ -147,5 +147,6 @@ bool qd_char_is_word(uint32_t c)
 {
     utf8proc_category_t kind = category(c);
     return (kind >= UTF8PROC_CATEGORY_LU && kind <= UTF8PROC_CATEGORY_NL) || kind == UTF8PROC_CATEGORY_PC ||
-           c == 0x200C || c == 0x200D;
+           c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
+           (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
 }

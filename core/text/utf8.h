@@ -29,8 +29,9 @@ size_t qd_utf8_before(const char *text, size_t end);
 
 bool qd_char_is_space(uint32_t c);       /* White_Space: U+0085 is in, U+001C to U+001F are not */
 bool qd_char_is_number(uint32_t c);      /* Nd, Nl, No */
-bool qd_char_is_punctuation(uint32_t c); /* ASCII punctuation and the categories P* */
+bool qd_char_is_punctuation(uint32_t c); /* ASCII punctuation and the categories P* of Unicode 8.0 */
 bool qd_char_is_mark(uint32_t c);        /* Mn, Mc, Me */
-bool qd_char_is_word(uint32_t c);        /* \w: letters, marks, numbers (Nd, Nl), connectors, joiners */
+bool qd_char_is_word(uint32_t c); /* \w: letters, marks, numbers (Nd, Nl), connectors, joiners, circled letters */
+bool qd_char_is_later_punctuation(uint32_t c); /* P* that Unicode 8.0 has not */
 
 #endif

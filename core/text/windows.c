@@ -1,15 +1,15 @@
-/* windows.c: the windows that calibration and evaluation cut from ids; see corpus.h.
- * Source: reference-numbers.md §1 "Evaluation", "Calibration". */
+/* windows.c: the windows that calibration cuts from ids; see corpus.h.
+ * Source: reference-numbers.md §1 "Calibration". */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "text/corpus.h"
 
 static const char *const samplings[] = { "even", "random" };
-static const char *const policies[] = { "every-window", "none", "inserted" };
 static const char *const first_positions[] = { "counted", "left-out" };
 
 static int find(const char *const *names, size_t count, const char *name)
@@ -30,16 +30,6 @@ int qd_sampling_find(const char *name)
     return find(samplings, QD_LENGTH(samplings), name);
 }
 
-const char *qd_bos_policy_name(size_t index)
-{
-    return index < QD_LENGTH(policies) ? policies[index] : NULL;
-}
-
-int qd_bos_policy_find(const char *name)
-{
-    return find(policies, QD_LENGTH(policies), name);
-}
-
 const char *qd_first_position_name(size_t index)
 {
     return index < QD_LENGTH(first_positions) ? first_positions[index] : NULL;
@@ -56,13 +46,18 @@ void qd_windows_fini(qd_windows *windows)
     *windows = (qd_windows){ 0 };
 }
 
-static qd_code allocate(size_t count, size_t length, qd_windows *out, qd_error *err)
+qd_code qd_windows_init(qd_windows *windows, size_t count, size_t length, qd_error *err)
 {
     size_t total;
     if (!qd_mul_size(count, length, &total))
         return qd_fail(err, QD_ETOOBIG, "%zu windows of %zu tokens", count, length);
-    *out = (qd_windows){ .count = count, .length = length };
-    return qd_alloc(total, sizeof *out->ids, (void **)&out->ids, err);
+    *windows = (qd_windows){ .count = count, .length = length };
+    return qd_alloc(total, sizeof *windows->ids, (void **)&windows->ids, err);
+}
+
+qd_code qd_windows_digest(const qd_windows *windows, char *out_hex, qd_error *err)
+{
+    return qd_sha256(windows->ids, windows->count * windows->length * sizeof *windows->ids, out_hex, err);
 }
 
 /* A token predicts nothing alone. */
@@ -95,7 +90,7 @@ static void choose_starts(const qd_window_request *request, size_t available, si
     qsort(starts, request->count, sizeof *starts, by_size);
 }
 
-static qd_code check_request(const qd_ids *ids, const qd_window_request *request, qd_error *err)
+qd_code qd_windows_check(const qd_window_request *request, qd_error *err)
 {
     qd_code code = check_length(request->length, err);
     if (code == QD_OK)
@@ -106,9 +101,15 @@ static qd_code check_request(const qd_ids *ids, const qd_window_request *request
         return qd_fail(err, QD_EINVAL, "0 samples; at least 1 is wanted");
     if (!(request->phase >= 0.0 && request->phase < 1.0))
         return qd_fail(err, QD_EINVAL, "phase %g is not within [0, 1)", request->phase);
-    if (ids->count < request->length)
-        return qd_fail(err, QD_EINVAL, "the text has %zu tokens, and a sample needs %zu", ids->count, request->length);
     return QD_OK;
+}
+
+static qd_code check_request(const qd_ids *ids, const qd_window_request *request, qd_error *err)
+{
+    qd_code code = qd_windows_check(request, err);
+    if (code == QD_OK && ids->count < request->length)
+        return qd_fail(err, QD_EINVAL, "the text has %zu tokens, and a sample needs %zu", ids->count, request->length);
+    return code;
 }
 
 qd_code qd_windows_sample(const qd_ids *ids, const qd_window_request *request, qd_windows *out, qd_error *err)
@@ -119,7 +120,7 @@ qd_code qd_windows_sample(const qd_ids *ids, const qd_window_request *request, q
     if (code == QD_OK)
         code = qd_alloc(request->count, sizeof *starts, (void **)&starts, err);
     if (code == QD_OK)
-        code = allocate(request->count, request->length, &windows, err);
+        code = qd_windows_init(&windows, request->count, request->length, err);
     if (code != QD_OK)
         return code;
     choose_starts(request, ids->count, starts);
@@ -128,45 +129,15 @@ qd_code qd_windows_sample(const qd_ids *ids, const qd_window_request *request, q
         uint32_t *window = windows.ids + i * request->length;
         if (lead > 0)
             window[0] = (uint32_t)request->bos;
-        memcpy(window + lead, ids->data + starts[i], content * sizeof *window);
+        size_t own = lead > 0 && ids->data[starts[i]] == (uint32_t)request->bos ? 1 : 0,
+               end = starts[i] + own + content;
+        memcpy(window + lead, ids->data + starts[i] + own, content * sizeof *window);
         size_t fresh = qd_max_size(covered, starts[i]); /* starts ascend: what lies before `covered` was counted */
-        windows.tokens_used += starts[i] + content > fresh ? starts[i] + content - fresh : 0;
-        covered = qd_max_size(covered, starts[i] + content);
+        windows.tokens_used += end > fresh ? end - fresh : 0;
+        covered = qd_max_size(covered, end);
     }
     windows.tokens_available = ids->count;
     *out = windows;
     windows = (qd_windows){ 0 };
     return QD_OK;
-}
-
-qd_code qd_windows_cut(const qd_ids *ids, size_t length, size_t max_windows, qd_bos_policy policy, int64_t bos,
-                       qd_windows *out, qd_error *err)
-{
-    qd_code code = check_length(length, err);
-    if (code == QD_OK)
-        code = check_bos(bos, err);
-    if (code != QD_OK)
-        return code;
-    if (policy != QD_BOS_NONE && bos < 0)
-        return qd_fail(err, QD_EINVAL,
-                       "the tokenizer has no BOS token: of every-window, none, inserted only 'none' works");
-    /* Every-window: BOS + ids is cut, so window j covers ids j * length - 1 .., the first of them under its BOS. */
-    size_t lead = policy == QD_BOS_NONE ? 0 : 1, content = length - lead;
-    size_t step = policy == QD_BOS_INSERTED ? content : length;
-    size_t count = policy == QD_BOS_EVERY_WINDOW ? (ids->count + 1) / length : ids->count / step;
-    if (count == 0)
-        return qd_fail(err, QD_EINVAL, "the text has %zu tokens, and a window needs %zu", ids->count, content);
-    count = max_windows > 0 ? qd_min_size(count, max_windows) : count;
-    code = allocate(count, length, out, err);
-    for (size_t i = 0; code == QD_OK && i < count; i++) {
-        uint32_t *window = out->ids + i * length;
-        if (lead > 0)
-            window[0] = (uint32_t)bos;
-        memcpy(window + lead, ids->data + i * step, content * sizeof *window);
-    }
-    if (code == QD_OK) {
-        out->tokens_available = ids->count;
-        out->tokens_used = count * content;
-    }
-    return code;
 }

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "api/compare_evaluation.h"
+#include "api/compare_tasks.h"
+#include "api/job_json.h"
 #include "api/text.h"
 
 static json_t *or_null(const json_t *value)
@@ -99,6 +102,7 @@ static const struct figure {
     { "relative_error", NULL, { "relative_error", NULL, NULL } },
     { "certified_layers", "layers", { "certified_layers", NULL, NULL } },
     { "degraded_layers", "layers", { "degraded_layers", NULL, NULL } },
+    { "starved_experts", "experts", { "experts", "starved", NULL } },
     { "layers", "layers", { "layers", NULL, NULL } },
     { "peak_memory", "bytes", { "peak_memory", NULL, NULL } },
 };
@@ -130,6 +134,7 @@ static json_t *print_results(const qd_job *jobs, size_t count)
         json_array_append_new(
             rows, json_pack("{s:s, s:s?, s:o}", "name", figures[f].name, "unit", figures[f].unit, "values", values));
     }
+    qd_compare_tasks(jobs, count, rows);
     json_t *seconds = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(seconds, seconds_of(&jobs[i]));
@@ -139,11 +144,13 @@ static json_t *print_results(const qd_job *jobs, size_t count)
 
 json_t *qd_compare_print(const qd_job *jobs, size_t count)
 {
-    json_t *resolved[QD_COMPARE_MAX], *differences = json_array();
+    json_t *resolved[QD_COMPARE_MAX] = { NULL }, *differences = json_array();
     for (size_t i = 0; i < count; i++)
-        resolved[i] = jobs[i].resolved;
+        resolved[i] = qd_job_document_print(jobs[i].resolved);
     if (differences != NULL)
         compare(resolved, count, "", differences);
-    return json_pack("{s:o, s:o, s:o}", "jobs", print_heads(jobs, count), "differences", differences, "results",
-                     print_results(jobs, count));
+    for (size_t i = 0; i < count; i++)
+        json_decref(resolved[i]);
+    return json_pack("{s:o, s:o, s:o, s:o}", "jobs", print_heads(jobs, count), "differences", differences, "results",
+                     print_results(jobs, count), "evaluation", qd_compare_evaluation(jobs, count));
 }

@@ -56,7 +56,38 @@ static json_t *without_query(const json_t *url)
     return json_stringn(text, strcspn(text, "?#"));
 }
 
-static json_t *print_document(json_t *document)
+/* Lists of URLs, or of objects that have one. */
+static const struct url_list {
+    const char *field, *list, *member;
+} lists[] = { { "evaluation", "also", "text" }, { "evaluation", "tasks", "data" } };
+
+/* A bare text is a URL, or a task's name, which has no query. */
+static json_t *strip_item(json_t *item, const struct url_list *where)
+{
+    json_t *url = json_object_get(item, where->member), *copy;
+    if (json_is_string(item))
+        return without_query(item);
+    copy = json_copy(item);
+    if (json_is_string(url))
+        json_object_set_new(copy, where->member, without_query(url));
+    return copy;
+}
+
+static void strip_list(json_t *document, const struct url_list *where)
+{
+    size_t index;
+    json_t *item, *field = json_object_get(document, where->field), *list = json_object_get(field, where->list);
+    json_t *stripped = json_array(), *inner;
+    json_array_foreach(list, index, item) json_array_append_new(stripped, strip_item(item, where));
+    if (json_array_size(list) > 0) {
+        inner = json_copy(field);
+        json_object_set(inner, where->list, stripped);
+        json_object_set_new(document, where->field, inner);
+    }
+    json_decref(stripped);
+}
+
+json_t *qd_job_document_print(json_t *document)
 {
     json_t *copy = json_is_object(document) ? json_copy(document) : json_null();
     for (size_t i = 0; i < QD_LENGTH(urls); i++) {
@@ -69,6 +100,8 @@ static json_t *print_document(json_t *document)
             json_object_set_new(copy, urls[i].field, inner);
         }
     }
+    for (size_t i = 0; i < QD_LENGTH(lists); i++)
+        strip_list(copy, &lists[i]);
     return copy;
 }
 
@@ -87,8 +120,8 @@ json_t *qd_job_print(const qd_job *job)
     json_object_set_new(object, "finished_at", qd_time_print(job->finished_ms));
     json_object_set_new(object, "attempt", json_integer(job->attempt));
     json_object_set_new(object, "resumed", json_integer(job->resumed));
-    json_object_set_new(object, "request", print_document(job->request));
-    json_object_set_new(object, "resolved", print_document(job->resolved));
+    json_object_set_new(object, "request", qd_job_document_print(job->request));
+    json_object_set_new(object, "resolved", qd_job_document_print(job->resolved));
     set_borrowed(object, "forecast", job->forecast);
     set_borrowed(object, "progress", job->progress);
     set_borrowed(object, "result", job->result);

@@ -9,6 +9,8 @@
 
 /* New references; NULL only when out of memory. */
 json_t *qd_job_print(const qd_job *job);
+/* A request, or one with all defaults, without what stands behind '?' in its URLs. */
+json_t *qd_job_document_print(json_t *document);
 /* {"data":[..],"has_more":..,"next_cursor":id|null} */
 json_t *qd_job_page_print(const qd_job *jobs, size_t count, bool has_more);
 /* {"data":array}; takes the array, even on failure. */

@@ -124,11 +124,12 @@ static void write_note(const qd_report *report, const json_t *event, const char 
     else if (strcmp(type, "warning") == 0 || strcmp(type, "problem") == 0)
         fprintf(stderr, "%s%s: %s\n", clear, type, text_of(event, "detail"));
     else if (strcmp(type, "layer") == 0 && !report->bar)
-        fprintf(stderr, "layer %lld %s: relative error %.5f, %s%s, %.2f s%s\n",
+        fprintf(stderr, "layer %lld %s: relative error %.5f, %s%s%s, %.2f s%s\n",
                 (long long)json_integer_value(json_object_get(event, "index")), text_of(event, "name"),
                 json_number_value(json_object_get(json_object_get(event, "error"), "calibration")),
                 text_of(json_object_get(event, "certificate"), "status"),
                 json_is_true(json_object_get(event, "degraded")) ? ", degraded" : "",
+                json_is_true(json_object_get(json_object_get(event, "routing"), "starved")) ? ", starved expert" : "",
                 json_number_value(json_object_get(event, "seconds")),
                 json_is_true(json_object_get(event, "resumed")) ? " (from its checkpoint)" : "");
 }

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pool.h"
 #include "cli/manual.h"
 #include "config.h"
+#include "linalg/gemm.h"
 
 const char qd_verb_exit_statuses[] = "0 done, 1 failed, 2 wrong command line, 3 cancelled.";
 
@@ -68,7 +70,10 @@ static int read_option(const qd_verb *verb, int argc, char **argv, int *at, qd_a
     }
     if (value == NULL && *at >= argc)
         return usage(verb, "a value is wanted after", word);
+    if (out->given_count == QD_VERB_GIVEN_MAX)
+        return usage(verb, "too many options, at", word);
     out->values[index] = value == NULL ? argv[(*at)++] : value + 1;
+    out->given[out->given_count++] = (qd_given){ index, out->values[index] };
     return 0;
 }
 
@@ -147,9 +152,26 @@ int qd_verb_main(int argc, char **argv)
         print_verbs(stderr);
         return QD_EXIT_USAGE;
     }
+    qd_blas_single_thread(); /* cores are shared out in one place, to our own threads (base/pool.h) */
+    qd_thread_keep_single();
     if (verb->words != NULL)
         return run_word(verb, argc, argv);
     return verb->options == NULL ? verb->run_raw(argc - 1, argv + 1) : run_verb(verb, 2, argc, argv);
+}
+
+qd_code qd_argument_values(const qd_verb_option *row, size_t index, const qd_arguments *arguments, size_t most,
+                           const char **out, size_t *out_count, qd_error *err)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < arguments->given_count; i++) {
+        if (arguments->given[i].option != index)
+            continue;
+        if (count == most)
+            return qd_fail(err, QD_EINVAL, "--%s: given more than %zu times", row[index].name, most);
+        out[count++] = arguments->given[i].value;
+    }
+    *out_count = count;
+    return QD_OK;
 }
 
 qd_code qd_argument_number(const qd_verb_option *option, const char *value, uint64_t fallback, uint64_t *out,

@@ -27,13 +27,25 @@ typedef struct qd_verb_option {
     const char *help;
 } qd_verb_option;
 
-enum { QD_VERB_OPTIONS_MAX = 16, QD_VERB_OPERANDS_MAX = 2 };
+enum { QD_VERB_OPTIONS_MAX = 20, QD_VERB_OPERANDS_MAX = 2, QD_VERB_GIVEN_MAX = 64 };
 
-/* A parsed command line: values[i] belongs to options[i] of the row; NULL = not given ("" for a switch that was). */
+/* An option as it was given. */
+typedef struct qd_given {
+    size_t option; /* of the row */
+    const char *value;
+} qd_given;
+
+/* A parsed command line: values[i] belongs to options[i] of the row; NULL = not given ("" for a switch that was), and the last where it was given
+ * more than once. `given`: all of them in order, for options that may be repeated. */
 typedef struct qd_arguments {
     const char *operands[QD_VERB_OPERANDS_MAX];
     const char *values[QD_VERB_OPTIONS_MAX];
+    qd_given given[QD_VERB_GIVEN_MAX];
+    size_t given_count;
 } qd_arguments;
+/* Values of option `index` of the row where it may be repeated: QD_EINVAL names it where there are more than `most`. */
+qd_code qd_argument_values(const qd_verb_option *row, size_t index, const qd_arguments *arguments, size_t most,
+                           const char **out, size_t *out_count, qd_error *err);
 
 typedef struct qd_verb {
     const char *name; /* "run"; of a word below a verb both: "key create" */

@@ -18,16 +18,19 @@
 #include "confine/limits.h"
 #include "engine/attest.h"
 #include "engine/run.h"
+#include "engine/task_files.h"
 #include "fetch/fetch.h"
-#include "linalg/gemm.h"
 
 enum {
     OUT,
     MODEL,
     CALIBRATION,
     EVALUATION,
+    TASKS,
+    ALSO,
     WORK,
     THREADS,
+    PACE,
     PROGRESS_FD,
     SIGNING_KEY,
     QUARANTINE,
@@ -40,11 +43,20 @@ enum {
 static const qd_verb_option options[] = {
     [OUT] = { "out", "DIR", NULL, "folder of the artifact; required, made afresh" },
     [MODEL] = { "model", "PATH", NULL, "model folder or .gguf file, instead of the job's URL" },
-    [CALIBRATION] = { "calibration-text", "FILE", NULL, "text for a job that names none" },
-    [EVALUATION] = { "evaluation-text", "FILE", NULL, "text for a job that names none" },
+    [CALIBRATION] = { "calibration-text", "FILE", NULL,
+                      "text for a job that names none; without it the model's own words" },
+    [EVALUATION] = { "evaluation-text", "FILE", NULL,
+                     "text for a job that names none; without it the model's own words" },
+    [TASKS] = { "tasks", "DIR", NULL, "folder of NAME.jsonl for zero-shot tasks that name no data" },
+    [ALSO] = { "also-text", "FILE", NULL,
+               "a text of the job's evaluation.also, in place of its URL; repeated for all, in order" },
     [WORK] = { "work", "DIR", "OUT.work",
                "checkpoints: a run that was stopped goes on from here; OUT.work is removed at the end" },
     [THREADS] = { "threads", "N", "all cores", "threads to use" },
+    [PACE] = { "pace", "JSON", NULL,
+               "what earlier runs took over what was expected, as a service tells its own: {\"float32\": {\"walk\": "
+               "1.2}}; the first "
+               "ETA goes by it" },
     [PROGRESS_FD] = { "progress-fd", "N", NULL, "write one JSON line an event to this descriptor" },
     [SIGNING_KEY] = { "signing-key", "FILE", NULL,
                       "private key (Ed25519, PEM) to sign the artifact's provenance with" },
@@ -118,7 +130,8 @@ static qd_code read_job(const char *path, qd_recipe **out, qd_error *err)
 typedef struct sources {
     qd_fetcher *fetcher;
     qd_fetched model;
-    char *calibration, *evaluation;
+    char *calibration, *evaluation, *also[QD_TEXTS_MAX];
+    char **tasks; /* NULL = none */
 } sources;
 
 static void sources_fini(sources *s)
@@ -126,6 +139,9 @@ static void sources_fini(sources *s)
     qd_fetched_fini(&s->model);
     free(s->calibration);
     free(s->evaluation);
+    qd_task_files_fini(&s->tasks);
+    for (size_t i = 0; i < QD_TEXTS_MAX; i++)
+        free(s->also[i]);
     qd_fetcher_destroy(s->fetcher);
 }
 
@@ -158,30 +174,68 @@ static qd_code fetch_model(const qd_arguments *arguments, const qd_recipe *recip
     return code;
 }
 
-/* The job's own text wins over the flag. */
-static qd_code find_text(const qd_arguments *arguments, const char *url, const char *flag, sources *s, char **out,
+static bool is_worker(const qd_arguments *arguments)
+{
+    return arguments->values[MODEL] != NULL && arguments->values[PROGRESS_FD] != NULL;
+}
+
+/* The job's own text wins over the flag, and so does the word for none. A worker's flags are the texts of the job. */
+static qd_code find_text(const qd_arguments *arguments, const char *source, const char *flag, sources *s, char **out,
                          qd_error *err)
 {
-    if (url == NULL)
-        return qd_dup(flag, out, err);
+    const char *url = qd_source_url(source);
+    if (url == NULL || is_worker(arguments))
+        return qd_dup(qd_source_is_self(source) ? NULL : flag, out, err);
     char digest[QD_DIGEST_HEX];
     qd_code code = make_fetcher(arguments, s, err);
     return code == QD_OK ? qd_fetch_text(s->fetcher, url, QD_TEXT_LIMIT, &cancel, out, digest, err) : code;
 }
 
+/* Data that a task names wins over the folder. */
+static qd_code find_tasks(const qd_arguments *arguments, const qd_recipe *recipe, sources *s, qd_error *err)
+{
+    const char *dir = arguments->values[TASKS];
+    qd_code code = qd_alloc(recipe->task_count + 1, sizeof *s->tasks, (void **)&s->tasks, err);
+    for (size_t i = 0; code == QD_OK && i < recipe->task_count; i++) {
+        const qd_task_choice *choice = &recipe->tasks[i];
+        bool fetched = choice->data != NULL && !is_worker(arguments);
+        if (!fetched && dir == NULL)
+            return qd_fail(err, QD_EINVAL,
+                           "evaluation.tasks: '%s' has no examples: give it data, or name a folder with --tasks",
+                           choice->task->name);
+        if (fetched)
+            code = find_text(arguments, choice->data, NULL, s, &s->tasks[i], err);
+        else if ((s->tasks[i] = qd_task_file_in(dir, choice->task)) == NULL)
+            code = qd_fail(err, QD_ENOMEM, "out of memory");
+    }
+    return code;
+}
+
+/* The flags, where there are any, stand for all of the job's further texts. */
+static qd_code find_also(const qd_arguments *arguments, const qd_texts *texts, sources *s, qd_error *err)
+{
+    const char *flags[QD_TEXTS_MAX] = { NULL };
+    size_t given = 0;
+    qd_code code = qd_argument_values(options, ALSO, arguments, QD_TEXTS_MAX, flags, &given, err);
+    if (code == QD_OK && given != 0 && given != texts->count)
+        code =
+            qd_fail(err, QD_EINVAL, "--also-text: %zu files for the %zu texts of evaluation.also", given, texts->count);
+    for (size_t i = 0; code == QD_OK && i < texts->count; i++)
+        code = find_text(arguments, given != 0 ? NULL : texts->items[i].url, flags[i], s, &s->also[i], err);
+    return code;
+}
+
 static qd_code gather(const qd_arguments *arguments, const qd_recipe *recipe, sources *s, qd_error *err)
 {
     const char *const *values = arguments->values;
-    /* A worker has fetched everything already: its flags are the texts of the job. */
-    bool worker = values[MODEL] != NULL && values[PROGRESS_FD] != NULL;
     qd_code code = values[MODEL] == NULL ? fetch_model(arguments, recipe, s, err) : QD_OK;
     if (code == QD_OK)
-        code = find_text(arguments, worker ? NULL : recipe->calibration_source, values[CALIBRATION], s, &s->calibration,
-                         err);
+        code = find_text(arguments, recipe->calibration_source, values[CALIBRATION], s, &s->calibration, err);
     if (code == QD_OK)
-        code =
-            find_text(arguments, worker ? NULL : recipe->evaluation_text, values[EVALUATION], s, &s->evaluation, err);
-    return code;
+        code = find_text(arguments, recipe->evaluation_text, values[EVALUATION], s, &s->evaluation, err);
+    if (code == QD_OK)
+        code = find_tasks(arguments, recipe, s, err);
+    return code == QD_OK ? find_also(arguments, &recipe->evaluation_also, s, err) : code;
 }
 
 static qd_code execute(const qd_arguments *arguments, const qd_recipe *recipe, const sources *s, qd_report *report,
@@ -198,11 +252,15 @@ static qd_code execute(const qd_arguments *arguments, const qd_recipe *recipe, c
         .model_dir = values[MODEL] == NULL ? s->model.folder : values[MODEL],
         .calibration_text = s->calibration,
         .evaluation_text = s->evaluation,
+        .tasks = (const char *const *)s->tasks,
+        .also_texts = (const char *const *)s->also,
         .work_dir = values[WORK] == NULL ? qd_str_borrow(&work) : values[WORK],
         .out_dir = values[OUT],
         .quarantine_dir = values[QUARANTINE],
     };
-    const qd_run_options run_options = { .threads = threads };
+    qd_run_options run_options = { .threads = threads };
+    if (values[PACE] != NULL && (code = qd_machine_read_legs(values[PACE], run_options.pace, err)) != QD_OK)
+        return qd_within(err, code, "--pace");
     const qd_sink sink = { .event = qd_report_event, .ctx = report };
     QD_AUTO(qd_json_fini) json_t *result = NULL;
     qd_signer *signer = NULL; /* a key that will not do is found before the work */
@@ -234,8 +292,9 @@ static void report_problem(qd_report *report, qd_code code, const qd_error *err)
 static qd_code shut_in(const qd_arguments *arguments, qd_error *err)
 {
     const char *const *values = arguments->values;
-    const char *const may_read[] = { values[MODEL], values[CALIBRATION], values[EVALUATION], values[SIGNING_KEY] };
-    const char *readable[QD_LENGTH(may_read) + 2] = { arguments->operands[0] };
+    const char *const may_read[] = { values[MODEL], values[CALIBRATION], values[EVALUATION], values[TASKS],
+                                     values[SIGNING_KEY] };
+    const char *readable[QD_LENGTH(may_read) + 2 + QD_TEXTS_MAX] = { arguments->operands[0] };
     const char *const writable[] = { values[OUT], values[WORK], NULL };
     size_t count = 1;
     if (values[CONFINE] != NULL && (values[MODEL] == NULL || values[WORK] == NULL || values[OUT] == NULL))
@@ -243,6 +302,9 @@ static qd_code shut_in(const qd_arguments *arguments, qd_error *err)
     for (size_t i = 0; i < QD_LENGTH(may_read); i++)
         if (may_read[i] != NULL)
             readable[count++] = may_read[i];
+    qd_code code = qd_argument_values(options, ALSO, arguments, QD_TEXTS_MAX, &readable[count], &count, err);
+    if (code != QD_OK)
+        return code;
     return qd_shut_in_enter(&(qd_shut_in){ .how = values[CONFINE], .readable = readable, .writable = writable }, err);
 }
 
@@ -289,7 +351,6 @@ static int run(const qd_arguments *arguments)
     QD_FAULT_PROCESS("run");
     QD_FAULT("run.begun");
     install_handlers();
-    qd_blas_single_thread();
     qd_code code = qd_argument_number(&options[PROGRESS_FD], fd_text, 0, &fd, &err);
     if (code == QD_OK)
         code = qd_report_init(&report, fd_text == NULL ? -1 : (int)fd, &err);

@@ -81,6 +81,7 @@ static qd_service_config service_config(const qd_config *config, qd_service_log 
         .launcher = (const char *const *)config->launcher,
         .calibration_text = config->calibration_text,
         .evaluation_text = config->evaluation_text,
+        .evaluation_tasks = config->evaluation_tasks,
         .signing_key = config->signing_key,
         .disk_floor_bytes = config->disk_floor,
         .heartbeat_seconds = (double)config->heartbeat,
@@ -168,7 +169,9 @@ static qd_code check(serving *s, qd_error *err)
     qd_code code = split_listen(config->listen, s->host, &s->port, err);
     if (code == QD_OK)
         code = check_text("calibration-text", config->calibration_text, err);
-    return code == QD_OK ? check_text("evaluation-text", config->evaluation_text, err) : code;
+    if (code == QD_OK)
+        code = check_text("evaluation-text", config->evaluation_text, err);
+    return code == QD_OK ? check_text("evaluation-tasks", config->evaluation_tasks, err) : code;
 }
 
 static void say_adopted(serving *s, const qd_str *applied, const qd_str *waiting)

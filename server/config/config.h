@@ -43,6 +43,7 @@ typedef struct qd_config {
     char *hub_url;
     char *calibration_text; /* file, or NULL */
     char *evaluation_text;  /* file, or NULL */
+    char *evaluation_tasks; /* folder, or NULL */
     char *signing_key;      /* file, or NULL */
     char **launcher;        /* words; NULL-terminated */
     uint64_t disk_floor;    /* bytes */

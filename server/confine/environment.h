@@ -11,7 +11,7 @@ typedef enum qd_environment_for {
     QD_FOR_LAUNCHER, /* srun, mpirun: also what those need and hand on */
 } qd_environment_for;
 
-/* `extra`: words NAME=VALUE that are added, NULL-terminated. *out is NULL-terminated and released by free(): its words are
+/* What says how many threads BLAS and OpenMP take is set to one, whatever `from` has. `extra`: words NAME=VALUE that are added, NULL-terminated. *out is NULL-terminated and released by free(): its words are
  * borrowed from `from` and `extra`. */
 qd_code qd_environment_make(char *const *from, qd_environment_for whom, const char *const *extra, char ***out,
                             qd_error *err);

@@ -21,7 +21,9 @@ static const struct source {
 } sources[] = {
     { "/", HTML, "index.html", NULL },
     { "/app.js", SCRIPT, "app.js", NULL },
+    { "/compare.js", SCRIPT, "compare.js", NULL },
     { "/form.js", SCRIPT, "form.js", NULL },
+    { "/experts.js", SCRIPT, "experts.js", NULL },
     { "/job.js", SCRIPT, "job.js", NULL },
     { "/list.js", SCRIPT, "list.js", NULL },
     { "/login.js", SCRIPT, "login.js", NULL },

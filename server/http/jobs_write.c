@@ -38,8 +38,18 @@ static qd_code check_urls(const qd_app *app, const json_t *body, const qd_recipe
 {
     const char *model = json_is_string(json_object_get(body, "model")) ? "/model" : "/model/url";
     check_url(app, model, recipe->model_url, issues);
-    check_url(app, "/calibration/source", recipe->calibration_source, issues);
-    check_url(app, "/evaluation/text", recipe->evaluation_text, issues);
+    check_url(app, "/calibration/source", qd_source_url(recipe->calibration_source), issues);
+    check_url(app, "/evaluation/text", qd_source_url(recipe->evaluation_text), issues);
+    for (size_t i = 0; i < recipe->task_count; i++) {
+        char pointer[40];
+        snprintf(pointer, sizeof pointer, "/evaluation/tasks/%zu/data", i);
+        check_url(app, pointer, recipe->tasks[i].data, issues);
+    }
+    for (size_t i = 0; i < recipe->evaluation_also.count; i++) {
+        char pointer[40];
+        snprintf(pointer, sizeof pointer, "/evaluation/also/%zu", i);
+        check_url(app, pointer, recipe->evaluation_also.items[i].url, issues);
+    }
     qd_service_check_destinations(app->service, recipe, body, issues);
     return issues->count == 0 ? QD_OK : qd_fail(err, QD_EINVAL, "%s", issues->items[0].detail);
 }

@@ -35,6 +35,9 @@ static void add_jobs(qd_str *out, const qd_service_stats *stats)
         (double)stats->degraded_layers_total);
     one(out, "quantd_last_layer_relative_error", "gauge", "Relative error of the newest finished layer.",
         stats->last_relative_error);
+    one(out, "quantd_last_run_over_forecast", "gauge",
+        "Seconds that the newest finished run took over those that were forecast; 0 before the first.",
+        stats->last_over_forecast);
     one(out, "quantd_resumes_total", "counter", "Runs continued from a checkpoint.", (double)stats->resumes_total);
     one(out, "quantd_commits_total", "counter", "Commits of the database writer.", (double)stats->commits_total);
     one(out, "quantd_downloaded_bytes_total", "counter", "Bytes of models downloaded.",

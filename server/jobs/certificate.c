@@ -17,9 +17,10 @@ static json_t *summarize(const json_t *layers)
         json_object_set_new(statuses, word, json_integer(json_integer_value(json_object_get(statuses, word)) + 1));
         qd_summary_add(&sums, layer);
     }
-    return json_pack("{s:I, s:I, s:I, s:o, s:f, s:f}", "layers", (json_int_t)sums.layers, "certified_layers",
-                     (json_int_t)sums.certified, "degraded_layers", (json_int_t)sums.degraded, "statuses", statuses,
-                     "error_sq", sums.error_sq, "output_sq", sums.output_sq);
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:f, s:f}", "layers", (json_int_t)sums.layers, "certified_layers",
+                     (json_int_t)sums.certified, "degraded_layers", (json_int_t)sums.degraded, "experts",
+                     qd_summary_experts(&sums), "statuses", statuses, "error_sq", sums.error_sq, "output_sq",
+                     sums.output_sq);
 }
 
 static json_t *entries(const json_t *layers)
@@ -31,6 +32,8 @@ static json_t *entries(const json_t *layers)
         json_t *entry = json_pack("{s:O?, s:O?, s:O?, s:O?}", "name", json_object_get(layer, "name"), "shape",
                                   json_object_get(layer, "shape"), "grid", json_object_get(layer, "grid"),
                                   "certificate", json_object_get(layer, "certificate"));
+        if (json_object_get(layer, "routing") != NULL)
+            json_object_set(entry, "routing", json_object_get(layer, "routing"));
         json_array_append_new(out, entry);
     }
     return out;

@@ -103,13 +103,15 @@ static qd_code make_folders(const qd_course *course, qd_error *err)
 static qd_code make_cage(const qd_course *course, const qd_sources *sources, qd_hold *hold, qd_error *err)
 {
     const qd_service *service = course->service;
-    const char *readable[5] = { course->paths.job, sources->model.folder };
+    const char *readable[6 + QD_TEXTS_MAX] = { course->paths.job, sources->model.folder };
     const char *const writable[] = { course->paths.work, course->paths.out, NULL };
-    const char *const texts[] = { sources->calibration, sources->evaluation };
+    const char *const texts[] = { sources->calibration, sources->evaluation, sources->tasks };
     size_t count = 2;
     for (size_t i = 0; i < QD_LENGTH(texts); i++)
         if (texts[i] != NULL)
             readable[count++] = texts[i];
+    for (size_t i = 0; i < sources->recipe->evaluation_also.count; i++)
+        readable[count++] = sources->also[i];
     uint64_t limit =
         service->confinement.groups.memory ? 0 : qd_limits_memory(hold->memory, service->settings.threads_each);
     const qd_cage_spec spec = { .means = service->confinement.means,

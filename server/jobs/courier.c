@@ -37,7 +37,8 @@ struct qd_courier {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     bool stopping;
-    uint64_t turn; /* grows with everything that may make a delivery free to be carried */
+    uint64_t turn;  /* grows with everything that may make a delivery free to be carried */
+    uint64_t ended; /* errands that are over: what was read before one ended may be out of date */
     errand *errands;
 };
 
@@ -215,6 +216,8 @@ static qd_code find_due(qd_courier *c, const qd_delivery_kind *kind, qd_delivery
     search s = { .what = { .kind = kind->name, .busy_ids = ids, .busy_hosts = hosts, .now_ms = qd_clock_wall_ms() } };
     pthread_mutex_unlock(&c->mutex);
     qd_code code = qd_store_read(c->service->store, look, &s, err);
+    if (s.row.id[0] != '\0')
+        QD_FAULT("delivery.found");
     pthread_mutex_lock(&c->mutex);
     *row = s.row;
     *next_ms = s.next_ms;
@@ -234,6 +237,7 @@ static void run_errand(qd_courier *c, errand *e)
         at = &(*at)->next;
     *at = e->next;
     c->turn++;
+    c->ended++;
     pthread_cond_broadcast(&c->changed);
 }
 
@@ -250,6 +254,8 @@ static void wait_for_turn(qd_courier *c, uint64_t seen, int64_t next_ms)
             return;
 }
 
+/* A row that was read while another carrier ended an errand is not carried: it may be that carrier's, as it was before
+ * the try, and would be sent twice under one number. It is searched for again. */
 static void *carry_loop(void *arg)
 {
     const carrier *self = arg;
@@ -259,14 +265,14 @@ static void *carry_loop(void *arg)
         errand e = { .kind = self->kind };
         int64_t next_ms = INT64_MAX;
         qd_error err = { 0 };
-        uint64_t seen = c->turn;
+        uint64_t seen = c->turn, ended = c->ended;
         qd_code code = find_due(c, self->kind, &e.row, &next_ms, &err);
         if (code != QD_OK) {
             qd_service_say(c->service, "error", "delivery.search-failed", "reason=\"%s\"", err.text);
             pause_seconds(c, 1);
         } else if (e.row.id[0] == '\0') {
             wait_for_turn(c, seen, next_ms);
-        } else if (!c->stopping && is_free(c, self->kind, &e.row)) {
+        } else if (!c->stopping && c->ended == ended && is_free(c, self->kind, &e.row)) {
             run_errand(c, &e);
         }
         qd_delivery_row_fini(&e.row);

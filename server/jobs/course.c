@@ -16,6 +16,8 @@ static const uint64_t kept_bytes_max = UINT64_C(256) << 20;
 void qd_course_fini(qd_course *course)
 {
     json_decref(course->result);
+    json_decref(course->forecast);
+    json_decref(course->pace);
     qd_job_paths_fini(&course->paths);
 }
 
@@ -127,8 +129,8 @@ static qd_code on_progress(qd_course *course, const qd_child_event *event, qd_er
 /* The event says the main things; the row has all. */
 static json_t *layer_summary(const qd_child_event *event)
 {
-    static const char *const keys[] = { "index", "name",     "shape",           "bits",   "order", "lambda",
-                                        "error", "degraded", "degraded_reason", "seconds" };
+    static const char *const keys[] = { "index", "name",     "shape",           "bits",    "order",  "lambda",
+                                        "error", "degraded", "degraded_reason", "seconds", "routing" };
     json_t *summary = json_object();
     for (size_t i = 0; i < QD_LENGTH(keys); i++) {
         json_t *value = json_object_get(event->data, keys[i]);

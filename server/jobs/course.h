@@ -30,6 +30,8 @@ typedef struct qd_course {
     size_t bad_lines, warnings;
     uint64_t kept_bytes; /* in rows */
     json_t *result;      /* owned, or NULL */
+    json_t *forecast;    /* of the run, owned; NULL = there was none */
+    json_t *pace;        /* what is told to it of this machine's earlier runs, owned; or NULL */
     qd_code problem;     /* QD_OK = none */
     qd_error problem_err;
     /* why the run is to be ended by us; QD_OK = it is not */

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "engine/plan.h"
 #include "engine/recipe_issues.h"
+#include "engine/task_files.h"
 #include "fetch/peek.h"
 #include "jobs/outlook.h"
 
@@ -103,19 +104,36 @@ static json_t *print(const qd_service *service, const qd_recipe *recipe, const q
     return document;
 }
 
+/* Of tasks: the operator's files, and NULL for what is to be fetched. files: to be freed. */
+static qd_code find_tasks(const qd_service *service, const qd_recipe *recipe, char ***files,
+                          const char *out[QD_TASKS_MAX], qd_error *err)
+{
+    const char *dir = service->settings.config.evaluation_tasks;
+    qd_code code = dir == NULL ? QD_OK : qd_task_files_in(recipe, dir, files, err);
+    for (size_t i = 0; code == QD_OK && i < recipe->task_count; i++)
+        out[i] = *files == NULL || recipe->tasks[i].data != NULL ? NULL : (*files)[i];
+    return code;
+}
+
 static qd_code make(qd_service *service, const qd_submission *submission, qd_dry_run *run, json_t **out, qd_error *err)
 {
     QD_AUTO(qd_peeked_fini) qd_peeked peeked = { 0 };
     QD_AUTO(qd_plan_fini) qd_plan plan = { 0 };
+    QD_AUTO(qd_task_files_fini) char **files = NULL;
+    const char *tasks[QD_TASKS_MAX] = { NULL };
     const qd_recipe *recipe = submission->recipe;
     const qd_service_config *config = &service->settings.config;
     qd_plan_terms terms = {
+        .tasks = tasks,
         .calibration_text = recipe->calibration_source == NULL ? config->calibration_text : NULL,
         .evaluation_text = recipe->evaluation_text == NULL ? config->evaluation_text : NULL,
-        .calibration_guess = recipe->calibration_source == NULL ? 0 : text_guess,
-        .evaluation_guess = recipe->evaluation_text == NULL ? 0 : text_guess,
+        .calibration_guess = qd_source_url(recipe->calibration_source) == NULL ? 0 : text_guess,
+        .evaluation_guess = qd_source_url(recipe->evaluation_text) == NULL ? 0 : text_guess,
+        .also_guess = text_guess,
     };
-    qd_code code = peek(service, submission, run, &peeked, err);
+    qd_code code = find_tasks(service, recipe, &files, tasks, err);
+    if (code == QD_OK)
+        code = peek(service, submission, run, &peeked, err);
     if (code == QD_OK)
         code = qd_outlook_machine(service, &terms.machine, err);
     terms.download_bytes = peeked.download_bytes;

@@ -133,6 +133,40 @@ static void give_up(qd_course *course, const qd_error *reason)
     fail(course, qd_code_name(err.code), state, err.text);
 }
 
+/* Seconds of the run's phases. */
+static double run_seconds(const json_t *result)
+{
+    const char *phase;
+    json_t *seconds;
+    double sum = 0;
+    json_object_foreach(json_object_get(result, "seconds"), phase, seconds) sum += json_number_value(seconds);
+    return sum;
+}
+
+/* What was forecast, beside what came of it. A run that found layers there has no seconds to compare. */
+static void set_outcome(const qd_course *course, double seconds)
+{
+    json_t *said = json_object_get(course->forecast, "seconds");
+    bool whole = json_integer_value(json_object_get(course->result, "resumed_layers")) == 0;
+    json_t *forecast = json_pack("{s:O, s:O, s:O, s:O}", "seconds", json_object_get(said, "total"), "low",
+                                 json_object_get(said, "low"), "high", json_object_get(said, "high"), "peak_memory",
+                                 json_object_get(course->forecast, "peak_memory"));
+    json_object_set_new(course->result, "forecast", forecast == NULL ? json_null() : forecast);
+    json_object_set_new(course->result, "outcome",
+                        json_pack("{s:o, s:O?}", "seconds", whole ? json_real(seconds) : json_null(), "peak_memory",
+                                  json_object_get(course->result, "peak_memory")));
+}
+
+static void count_outcome(const qd_course *course, double seconds)
+{
+    double said = json_number_value(json_object_get(json_object_get(course->result, "forecast"), "seconds"));
+    if (said <= 0 || json_is_null(json_object_get(json_object_get(course->result, "outcome"), "seconds")))
+        return;
+    pthread_mutex_lock(&course->service->mutex);
+    course->service->tally.last_over_forecast = seconds / said;
+    pthread_mutex_unlock(&course->service->mutex);
+}
+
 static void succeed(qd_course *course)
 {
     qd_error err = { 0 };
@@ -145,6 +179,8 @@ static void succeed(qd_course *course)
         give_up(course, &err);
         return;
     }
+    double spent = run_seconds(course->result);
+    set_outcome(course, spent);
     json_t *seconds = json_object_get(course->result, "seconds");
     if (json_is_object(seconds))
         json_object_set_new(seconds, "downloading", json_real(course->downloading));
@@ -158,9 +194,10 @@ static void succeed(qd_course *course)
     QD_FAULT("end.publish");
     code = insist(course, &record, QD_STATE_SUCCEEDED, &err);
     QD_FAULT("end.recorded");
-    if (code == QD_OK)
+    if (code == QD_OK) {
+        count_outcome(course, spent);
         qd_course_say(course, "info", "job.ended", "state=succeeded");
-    else if (code == QD_ECONFLICT) /* cancelled in the last moment: what nobody's row names is not kept */
+    } else if (code == QD_ECONFLICT) /* cancelled in the last moment: what nobody's row names is not kept */
         qd_dir_remove(course->paths.artifact, NULL);
     if (code == QD_OK)
         qd_dir_remove(course->paths.work, NULL);

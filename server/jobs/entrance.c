@@ -6,25 +6,32 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "engine/task_files.h"
 #include "engine/text_sizes.h"
 #include "jobs/outlook.h"
 
 static const double look_seconds = 0.5;
 
-static qd_code make_forecast(qd_course *course, const qd_sources *sources, qd_forecast *out, json_t **out_json,
-                             qd_error *err)
+static qd_code make_forecast(qd_course *course, const qd_sources *sources, qd_forecast *out, qd_error *err)
 {
     qd_machine machine;
     qd_text_sizes texts;
+    QD_AUTO(qd_task_files_fini) char **tasks = NULL;
     qd_code code = qd_outlook_machine(course->service, &machine, err);
     if (code == QD_OK)
-        code = qd_text_sizes_of(sources->model.folder, sources->calibration, sources->evaluation, &texts, err);
+        code = qd_text_sizes_of(sources->model.folder, sources->recipe, sources->calibration, sources->evaluation,
+                                (const char *const *)sources->also, &texts, err);
+    if (code == QD_OK && sources->tasks != NULL)
+        code = qd_task_files_in(sources->recipe, sources->tasks, &tasks, err);
+    if (code == QD_OK)
+        code = qd_task_sizes_add(sources->recipe, (const char *const *)tasks, &texts, err);
     if (code == QD_OK)
         code = qd_forecast_folder(sources->recipe, sources->model.folder, &texts, &machine, out, err);
     if (code != QD_OK)
         return code;
-    *out_json = qd_forecast_print(out, &machine);
-    return *out_json == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+    course->forecast = qd_forecast_print(out, &machine);
+    course->pace = qd_machine_print_legs(&machine);
+    return course->forecast == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
 }
 
 static qd_code judge(qd_course *course, const qd_recipe *recipe, const qd_forecast *forecast, qd_error *err)
@@ -84,11 +91,11 @@ static qd_code wait_for_memory(qd_course *course, uint64_t bytes, qd_error *err)
     return code;
 }
 
-qd_code qd_entrance(qd_course *course, const qd_sources *sources, json_t **out_forecast, qd_error *err)
+qd_code qd_entrance(qd_course *course, const qd_sources *sources, qd_error *err)
 {
     qd_forecast forecast;
     qd_error why = { 0 };
-    if (make_forecast(course, sources, &forecast, out_forecast, &why) != QD_OK) {
+    if (make_forecast(course, sources, &forecast, &why) != QD_OK) {
         qd_course_say(course, "warn", "job.no-forecast", "reason=\"%s\"", why.text);
         return QD_OK;
     }

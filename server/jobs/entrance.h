@@ -6,9 +6,9 @@
 
 #include "jobs/sources.h"
 
-/* Makes the forecast (*out_forecast: new reference, to be written with the next record; NULL where the model cannot be forecast: the run says
+/* Makes the course's forecast, to be written with the next record (none where the model cannot be forecast: the run says
  * why), refuses what can never be (QD_ETOOBIG, QD_ENOSPC), and waits for memory, visibly: progress.waiting. QD_ECANCELLED. */
-qd_code qd_entrance(qd_course *course, const qd_sources *sources, json_t **out_forecast, qd_error *err);
+qd_code qd_entrance(qd_course *course, const qd_sources *sources, qd_error *err);
 /* The run is over, or there was none. */
 void qd_entrance_leave(qd_course *course);
 

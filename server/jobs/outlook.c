@@ -3,12 +3,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "jobs/supervise.h"
-#include "store/job_rows.h"
+#include "jobs/witnesses.h"
 
-enum { WITNESSES_MAX = 15 };
+enum { WAY_OUT = 240 };
 
 qd_code qd_outlook_begin(qd_service *service, qd_error *err)
 {
@@ -18,48 +17,19 @@ qd_code qd_outlook_begin(qd_service *service, qd_error *err)
     return code;
 }
 
-typedef struct witnesses {
-    double ratio[WITNESSES_MAX];
-    size_t count;
-} witnesses;
-
-static void hear(void *ctx, double ratio)
-{
-    witnesses *w = ctx;
-    if (w->count < WITNESSES_MAX)
-        w->ratio[w->count++] = ratio;
-}
-
-static qd_code read_witnesses(void *ctx, qd_tx *tx, qd_error *err)
-{
-    witnesses *w = ctx;
-    w->count = 0;
-    return qd_job_row_forecasts(tx, qd_state_at(QD_STATE_SUCCEEDED)->name, WITNESSES_MAX, hear, w, err);
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 qd_code qd_outlook_machine(qd_service *service, qd_machine *out, qd_error *err)
 {
-    witnesses w = { 0 };
-    qd_code code = qd_store_read(service->store, read_witnesses, &w, err);
-    if (code != QD_OK)
-        return code;
     qd_machine machine = service->machine;
-    qsort(w.ratio, w.count, sizeof *w.ratio, compare);
-    if (w.count > 0)
-        machine.factor = w.ratio[w.count / 2];
-    machine.witnesses = w.count;
-    *out = machine;
-    return QD_OK;
+    qd_code code = qd_witnesses_hear(service->store, &machine, err);
+    if (code == QD_OK)
+        *out = machine;
+    return code;
 }
 
 uint64_t qd_outlook_claim(const qd_recipe *recipe, const qd_forecast *forecast)
 {
+    if (recipe->limit_memory == 0)
+        return forecast->peak_memory;
     return recipe->limit_memory > forecast->least_memory ? recipe->limit_memory : forecast->least_memory;
 }
 
@@ -70,23 +40,37 @@ static qd_outlook_finding *next(qd_outlook_finding *out, size_t *count, const ch
     return finding;
 }
 
+/* Where it is the source model's own sampling that takes so much, there is a way out. */
+static const char *way_out(const qd_forecast *f, char out[WAY_OUT])
+{
+    out[0] = '\0';
+    if (f->least_with_texts < f->least_memory)
+        snprintf(
+            out, WAY_OUT,
+            "; with texts in calibration.source and evaluation.text, so that the model need not sample its own with "
+            "all its weights in memory, %" PRIu64 " would do",
+            f->least_with_texts);
+    return out;
+}
+
 static void judge_memory(const qd_service *service, const qd_recipe *recipe, const qd_forecast *f,
                          qd_outlook_finding *out, size_t *count)
 {
+    char other[WAY_OUT];
     uint64_t own = recipe->limit_memory, all = service->settings.config.memory_bytes;
     if (own > 0 && own < f->least_memory) {
         qd_outlook_finding *finding = next(out, count, "/limits/memory", QD_ETOOBIG);
         snprintf(finding->detail, sizeof finding->detail,
                  "limits.memory: %" PRIu64 " bytes, and the job is forecast to need %" PRIu64
-                 "; the smallest limit that will do is that",
-                 own, f->least_memory);
+                 "; the smallest limit that will do is that%s",
+                 own, f->least_memory, way_out(f, other));
     }
     if (all > 0 && qd_outlook_claim(recipe, f) > all) {
         qd_outlook_finding *finding = next(out, count, own > f->least_memory ? "/limits/memory" : "", QD_ETOOBIG);
         snprintf(finding->detail, sizeof finding->detail,
                  "memory: the job is to have %" PRIu64 " bytes, and this service's runs have %" PRIu64
-                 " together: it could never start",
-                 qd_outlook_claim(recipe, f), all);
+                 " together: it could never start%s",
+                 qd_outlook_claim(recipe, f), all, way_out(f, other));
     }
 }
 

@@ -9,7 +9,7 @@
 
 /* Measures the machine; once, before workers start. */
 qd_code qd_outlook_begin(qd_service *service, qd_error *err);
-/* The machine as a run has it. Its factor is the median of what the newest finished jobs took over what was forecast for them. */
+/* The machine as a run has it, and as the newest finished jobs tell of it (witnesses.h). */
 qd_code qd_outlook_machine(qd_service *service, qd_machine *out, qd_error *err);
 
 /* Findings of a forecast against limits, as sentences; "" = none. `pointer` is a constant: the field that is meant. */

@@ -25,7 +25,7 @@
 #include "jobs/lock.h"
 #include "jobs/service_private.h"
 
-enum { TICK_MS = 500, MERCY_SECONDS = 5, MERCY_AT_THE_END = 3, ARGUMENTS_MAX = 24 };
+enum { TICK_MS = 500, MERCY_SECONDS = 5, MERCY_AT_THE_END = 3, ARGUMENTS_MAX = 26 + 2 * QD_TEXTS_MAX };
 static const off_t log_bytes_max = 64 << 20;
 
 typedef struct run {
@@ -44,7 +44,8 @@ static void add(char **words, size_t *count, const char *word)
 }
 
 /* The command line: launcher words, the program, and the flags of server/cli/verb_run.c. */
-static qd_code make_command(const qd_course *course, const qd_sources *s, char ***out, char threads[24], qd_error *err)
+static qd_code make_command(const qd_course *course, const qd_sources *s, char ***out, char threads[24],
+                            const char *pace, qd_error *err)
 {
     const qd_settings *settings = &course->service->settings;
     const qd_job_paths *paths = &course->paths;
@@ -64,6 +65,10 @@ static qd_code make_command(const qd_course *course, const qd_sources *s, char *
         add(*out, &count, "--confine");
         add(*out, &count, course->service->confinement.told.mode);
     }
+    if (pace != NULL) {
+        add(*out, &count, "--pace");
+        add(*out, &count, pace);
+    }
     if (s->calibration != NULL) {
         add(*out, &count, "--calibration-text");
         add(*out, &count, s->calibration);
@@ -71,6 +76,14 @@ static qd_code make_command(const qd_course *course, const qd_sources *s, char *
     if (s->evaluation != NULL) {
         add(*out, &count, "--evaluation-text");
         add(*out, &count, s->evaluation);
+    }
+    if (s->tasks != NULL) {
+        add(*out, &count, "--tasks");
+        add(*out, &count, s->tasks);
+    }
+    for (size_t i = 0; i < s->recipe->evaluation_also.count; i++) {
+        add(*out, &count, "--also-text");
+        add(*out, &count, s->also[i]);
     }
     return QD_OK;
 }
@@ -89,8 +102,9 @@ static qd_code start(run *r, const qd_sources *sources, int lock_fd, qd_error *e
 {
     const qd_course *course = r->course;
     QD_AUTO(qd_free_pointer) char **words = NULL;
+    QD_AUTO(qd_free_pointer) char *pace = course->pace == NULL ? NULL : qd_json_print(course->pace);
     char threads[24];
-    qd_code code = make_command(course, sources, &words, threads, err);
+    qd_code code = make_command(course, sources, &words, threads, pace, err);
     if (code == QD_OK)
         code = qd_dir_remove(course->paths.quarantine, err); /* an earlier attempt's */
     if (code == QD_OK && (r->log_fd = open(course->paths.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) < 0)

@@ -45,11 +45,12 @@ typedef struct qd_service_config {
     const char *const *launcher;  /* words put before the program, NULL-terminated; NULL = none */
     const char *calibration_text; /* operator's default texts, or NULL */
     const char *evaluation_text;
-    const char *signing_key;    /* Ed25519 private key (PEM) that signs provenance, or NULL; runs never see it */
-    uint64_t disk_floor_bytes;  /* stop claiming below this free space */
-    double heartbeat_seconds;   /* 0 = 120: a child silent for so long is killed and the job tried again */
-    uint64_t memory_bytes;      /* of all runs together; 0 = four fifths of what this process may use */
-    double job_runtime_seconds; /* of a job without limits.runtime; 0 = no limit */
+    const char *evaluation_tasks; /* operator's folder of NAME.jsonl, or NULL */
+    const char *signing_key;      /* Ed25519 private key (PEM) that signs provenance, or NULL; runs never see it */
+    uint64_t disk_floor_bytes;    /* stop claiming below this free space */
+    double heartbeat_seconds;     /* 0 = 120: a child silent for so long is killed and the job tried again */
+    uint64_t memory_bytes;        /* of all runs together; 0 = four fifths of what this process may use */
+    double job_runtime_seconds;   /* of a job without limits.runtime; 0 = no limit */
     qd_retention retention;
     enum { QD_CONFINE_AUTO, QD_CONFINE_REQUIRE, QD_CONFINE_OFF } confine;
     const char *cgroup; /* folder of a delegated cgroup (v2), or NULL */
@@ -207,6 +208,7 @@ typedef struct qd_service_stats {
     uint64_t free_disk_bytes, downloaded_bytes_total, layers_total, degraded_layers_total, resumes_total, commits_total;
     double phase_seconds_total[8]; /* index as qd_phase_name */
     double last_relative_error;    /* of the newest finished layer */
+    double last_over_forecast;     /* seconds of the newest finished run over those forecast; 0 = none yet */
     uint64_t children_rss_bytes, uploaded_bytes_total;
     qd_delivery_tally deliveries[2];       /* index as qd_delivery_kind_name */
     uint64_t cache_bytes, artifacts_bytes; /* when last collected */

@@ -26,7 +26,7 @@ typedef struct qd_tally {
     uint64_t downloaded_bytes, layers, degraded_layers, resumes;
     uint64_t runs_crashed, runs_silent, runs_out_of_memory;
     double phase_seconds[8];
-    double last_relative_error;
+    double last_relative_error, last_over_forecast;
     uint64_t uploaded_bytes;
     qd_delivery_tally deliveries[2]; /* by kind */
     uint64_t removed_bytes, collections;

@@ -45,6 +45,7 @@ static qd_code copy_texts(const qd_service_config *c, qd_settings *s, qd_error *
     } texts[] = {
         { c->calibration_text, &s->calibration_text },
         { c->evaluation_text, &s->evaluation_text },
+        { c->evaluation_tasks, &s->evaluation_tasks },
         { c->fetch.cache_dir, &s->cache_dir },
         { c->fetch.hub_url, &s->hub_url },
         { c->cgroup, &s->cgroup },
@@ -104,6 +105,7 @@ static void fill_in(qd_settings *s)
     c->launcher = (const char *const *)s->launcher;
     c->calibration_text = s->calibration_text;
     c->evaluation_text = s->evaluation_text;
+    c->evaluation_tasks = s->evaluation_tasks;
     c->signing_key = NULL; /* read already; nobody else has to know where it lies */
     c->fetch.cache_dir = s->cache_dir;
     c->fetch.hub_url = s->hub_url;
@@ -141,8 +143,8 @@ qd_code qd_settings_init(const qd_service_config *config, qd_settings *out, qd_e
 
 void qd_settings_fini(qd_settings *s)
 {
-    char *texts[] = { s->state_dir, s->program, s->calibration_text, s->evaluation_text, s->cache_dir,
-                      s->hub_url,   s->cgroup };
+    char *texts[] = { s->state_dir,        s->program,   s->calibration_text, s->evaluation_text,
+                      s->evaluation_tasks, s->cache_dir, s->hub_url,          s->cgroup };
     for (size_t i = 0; i < QD_LENGTH(texts); i++)
         free(texts[i]);
     qd_signer_destroy(s->signer);

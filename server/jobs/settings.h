@@ -10,7 +10,7 @@
 /* A copy of a configuration with its defaults filled in; state_dir is absolute and exists. */
 typedef struct qd_settings {
     qd_service_config config; /* its pointers lead into the members below */
-    char *state_dir, *program, *calibration_text, *evaluation_text, *cache_dir, *hub_url, *cgroup;
+    char *state_dir, *program, *calibration_text, *evaluation_text, *evaluation_tasks, *cache_dir, *hub_url, *cgroup;
     char **launcher, **allow_net, **file_roots; /* NULL-terminated, never NULL */
     size_t launcher_count;
     qd_signer *signer;   /* NULL = artifacts are not signed */

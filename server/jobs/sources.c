@@ -1,6 +1,7 @@
 /* sources.c: see sources.h. */
 #include "jobs/sources.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +11,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/arithmetic.h"
+#include "engine/task_files.h"
+#include "eval/task_set.h"
 #include "jobs/entrance.h"
 #include "jobs/service_private.h"
 
@@ -22,6 +26,9 @@ void qd_sources_fini(qd_sources *s)
     qd_fetched_fini(&s->model);
     free(s->calibration);
     free(s->evaluation);
+    free(s->tasks);
+    for (size_t i = 0; i < QD_TEXTS_MAX; i++)
+        free(s->also[i]);
     *s = (qd_sources){ 0 };
 }
 
@@ -116,16 +123,56 @@ static qd_code hold_text(const qd_course *course, const char *name, const char *
     return code;
 }
 
-static qd_code fetch_text(qd_course *course, const char *name, const char *url, const char *fallback, char **out,
+/* A text of the job: the field that names it, and what its file is called among the job's. */
+typedef struct text_place {
+    const char *field, *name;
+} text_place;
+
+static qd_code fetch_text(qd_course *course, text_place place, const char *source, const char *fallback, char **out,
                           qd_error *err)
 {
     char digest[QD_DIGEST_HEX];
+    const char *url = qd_source_url(source);
     QD_AUTO(qd_free_pointer) char *blob = NULL;
     if (url == NULL)
-        return qd_dup(fallback, out, err);
+        return qd_dup(source == NULL ? fallback : NULL, out, err);
     qd_code code =
         qd_fetch_text(course->service->fetcher, url, QD_TEXT_LIMIT, &course->active->cancel, &blob, digest, err);
-    return code == QD_OK ? hold_text(course, name, blob, out, err) : code;
+    if (code == QD_OK)
+        code = hold_text(course, place.name, blob, out, err);
+    return code == QD_OK || code == QD_ECANCELLED ? code : qd_within(err, code, "%s", place.field);
+}
+
+/* The examples of one task, in the folder of the job's. */
+static qd_code hold_task(qd_course *course, const char *folder, const qd_task_choice *choice, qd_error *err)
+{
+    char digest[QD_DIGEST_HEX];
+    const char *shared = course->service->settings.config.evaluation_tasks;
+    QD_AUTO(qd_free_pointer) char *from = NULL, *to = qd_task_file_in(folder, choice->task);
+    qd_code code = to == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : QD_OK;
+    if (code == QD_OK && choice->data != NULL)
+        code = qd_fetch_text(course->service->fetcher, choice->data, QD_TASK_FILE_LIMIT, &course->active->cancel, &from,
+                             digest, err);
+    else if (code == QD_OK && shared == NULL)
+        code = qd_fail(err, QD_EINVAL, "it names no data, and the operator has no folder of tasks");
+    else if (code == QD_OK && (from = qd_task_file_in(shared, choice->task)) == NULL)
+        code = qd_fail(err, QD_ENOMEM, "out of memory");
+    if (code == QD_OK)
+        unlink(to);                                                     /* of an earlier attempt */
+    if (code == QD_OK && (choice->data == NULL || link(from, to) != 0)) /* the operator's file may be edited in place */
+        code = qd_file_copy(from, to, err);
+    return code == QD_OK ? code : qd_within(err, code, "evaluation.tasks: '%s'", choice->task->name);
+}
+
+static qd_code hold_tasks(qd_course *course, qd_sources *s, qd_error *err)
+{
+    if (s->recipe->task_count == 0)
+        return QD_OK;
+    s->tasks = qd_path_join(course->paths.texts, "tasks");
+    qd_code code = s->tasks == NULL ? qd_fail(err, QD_ENOMEM, "out of memory") : qd_dir_make(s->tasks, err);
+    for (size_t i = 0; code == QD_OK && i < s->recipe->task_count; i++)
+        code = hold_task(course, s->tasks, &s->recipe->tasks[i], err);
+    return code;
 }
 
 static qd_code read_recipe(const qd_job_row *row, qd_sources *s, qd_error *err)
@@ -137,15 +184,16 @@ static qd_code read_recipe(const qd_job_row *row, qd_sources *s, qd_error *err)
     return code == QD_OK ? code : qd_within(err, code, "the stored recipe");
 }
 
-static qd_code enter_quantizing(qd_course *course, const qd_sources *s, const json_t *forecast, qd_error *err)
+static qd_code enter_quantizing(qd_course *course, const qd_sources *s, qd_error *err)
 {
     QD_AUTO(qd_json_fini) json_t *resolved = qd_sources_resolved(s->recipe_json, s->model.resolved);
     QD_AUTO(qd_json_fini) json_t *data = json_pack("{s:s}", "phase", qd_state_at(QD_STATE_QUANTIZING)->name);
     if (resolved == NULL || data == NULL)
         return qd_fail(err, QD_ENOMEM, "out of memory");
+    qd_arithmetic_settle(s->recipe, s->model.folder, resolved);
     qd_record record = qd_course_record(course);
     record.resolved = resolved;
-    record.forecast = forecast;
+    record.forecast = course->forecast;
     record.type = "phase";
     record.data = data;
     return qd_course_move(course, &record, QD_STATE_QUANTIZING, err);
@@ -154,21 +202,30 @@ static qd_code enter_quantizing(qd_course *course, const qd_sources *s, const js
 static qd_code fetch_all(qd_course *course, const qd_job_row *row, qd_sources *out, qd_error *err)
 {
     const qd_service_config *config = &course->service->settings.config;
-    QD_AUTO(qd_json_fini) json_t *resolved = NULL, *forecast = NULL;
+    QD_AUTO(qd_json_fini) json_t *resolved = NULL;
     qd_code code = read_recipe(row, out, err);
     if (code == QD_OK)
         code = qd_json_parse_object(row->resolved, strlen(row->resolved), DEPTH_MAX, &resolved, err);
     if (code == QD_OK)
         code = fetch_model(course, row, resolved, out, err);
     if (code == QD_OK)
-        code = fetch_text(course, "calibration", out->recipe->calibration_source, config->calibration_text,
-                          &out->calibration, err);
+        code = fetch_text(course, (text_place){ "calibration.source", "calibration" }, out->recipe->calibration_source,
+                          config->calibration_text, &out->calibration, err);
     if (code == QD_OK)
-        code = fetch_text(course, "evaluation", out->recipe->evaluation_text, config->evaluation_text, &out->evaluation,
-                          err);
+        code = fetch_text(course, (text_place){ "evaluation.text", "evaluation" }, out->recipe->evaluation_text,
+                          config->evaluation_text, &out->evaluation, err);
+    for (size_t i = 0; code == QD_OK && i < out->recipe->evaluation_also.count; i++) {
+        char field[40], name[32];
+        snprintf(field, sizeof field, "evaluation.also[%zu]", i);
+        snprintf(name, sizeof name, "evaluation-%zu", i + 2);
+        code = fetch_text(course, (text_place){ field, name }, out->recipe->evaluation_also.items[i].url, NULL,
+                          &out->also[i], err);
+    }
     if (code == QD_OK)
-        code = qd_entrance(course, out, &forecast, err);
-    return code == QD_OK ? enter_quantizing(course, out, forecast, err) : code;
+        code = hold_tasks(course, out, err);
+    if (code == QD_OK)
+        code = qd_entrance(course, out, err);
+    return code == QD_OK ? enter_quantizing(course, out, err) : code;
 }
 
 qd_code qd_sources_fetch(qd_course *course, const qd_job_row *row, qd_sources *out, qd_error *err)

@@ -12,6 +12,8 @@ typedef struct qd_sources {
     json_t *recipe_json; /* as the run gets it: every default filled in, no token */
     qd_fetched model;
     char *calibration, *evaluation; /* files; NULL = none */
+    char *also[QD_TEXTS_MAX];       /* of the recipe's evaluation_also */
+    char *tasks;                    /* folder of NAME.jsonl; NULL = the job has no tasks */
 } qd_sources;
 void qd_sources_fini(qd_sources *sources);
 

@@ -38,6 +38,7 @@ static void read_memory(qd_service *service, qd_service_stats *out)
     out->degraded_layers_total = tally->degraded_layers;
     out->resumes_total = tally->resumes;
     out->last_relative_error = tally->last_relative_error;
+    out->last_over_forecast = tally->last_over_forecast;
     out->runs_crashed_total = tally->runs_crashed;
     out->runs_silent_total = tally->runs_silent;
     out->runs_out_of_memory_total = tally->runs_out_of_memory;

@@ -1,11 +1,14 @@
 /* submit.c: a recipe becomes a queued job; see service.h. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "engine/recipe_issues.h"
+#include "engine/task_files.h"
 #include "jobs/audit.h"
 #include "jobs/once.h"
 #include "jobs/queue_limit.h"
@@ -66,17 +69,50 @@ static qd_code complain(qd_issues *issues, const char *pointer, qd_code code, co
 static qd_code check_texts(const qd_service *service, const qd_recipe *recipe, qd_issues *issues, qd_error *err)
 {
     const qd_service_config *config = &service->settings.config;
-    qd_code code = QD_OK;
     if (qd_recipe_gated(recipe) && recipe->evaluation_text == NULL && config->evaluation_text == NULL)
-        code = complain(issues, recipe->gate_ratio >= 0 ? "/gate/perplexity_ratio" : "/gate/kl",
+        return complain(issues,
+                        recipe->evaluation_also.count > 0 ? "/evaluation/also"
+                        : recipe->gate_ratio >= 0         ? "/gate/perplexity_ratio"
+                                                          : "/gate/kl",
                         qd_recipe_gate_refuse(recipe, err), err);
-    if (qd_recipe_calibrated(recipe) != NULL && recipe->calibration_source == NULL && config->calibration_text == NULL)
-        code = complain(issues, "/calibration/source",
-                        qd_fail(err, QD_EINVAL,
-                                "calibration.source: %s needs a calibration text: name one, or let the operator set "
-                                "calibration-text; without any, only data-free algorithms (rtn) run",
-                                qd_recipe_calibrated(recipe)),
-                        err);
+    return QD_OK;
+}
+
+static bool is_there(const char *dir, const qd_eval_task *task)
+{
+    QD_AUTO(qd_free_pointer) char *path = qd_task_file_in(dir, task);
+    return path != NULL && access(path, R_OK) == 0;
+}
+
+static qd_code check_task(const qd_service *service, const qd_task_choice *choice, const char *name, qd_error *err)
+{
+    const char *dir = service->settings.config.evaluation_tasks, *task = choice->task->name;
+    if (choice->data != NULL) {
+        qd_code code = qd_fetch_check_url(service->fetcher, choice->data, err);
+        return code == QD_OK ? code : qd_within(err, code, "%s.data", name);
+    }
+    if (dir == NULL)
+        return qd_fail(err, QD_EINVAL,
+                       "%s: '%s' has no examples: give it data, or let the operator set evaluation-tasks", name, task);
+    return is_there(dir, choice->task)
+               ? QD_OK
+               : qd_fail(err, QD_EINVAL,
+                         "%s: '%s' has no examples: the operator's folder has no %s.jsonl; give it data (a URL)", name,
+                         task, task);
+}
+
+static qd_code check_tasks(const qd_service *service, const qd_recipe *recipe, qd_issues *issues, qd_error *err)
+{
+    qd_code code = QD_OK;
+    for (size_t i = 0; code == QD_OK && i < recipe->task_count; i++) {
+        char name[40], pointer[40];
+        bool fetched = recipe->tasks[i].data != NULL;
+        snprintf(name, sizeof name, "evaluation.tasks[%zu]", i);
+        snprintf(pointer, sizeof pointer, "/evaluation/tasks/%zu%s", i, fetched ? "/data" : "");
+        code = check_task(service, &recipe->tasks[i], name, err);
+        if (code != QD_OK)
+            complain(issues, pointer, code, err);
+    }
     return code;
 }
 
@@ -85,15 +121,22 @@ qd_code qd_submit_check(qd_service *service, const qd_recipe *recipe, qd_issues 
     const struct {
         const char *name, *pointer, *url;
     } urls[] = { { "model.url", "/model/url", recipe->model_url },
-                 { "calibration.source", "/calibration/source", recipe->calibration_source },
-                 { "evaluation.text", "/evaluation/text", recipe->evaluation_text } };
+                 { "calibration.source", "/calibration/source", qd_source_url(recipe->calibration_source) },
+                 { "evaluation.text", "/evaluation/text", qd_source_url(recipe->evaluation_text) } };
     qd_code code = check_texts(service, recipe, issues, err);
     for (size_t i = 0; code == QD_OK && i < QD_LENGTH(urls); i++) {
         code = urls[i].url == NULL ? QD_OK : qd_fetch_check_url(service->fetcher, urls[i].url, err);
         if (code != QD_OK)
             complain(issues, urls[i].pointer, qd_within(err, code, "%s", urls[i].name), err);
     }
-    return code;
+    for (size_t i = 0; code == QD_OK && i < recipe->evaluation_also.count; i++) {
+        char pointer[40];
+        snprintf(pointer, sizeof pointer, "/evaluation/also/%zu", i);
+        code = qd_fetch_check_url(service->fetcher, recipe->evaluation_also.items[i].url, err);
+        if (code != QD_OK)
+            complain(issues, pointer, qd_within(err, code, "evaluation.also[%zu]", i), err);
+    }
+    return code == QD_OK ? check_tasks(service, recipe, issues, err) : code;
 }
 
 static qd_code print_take(json_t *value, char **out, qd_error *err)

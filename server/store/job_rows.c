@@ -209,29 +209,32 @@ qd_code qd_job_row_set_forecast(qd_tx *tx, const char *id, const char *forecast,
 }
 
 /* In thousandths, as whole numbers; what a job of another version has not is left out. */
-qd_code qd_job_row_forecasts(qd_tx *tx, const char *state, size_t limit, void (*take)(void *ctx, double ratio),
-                             void *ctx, qd_error *err)
+qd_code qd_job_row_forecasts(qd_tx *tx, const char *state, size_t limit,
+                             void (*take)(void *ctx, double ratio, const char *pace), void *ctx, qd_error *err)
 {
     static const double thousand = 1000.0;
     qd_query query = { 0 };
     bool row = true;
     qd_code code = qd_query_open(
         tx, &query,
-        "SELECT CAST(1000.0 * factor * (quantizing + evaluating + exporting + verifying) / total AS INTEGER) FROM "
+        "SELECT CAST(1000.0 * factor * (quantizing + evaluating + exporting + verifying) / total AS INTEGER), pace "
+        "FROM "
         "(SELECT forecast ->> '$.factor' AS factor, forecast ->> '$.seconds.total' AS total, "
         "result ->> '$.seconds.quantizing' AS quantizing, coalesce(result ->> '$.seconds.evaluating', 0) AS "
         "evaluating, "
         "coalesce(result ->> '$.seconds.exporting', 0) AS exporting, "
-        "coalesce(result ->> '$.seconds.verifying', 0) AS verifying "
+        "coalesce(result ->> '$.seconds.verifying', 0) AS verifying, "
+        "coalesce(result -> '$.pace', 'null') AS pace "
         "FROM (SELECT forecast, result FROM job WHERE state = ?1 ORDER BY id DESC LIMIT ?2) "
-        "WHERE forecast IS NOT NULL AND result IS NOT NULL) WHERE total > 0 AND factor > 0 AND quantizing > 0",
+        "WHERE forecast IS NOT NULL AND result IS NOT NULL AND coalesce(result ->> '$.resumed_layers', 0) = 0) "
+        "WHERE total > 0 AND factor > 0 AND quantizing > 0",
         err);
     if (code == QD_OK) {
         qd_query_text(&query, 1, state);
         qd_query_number(&query, 2, (int64_t)limit);
     }
     while (code == QD_OK && (code = qd_query_step(&query, &row, err)) == QD_OK && row)
-        take(ctx, (double)qd_query_int(&query, 0) / thousand);
+        take(ctx, (double)qd_query_int(&query, 0) / thousand, qd_query_string(&query, 1));
     qd_query_close(&query);
     return code;
 }

@@ -47,9 +47,10 @@ qd_code qd_job_row_finish(qd_tx *tx, const char *id, const char *result, const c
 qd_code qd_job_row_set_progress(qd_tx *tx, const char *id, const char *progress, qd_error *err);
 qd_code qd_job_row_set_resolved(qd_tx *tx, const char *id, const char *resolved, qd_error *err);
 qd_code qd_job_row_set_forecast(qd_tx *tx, const char *id, const char *forecast, qd_error *err);
-/* Of the newest `limit` jobs in a state: seconds that the run took over those of its forecast, taken without its factor. */
-qd_code qd_job_row_forecasts(qd_tx *tx, const char *state, size_t limit, void (*take)(void *ctx, double ratio),
-                             void *ctx, qd_error *err);
+/* Of the newest `limit` jobs in a state that went through in one run: seconds that it took over those of its forecast, taken without its factor; and
+ * result.pace, JSON text ("null" where there is none). */
+qd_code qd_job_row_forecasts(qd_tx *tx, const char *state, size_t limit,
+                             void (*take)(void *ctx, double ratio, const char *pace), void *ctx, qd_error *err);
 /* In a row, without a layer between; one more than 0 is a death more in all. */
 qd_code qd_job_row_set_crashes(qd_tx *tx, const char *id, unsigned crashes, qd_error *err);
 qd_code qd_job_row_add_resumed(qd_tx *tx, const char *id, qd_error *err);

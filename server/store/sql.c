@@ -2,6 +2,8 @@
 #include "store/sql.h"
 
 #include <errno.h>
+#include <stdint.h>
+#include <sys/statvfs.h>
 
 #include "base/mem.h"
 
@@ -45,6 +47,18 @@ qd_code qd_sql_script(qd_connection *c, const char *sql, qd_error *err)
     return sqlite3_exec(c->db, sql, NULL, NULL, NULL) == SQLITE_OK ? QD_OK : qd_sql_fail(c, sql, err);
 }
 
+/* The log that is written ahead is folded back at a 64th of the disk, 4 MB of a large one: many times the same pages are
+ * in it, and on a small disk that is the room in which a job would be made. */
+static int log_pages(const char *path)
+{
+    enum { PAGE_BYTES = 4096, PAGES_MIN = 16, PAGES_MAX = 1000 };
+    struct statvfs disk;
+    if (statvfs(path, &disk) != 0)
+        return PAGES_MAX;
+    uint64_t pages = (uint64_t)disk.f_blocks * disk.f_frsize / 64 / PAGE_BYTES;
+    return pages < PAGES_MIN ? PAGES_MIN : pages > PAGES_MAX ? PAGES_MAX : (int)pages;
+}
+
 qd_code qd_connection_open(const char *path, qd_access access, qd_connection *out, qd_error *err)
 {
     int flags = access == QD_READ_ONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
@@ -57,6 +71,8 @@ qd_code qd_connection_open(const char *path, qd_access access, qd_connection *ou
     /* trusted_schema stays on: SQLite 3.40 calls json_valid() in a CHECK unsafe; the schema is our own. */
     if (code == QD_OK)
         code = qd_sql_script(&c, "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY", err);
+    if (code == QD_OK && access == QD_READ_WRITE && sqlite3_wal_autocheckpoint(c.db, log_pages(path)) != SQLITE_OK)
+        code = qd_sql_fail(&c, "wal_autocheckpoint", err);
     if (code == QD_OK && access == QD_READ_WRITE)
         code = qd_sql_script(
             &c, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864", err);

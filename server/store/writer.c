@@ -73,14 +73,42 @@ static qd_code run_batch(qd_writer *w, ticket *batch, qd_error *err)
     return code;
 }
 
-/* A full disk is tried once more with the ballast given back. */
+/* The log goes into the database and back to nothing. A reader in the way is no failure, and nobody waits for it. */
+static void fold_log(qd_writer *w)
+{
+    QD_FAULT("store.fold");
+    sqlite3_busy_timeout(w->connection.db, 0);
+    sqlite3_wal_checkpoint_v2(w->connection.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(w->connection.db, QD_BUSY_MS);
+}
+
+/* When nothing was written for a while; workers that ask for a job and find none do not count. */
+static void fold_idle_log(qd_writer *w)
+{
+    if (w->changed_at == 0 || qd_clock_seconds() - w->changed_at < IDLE_SECONDS)
+        return;
+    fold_log(w);
+    w->changed_at = 0;
+}
+
+/* Of a full disk: the ballast, and then the log, which is many times what it says where the same pages were written
+ * again and again (4 MB before SQLite folds it by itself). */
+static void make_room(qd_writer *w)
+{
+    qd_ballast_release(w->ballast);
+    fold_log(w);
+}
+
+/* A full disk is tried once more with room made. */
 static void commit(qd_writer *w, ticket *batch)
 {
     qd_error err = { 0 };
     int changes = sqlite3_total_changes(w->connection.db);
     qd_code code = run_batch(w, batch, &err);
-    if (code == QD_ENOSPC && qd_ballast_release(w->ballast))
+    if (code == QD_ENOSPC) {
+        make_room(w);
         code = run_batch(w, batch, &err);
+    }
     for (ticket *t = batch; code != QD_OK && t != NULL; t = t->next) {
         t->code = code;
         t->err = err;
@@ -121,19 +149,6 @@ static void wait_for_work(qd_writer *w)
             return;
 }
 
-/* The log goes back to nothing when nothing was written for a while; workers that ask for a job and find none do not
- * count. A reader in the way is no failure, and nobody waits for it. */
-static void fold_log(qd_writer *w)
-{
-    if (w->changed_at == 0 || qd_clock_seconds() - w->changed_at < IDLE_SECONDS)
-        return;
-    QD_FAULT("store.fold");
-    sqlite3_busy_timeout(w->connection.db, 0);
-    sqlite3_wal_checkpoint_v2(w->connection.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    sqlite3_busy_timeout(w->connection.db, QD_BUSY_MS);
-    w->changed_at = 0;
-}
-
 static void *write_loop(void *arg)
 {
     qd_writer *w = arg;
@@ -144,7 +159,7 @@ static void *write_loop(void *arg)
         pthread_mutex_unlock(&w->mutex);
         if (batch != NULL)
             commit(w, batch);
-        fold_log(w);
+        fold_idle_log(w);
         pthread_mutex_lock(&w->mutex);
     }
     pthread_mutex_unlock(&w->mutex);

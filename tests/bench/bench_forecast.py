@@ -2,10 +2,12 @@
 
     QUANTD=build/quantd QUANTD_SHARED=... python3 tests/bench/bench_forecast.py [--models novella-1m,novella-7m] [--efforts reference,balanced]
 
-Prints a line a job: forecast over actual of seconds (as it was made, with the factor of the jobs before it), memory and disk, and a line of the
-least, the median and the largest at the end.
+Prints a line a job: what it took over its forecast (as that was made, with the factor of the jobs before it) of seconds, memory and disk, whether the
+seconds lay within the forecast's range, and what each leg of the run took over what is expected of it; the least, the median and the largest
+at the end. --json FILE writes them. --rounds runs all jobs so many times: what the first round taught shows in the second.
 """
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -20,11 +22,14 @@ def request_of(models, model, algorithm, effort, samples, length):
 
 
 def measure(server, request):
-    job = server.succeed(request, seconds=3600)
-    forecast, result = job["forecast"], job["result"]
-    took = sum(seconds for phase, seconds in result["seconds"].items() if phase != "downloading")
-    return {"seconds": forecast["seconds"]["total"] / took, "memory": forecast["peak_memory"] / result["peak_memory"],
-            "artifact": forecast["disk"]["artifact"] / result["size"], "took": took, "factor": forecast["factor"]}
+    """The record's own comparison: what the run took over its forecast; and each leg over what it was expected to take."""
+    result = (job := server.succeed(request, seconds=3600))["result"]
+    forecast, outcome = result["forecast"], result["outcome"]
+    legs = (result["pace"] or {"legs": {}})["legs"]
+    return {"seconds": outcome["seconds"] / forecast["seconds"], "memory": outcome["peak_memory"] / forecast["peak_memory"],
+            "artifact": result["size"] / job["forecast"]["disk"]["artifact"], "took": outcome["seconds"],
+            "within": forecast["low"] <= outcome["seconds"] <= forecast["high"], "factor": job["forecast"]["factor"],
+            "legs": {leg: told["seconds"] / told["expected"] for leg, told in legs.items()}}
 
 
 def main():
@@ -33,23 +38,29 @@ def main():
     parser.add_argument("--efforts", default="reference,balanced")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--json")
     given = parser.parse_args()
     models = harness.ModelServer(os.path.join(harness.SHARED, "models") if harness.SHARED else os.path.dirname(harness.MODEL))
     server = harness.Server("--workers", "1")
     found = []
-    print("%-12s %-8s %-10s %9s %8s %8s %8s %8s" % ("model", "", "effort", "seconds", "factor", "seconds", "memory", "artifact"))
-    for model in given.models.split(","):
-        for algorithm in ("rtn", "optq", "qronos"):
-            for effort in given.efforts.split(","):
-                if algorithm == "rtn" and effort != given.efforts.split(",")[0]:
-                    continue  # presets change nothing of it
-                row = measure(server, request_of(models, model, algorithm, effort, given.samples, given.length))
-                found.append(row)
-                print("%-12s %-8s %-10s %9.1f %8.2f %8.2f %8.2f %8.3f" % (
-                    model, algorithm, effort, row["took"], row["factor"], row["seconds"], row["memory"], row["artifact"]), flush=True)
+    print("%-12s %-8s %-10s %8s %8s | outcome over forecast: %8s %8s %8s | legs" % ("model", "", "effort", "seconds", "factor", "seconds", "memory", "artifact"))
+    efforts = given.efforts.split(",")
+    jobs = [(model, algorithm, effort) for _ in range(given.rounds) for model in given.models.split(",")
+            for algorithm in ("rtn", "optq", "qronos") for effort in efforts if algorithm != "rtn" or effort == efforts[0]]
+    for model, algorithm, effort in jobs:
+        row = measure(server, request_of(models, model, algorithm, effort, given.samples, given.length))
+        found.append(dict(row, model=model, algorithm=algorithm, effort=effort))
+        print("%-12s %-8s %-10s %8.1f %8.2f | %31.2f%s %8.2f %8.3f | %s" % (
+            model, algorithm, effort, row["took"], row["factor"], row["seconds"], " " if row["within"] else "!", row["memory"], row["artifact"],
+            ", ".join("%s %.2f" % leg for leg in row["legs"].items())), flush=True)
     for key in ("seconds", "memory", "artifact"):
         values = [row[key] for row in found]
-        print("%-9s forecast / actual: %.2f to %.2f, median %.2f" % (key, min(values), max(values), statistics.median(values)))
+        print("%-9s outcome / forecast: %.2f to %.2f, median %.2f" % (key, min(values), max(values), statistics.median(values)))
+    print("within the range: %d of %d" % (sum(row["within"] for row in found), len(found)))
+    if given.json:
+        with open(given.json, "w") as out:
+            json.dump(found, out, indent=1)
 
 
 if __name__ == "__main__":

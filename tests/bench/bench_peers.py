@@ -24,6 +24,9 @@ import types
 
 import numpy as np
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import rows as lines  # noqa: E402
+
 OUTLIERS = 0.01  # share of input features that are twenty times as large as the others
 DRIFT = 0.05  # of X~ from X, relative
 
@@ -37,6 +40,7 @@ def parse():
     parser.add_argument("--patience", type=float, default=120, help="seconds after which a setting gets no further repeat")
     parser.add_argument("--shapes", default="576x576,2048x2048,8192x2048", help="ROWSxCOLS,... (out x in)")
     parser.add_argument("--only", default="", help="settings whose name has this text")
+    parser.add_argument("--json", action="store_true", help="lines for deploy/bench (README.md), not a table")
     return parser.parse_args()
 
 
@@ -177,6 +181,11 @@ def compare(arguments, problem, label, peer, algorithm, group, order, alphabet):
     mismatched = algorithm in ("gpfq", "qronos")
     mine, theirs = problem.objective(ours.finish(), mismatched), problem.objective(quantized, mismatched)
     median = lambda values: statistics.median(list(values))
+    if arguments.json:
+        for at, extent in enumerate(("bare", "certified")):
+            lines.emit(f"layer {label}, {problem.rows}x{problem.cols}, {extent}", median(r[at] for r in rows), "s", peer=type(peer).__name__,
+                       peer_value=median(r[2] for r in rows), ratio=median(r[2] / r[at] for r in rows), objective=mine, peer_objective=theirs)
+        return
     print("| {} | {}x{} | {} | {:.4f} | {:.4f} | {:.4f} | **{:.1f}** | {:.1f} | {:.6g} | {:.6g} | {} | {:.0f} |".format(
         label, problem.rows, problem.cols, len(rows), median(r[0] for r in rows), median(r[1] for r in rows), median(r[2] for r in rows),
         median(r[2] / r[0] for r in rows), median(r[2] / r[1] for r in rows), mine, theirs, last["precision"],
@@ -226,7 +235,8 @@ def main():
         arguments.gptq = None
     elif not arguments.gptq:
         missing.append("GPTQ was not measured: --gptq FOLDER was not given")
-    head(arguments, versions)
+    if not arguments.json:
+        head(arguments, versions)
     for shape in arguments.shapes.split(","):
         rows, cols = (int(side) for side in shape.split("x"))
         with tempfile.TemporaryDirectory(prefix="bench-peers-") as folder:
@@ -234,7 +244,11 @@ def main():
             for name, make, *rest in settings(arguments):
                 if arguments.only in name:
                     compare(arguments, problem, name, make(), *rest)
-    print("\n" + "\n".join(missing) if missing else "")
+    if arguments.json:
+        for reason in missing:
+            lines.emit("layer beside " + reason.split()[0], None, "s", note="not measured: " + reason)
+    else:
+        print("\n" + "\n".join(missing) if missing else "")
 
 
 if __name__ == "__main__":

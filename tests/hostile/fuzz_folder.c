@@ -130,7 +130,7 @@ static void read_model(const char *dir)
     const qd_model *model = qd_artifact_model(artifact);
     for (size_t b = 0; code == QD_OK && b < qd_model_borrow_config(model)->blocks; b++) {
         qd_block *block = NULL;
-        code = qd_block_load(model, b, qd_artifact_overlay(artifact), &block, &err);
+        code = qd_block_load(model, b, qd_artifact_overlay(artifact), QD_ARITHMETIC_FLOAT32, &block, &err);
         said(code, &err);
         if (code == QD_OK && qd_model_borrow_config(model)->hidden <= WIDEST)
             run_token(model, block);

@@ -202,19 +202,15 @@ def transforms_are_refused_with_the_place_in_the_list_and_what_would_work():
     SERVER.refused(quick_job(url, transforms=["magr", {"kind": "magr"}]), "/transforms/1", "at most once")
     SERVER.refused(quick_job(url, transforms=[{"kind": "magr", "alpha": -1}]), "/transforms/0/alpha", "0..1000")
     SERVER.refused(quick_job(url, transforms="magr"), "/transforms", "list")
-    bare = Server(calibration=None, evaluation=None)
-    bare.refused(quick_job(url, algorithm="rtn", transforms=["magr"]), "/calibration/source", "magr")
-    equal(bare.stop(), 0)
 
 
 def windows_longer_than_the_model_are_refused():
     SERVER.fail(quick_job(MODELS.model("good"), calibration={"samples": 2, "length": 100000}), "length")
 
 
-def no_calibration_text_is_refused_with_the_reason():
-    bare = Server(calibration=None, evaluation=None)
-    bare.refused(quick_job(MODELS.model("good")), "/calibration/source", "calibration")
-    equal(bare.stop(), 0)
+def what_is_neither_a_url_nor_self_is_refused():
+    SERVER.refused(quick_job(MODELS.model("good"), calibration={"source": "itself"}), "/calibration/source", "self")
+    SERVER.refused(quick_job(MODELS.model("good"), evaluation={"text": "me"}), "/evaluation/text", "self")
 
 
 def a_full_disk_fails_the_job_and_space_heals_it():
@@ -262,5 +258,5 @@ run_claims([text_that_is_not_json_is_refused, unknown_fields_are_named, a_missin
             an_index_naming_a_missing_shard_is_refused, an_index_naming_a_parent_folder_is_refused,
             a_config_without_a_needed_key_names_it, an_unknown_architecture_lists_the_supported_ones, a_missing_tokenizer_is_named,
             a_nan_names_its_tensor, a_group_size_that_does_not_divide_is_refused_by_the_format_and_cut_by_plain_weights,
-            transforms_are_refused_with_the_place_in_the_list_and_what_would_work, windows_longer_than_the_model_are_refused, no_calibration_text_is_refused_with_the_reason,
+            transforms_are_refused_with_the_place_in_the_list_and_what_would_work, windows_longer_than_the_model_are_refused, what_is_neither_a_url_nor_self_is_refused,
             a_full_disk_fails_the_job_and_space_heals_it, bodies_beyond_a_mebibyte_get_413, the_service_is_still_whole])

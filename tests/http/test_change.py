@@ -132,7 +132,7 @@ def a_retry_with_another_gate_or_limit_keeps_every_finished_layer():
     changes = {"gate": {"perplexity_ratio": 9}, "limits": {"runtime": 600}, "name": "looser", "tags": {"try": "2"}, "priority": 60}
     got = SERVER.json("POST", "/jobs/%s/retry" % job, changes, want=202)
     equal((got["name"], got["tags"], got["priority"]), ("looser", {"try": "2"}, 60))
-    equal(got["resolved"]["gate"], {"perplexity_ratio": 9, "kl": None})
+    equal(got["resolved"]["gate"], {"perplexity_ratio": 9, "kl": None, "every_text": False})
     equal(got["resolved"]["limits"]["runtime"], 600)
     after = SERVER.wait(job)
     equal(after["state"], "succeeded", after["problem"])
@@ -149,7 +149,7 @@ def a_retry_with_other_regularization_makes_the_layers_again():
     after = SERVER.wait(job)
     equal(after["state"], "succeeded", after["problem"])
     equal(after["resolved"]["regularization"], {"mean_diagonal": 0.05})
-    equal(after["resolved"]["gate"], {"perplexity_ratio": None, "kl": None})
+    equal(after["resolved"]["gate"], {"perplexity_ratio": None, "kl": None, "every_text": False})
     equal(len(events(job, "layer")), 84, "each layer twice")
 
 

@@ -28,10 +28,38 @@ def the_page_lists_jobs_and_follows_one_to_its_result():
     browser.wait("document.getElementById('layers').rows.length == 42")
     result = server.json("GET", "/jobs/" + job)["result"]
     shown = browser.value("document.getElementById('job-result').innerText")
-    assert "%.2f" % result["perplexity"]["quantized"] in shown, shown
+    assert "%.5g" % result["perplexity"]["quantized"] in shown, shown
     browser.wait("document.getElementById('job-files').innerText.includes('model.safetensors')")
     if os.environ.get("QUANTD_TEST_SCREENSHOT"):
         browser.screenshot(os.environ["QUANTD_TEST_SCREENSHOT"])
+
+
+def a_job_is_shown_beside_another_text_by_text():
+    if CHROMIUM is None:
+        raise Skip("chromium is not installed")
+    server, browser, root = STATE["server"], STATE["browser"], os.path.dirname(STATE["model"][len("file://"):])
+    shutil.copy(CALIBRATION, os.path.join(root, "other.txt"))
+    evaluation = {"length": 64, "windows": 8, "also": ["file://" + os.path.join(root, "other.txt")]}
+    jobs = [server.succeed(quick_job(STATE["model"], name="of %d bits" % bits, bits=bits, evaluation=evaluation)) for bits in (4, 3)]
+    browser.open("about:blank")
+    browser.open(server.url + "/#/jobs/" + jobs[1]["id"])
+    browser.wait("document.querySelectorAll('table.texts tbody tr').length == 2")
+    texts = browser.value("document.querySelector('table.texts').innerText")
+    assert "evaluation-text" in texts and "other.txt" in texts and " ± " in texts, texts
+    browser.wait("document.querySelector('#compare-with option[value=\"%s\"]') !== null" % jobs[0]["id"])
+    browser.value("""(() => {
+        const select = document.getElementById('compare-with');
+        select.value = '%s';
+        select.dispatchEvent(new Event('change', {bubbles: true}));
+    })()""" % jobs[0]["id"])
+    browser.wait("document.getElementById('compare-result').innerText.includes('more than chance')")
+    ratio = server.json("GET", "/compare?jobs=%s,%s" % (jobs[0]["id"], jobs[1]["id"]))["evaluation"]["differences"][0]["perplexity_ratio"]
+    assert "%.5g" % ratio in browser.value("document.getElementById('compare-result').innerText"), ratio
+    # The list is asked for again every five seconds, and the job drawn again: what was chosen stays.
+    browser.value("document.dispatchEvent(new Event('visibilitychange')); location.hash = location.hash")
+    browser.wait("performance.getEntriesByType('resource').filter((e) => e.name.includes('/jobs?')).length >= 3")
+    assert "more than chance" in browser.value("document.getElementById('compare-result').innerText")
+    equal(browser.value("document.getElementById('compare-with').value"), jobs[0]["id"])
 
 
 def the_form_checks_a_job_before_it_is_made():
@@ -232,6 +260,6 @@ def the_browser_has_nothing_to_complain_about():
     equal(STATE["server"].stop(), 0)
 
 
-run_claims([the_page_lists_jobs_and_follows_one_to_its_result, the_form_checks_a_job_before_it_is_made, the_form_submits_a_job, a_field_of_several_shapes_sends_the_one_that_was_chosen,
+run_claims([the_page_lists_jobs_and_follows_one_to_its_result, a_job_is_shown_beside_another_text_by_text, the_form_checks_a_job_before_it_is_made, the_form_submits_a_job, a_field_of_several_shapes_sends_the_one_that_was_chosen,
             a_form_filled_in_everywhere_is_a_job_that_is_accepted,
             a_service_with_keys_asks_for_one_and_forgets_it_at_the_logout, the_browser_has_nothing_to_complain_about])

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """test_dry_run.py: POST /jobs?dry_run=true against a real quantd and a real model server: what a job would do, from headers alone."""
+import hashlib
 import json
 import os
 import re
@@ -103,6 +104,25 @@ def the_artifact_is_as_large_as_was_planned_and_its_memory_no_larger_than_was_fo
             fields, ratio, done["forecast"]["peak_memory"] / done["result"]["peak_memory"]))
 
 
+def a_job_with_the_least_memory_stays_below_it_and_gives_the_same_weights():
+    setting()
+    if SANITIZED:
+        raise harness.Skip("a sanitizer's memory is more than the limit")
+    fields = {"algorithm": "qronos", "effort": "balanced"}
+    choices = plan(job(**fields))["forecast"]["memory_choices"]
+    equal([choice["matrices"] for choice in choices], ["memory", "disk"])
+    equal([choice["chosen"] for choice in choices], [True, False], "without a limit")
+    least = choices[1]["peak_memory"]
+    tight = plan(job(limits={"memory": least}, **fields))
+    equal([choice["chosen"] for choice in tight["forecast"]["memory_choices"]], [False, True], "with the least")
+    weights = []
+    for limits in ({}, {"limits": {"memory": least}}):
+        done = server.succeed(job(**fields, **limits))
+        weights.append(hashlib.sha256(server.request("GET", "/jobs/%s/artifacts/model.safetensors" % done["id"])[2]).hexdigest())
+    equal(weights[0], weights[1], "digests of the weights")
+    assert done["result"]["peak_memory"] <= least, (done["result"]["peak_memory"], least)
+
+
 def weights_that_are_here_are_not_to_be_downloaded():
     setting()
     server.succeed(job())
@@ -163,6 +183,24 @@ def of_an_architecture_that_is_not_known_matrices_are_unknown():
     actions = {entry["tensor"]: entry["action"] for entry in found["layers"]}
     equal(actions["model.layers.0.self_attn.q_proj.weight"], "unknown", "a matrix")
     equal(actions["model.norm.weight"], "kept", "a vector")
+    assert "model.unknown 'data-free'" in found["problems"][0]["detail"], found["problems"]
+
+
+def what_a_data_free_job_makes_of_it_is_in_the_plan_and_comes_true():
+    setting()
+    asked = quick_job(models.model("other"), algorithm="rtn", format="compressed-tensors")
+    asked["model"] = {"url": asked["model"], "unknown": "data-free"}
+    found = plan(asked)
+    equal(found["possible"], True, "possible: %s" % found["problems"])
+    actions = {entry["tensor"]: (entry["action"], entry["why"]) for entry in found["layers"]}
+    equal(actions["model.layers.0.self_attn.q_proj.weight"], ("quantized", None), "a linear layer")
+    equal(actions["model.embed_tokens.weight"][0], "kept", "an embedding")
+    assert "nothing was calibrated or evaluated" in found["warnings"][0], found["warnings"]
+    done = server.wait(server.json("POST", "/jobs", asked, want=202)["id"])
+    equal(done["state"], "succeeded", done.get("error"))
+    assert "architecture 'FalconForCausalLM' is not known" in done["result"]["data_free"], done["result"]
+    equal(done["result"]["perplexity"], None, "perplexity")
+    equal(done["result"]["layers"], found["totals"]["layers"], "layers")
 
 
 def loaders_are_told():
@@ -209,8 +247,10 @@ if __name__ == "__main__":
                 limits_that_are_too_small_are_in_the_plan_with_what_would_do,
                 a_disk_that_is_too_small_is_in_the_plan,
                 of_an_architecture_that_is_not_known_matrices_are_unknown,
+                what_a_data_free_job_makes_of_it_is_in_the_plan_and_comes_true,
                 loaders_are_told,
                 a_fifth_dry_run_at_once_is_told_to_come_again,
                 the_artifact_is_as_large_as_was_planned_and_its_memory_no_larger_than_was_forecast,
+                a_job_with_the_least_memory_stays_below_it_and_gives_the_same_weights,
                 weights_that_are_here_are_not_to_be_downloaded,
                 only_true_and_false_are_taken])

@@ -1,6 +1,7 @@
 """The main job as a client sees it: submit, follow, download, read again, download nothing twice."""
 import json
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -24,8 +25,21 @@ def a_job_over_http_succeeds_with_perplexities_and_certificates():
     assert 4 <= result["bits_per_weight"] < 16.5, result
     equal(result["degraded_layers"], 0)
     equal(result["certified_layers"], 42, "6 blocks of 7 layers")
-    for key in ("size", "relative_error", "peak_memory", "seconds"):
+    for key in ("size", "relative_error", "peak_memory", "seconds", "pace"):
         assert key in result, key
+
+
+def the_forecast_stands_beside_its_outcome():
+    job = STATE["job"]
+    result, said = job["result"], job["forecast"]
+    equal(result["forecast"], {"seconds": said["seconds"]["total"], "low": said["seconds"]["low"], "high": said["seconds"]["high"],
+                               "peak_memory": said["peak_memory"]})
+    equal(result["outcome"]["peak_memory"], result["peak_memory"])
+    phases = sum(seconds for phase, seconds in result["seconds"].items() if phase != "downloading")
+    assert abs(result["outcome"]["seconds"] - phases) < 1e-6, (result["outcome"], result["seconds"])
+    text = SERVER.request("GET", "/metrics")[2].decode()
+    found = float(re.search(r"^quantd_last_run_over_forecast (\S+)$", text, re.M).group(1))
+    assert abs(found - result["outcome"]["seconds"] / result["forecast"]["seconds"]) < 1e-3 * found, (found, result)
 
 
 def the_job_record_has_every_member_of_the_contract():
@@ -237,7 +251,7 @@ def the_server_stops_cleanly_on_sigterm():
     equal(SERVER.stop(), 0)
 
 
-run_claims([a_job_over_http_succeeds_with_perplexities_and_certificates, the_job_record_has_every_member_of_the_contract,
+run_claims([a_job_over_http_succeeds_with_perplexities_and_certificates, the_forecast_stands_beside_its_outcome, the_job_record_has_every_member_of_the_contract,
             every_layer_has_a_certificate_that_holds, a_job_that_says_little_is_made_by_the_balanced_preset,
             the_artifact_is_a_compressed_tensors_folder_with_side_files_unchanged,
             the_second_job_on_a_model_downloads_nothing, a_file_url_below_the_root_gives_the_same_bytes,

@@ -1,9 +1,11 @@
-// llama_client: the real llama.cpp behind six verbs, for the tests and benches of this folder. Built against the headers and the prebuilt libraries
+// llama_client: the real llama.cpp behind seven verbs, for the tests and benches of this folder. Built against the headers and the prebuilt libraries
 // of the npm package that package.json names; nothing of quantd is in it.
 //
 //   llama_client LIBRARIES tokenize MODEL            standard input: i32 length and that many bytes, a text; output: i32 count and i32 ids, a text
 //   llama_client LIBRARIES logits MODEL IDS OUT      IDS: i32 B, i32 T, i32 ids[B * T]; OUT: f32 logits[B * T * V]; every window by itself
 //   llama_client LIBRARIES nll MODEL IDS OUT         OUT: f64 [B * (T - 1)]: -log probability of each id after the first
+//   llama_client LIBRARIES perplexity MODEL IDS CONTEXT THREADS   as its perplexity tool works: windows side by side in batches of 2048, its own keys,
+//                                                    values and attention, logits of what is scored alone; one line of JSON with the seconds it took
 //   llama_client LIBRARIES greedy MODEL IDS COUNT    the likeliest COUNT ids after the first window, one a line; no window is run again
 //   llama_client LIBRARIES decode MODEL OUT          OUT: the same GGUF file with every tensor in F32, as ggml itself decodes it
 //   llama_client LIBRARIES quantize IN OUT FILE_TYPE EMBEDDING_TYPE   llama.cpp's own quantizer, every matrix of one type, no importance matrix
@@ -16,11 +18,13 @@
 #include <gguf.h>
 #include <llama.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct windows {
     int32_t count, length;
@@ -177,6 +181,108 @@ static void run_windows(measure what, const char *model_path, const char *ids_pa
     finish(out);
 }
 
+// What one thread adds up: tokens first, first + step, ... of a batch.
+typedef struct share {
+    const float **logits;
+    const int32_t *targets;
+    int32_t first, step, count, vocabulary;
+    double loss;
+} share;
+
+static void *add_share(void *given)
+{
+    share *s = given;
+    for (int32_t i = s->first; i < s->count; i += s->step)
+        s->loss += negative_log_probability(s->logits[i], s->vocabulary, s->targets[i]);
+    return NULL;
+}
+
+static double add_losses(share like, int32_t threads)
+{
+    pthread_t workers[64];
+    share shares[64];
+    double loss = 0;
+    for (int32_t i = 0; i < threads; i++) {
+        shares[i] = like;
+        shares[i].first = i;
+        shares[i].step = threads;
+        if (pthread_create(&workers[i], NULL, add_share, &shares[i]))
+            die("no thread");
+    }
+    for (int32_t i = 0; i < threads; i++) {
+        pthread_join(workers[i], NULL);
+        loss += shares[i].loss;
+    }
+    return loss;
+}
+
+static double seconds_now(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/// Loss of `count` windows that are run together: of their tokens from `scored` on.
+static double run_together(struct llama_context *context, const windows *in, int32_t first, int32_t count,
+                           int32_t scored, int32_t threads)
+{
+    int32_t tokens = count * in->length, rows = count * (in->length - scored), row = 0;
+    struct llama_batch batch = llama_batch_init(tokens, 0, 1);
+    const float **logits = allocate((size_t)rows * sizeof *logits);
+    int32_t *targets = allocate((size_t)rows * sizeof *targets);
+    llama_memory_clear(llama_get_memory(context), true);
+    batch.n_tokens = tokens;
+    for (int32_t i = 0; i < tokens; i++) {
+        int32_t at = i % in->length;
+        batch.token[i] = in->ids[(size_t)first * (size_t)in->length + (size_t)i];
+        batch.pos[i] = at;
+        batch.n_seq_id[i] = 1;
+        batch.seq_id[i][0] = i / in->length;
+        batch.logits[i] = at >= scored - 1 && at + 1 < in->length;
+    }
+    int status = llama_decode(context, batch);
+    if (status)
+        die("llama_decode: %d", status);
+    for (int32_t i = 0; i < tokens; i++)
+        if (batch.logits[i]) {
+            logits[row] = llama_get_logits_ith(context, i);
+            targets[row++] = batch.token[i + 1];
+        }
+    const struct llama_model *model = llama_get_model(context);
+    double loss = add_losses((share){ .logits = logits,
+                                      .targets = targets,
+                                      .count = rows,
+                                      .vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(model)) },
+                             threads);
+    free(logits);
+    free(targets);
+    llama_batch_free(batch);
+    return loss;
+}
+
+static void perplexity(const char *model_path, const char *ids_path, int32_t scored, int32_t threads)
+{
+    enum { BATCH = 2048 };
+    windows in = read_windows(ids_path);
+    int32_t together = in.length < BATCH ? BATCH / in.length : 1;
+    struct llama_context_params wanted = llama_context_default_params();
+    wanted.n_ctx = wanted.n_batch = (uint32_t)(together * in.length);
+    wanted.n_seq_max = (uint32_t)together;
+    wanted.n_threads = wanted.n_threads_batch = threads;
+    struct llama_context *context = llama_init_from_model(load(model_path, 0), wanted);
+    if (!context || scored < 1 || scored >= in.length || threads < 1 || threads > 64)
+        die("no context for %d windows of %d tokens", together, in.length);
+    run_together(context, &in, 0, 1, scored, threads); // warms up
+    double loss = 0, begin = seconds_now(CLOCK_MONOTONIC), cpu = seconds_now(CLOCK_PROCESS_CPUTIME_ID);
+    for (int32_t first = 0; first < in.count; first += together)
+        loss += run_together(context, &in, first, in.count - first < together ? in.count - first : together, scored,
+                             threads);
+    printf("{\"perplexity\":%.10g,\"seconds\":%.6f,\"cpu\":%.6f}\n",
+           exp(loss / ((double)in.count * (in.length - scored))), seconds_now(CLOCK_MONOTONIC) - begin,
+           seconds_now(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+}
+
 static void greedy(const char *model_path, const char *ids_path, int32_t count)
 {
     windows in = read_windows(ids_path);
@@ -275,6 +381,8 @@ int main(int count, char **word)
         tokenize(word[3]);
     else if (!strcmp(verb, "logits") && count == 6)
         run_windows(LOGITS, word[3], word[4], word[5]);
+    else if (!strcmp(verb, "perplexity") && count == 7)
+        perplexity(word[3], word[4], atoi(word[5]), atoi(word[6]));
     else if (!strcmp(verb, "nll") && count == 6)
         run_windows(NLL, word[3], word[4], word[5]);
     else if (!strcmp(verb, "greedy") && count == 6)

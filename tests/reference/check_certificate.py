@@ -596,7 +596,8 @@ def check_run(model, out, job, calibration, evaluation, result):
 
 
 def run_job(fields, model):
-    job = dict({"model": "file:///unused", "algorithm": "optq", "effort": "reference", "regularization": {"mean_diagonal": 0.01}}, **fields)
+    job = dict({"model": "file:///unused", "algorithm": "optq", "effort": "reference", "arithmetic": "float32",
+                "regularization": {"mean_diagonal": 0.01}}, **fields)
     job["calibration"] = dict({"samples": 6, "length": 128, "phase": 0.4, "split": "lines"}, **fields.get("calibration", {}))
     job["evaluation"] = {"length": 128, "windows": 3, "split": "lines"}
     folder = temporary_folder()

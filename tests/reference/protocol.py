@@ -114,7 +114,8 @@ def run_job(model, made, phase=0.0, baseline="rtn", out=None, threads=0):
     """(the result event, the layer events, seconds); the artifact, dequantized in float32, stays in `out`."""
     folder = temporary_folder()
     calibration, evaluation, split = texts(model, folder)
-    job = dict(made, model="file:///unused", format="safetensors:f32",
+    job = dict({"arithmetic": "float32"}, **made)  # as the prototype's streams, which are not rounded
+    job.update(model="file:///unused", format="safetensors:f32",
                calibration=dict(made.get("calibration", {}), samples=64, length=512, split=split, phase=phase),
                evaluation={"length": 512, "windows": MODELS[model][0] or None, "split": split, "baseline": baseline})
     path, events = os.path.join(folder, "job.json"), os.path.join(folder, "events")

@@ -5,7 +5,8 @@ Needs QUANTD_SHARED (models and texts that stay outside the tree); skipped witho
 OPTQ is held to (P), parity: reference + 5 % of its excess over float, the same calibration windows. The other methods (QUANTD_LONG_TESTS) are held
 to (N), noise: + 15 %; whether they meet (P) is printed. At 4 bits theirs is the mean of three calibration phases: 0.2 % of bf16 weights lie
 exactly between two codes, and whatever decides one of them otherwise is carried on through the columns (a grid scaled by 1 - 1e-7 moved
-novella-15m between 63.97 and 64.44 before grid.h said what a tie is, while every layer's error stayed within 0.05 %).
+novella-15m between 63.97 and 64.44 before grid.h said what a tie is, while every layer's error stayed within 0.05 %). OPTQ of novella-15m at
+4 bits is held to (P) by the mean of six: they lie between 63.56 and 64.56, with a standard deviation of 0.38 where (P) allows 0.13.
 tests/bench/bench_quality.py runs every cell there is.
 """
 import os
@@ -15,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from protocol import *  # noqa: E402,F403
 
 PHASES = [0, 1 / 3, 2 / 3]
+DRAWN, MORE_PHASES = ("novella-15m", "w4-asym"), [i / 6 for i in range(6)]  # where one phase says nothing
 
 
 def near(got, want, share, what):
@@ -53,11 +55,12 @@ def parity(model, grid):
     def claim():
         needs()
         limit, (reference, rtn_limit, _) = bar(model, grid, "optq")[1], bar(model, grid, "rtn")
-        optq, made = runs_of(model, grid, "optq", PHASES[:1])
+        optq, made = runs_of(model, grid, "optq", MORE_PHASES if (model, grid) == DRAWN else PHASES[:1])
         result, layers = made[0]
         found = result["perplexity"]
-        print("# %s %s: float %.4f (%.3f), RTN %.4f (%.2f), OPTQ %.4f (<= %.2f), identity residual <= %.1e, %.0f s, %.0f MB" % (
-            model, grid, found["source"], MODELS[model][1], found["rtn"], reference, optq, limit,
+        print("# %s %s: float %.4f (%.3f), RTN %.4f (%.2f), OPTQ %.4f of %s (<= %.2f), identity residual <= %.1e, %.0f s, %.0f MB" % (
+            model, grid, found["source"], MODELS[model][1], found["rtn"], reference, optq,
+            ["%.4f" % result["perplexity"]["quantized"] for result, _ in made], limit,
             max(layer["certificate"]["identity_resid"] for layer in layers), sum(result["seconds"].values()), result["peak_memory"] / 1e6))
         assert optq <= limit, "OPTQ: %.4f > %.2f" % (optq, limit)
         near(found["source"], MODELS[model][1], 0.0005, "float")

@@ -106,12 +106,13 @@ def draw(r, catalog, schema):
         job["transforms"] = draw_transforms(r, catalog)
     if "refine" in known and job["rounding"] == "nearest" and r.random() < 0.5:
         job["refine"] = {"beam": r.choice([1, 4]), "coordinate_descent": r.choice([0, 1]), "refit_scales": r.random() < 0.5}
+    job["arithmetic"] = r.choice(names(catalog["arithmetics"]))
     return job
 
 
 def draw_known(r, catalog):
     """What check_certificate.py makes again."""
-    return {"effort": "reference", "algorithm": r.choice(["rtn", "optq"]), "alphabet": {"kind": r.choice(["int", "int-asymmetric"])}, "bits": r.choice([2, 3, 4, 5, 6, 8]),
+    return {"effort": "reference", "arithmetic": "float32", "algorithm": r.choice(["rtn", "optq"]), "alphabet": {"kind": r.choice(["int", "int-asymmetric"])}, "bits": r.choice([2, 3, 4, 5, 6, 8]),
             "group_size": r.choice([0, 16, 32, 50, 64]), "order": r.choice(["natural", "norm-descending"]),
             "scale": {"rule": r.choice(["minmax", "mse"]), "type": r.choice(["f32", "bf16", "f16"]), "shrink": r.choice([1, 0.85])},
             "regularization": {"mean_diagonal": decades(r, -2, 0)}, "format": WEIGHT_FORMAT}

@@ -261,6 +261,24 @@ def a_run_that_dies_at_the_same_point_each_time_is_given_up():
     check_disk(service.state)
 
 
+def a_search_that_was_overtaken_sends_nothing_twice():
+    """The first carrier that finds the message sleeps two seconds; meanwhile another makes the first try."""
+    armed = dict(os.environ, QUANTD_FAULT="server/delivery.found:1:sleep")
+    service = Phoenix(*FLAGS, "--webhook-tries", "2", armed=armed)
+    path = "/overtaken"
+    job = submit(service, dict(JOB, webhook={"url": RECEIVER.url + path + "?plan=500:4", "secret": "whsec_" + "QUJD" * 11 + "QQ=="}))[0]["id"]
+    end, told = time.monotonic() + 60 * SLOW, [{"state": "pending"}]
+    while told[0]["state"] == "pending" and time.monotonic() < end:
+        time.sleep(0.05)
+        told = service.settle("GET", "/jobs/%s/deliveries" % job, None, (200,))[0]["data"] or told
+    equal([(one["state"], len(one["attempts"])) for one in told], [("failed", 2)])
+    equal(len(RECEIVER.came(path)), 2, "messages that came")
+    first, second = (message["time"] for message in RECEIVER.came(path))
+    assert second - first > 3.9, "the second came %.2f s after the first" % (second - first)
+    service.stop()
+    check_disk(service.state)
+
+
 def an_order_that_names_nothing_is_refused():
     for text in ("no.such-point:1:kill", "file.sync:0:kill", "file.sync:1:explode", "file.sync"):
         found = subprocess.run([QUANTD, "serve"], env=dict(os.environ, QUANTD_FAULT=text), capture_output=True)
@@ -268,4 +286,5 @@ def an_order_that_names_nothing_is_refused():
 
 
 run_claims([every_point_of_the_table_is_come_by, each_case_ends_in_the_same_bytes_or_a_clean_failure,
-            a_run_that_dies_at_the_same_point_each_time_is_given_up, an_order_that_names_nothing_is_refused])
+            a_run_that_dies_at_the_same_point_each_time_is_given_up,
+            a_search_that_was_overtaken_sends_nothing_twice, an_order_that_names_nothing_is_refused])

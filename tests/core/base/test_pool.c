@@ -1,6 +1,9 @@
 /* test_pool.c: the pool visits every index once, reports the lowest failure, and can be used again. */
 #include "check.h"
 
+#include <unistd.h>
+
+#include "base/mem.h"
 #include "base/pool.h"
 
 enum { COUNT = 1000 };
@@ -68,9 +71,32 @@ static void no_pool_runs_in_the_caller(void **state)
     check_ok(qd_pool_for(NULL, 0, visit, &v, &err));
 }
 
+static void a_quota_pays_for_so_many_processors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cpu_max;
+        size_t most, processors;
+    } cases[] = {
+        { "max 100000\n", 64, 64 },
+        { "200000 100000\n", 64, 2 },
+        { "250000 100000\n", 64, 3 },
+        { "1000 100000\n", 64, 1 },
+        { "800000 100000\n", 4, 4 },
+        { "", 8, 8 },
+        { "0 0", 8, 8 },
+        { "7", 8, 8 },
+        { "18446744073709551615 1", 8, 8 },
+    };
+    for (size_t i = 0; i < QD_LENGTH(cases); i++)
+        assert_int_equal(qd_processors_of_quota(cases[i].cpu_max, cases[i].most), cases[i].processors);
+    assert_true(qd_pool_processors() >= 1 && qd_pool_processors() <= (size_t)sysconf(_SC_NPROCESSORS_ONLN));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_quota_pays_for_so_many_processors),
         cmocka_unit_test(every_index_is_visited_once),
         cmocka_unit_test(a_failure_is_reported_and_stops_the_rest),
         cmocka_unit_test(no_pool_runs_in_the_caller),

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/run.h"
+#include "engine/streams.h"
 
 /* 42 linear layers: 6 blocks of q, k, v, o, gate, up, down. */
 enum { LAYERS = 42, A_BLOCK = 7 };
@@ -60,6 +61,8 @@ typedef struct small_run {
     const char *request; /* members of the request besides the model, "" = none */
     const char *folder, *model, *work, *out;
     const char *calibration, *evaluation; /* "" = none */
+    const char *const *tasks;             /* a file for each task of the request */
+    const char *const *also;              /* and for each further text */
     enum { WHOLE_TEXTS, SHORT_TEXTS } texts;
     size_t threads;
     event_log log;
@@ -131,6 +134,8 @@ static inline qd_code run_job(small_run *job, qd_error *err)
     const qd_run_paths paths = { .model_dir = text_or(job->model, model),
                                  .calibration_text = text_or(job->calibration, calibration),
                                  .evaluation_text = text_or(job->evaluation, evaluation),
+                                 .tasks = job->tasks,
+                                 .also_texts = job->also,
                                  .work_dir = text_or(job->work, work),
                                  .out_dir = text_or(job->out, out) };
     const qd_run_options options = { .threads = job->threads == 0 ? 1 : job->threads };
@@ -141,6 +146,17 @@ static inline qd_code run_job(small_run *job, qd_error *err)
     qd_code code = qd_run(recipe, &paths, &options, &sink, &cancel, &job->result, err);
     qd_recipe_destroy(recipe);
     return code;
+}
+
+/* The stored input of all sequences, one below the other. */
+static inline void read_input(const qd_streams *streams, qd_stream stream, qd_matf_buf *out)
+{
+    qd_error err = { 0 };
+    size_t width = streams->input[stream].width;
+    check_ok(qd_matf_buf_init(out, streams->sequences * streams->length, width, &err));
+    for (size_t i = 0; i < streams->sequences; i++)
+        qd_streams_input(streams, stream, i, 0,
+                         qd_matf_block(out->view, i * streams->length, 0, streams->length, width));
 }
 
 /* Digest of every file of a folder with its name. */

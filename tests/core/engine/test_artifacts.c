@@ -226,7 +226,7 @@ static void kl_is_that_of_the_folder(void **state)
     qd_model *source = NULL;
     qd_artifact *artifact = NULL;
     qd_tokenizer *tokenizer = NULL;
-    qd_ids ids = { 0 };
+    QD_AUTO(qd_corpus_fini) qd_corpus corpus = { 0 };
     qd_windows windows = { 0 };
     qd_perplexity own = { 0 };
     qd_divergence found = { 0 };
@@ -235,17 +235,18 @@ static void kl_is_that_of_the_folder(void **state)
     check_ok(qd_model_open(SOURCE_PATH(path, "tests/models/novella-1m"), &source, &err));
     check_ok(qd_tokenizer_open(dir, &tokenizer, &err));
     check_ok(qd_artifact_open(dir, &artifact, &err));
-    check_ok(qd_corpus_read(tokenizer, text, QD_SPLIT_WHOLE, 1 << 24, &ids, &err));
-    check_ok(qd_windows_cut(&ids, 64, 1, QD_BOS_EVERY_WINDOW, qd_model_borrow_config(source)->bos, &windows, &err));
+    check_ok(
+        qd_corpus_read(tokenizer, text, &(qd_corpus_way){ .split = QD_SPLIT_WHOLE, .limit = 1 << 24 }, &corpus, &err));
+    const qd_window_cut cut = { .length = 64, .max_windows = 1, .bos = qd_model_borrow_config(source)->bos };
+    check_ok(qd_windows_cut(&corpus.ids, &cut, &windows, &err));
     const qd_rival rivals[] = { { source, NULL }, { qd_artifact_model(artifact), qd_artifact_overlay(artifact) } };
-    check_ok(qd_divergence_measure(&rivals[0], &rivals[1], 1, &windows, NULL, NULL, NULL, &own, &found, &err));
+    check_ok(qd_divergence_measure(&rivals[0], &rivals[1], 1, &windows, NULL, NULL, NULL, NULL, &own, &found, &err));
     const json_t *kl = json_object_get(json_object_get(f->job.result, "kl"), "quantized");
     check_close(number_at(kl, "mean"), found.mean, 0);
     check_close(number_at(kl, "max"), found.max, 0);
     check_close(number_at(kl, "same_top"), found.same_top, 0);
     check_close(number_at(json_object_get(f->job.result, "perplexity"), "source"), own.perplexity, 0);
     qd_windows_fini(&windows);
-    qd_ids_fini(&ids);
     qd_tokenizer_destroy(tokenizer);
     qd_artifact_destroy(artifact);
     qd_model_destroy(source);

@@ -222,22 +222,6 @@ static void another_seed_is_another_draw(void **state)
     assert_true(energy[0] < 2 * energy[1] && energy[1] < 2 * energy[0]);
 }
 
-static void without_a_text_they_are_refused(void **state)
-{
-    (void)state;
-    static const char *const algorithms[] = { "\"algorithm\":\"gpfq\"", "\"algorithm\":\"qronos\"" };
-    for (size_t a = 0; a < 2; a++) {
-        char request[1000], folder[200];
-        qd_error err = { 0 };
-        small_run job = job_of(algorithms[a], request, sizeof request, folder, sizeof folder);
-        job.calibration = "";
-        check_fails(run_job(&job, &err), QD_EINVAL);
-        check_contains(err.text, "calibration.source");
-        check_contains(err.text, "algorithm 'rtn' without transforms needs none");
-        finish(&job);
-    }
-}
-
 /* Both by name: the field, and the algorithm or number that it does not go with. */
 static void mismatch_fields_are_refused_where_they_mean_nothing(void **state)
 {
@@ -281,7 +265,6 @@ int main(void)
         cmocka_unit_test(scope_says_where_the_float_stream_starts),
         cmocka_unit_test(layers_are_taken_over_when_the_numbers_are_the_same),
         cmocka_unit_test(another_seed_is_another_draw),
-        cmocka_unit_test(without_a_text_they_are_refused),
         cmocka_unit_test(mismatch_fields_are_refused_where_they_mean_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

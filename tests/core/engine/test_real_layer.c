@@ -23,11 +23,12 @@ static void sample_ids(const char *model, const char *text, qd_windows *out)
 {
     qd_error err = { 0 };
     qd_tokenizer *tokenizer = NULL;
-    QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
+    QD_AUTO(qd_corpus_fini) qd_corpus corpus = { 0 };
     check_ok(qd_tokenizer_open(model, &tokenizer, &err));
-    check_ok(qd_corpus_read(tokenizer, text, QD_SPLIT_LINES, 1 << 24, &ids, &err));
+    check_ok(
+        qd_corpus_read(tokenizer, text, &(qd_corpus_way){ .split = QD_SPLIT_LINES, .limit = 1 << 24 }, &corpus, &err));
     const qd_window_request request = { .count = SEQUENCES, .length = LENGTH, .bos = 1 };
-    check_ok(qd_windows_sample(&ids, &request, out, &err));
+    check_ok(qd_windows_sample(&corpus.ids, &request, out, &err));
     qd_tokenizer_destroy(tokenizer);
 }
 
@@ -58,8 +59,8 @@ static void reach_second_block(const qd_model *model, qd_streams *streams, qd_bl
     for (size_t at = 0; at < 2; at++) {
         qd_block_destroy(*exact);
         qd_block_destroy(*rounded);
-        check_ok(qd_block_load(model, at, NULL, exact, &err));
-        check_ok(qd_block_load(model, at, NULL, rounded, &err));
+        check_ok(qd_block_load(model, at, NULL, QD_ARITHMETIC_FLOAT32, exact, &err));
+        check_ok(qd_block_load(model, at, NULL, QD_ARITHMETIC_FLOAT32, rounded, &err));
         if (at == 0)
             round_block(*rounded, qd_model_block_size(model, 0));
         check_ok(qd_streams_enter(streams, *exact, *rounded, &err));
@@ -99,11 +100,11 @@ static real_layer load_layer(void)
     check_ok(qd_streams_init(model, &windows, make_folder(folder, sizeof folder), pool, NULL,
                              (qd_streams_way){ .scope = QD_SCOPE_MODEL }, &streams, &err));
     reach_second_block(model, &streams, &exact, &rounded);
-    qd_matf w = qd_block_weight(exact, K_PROJ), x = streams.input[QD_STREAM_QUANTIZED];
+    qd_matf w = qd_block_weight(exact, K_PROJ);
     copy_matrix(qd_matf_const(w), &l.w);
-    copy_matrix(qd_matf_const(x), &l.x);
+    read_input(&streams, QD_STREAM_QUANTIZED, &l.x);
     check_ok(qd_mismatch_init(&l.mismatch, w.cols, 0, &err));
-    check_ok(qd_streams_mismatch(&streams, 0, &l.mismatch, &err));
+    check_ok(qd_streams_mismatch(&streams, 0, QD_TOKENS_ROUTED, &l.mismatch, &err));
     check_ok(qd_mismatch_finish(&l.mismatch, &err));
     check_ok(qd_factor_create(qd_matd_const(l.mismatch.hessian.view), qd_order_find("norm-descending"),
                               qd_regularizer_find("mean_diagonal"), 0.01, NULL, &l.factor, &err));

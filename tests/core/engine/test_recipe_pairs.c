@@ -1,6 +1,8 @@
 /* test_recipe_pairs.c: fields of a job that do not go together: both are named, with what would work. */
 #include "recipe.h"
 
+#include "engine/recipe_issues.h"
+
 static void fields_that_disagree_are_both_named_with_what_would_work(void **state)
 {
     (void)state;
@@ -63,12 +65,37 @@ static void shaping_is_refused_where_scales_do_not_see_it(void **state)
     assert_string_equal(json_string_value(value_at(other, "scale/rule")), "hessian-mse");
 }
 
+static void how_a_text_is_read_is_refused_where_there_is_none(void **state)
+{
+    (void)state;
+    static const char *const fields[][2] = { { "format", "\"jsonl\"" },
+                                             { "documents", "\"within\"" },
+                                             { "split", "\"lines\"" },
+                                             { "sampling", "\"random\"" },
+                                             { "phase", "0.5" } };
+    for (size_t i = 0; i < QD_LENGTH(fields); i++) {
+        QD_AUTO(qd_str_fini) qd_str text = { 0 };
+        qd_pointer where = qd_pointer_to("/calibration", fields[i][0]);
+        qd_str_addf(&text, "{\"model\": \"file:///m\", \"calibration\": {\"source\": \"self\", \"%s\": %s}}",
+                    fields[i][0], fields[i][1]);
+        QD_AUTO(qd_json_fini) json_t *request = parse_text(text.data);
+        check_finding(request, where.text, "calibration.source 'self' has none");
+        json_object_del(json_object_get(request, "calibration"), "source");
+        json_decref(print_parsed(request));
+    }
+    QD_AUTO(qd_json_fini)
+    json_t *harmless = parse_text("{\"model\": \"file:///m\", \"calibration\": {\"source\": \"self\", "
+                                  "\"format\": \"auto\", \"documents\": \"joined\"}}");
+    json_decref(print_parsed(harmless));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_that_disagree_are_both_named_with_what_would_work),
         cmocka_unit_test(refining_is_refused_where_nothing_could_be_refined),
         cmocka_unit_test(shaping_is_refused_where_scales_do_not_see_it),
+        cmocka_unit_test(how_a_text_is_read_is_refused_where_there_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

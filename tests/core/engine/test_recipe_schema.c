@@ -54,6 +54,9 @@ static void the_schema_lists_exactly_the_fields_the_parser_knows_with_their_defa
         if (qd_effort_decides(field->path)) {
             assert_null(fallback);
             assert_string_equal(json_string_value(json_object_get(node, "x-default-by")), "effort");
+        } else if (field->decided_by != NULL) {
+            assert_null(fallback);
+            assert_string_equal(json_string_value(json_object_get(node, "x-default-by")), field->decided_by);
         } else if (field->type != QD_FIELD_OBJECT && strcmp(field->path, "alphabet/zero") != 0 &&
                    strcmp(field->path, "alphabet/levels") != 0 && strcmp(field->path, "model/url") != 0 &&
                    strcmp(field->path, "model/token") != 0 && strcmp(field->path, "webhook/secret") != 0)
@@ -115,7 +118,11 @@ static void the_catalog_lists_every_registry(void **state)
                                            { "bos_policies", "none" },
                                            { "architectures", "llama" },
                                            { "efforts", "balanced" },
-                                           { "first_positions", "left-out" } };
+                                           { "first_positions", "left-out" },
+                                           { "protocols", "tutorial" },
+                                           { "tasks", "hellaswag" },
+                                           { "metrics", "acc_norm" },
+                                           { "arithmetics", "bfloat16" } };
     QD_AUTO(qd_json_fini) json_t *catalog = qd_catalog_print();
     for (size_t i = 0; i < QD_LENGTH(rows); i++)
         if (!has_row(catalog, rows[i][0], rows[i][1]))

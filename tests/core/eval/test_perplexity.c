@@ -35,7 +35,7 @@ static void close_setting(setting *s)
 static qd_code measure(const setting *s, const qd_overlay *overlay, qd_pool *pool, const qd_cancel *cancel,
                        qd_perplexity *out, qd_error *err)
 {
-    return qd_perplexity_measure(s->model, overlay, &s->windows, pool, NULL, cancel, out, err);
+    return qd_perplexity_measure(s->model, overlay, &s->windows, pool, NULL, cancel, NULL, out, err);
 }
 
 static void is_exp_of_the_mean_loss_of_the_logits(void **state)
@@ -70,6 +70,48 @@ static void is_exp_of_the_mean_loss_of_the_logits(void **state)
     assert_int_equal(got.predictions, COUNT * (LENGTH - 1));
     qd_matf_buf_fini(&logits);
     qd_matf_buf_fini(&alone);
+    close_setting(&s);
+}
+
+/* A text in windows that overlap: each window whole and alone, sums of the tokens that no window before has scored. */
+static void windows_that_overlap_score_each_token_once(void **state)
+{
+    enum { TEXT = 300, WINDOW = 64, STRIDE = 24, CONTEXT = 10 };
+    (void)state;
+    qd_error err = { 0 };
+    setting s;
+    open_setting(&s);
+    uint32_t text[TEXT];
+    for (size_t i = 0; i < TEXT; i++)
+        text[i] = (uint32_t)qd_rng_below(11, i, s.vocabulary);
+    const qd_ids ids = { .data = text, .count = TEXT };
+    const qd_window_cut cut = {
+        .length = WINDOW, .stride = STRIDE, .context = CONTEXT, .policy = QD_BOS_NONE, .bos = -1
+    };
+    qd_windows windows = { 0 };
+    qd_perplexity got = { 0 };
+    qd_matf_buf logits = { 0 };
+    check_ok(qd_matf_buf_init(&logits, WINDOW, s.vocabulary, &err));
+    check_ok(qd_windows_cut(&ids, &cut, &windows, &err));
+    check_ok(qd_perplexity_measure(s.model, NULL, &windows, NULL, NULL, NULL, NULL, &got, &err));
+    double loss[16] = { 0 }, counts[16] = { 0 }, sum = 0, square = 0;
+    size_t done = CONTEXT, all = 0, count = 0; /* tokens of the text before `done` are scored, or context for ever */
+    for (size_t start = 0; start + WINDOW <= TEXT; start += STRIDE, count++) {
+        forward_logits(s.model, text + start, BY_GROUP, logits.view);
+        for (; done < start + WINDOW; done++, all++) {
+            loss[count] += naive_nll(qd_matf_row(logits.view, done - 1 - start), s.vocabulary, text[done]);
+            counts[count]++;
+        }
+        sum += loss[count];
+    }
+    for (size_t w = 0; w < count; w++)
+        square += pow(loss[w] - sum / (double)all * counts[w], 2);
+    assert_int_equal(got.windows, count);
+    assert_int_equal(got.predictions, all);
+    check_close(got.mean_nll, sum / (double)all, 1e-7);
+    check_close(got.standard_error, sqrt(square * (double)count / (double)(count - 1)) / (double)all, 1e-5);
+    qd_matf_buf_fini(&logits);
+    qd_windows_fini(&windows);
     close_setting(&s);
 }
 
@@ -225,7 +267,7 @@ static void progress_ends_at_the_number_of_windows(void **state)
     seen counted = { 0 };
     const qd_progress progress = { note, &counted };
     qd_perplexity out = { 0 };
-    check_ok(qd_perplexity_measure(s.model, NULL, &s.windows, NULL, &progress, NULL, &out, &err));
+    check_ok(qd_perplexity_measure(s.model, NULL, &s.windows, NULL, &progress, NULL, NULL, &out, &err));
     assert_int_equal(counted.done, COUNT);
     assert_int_equal(counted.total, COUNT);
     close_setting(&s);
@@ -237,22 +279,22 @@ static void measure_text(const char *model_path, const char *text, qd_split spli
     qd_error err = { 0 };
     qd_model *model = NULL;
     qd_tokenizer *tokenizer = NULL;
-    qd_ids ids = { 0 };
+    QD_AUTO(qd_corpus_fini) qd_corpus corpus = { 0 };
     qd_windows windows = { 0 };
     qd_pool *pool = NULL;
     check_ok(qd_model_open(model_path, &model, &err));
     check_ok(qd_tokenizer_open(model_path, &tokenizer, &err));
-    check_ok(qd_corpus_read(tokenizer, text, split, 64 << 20, &ids, &err));
-    check_ok(qd_windows_cut(&ids, 512, most, QD_BOS_EVERY_WINDOW, qd_model_borrow_config(model)->bos, &windows, &err));
+    check_ok(qd_corpus_read(tokenizer, text, &(qd_corpus_way){ .split = split, .limit = 64 << 20 }, &corpus, &err));
+    const qd_window_cut cut = { .length = 512, .max_windows = most, .bos = qd_model_borrow_config(model)->bos };
+    check_ok(qd_windows_cut(&corpus.ids, &cut, &windows, &err));
     check_ok(qd_pool_create(2, &pool, &err));
     double start = qd_clock_seconds();
-    check_ok(qd_perplexity_measure(model, NULL, &windows, pool, NULL, NULL, out, &err));
+    check_ok(qd_perplexity_measure(model, NULL, &windows, pool, NULL, NULL, NULL, out, &err));
     double seconds = qd_clock_seconds() - start;
     print_message("# %s: %zu windows, perplexity %.5f (se of the loss %.5f), %.1f s, %.0f tokens/s\n", model_path,
                   out->windows, out->perplexity, out->standard_error, seconds, (double)windows.count * 512 / seconds);
     qd_pool_destroy(pool);
     qd_windows_fini(&windows);
-    qd_ids_fini(&ids);
     qd_tokenizer_destroy(tokenizer);
     qd_model_destroy(model);
 }
@@ -298,6 +340,7 @@ int main(void)
 #define PUBLISHED(claim, p) SHARED_TEST(claim, perplexity_is_the_published_one, &(p))
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_exp_of_the_mean_loss_of_the_logits),
+        cmocka_unit_test(windows_that_overlap_score_each_token_once),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(an_overlay_is_what_is_measured),
         cmocka_unit_test(cancelling_stops_before_and_within),

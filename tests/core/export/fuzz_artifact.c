@@ -1,6 +1,6 @@
 /* fuzz_artifact.c: a folder with sound weights and a hostile config.json, manifest.json or weight file is opened,
- * checked and read. Input: one byte says what the rest is: 'c' config.json, 'm' manifest.json, 'w' model.safetensors;
- * the others are as we write them. */
+ * checked and read. Input: one byte says what the rest is: 'c' config.json, 'm' manifest.json, 'w' model.safetensors,
+ * 'u' the same of an architecture that nobody knows; the others are as we write them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +13,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { HIDDEN = 4, PATH = 256 };
 
-static const char config[] =
-    "{\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":4,\"intermediate_size\":4,\"num_attention_heads\":1,"
-    "\"num_hidden_layers\":1,\"vocab_size\":4,\"torch_dtype\":\"float32\",\"quantization_config\":{\"quant_method\":"
-    "\"compressed-tensors\",\"format\":\"pack-quantized\",\"config_groups\":{\"group_0\":{\"targets\":[\"Linear\"],"
-    "\"weights\":{\"num_bits\":4,\"type\":\"int\",\"symmetric\":false,\"strategy\":\"group\",\"group_size\":2}}}}}";
+#define CONFIG(family) \
+    "{\"architectures\":[\"" family \
+    "ForCausalLM\"],\"hidden_size\":4,\"intermediate_size\":4,\"num_attention_heads\":1," \
+    "\"num_hidden_layers\":1,\"vocab_size\":4,\"torch_dtype\":\"float32\",\"quantization_config\":{\"quant_method\":" \
+    "\"compressed-tensors\",\"format\":\"pack-quantized\",\"config_groups\":{\"group_0\":{\"targets\":[\"Linear\"]," \
+    "\"weights\":{\"num_bits\":4,\"type\":\"int\",\"symmetric\":false,\"strategy\":\"group\",\"group_size\":2}}}}}"
+static const char config[] = CONFIG("Llama"), unknown[] = CONFIG("Nobodys");
+static const char unquantized[] = "{\"architectures\":[\"NobodysForCausalLM\"],\"vocab_size\":40}";
 static const char manifest[] = "{\"format\":\"compressed-tensors\",\"files\":[]}";
 
 static void put(const char *dir, const char *name, const void *bytes, size_t length)
@@ -78,6 +81,27 @@ static void read_all(const char *dir)
     (void)qd_artifact_check_files(dir, NULL, &err);
 }
 
+/* The same weights as a source: layers by names and shapes, in blocks. */
+static void read_source(const char *dir)
+{
+    const qd_layer_finder finder = { qd_unknown_find_stored, NULL };
+    qd_model *model = NULL;
+    qd_error err;
+    put(dir, "config.json", unquantized, strlen(unquantized));
+    if (qd_model_open_any(dir, &finder, &model, &err) != QD_OK)
+        return;
+    size_t listed = 0;
+    for (size_t b = 0; b < qd_model_borrow_config(model)->blocks; b++) {
+        qd_block *block = NULL;
+        listed += qd_model_block_size(model, b);
+        if (qd_block_load(model, b, NULL, QD_ARITHMETIC_FLOAT32, &block, &err) == QD_OK)
+            qd_block_destroy(block);
+    }
+    if (listed != qd_model_linear_count(model) || listed == 0)
+        abort();
+    qd_model_destroy(model);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const names[] = { "config.json", "manifest.json", "model.safetensors" };
@@ -86,12 +110,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t which = size == 0 || data[0] == 'c' ? 0 : data[0] == 'm' ? 1 : 2;
     snprintf(dir, sizeof dir, "%s/quantd-fuzz-%ld", base == NULL ? "/tmp" : base, (long)getpid());
     (void)mkdir(dir, 0700);
-    put(dir, "config.json", config, strlen(config));
+    bool known = size == 0 || data[0] != 'u';
+    put(dir, "config.json", known ? config : unknown, strlen(known ? config : unknown));
     put(dir, "manifest.json", manifest, strlen(manifest));
     if (which != 2)
         put_weights(dir);
     put(dir, names[which], size == 0 ? data : data + 1, size == 0 ? 0 : size - 1);
     read_all(dir);
+    if (!known)
+        read_source(dir);
     for (size_t i = 0; i < QD_LENGTH(names); i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         (void)unlink(path);

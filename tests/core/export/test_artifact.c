@@ -307,7 +307,8 @@ static void a_block_loads_through_the_overlay_of_an_artifact(void **state)
         qd_block *block = NULL;
         scene *s = written_scene(source, (tiny){ .seed = 9 }, formats[f], grid_of(4, QD_ZERO_INTEGER, 8, "f32"));
         check_ok(qd_artifact_open(s->dir, &artifact, &err));
-        check_ok(qd_block_load(qd_artifact_model(artifact), 0, qd_artifact_overlay(artifact), &block, &err));
+        check_ok(qd_block_load(qd_artifact_model(artifact), 0, qd_artifact_overlay(artifact), QD_ARITHMETIC_FLOAT32,
+                               &block, &err));
         for (size_t k = 0; k < qd_model_linear_count(s->model); k++) {
             qd_matf found = qd_block_weight(block, k);
             qd_matf_buf want = { 0 };

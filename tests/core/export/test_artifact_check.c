@@ -315,7 +315,8 @@ static qd_code open_and_read(const char *dir, qd_error *err)
     qd_code code = qd_artifact_open(dir, &artifact, err);
     qd_block *block = NULL;
     if (code == QD_OK)
-        code = qd_block_load(qd_artifact_model(artifact), 0, qd_artifact_overlay(artifact), &block, err);
+        code = qd_block_load(qd_artifact_model(artifact), 0, qd_artifact_overlay(artifact), QD_ARITHMETIC_FLOAT32,
+                             &block, err);
     qd_block_destroy(block);
     qd_artifact_destroy(artifact);
     return code;

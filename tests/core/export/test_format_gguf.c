@@ -236,6 +236,45 @@ static void a_window_over_all_layers_is_the_longest_context(void **state)
     remove_folder(source);
 }
 
+/* One layer that slides is enough. */
+static void a_window_over_some_layers_bounds_the_context_too(void **state)
+{
+    (void)state;
+    char source[FOLDER_PATH];
+    scene *s = written_gguf(source, "q8_0", "F32", byte_level,
+                            "{\"sliding_window\":24,\"layer_types\":[\"sliding_attention\"]}");
+    qd_gguf *file = file_of(s);
+    check_number(file, "llama.context_length", 24);
+    qd_gguf_destroy(file);
+    scene_close(s);
+    remove_folder(source);
+}
+
+/* Clients would compute something else, and no key could tell them. */
+static void what_clients_do_not_compute_is_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        { "{\"hidden_act\":\"gelu\"}", "hidden_act 'gelu' has no place" },
+        { "{\"rope_scaling\":{\"type\":\"longrope\",\"original_max_position_embeddings\":8,"
+          "\"short_factor\":[1,1,1,1,1,1,1,1],\"long_factor\":[2,2,2,2,2,2,2,2]}}",
+          "rope type 'longrope' has no place" },
+        { "{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"original_max_position_embeddings\":8,\"truncate\":false}"
+          "}",
+          "rope type 'yarn' without truncation has no place" },
+    };
+    for (size_t i = 0; i < QD_LENGTH(cases); i++) {
+        qd_error err = { 0 };
+        char source[FOLDER_PATH];
+        gguf_source(source, "F32", byte_level, cases[i][0]);
+        scene *s = scene_open(source, "gguf:q8_0", own_grid(4));
+        check_fails(s->format->check_model(s->model, s->variant, &err), QD_EUNSUPPORTED);
+        check_contains(err.text, cases[i][1]);
+        scene_close(s);
+        remove_folder(source);
+    }
+}
+
 /* ---- writing ---- */
 
 static void the_same_model_gives_the_same_bytes_also_from_its_own_gguf(void **state)
@@ -367,6 +406,8 @@ int main(void)
         cmocka_unit_test(kept_tensors_keep_their_type_where_there_is_one_and_vectors_become_f32),
         cmocka_unit_test(scalings_of_positions_are_keys_or_divisors),
         cmocka_unit_test(a_window_over_all_layers_is_the_longest_context),
+        cmocka_unit_test(a_window_over_some_layers_bounds_the_context_too),
+        cmocka_unit_test(what_clients_do_not_compute_is_refused),
         cmocka_unit_test(the_same_model_gives_the_same_bytes_also_from_its_own_gguf),
         cmocka_unit_test(a_layer_that_does_not_fit_leaves_no_file),
         cmocka_unit_test(what_clients_make_themselves_is_left_out_and_what_has_no_place_is_refused),

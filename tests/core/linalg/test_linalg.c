@@ -154,7 +154,7 @@ static void factor_times_its_transpose_is_h(size_t n, double shift, uint64_t key
             h[i * n + j] = NAN; /* only the upper triangle is read */
     for (size_t i = 0; i < n * n; i++)
         c[i] = NAN; /* and all of c is written */
-    check_ok(qd_chol_reversed((qd_cmatd){ n, n, n, h }, shift, (qd_matd){ n, n, n, c }, &err));
+    check_ok(qd_chol_reversed((qd_cmatd){ n, n, n, h }, shift, NULL, (qd_matd){ n, n, n, c }, &err));
     for (size_t i = 0; i < n; i++) {
         assert_true(c[i * n + i] > 0);
         for (size_t j = 0; j < i; j++)
@@ -180,6 +180,54 @@ static void the_reversed_factor_is_upper_and_gives_h_back(void **state)
     }
 }
 
+/* Past the size that LAPACK gets whole: any number of threads, and blocks that are not full. */
+static void large_factors_are_the_same_for_any_number_of_threads(void **state)
+{
+    (void)state;
+    enum { N = 1100, SOME = 60 };
+    qd_error err = { 0 };
+    qd_pool *pool = NULL;
+    double *h = calloc(N * N, sizeof *h), *one = calloc(N * N, sizeof *one), *three = calloc(N * N, sizeof *three);
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = i; j < N; j++) /* below it nothing is read */
+            h[i * N + j] = pow(0.97, (double)(j - i)) * cos((double)(j - i)) + (i == j ? 0.5 : 0.0);
+    memset(one, 0xff, N * N * sizeof *one);
+    check_ok(qd_pool_create(3, &pool, &err));
+    check_ok(qd_chol_reversed((qd_cmatd){ N, N, N, h }, 0.25, NULL, (qd_matd){ N, N, N, one }, &err));
+    check_ok(qd_chol_reversed((qd_cmatd){ N, N, N, h }, 0.25, pool, (qd_matd){ N, N, N, three }, &err));
+    assert_memory_equal(one, three, N * N * sizeof *one);
+    memcpy(three, h, N * N * sizeof *h);
+    check_ok(qd_chol_reversed_in_place(0.25, pool, (qd_matd){ N, N, N, three }, &err));
+    assert_memory_equal(one, three, N * N * sizeof *one);
+    for (size_t p = 0; p < SOME * SOME; p++) {
+        size_t i = p / SOME * (N - 1) / (SOME - 1), j = p % SOME * (N - 1) / (SOME - 1);
+        double sum = 0;
+        for (size_t k = i > j ? i : j; k < N; k++)
+            sum += one[i * N + k] * one[j * N + k];
+        if (i <= j)
+            check_near(sum, h[i * N + j] + (i == j ? 0.25 : 0), 1e-13);
+        if (j < i)
+            assert_true(one[i * N + j] == 0);
+    }
+    static const size_t places[] = { 3, 255, 256, 1023, 1024, N - 1 };
+    for (size_t p = 0; p < QD_LENGTH(places); p++) {
+        char part[64];
+        double kept = h[places[p] * N + places[p]];
+        h[places[p] * N + places[p]] = p % 2 ? (double)NAN : -1.0;
+        check_fails(qd_chol_reversed((qd_cmatd){ N, N, N, h }, 0, pool, (qd_matd){ N, N, N, one }, &err), QD_ENUMERIC);
+        snprintf(part, sizeof part, "pivot %zu of 1100 is not positive", places[p]);
+        check_contains(err.text, part);
+        h[places[p] * N + places[p]] = kept;
+        h[(places[p] / 2) * N + places[p]] = (double)NAN;
+        check_fails(qd_chol_reversed((qd_cmatd){ N, N, N, h }, 0, pool, (qd_matd){ N, N, N, one }, &err), QD_ENUMERIC);
+        h[(places[p] / 2) * N + places[p]] = 0.0;
+    }
+    qd_pool_destroy(pool);
+    free(h);
+    free(one);
+    free(three);
+}
+
 static void a_view_with_a_stride_is_read_as_one(void **state)
 {
     (void)state;
@@ -191,9 +239,15 @@ static void a_view_with_a_stride_is_read_as_one(void **state)
         wide[i] = NAN;
     for (size_t i = 0; i < N; i++)
         memcpy(&wide[i * LD], &h[i * N], N * sizeof *h);
-    check_ok(qd_chol_reversed((qd_cmatd){ N, N, N, h }, 0.1, (qd_matd){ N, N, N, a }, &err));
-    check_ok(qd_chol_reversed((qd_cmatd){ N, N, LD, wide }, 0.1, (qd_matd){ N, N, N, b }, &err));
+    check_ok(qd_chol_reversed((qd_cmatd){ N, N, N, h }, 0.1, NULL, (qd_matd){ N, N, N, a }, &err));
+    check_ok(qd_chol_reversed((qd_cmatd){ N, N, LD, wide }, 0.1, NULL, (qd_matd){ N, N, N, b }, &err));
     assert_memory_equal(a, b, sizeof a);
+    memcpy(b, h, sizeof h);
+    for (size_t i = 1; i < N; i++) /* of what lies in place only the upper triangle counts */
+        b[i * N + i - 1] = NAN;
+    check_ok(qd_chol_reversed_in_place(0.1, NULL, (qd_matd){ N, N, N, b }, &err));
+    assert_memory_equal(a, b, sizeof a);
+    check_fails(qd_chol_reversed_in_place(0, NULL, (qd_matd){ 3, 3, 4, b }, &err), QD_ESHAPE);
 }
 
 /* The factorization runs from the last column to the first: the pivot that fails is the largest index whose trailing
@@ -213,7 +267,8 @@ static void a_failing_pivot_is_named_in_the_matrix_own_numbering(void **state)
             for (size_t i = 0; i < N; i++)
                 h[i * N + i] = 1 + (double)i;
             h[places[p] * N + places[p]] = values[kind];
-            check_fails(qd_chol_reversed((qd_cmatd){ N, N, N, h }, 0, (qd_matd){ N, N, N, c }, &err), QD_ENUMERIC);
+            check_fails(qd_chol_reversed((qd_cmatd){ N, N, N, h }, 0, NULL, (qd_matd){ N, N, N, c }, &err),
+                        QD_ENUMERIC);
             snprintf(part, sizeof part, "pivot %zu of 150 is not positive", places[p]);
             check_contains(err.text, part);
         }
@@ -230,7 +285,7 @@ static void an_off_diagonal_nan_never_passes(void **state)
         size_t i = qd_rng_below(3, 2 * t, N - 1), j = i + 1 + qd_rng_below(3, 2 * t + 1, N - 1 - i);
         make_spd(h, N, 17);
         h[i * N + j] = t % 2 ? (double)NAN : (double)INFINITY;
-        check_fails(qd_chol_reversed((qd_cmatd){ N, N, N, h }, 0, (qd_matd){ N, N, N, c }, &err), QD_ENUMERIC);
+        check_fails(qd_chol_reversed((qd_cmatd){ N, N, N, h }, 0, NULL, (qd_matd){ N, N, N, c }, &err), QD_ENUMERIC);
     }
 }
 
@@ -240,9 +295,9 @@ static void semidefinite_becomes_definite_by_the_shift(void **state)
     qd_error err = { 0 };
     const double ones[9] = { 1, 1, 1, 1, 1, 1, 1, 1, 1 };
     double c[9];
-    check_fails(qd_chol_reversed((qd_cmatd){ 3, 3, 3, ones }, 0, (qd_matd){ 3, 3, 3, c }, &err), QD_ENUMERIC);
+    check_fails(qd_chol_reversed((qd_cmatd){ 3, 3, 3, ones }, 0, NULL, (qd_matd){ 3, 3, 3, c }, &err), QD_ENUMERIC);
     check_contains(err.text, "pivot 1 of 3");
-    check_ok(qd_chol_reversed((qd_cmatd){ 3, 3, 3, ones }, 1e-6, (qd_matd){ 3, 3, 3, c }, &err));
+    check_ok(qd_chol_reversed((qd_cmatd){ 3, 3, 3, ones }, 1e-6, NULL, (qd_matd){ 3, 3, 3, c }, &err));
 }
 
 static void shapes_that_do_not_fit_are_refused(void **state)
@@ -250,10 +305,10 @@ static void shapes_that_do_not_fit_are_refused(void **state)
     (void)state;
     qd_error err = { 0 };
     double h[16] = { 0 }, c[16];
-    check_fails(qd_chol_reversed((qd_cmatd){ 2, 3, 3, h }, 0, (qd_matd){ 2, 2, 2, c }, &err), QD_ESHAPE);
+    check_fails(qd_chol_reversed((qd_cmatd){ 2, 3, 3, h }, 0, NULL, (qd_matd){ 2, 2, 2, c }, &err), QD_ESHAPE);
     check_contains(err.text, "2 x 3 is not square");
-    check_fails(qd_chol_reversed((qd_cmatd){ 3, 3, 3, h }, 0, (qd_matd){ 2, 2, 2, c }, &err), QD_ESHAPE);
-    check_fails(qd_chol_reversed((qd_cmatd){ 3, 3, 3, h }, 0, (qd_matd){ 3, 3, 4, c }, &err), QD_ESHAPE);
+    check_fails(qd_chol_reversed((qd_cmatd){ 3, 3, 3, h }, 0, NULL, (qd_matd){ 2, 2, 2, c }, &err), QD_ESHAPE);
+    check_fails(qd_chol_reversed((qd_cmatd){ 3, 3, 3, h }, 0, NULL, (qd_matd){ 3, 3, 4, c }, &err), QD_ESHAPE);
 }
 
 static void the_kernel_set_has_a_name(void **state)
@@ -271,6 +326,7 @@ int main(void)
         cmocka_unit_test(products_are_those_of_the_triple_loop),
         cmocka_unit_test(what_solve_gives_times_the_triangle_is_the_right_side),
         cmocka_unit_test(the_reversed_factor_is_upper_and_gives_h_back),
+        cmocka_unit_test(large_factors_are_the_same_for_any_number_of_threads),
         cmocka_unit_test(a_view_with_a_stride_is_read_as_one),
         cmocka_unit_test(a_failing_pivot_is_named_in_the_matrix_own_numbering),
         cmocka_unit_test(an_off_diagonal_nan_never_passes),

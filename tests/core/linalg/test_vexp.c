@@ -148,12 +148,46 @@ static void silu_is_the_definition(void **state)
     qd_silu_multiply(edges, ones, 0);
 }
 
+/* Every instruction set that this processor has, at lengths that leave every rest. */
+static void every_version_gives_the_definitions(void **state)
+{
+    (void)state;
+    for (size_t n = 0; qd_vexp_at(n) != NULL; n++)
+        for (size_t count = 1; count < 70 && qd_vexp_at(n)->supported(); count++) {
+            const qd_vexp *v = qd_vexp_at(n);
+            float x[70], weights[70], gates[70], gelu[70], nearly[70], bent[70], top;
+            double sum = 0, got;
+            for (size_t i = 0; i < count; i++)
+                weights[i] = gates[i] = gelu[i] = nearly[i] = bent[i] = x[i] =
+                    (float)(20 * qd_rng_uniform(count, i) - 10);
+            v->exp_sum(x, count, &top, &got);
+            for (size_t i = 0; i < count; i++)
+                sum += exp((double)x[i] - (double)top);
+            check_close(got, sum, 4e-7);
+            v->softmax(weights, count);
+            v->silu(gates, x, count);
+            v->gelu(gelu, x, count);
+            v->gelu_tanh(nearly, x, count);
+            v->tanh(bent, count, 0.2f, 3);
+            for (size_t i = 0; i < count; i++) {
+                double y = (double)x[i];
+                check_close((double)weights[i], exp(y - (double)top) / sum, 2e-6);
+                check_close((double)gates[i], y * y / (1 + exp(-y)), 1e-6);
+                double u = sqrt(2 / M_PI) * (y + 0.044715 * y * y * y);
+                check_near((double)gelu[i], y * y * erfc(-y / sqrt(2)) / 2, 2e-7 * y * y);
+                check_near((double)nearly[i], y * y / (1 + exp(-2 * u)), 2e-7 * y * y);
+                check_close((double)bent[i], 3 * tanh((double)(0.2f * x[i])), 6e-7);
+            }
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_exponential_is_within_its_promise),
         cmocka_unit_test(the_sum_of_equal_terms_is_the_exponential),
         cmocka_unit_test(soft_max_is_the_definition_at_every_length),
+        cmocka_unit_test(every_version_gives_the_definitions),
         cmocka_unit_test(extreme_rows_stay_finite),
         cmocka_unit_test(a_nan_in_a_row_comes_out_as_nan),
         cmocka_unit_test(one_value_that_is_not_finite_is_found_anywhere),

@@ -24,10 +24,13 @@ static inline void walk_groups(const qd_block *block, qd_matf residual, qd_scrat
     check_ok(qd_block_enter(block, residual, scratch, input.view, &err));
     for (size_t g = 0; g < groups; g++) {
         qd_matf_buf next = { 0 };
-        if (g + 1 < groups)
+        bool stays = g + 1 < groups && qd_block_group_place(block, g + 1) == qd_block_group_place(block, g);
+        if (g + 1 < groups && !stays)
             check_ok(qd_matf_buf_init(&next, length, qd_block_group_width(block, g + 1), &err));
         for (int again = qd_block_group_writes_residual(block, g) ? 1 : 0; again < 2; again++)
             check_ok(qd_block_advance(block, g, residual, qd_matf_const(input.view), scratch, next.view, &err));
+        if (stays)
+            continue;
         qd_matf_buf_fini(&input);
         input = next;
     }
@@ -45,7 +48,7 @@ static inline void forward_hidden(const qd_model *model, const qd_overlay *overl
     check_ok(qd_model_embed(model, ids, out_normed, &err));
     for (size_t b = 0; b < qd_model_borrow_config(model)->blocks; b++) {
         qd_block *block = NULL;
-        check_ok(qd_block_load(model, b, overlay, &block, &err));
+        check_ok(qd_block_load(model, b, overlay, QD_ARITHMETIC_FLOAT32, &block, &err));
         if (how == BY_BLOCK)
             check_ok(qd_block_forward(block, out_normed, scratch, &err));
         else

@@ -71,9 +71,10 @@ static void make_config(const qd_gguf *file)
     }
     const qd_arch *arch =
         qd_arch_find_class(json_string_value(json_array_get(json_object_get(config, "architectures"), 0)));
-    qd_decoder decoder;
+    qd_decoder decoder = { 0 };
     assert(arch != NULL);
-    assert(arch->ops->configure(config, &decoder, &err) == QD_OK || err.text[0] != '\0');
+    assert(qd_decoder_read(arch, config, config, &decoder, &err) == QD_OK || err.text[0] != '\0');
+    qd_decoder_fini(&decoder);
     json_decref(config);
 }
 

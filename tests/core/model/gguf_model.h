@@ -83,8 +83,8 @@ static inline void put_keys(gguf_file *g, const qd_model *model)
     gf_put_u32(g, "llama.attention.key_length", (uint32_t)d->head_dim);
     gf_put_u32(g, "llama.attention.value_length", (uint32_t)d->head_dim);
     gf_put_f32(g, "llama.attention.layer_norm_rms_epsilon", d->eps);
-    if (d->window != 0)
-        gf_put_u32(g, "llama.attention.sliding_window", (uint32_t)d->window);
+    if (d->layers[0].window != 0)
+        gf_put_u32(g, "llama.attention.sliding_window", (uint32_t)d->layers[0].window);
     if (qd_model_borrow_config(model)->bos >= 0)
         gf_put_u32(g, "tokenizer.ggml.bos_token_id", (uint32_t)qd_model_borrow_config(model)->bos);
     put_rope(g, config, d->head_dim);

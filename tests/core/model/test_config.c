@@ -52,6 +52,8 @@ static const bad_config table[] = {
     { "{\"architectures\":[\"BertModel\"]}", QD_EUNSUPPORTED,
       "'BertModel' is not supported; supported are LlamaForCausalLM, MistralForCausalLM" },
     { "{\"quantization_config\":{}}", QD_EUNSUPPORTED, "quantized already" },
+    { "{\"architectures\":[\"Qwen3MoeForCausalLM\"],\"mlp_only_layers\":[1,\"0\"]}", QD_EFORMAT,
+      "'mlp_only_layers': item 1: an integer is wanted, found a string" },
     { "{\"hidden_size\":null}", QD_EFORMAT, "config.json: 'hidden_size' is missing" },
     { "{\"hidden_size\":0}", QD_EFORMAT, "'hidden_size' is missing or 0" },
     { "{\"hidden_size\":-15}", QD_EFORMAT, "'hidden_size': a non-negative integer is wanted" },
@@ -73,28 +75,34 @@ static const bad_config table[] = {
     { "{\"head_dim\":16777218}", QD_EFORMAT, "is beyond" },
     { "{\"num_hidden_layers\":null}", QD_EFORMAT, "'num_hidden_layers' is missing" },
     { "{\"num_hidden_layers\":3}", QD_EFORMAT, "tensor 'model.layers.2.input_layernorm.weight' is missing" },
-    { "{\"num_hidden_layers\":100001}", QD_EFORMAT, "out of range" },
+    { "{\"num_hidden_layers\":100001}", QD_EFORMAT, "is beyond 100000" },
     { "{\"vocab_size\":null}", QD_EFORMAT, "'vocab_size' is missing" },
     { "{\"vocab_size\":20}", QD_ESHAPE, "tensor 'model.embed_tokens.weight'" },
-    { "{\"hidden_act\":\"gelu\"}", QD_EUNSUPPORTED, "hidden_act 'gelu' is not supported here; silu is" },
+    { "{\"hidden_act\":\"mish\"}", QD_EUNSUPPORTED,
+      "hidden_act 'mish' is not supported here; supported are silu, swish" },
     { "{\"hidden_act\":1}", QD_EFORMAT, "'hidden_act': a string is wanted" },
     { "{\"rms_norm_eps\":-1e-5}", QD_EFORMAT, "rms_norm_eps -1e-05" },
     { "{\"rms_norm_eps\":1e105}", QD_EFORMAT, "rms_norm_eps 1e+105 is not in [0, 1]" },
     { "{\"rms_norm_eps\":\"1e-5\"}", QD_EFORMAT, "'rms_norm_eps': a number is wanted" },
     { "{\"tie_word_embeddings\":1}", QD_EFORMAT, "'tie_word_embeddings': true or false is wanted" },
     { "{\"attention_bias\":\"yes\"}", QD_EFORMAT, "'attention_bias': true or false is wanted" },
-    { "{\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", QD_EUNSUPPORTED, "1 of 2 layers slide" },
+    { "{\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", QD_EFORMAT,
+      "layer 1 slides, and there is no 'sliding_window'" },
     { "{\"layer_types\":[\"linear_attention\"]}", QD_EUNSUPPORTED, "'linear_attention' of layer 0" },
     { "{\"architectures\":[\"MistralForCausalLM\"],\"sliding_window\":-1}", QD_EFORMAT, "'sliding_window'" },
-    { "{\"architectures\":[\"MistralForCausalLM\"],\"sliding_window\":4,"
-      "\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
-      QD_EUNSUPPORTED, "all or none" },
     { "{\"rope_theta\":0}", QD_EFORMAT, "rope_theta 0" },
     { "{\"rope_theta\":\"big\"}", QD_EFORMAT, "'rope_theta': a number is wanted" },
     { "{\"rope_scaling\":\"linear\"}", QD_EFORMAT, "'rope_scaling': an object is wanted, found a string" },
     { "{\"rope_parameters\":[1]}", QD_EFORMAT, "'rope_parameters': an object is wanted, found an array" },
-    { "{\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", QD_EUNSUPPORTED,
-      "rope type 'dynamic' is not supported; supported are default, linear, llama3, yarn" },
+    { "{\"rope_scaling\":{\"type\":\"cubic\",\"factor\":2}}", QD_EUNSUPPORTED,
+      "rope type 'cubic' is not supported; supported are default, linear, dynamic, llama3, yarn, longrope" },
+    { "{\"max_position_embeddings\":null,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", QD_EFORMAT,
+      "'dynamic' needs max_position_embeddings above 0" },
+    { "{\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":0.5}}", QD_EFORMAT, "a factor of 1 or more (0.5)" },
+    { "{\"rope_scaling\":{\"type\":\"longrope\",\"original_max_position_embeddings\":8}}", QD_EFORMAT,
+      "'short_factor': an array of 3 numbers, one a rotated pair, is wanted, found nothing of 0" },
+    { "{\"rope_scaling\":{\"type\":\"longrope\",\"original_max_position_embeddings\":8,\"short_factor\":[1,0,1]}}",
+      QD_EFORMAT, "'short_factor': element 1 is not a number above 0" },
     { "{\"rope_scaling\":{\"type\":\"linear\"}}", QD_EFORMAT, "rope type 'linear' needs 'factor'" },
     { "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", QD_EFORMAT, "factor 0 make no rotation" },
     { "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":-2}}", QD_EFORMAT, "factor -2 make no rotation" },
@@ -317,7 +325,7 @@ static qd_code run_all(const qd_model *model, qd_error *err)
         code = qd_model_embed(model, ids, hidden.view, err);
     for (size_t b = 0; code == QD_OK && b < qd_model_borrow_config(model)->blocks; b++) {
         qd_block *block = NULL;
-        code = qd_block_load(model, b, NULL, &block, err);
+        code = qd_block_load(model, b, NULL, QD_ARITHMETIC_FLOAT32, &block, err);
         if (code == QD_OK)
             code = qd_block_forward(block, hidden.view, scratch, err);
         qd_block_destroy(block);
@@ -435,7 +443,7 @@ static void a_packed_folder_runs_with_an_overlay(void **state)
         assert_int_equal(qd_model_linear_at(packed, i)->in, qd_model_linear_at(plain, i)->in);
     }
     qd_block *block = NULL;
-    check_fails(qd_block_load(packed, 0, NULL, &block, &err), QD_ENOTFOUND);
+    check_fails(qd_block_load(packed, 0, NULL, QD_ARITHMETIC_FLOAT32, &block, &err), QD_ENOTFOUND);
     check_contains(err.text, "'model.layers.0.self_attn.q_proj' has no stored weight");
     const qd_overlay overlay = { weight_of_plain, plain };
     float a[45], b[45];

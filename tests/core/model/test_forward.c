@@ -269,7 +269,7 @@ static void a_weight_put_into_a_block_is_the_one_used(void **state)
     qd_block *block = NULL;
     qd_scratch *scratch = NULL;
     qd_matf_buf before = { 0 }, after = { 0 };
-    check_ok(qd_block_load(f.model, 0, NULL, &block, &err));
+    check_ok(qd_block_load(f.model, 0, NULL, QD_ARITHMETIC_FLOAT32, &block, &err));
     check_ok(qd_scratch_create(f.model, f.length, &scratch, &err));
     check_ok(qd_matf_buf_init(&before, f.length, d, &err));
     check_ok(qd_matf_buf_init(&after, f.length, d, &err));

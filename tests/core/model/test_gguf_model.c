@@ -46,7 +46,7 @@ static void same_config(const qd_model *a, const qd_model *b)
     assert_string_equal(x->architecture, y->architecture);
     assert_string_equal(x->dtype, y->dtype);
     assert_true(x->max_positions == y->max_positions && x->bos == y->bos && x->blocks == y->blocks);
-    assert_true(d->attention_bias == e->attention_bias && d->mlp_bias == e->mlp_bias && d->window == e->window);
+    assert_true(d->biases == e->biases && d->layers[0].window == e->layers[0].window);
     assert_int_equal(qd_model_tensor_count(a), qd_model_tensor_count(b));
     assert_null(qd_model_warning_at(b, 0));
     assert_null(qd_model_quantized_source(b));

@@ -42,6 +42,8 @@ static void squared_pivots_are_schur_complements(void **state)
     for (size_t t = n; t-- > 0;) {
         double pivot = qd_matd_row(l.factor->c.view, t)[t];
         check_close(pivot * pivot, o.h[t * n + t], 1e-10);
+        assert_true(l.factor->pivot[t] == pivot);
+        assert_true(l.factor->diagonal[t] == qd_matd_row(l.factor->hessian.view, t)[t]);
         for (size_t i = 0; i < t; i++)
             for (size_t j = 0; j < t; j++)
                 o.h[i * n + j] -= o.h[i * n + t] * o.h[t * n + j] / o.h[t * n + t];

@@ -95,6 +95,10 @@ static void overflow_is_numeric_and_not_a_violation(void **state)
         l.factor->hessian.view.data[i] *= 1e300;
     for (size_t i = 0; i < 144; i++)
         l.factor->c.view.data[i] *= 1e150;
+    for (size_t t = 0; t < 12; t++) {
+        l.factor->diagonal[t] *= 1e300;
+        l.factor->pivot[t] *= 1e150;
+    }
     qd_matf_row(l.w.view, 0)[0] = 1e30f;
     refuse(&input, QD_ENUMERIC, "not finite");
     layer_free(&l);

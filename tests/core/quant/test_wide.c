@@ -64,6 +64,50 @@ static void qronos_in_float32_is_as_good_as_in_float64(void **state)
     pair_free(&p);
 }
 
+/* The same codes and target, measured with the forms of either precision. */
+static void measure_both(pair *p, qd_measure *narrow, qd_measure *wide)
+{
+    qd_error err = { 0 };
+    qd_layer_input input = layer_input(&p->layer);
+    input.mismatch = &p->mismatch;
+    input.use = p->use;
+    qd_steps steps = { 0 };
+    qd_weight_target target = { 0 };
+    check_ok(qd_steps_init(&input, QD_DEAD_ZERO, &steps, &err));
+    check_ok(qd_weight_target_init(&input, &steps, QD_SOLVE_LEAST_SQUARES, NULL, &target, &err));
+    steps.narrow = true;
+    check_ok(qd_weight_target_measure(&input, &steps, &target, p->layer.codes, narrow, &err));
+    steps.narrow = false;
+    check_ok(qd_weight_target_measure(&input, &steps, &target, p->layer.codes, wide, &err));
+    qd_weight_target_fini(&target);
+    qd_steps_fini(&steps);
+}
+
+/* What float32 adds to an objective; and one that is small beside its terms is made in float64 whatever the sweep ran in. */
+static void objectives_in_float32_are_those_in_float64(void **state)
+{
+    (void)state;
+    for (double bits = 4; bits <= 8; bits += 4) {
+        qd_measure narrow, wide;
+        pair p = pair_make((layer_spec){ .rows = WIDE_ROWS,
+                                         .cols = WIDE_COLS,
+                                         .tokens = WIDE_TOKENS,
+                                         .bits = bits,
+                                         .order = "norm-descending",
+                                         .damping = bits == 4 ? 0.01 : 1e-6,
+                                         .seed = 705 },
+                           bits == 4 ? 0.1 : 1.0);
+        pair_round(&p, "qronos");
+        measure_both(&p, &narrow, &wide);
+        check_close(narrow.total_sq, wide.total_sq, bits == 4 ? 2e-6 : 1e-15);
+        check_close(narrow.base_sq, wide.base_sq, bits == 4 ? 2e-5 : 1e-8);
+        print_message("%g bits: total %.9g and %.9g, base %.9g and %.9g, mismatch %.9g\n", bits, narrow.total_sq,
+                      wide.total_sq, narrow.base_sq, wide.base_sq, wide.mismatch_sq);
+        assert_true(bits == 4 || wide.mismatch_sq > 5 * wide.total_sq); /* or nothing was cancelled */
+        pair_free(&p);
+    }
+}
+
 /* Of rank 16: nothing but lambda holds the other pivots. */
 static void ill_conditioned_layers_keep_the_identity_of_the_precision_they_name(void **state)
 {
@@ -156,6 +200,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(qronos_in_float32_is_as_good_as_in_float64),
+        cmocka_unit_test(objectives_in_float32_are_those_in_float64),
         cmocka_unit_test(ill_conditioned_layers_keep_the_identity_of_the_precision_they_name),
         cmocka_unit_test(wide_layers_have_the_same_bytes_for_any_number_of_threads),
         cmocka_unit_test(forms_by_halves_are_the_forms),

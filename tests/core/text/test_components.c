@@ -57,6 +57,11 @@ static void normalizers_do_what_their_names_say(void **state)
         { "{\"type\":\"NFKC\"}", "\xEF\xAC\x81\xC2\xB2", "fi2" },
         { "{\"type\":\"NFKD\"}", "\xEF\xAC\x81\xC3\xA9", "fie\xCC\x81" },
         { "{\"type\":\"NFD\"}", "a\xCC\x81\xCC\xA3", "a\xCC\xA3\xCC\x81" }, /* marks in order of class */
+        { "{\"type\":\"NFC\"}", "a\xE1\xB7\xB6\xCC\xA3 \xE2\x82\x9D",
+          "a\xE1\xB7\xB6\xCC\xA3 \xE2\x82\x9D" },                                 /* U+1DF6: Unicode 10 */
+        { "{\"type\":\"NFD\"}", "\xE1\xB7\xB5\xCC\xA3", "\xCC\xA3\xE1\xB7\xB5" }, /* U+1DF5: Unicode 9 */
+        { "{\"type\":\"NFKC\"}", "\xE3\x8B\xBF", "\xE3\x8B\xBF" },                /* U+32FF: Unicode 12.1 */
+        { "{\"type\":\"StripAccents\"}", "a\xE1\xB7\xB6", "a\xE1\xB7\xB6" },
         { "{\"type\":\"Lowercase\"}", "\xC3\x84 B\xC4\xB0", "\xC3\xA4 bi\xCC\x87" },
         { "{\"type\":\"StripAccents\"}", "e\xCC\x81\xC3\xA9", "e\xC3\xA9" },
         { "{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":false}", "\xC2\xA0 a ", "a " },
@@ -107,6 +112,11 @@ static void pre_tokenizers_cut_where_they_should(void **state)
           "a|12\xC2\xB2|b" },
         { "{\"type\":\"Punctuation\"}", "a,$b\xE3\x80\x82", "a|,|$|b|\xE3\x80\x82" },
         { "{\"type\":\"Whitespace\"}", "Hi, you\xC3\xA9_2!?", "Hi|,|you\xC3\xA9_2|!?" },
+        { "{\"type\":\"Whitespace\"}", "a\xE2\x80\x8D\xE2\x93\x90\xC2\xB2", "a\xE2\x80\x8D\xE2\x93\x90|\xC2\xB2" },
+        { "{\"type\":\"Punctuation\"}",
+          "a\xE2\xB9\x82"
+          "b\xE2\xB9\x83",
+          "a|\xE2\xB9\x82|b\xE2\xB9\x83" }, /* Unicode 7, 9 */
         { "{\"type\":\"WhitespaceSplit\"}",
           " a,\xE3\x80\x80"
           "b\n",

@@ -25,12 +25,12 @@ static const char *write_text(const char *text, size_t length)
 static void expect_corpus(const char *text, qd_split split, const uint32_t *want, size_t count)
 {
     qd_error err = { 0 };
-    QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
+    QD_AUTO(qd_corpus_fini) qd_corpus corpus = { 0 };
     qd_tokenizer *t = letters();
     const char *path = write_text(text, strlen(text));
-    check_ok(qd_corpus_read(t, path, split, 100, &ids, &err));
-    assert_int_equal(ids.count, count);
-    assert_memory_equal(ids.data, want, count * sizeof *want);
+    check_ok(qd_corpus_read(t, path, &(qd_corpus_way){ .split = split, .limit = 100 }, &corpus, &err));
+    assert_int_equal(corpus.ids.count, count);
+    assert_memory_equal(corpus.ids.data, want, count * sizeof *want);
     unlink(path);
     qd_tokenizer_destroy(t);
 }
@@ -56,11 +56,11 @@ static void the_calibration_text_has_its_reference_count(void **state)
     char path[1024];
     qd_error err = { 0 };
     qd_tokenizer *t = NULL;
-    QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
+    QD_AUTO(qd_corpus_fini) qd_corpus corpus = { 0 };
     check_ok(qd_tokenizer_open(SOURCE_PATH(path, "tests/models/novella-1m"), &t, &err));
     SOURCE_PATH(path, "tests/texts/novella-calibration.txt");
-    check_ok(qd_corpus_read(t, path, QD_SPLIT_LINES, 1 << 20, &ids, &err));
-    assert_int_equal(ids.count, 232282);
+    check_ok(qd_corpus_read(t, path, &(qd_corpus_way){ .split = QD_SPLIT_LINES, .limit = 1 << 20 }, &corpus, &err));
+    assert_int_equal(corpus.ids.count, 232282);
     qd_tokenizer_destroy(t);
 }
 
@@ -68,17 +68,20 @@ static void texts_that_are_empty_missing_or_too_long_are_refused(void **state)
 {
     (void)state;
     qd_error err = { 0 };
-    QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
+    QD_AUTO(qd_corpus_fini) qd_corpus corpus = { 0 };
     qd_tokenizer *t = letters();
     const char *path = write_text("", 0);
-    check_fails(qd_corpus_read(t, path, QD_SPLIT_WHOLE, 100, &ids, &err), QD_EINVAL);
+    check_fails(qd_corpus_read(t, path, &(qd_corpus_way){ .split = QD_SPLIT_WHOLE, .limit = 100 }, &corpus, &err),
+                QD_EINVAL);
     check_contains(err.text, "empty");
     check_contains(err.text, path);
     path = write_text("abab", 4);
-    check_fails(qd_corpus_read(t, path, QD_SPLIT_WHOLE, 3, &ids, &err), QD_ETOOBIG);
+    check_fails(qd_corpus_read(t, path, &(qd_corpus_way){ .split = QD_SPLIT_WHOLE, .limit = 3 }, &corpus, &err),
+                QD_ETOOBIG);
     unlink(path);
-    check_fails(qd_corpus_read(t, path, QD_SPLIT_WHOLE, 100, &ids, &err), QD_ENOTFOUND);
-    assert_int_equal(ids.count, 0);
+    check_fails(qd_corpus_read(t, path, &(qd_corpus_way){ .split = QD_SPLIT_WHOLE, .limit = 100 }, &corpus, &err),
+                QD_ENOTFOUND);
+    assert_int_equal(corpus.ids.count, 0);
     qd_tokenizer_destroy(t);
 }
 
@@ -201,56 +204,7 @@ static void bad_requests_are_refused(void **state)
     bad = good;
     bad.bos = INT64_C(1) << 40;
     check_fails(qd_windows_sample(&ids, &bad, &w, &err), QD_EINVAL);
-    check_fails(qd_windows_cut(&ids, 4, 0, QD_BOS_EVERY_WINDOW, -1, &w, &err), QD_EINVAL);
-    check_contains(err.text, "BOS");
-    check_fails(qd_windows_cut(&ids, 102, 0, QD_BOS_EVERY_WINDOW, 1, &w, &err), QD_EINVAL);
     assert_null(w.ids);
-}
-
-/* The definitions, spelled out: a sequence is made and cut. */
-static void evaluation_windows_follow_their_definitions(void **state)
-{
-    (void)state;
-    qd_error err = { 0 };
-    for (size_t count = 3; count < 40; count++)
-        for (size_t length = 2; length <= 4; length++) {
-            QD_AUTO(qd_ids_fini) qd_ids ids = numbered(count);
-            QD_AUTO(qd_windows_fini) qd_windows every = { 0 }, none = { 0 }, inserted = { 0 };
-            uint32_t sequence[64] = { 9 };
-            memcpy(sequence + 1, ids.data, count * sizeof *sequence);
-            if (count + 1 >= length) {
-                check_ok(qd_windows_cut(&ids, length, 0, QD_BOS_EVERY_WINDOW, 9, &every, &err));
-                assert_int_equal(every.count, (count + 1) / length);
-            }
-            for (size_t i = 0; i < every.count * length; i++)
-                assert_int_equal(every.ids[i], i % length == 0 ? 9 : sequence[i]);
-            assert_int_equal(every.tokens_used, every.count * (length - 1));
-            if (count >= length) {
-                check_ok(qd_windows_cut(&ids, length, 0, QD_BOS_NONE, -1, &none, &err));
-                assert_int_equal(none.count, count / length);
-                assert_memory_equal(none.ids, ids.data, none.count * length * sizeof *none.ids);
-            }
-            check_ok(qd_windows_cut(&ids, length, 0, QD_BOS_INSERTED, 9, &inserted, &err));
-            assert_int_equal(inserted.count, count / (length - 1));
-            size_t next = 0;
-            for (size_t i = 0; i < inserted.count * length; i++)
-                assert_int_equal(inserted.ids[i], i % length == 0 ? 9 : ids.data[next++]);
-        }
-}
-
-static void max_windows_keeps_the_first_ones(void **state)
-{
-    (void)state;
-    qd_error err = { 0 };
-    QD_AUTO(qd_ids_fini) qd_ids ids = numbered(100);
-    QD_AUTO(qd_windows_fini) qd_windows all = { 0 }, some = { 0 }, more = { 0 };
-    check_ok(qd_windows_cut(&ids, 10, 0, QD_BOS_EVERY_WINDOW, 1, &all, &err));
-    check_ok(qd_windows_cut(&ids, 10, 3, QD_BOS_EVERY_WINDOW, 1, &some, &err));
-    check_ok(qd_windows_cut(&ids, 10, 30, QD_BOS_EVERY_WINDOW, 1, &more, &err));
-    assert_int_equal(all.count, 10);
-    assert_int_equal(some.count, 3);
-    assert_int_equal(more.count, 10);
-    assert_memory_equal(all.ids, some.ids, 30 * sizeof *all.ids);
 }
 
 static void names_and_values_are_one_table(void **state)
@@ -260,14 +214,10 @@ static void names_and_values_are_one_table(void **state)
         assert_int_equal(qd_split_find(qd_split_name(i)), i);
     for (size_t i = 0; qd_sampling_name(i) != NULL; i++)
         assert_int_equal(qd_sampling_find(qd_sampling_name(i)), i);
-    for (size_t i = 0; qd_bos_policy_name(i) != NULL; i++)
-        assert_int_equal(qd_bos_policy_find(qd_bos_policy_name(i)), i);
     assert_int_equal(qd_split_find("lines"), QD_SPLIT_LINES);
     assert_int_equal(qd_sampling_find("random"), QD_SAMPLING_RANDOM);
-    assert_int_equal(qd_bos_policy_find("inserted"), QD_BOS_INSERTED);
     assert_int_equal(qd_split_find("Lines"), -1);
     assert_int_equal(qd_sampling_find(""), -1);
-    assert_int_equal(qd_bos_policy_find("every"), -1);
 }
 
 int main(void)
@@ -282,8 +232,6 @@ int main(void)
         cmocka_unit_test(random_samples_depend_on_the_seed_alone_and_ascend),
         cmocka_unit_test(a_text_of_exactly_one_window_is_enough),
         cmocka_unit_test(bad_requests_are_refused),
-        cmocka_unit_test(evaluation_windows_follow_their_definitions),
-        cmocka_unit_test(max_windows_keeps_the_first_ones),
         cmocka_unit_test(names_and_values_are_one_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,10 @@ static void byte_fallback_spells_what_is_not_in_the_vocabulary(void **state)
     assert_string_equal(ids_of(t, "a\xC3\xA9z"), "256 195 169 122");
     assert_string_equal(text_of(t, (const uint32_t[]){ 256, 195, 169, 122 }, 4), "a\xC3\xA9z");
     qd_tokenizer_destroy(t);
+    /* With the suffix that the last character would have had. */
+    t = tiny_open((tiny){ .vocab = vocab.data, .options = ",\"byte_fallback\":true,\"end_of_word_suffix\":\"$\"" });
+    assert_string_equal(ids_of(t, "az"), "256 122 36");
+    qd_tokenizer_destroy(t);
 }
 
 static void words_have_their_prefix_and_suffix(void **state)

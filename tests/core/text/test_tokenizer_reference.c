@@ -165,10 +165,10 @@ static void shared_models_have_their_reference_ids(void **state)
 static double time_corpus(const qd_tokenizer *t, const char *path, qd_split split, size_t *out_count)
 {
     qd_error err = { 0 };
-    QD_AUTO(qd_ids_fini) qd_ids ids = { 0 };
+    QD_AUTO(qd_corpus_fini) qd_corpus corpus = { 0 };
     clock_t start = clock();
-    check_ok(qd_corpus_read(t, path, split, FILE_BYTES, &ids, &err));
-    *out_count = ids.count;
+    check_ok(qd_corpus_read(t, path, &(qd_corpus_way){ .split = split, .limit = FILE_BYTES }, &corpus, &err));
+    *out_count = corpus.ids.count;
     return (double)(clock() - start) / CLOCKS_PER_SEC;
 }
 

@@ -1,6 +1,7 @@
 /* test_json.c: jobs, pages and foreign text as JSON. */
 #include "check.h"
 
+#include "api/compare_json.h"
 #include "api/job_json.h"
 #include "api/problem_json.h"
 #include "api/text.h"
@@ -52,6 +53,43 @@ static void links_name_only_what_answers_now(void **state)
     assert_null(json_object_get(links, "cancel"));
     assert_null(json_object_get(links, "retry"));
     json_decref(printed);
+}
+
+/* Every place that a URL has in a request, each with a signature. */
+static json_t *signed_request(const char *host)
+{
+    char text[1000];
+    snprintf(text, sizeof text,
+             "{'model': '%1$s/m?SECRET', 'calibration': {'source': '%1$s/c?SECRET'}, 'publish': '%1$s/p?SECRET',"
+             " 'webhook': {'url': '%1$s/w?SECRET'}, 'evaluation': {'text': '%1$s/e?SECRET', 'also': ['%1$s/a?SECRET',"
+             " {'name': 'b', 'text': '%1$s/b?SECRET'}], 'tasks': ['piqa', {'task': 'copa', 'data': '%1$s/d?SECRET'}]}}",
+             host);
+    for (char *c = text; *c != '\0'; c++)
+        *c = *c == '\'' ? '"' : *c;
+    json_t *out = json_loads(text, 0, NULL);
+    assert_non_null(out);
+    return out;
+}
+
+static void check_shown(json_t *printed, const char *host)
+{
+    char *text = json_dumps(printed, JSON_COMPACT);
+    if (strstr(text, "SECRET") != NULL || strstr(text, host) == NULL)
+        fail_msg("%s", text);
+    free(text);
+    json_decref(printed);
+}
+
+static void signatures_of_urls_are_shown_to_nobody(void **state)
+{
+    (void)state;
+    qd_job jobs[] = { sample(id_a, "queued", 0), sample(id_b, "queued", 0) };
+    jobs[0].request = jobs[0].resolved = signed_request("https://one.example");
+    jobs[1].request = jobs[1].resolved = signed_request("https://two.example");
+    check_shown(qd_job_print(&jobs[0]), "https://one.example/d");
+    check_shown(qd_compare_print(jobs, 2), "https://two.example/d");
+    for (size_t i = 0; i < QD_LENGTH(jobs); i++)
+        json_decref(jobs[i].request);
 }
 
 static void a_page_ends_with_the_cursor_of_its_last_job(void **state)
@@ -124,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_has_every_member_of_the_contract),
         cmocka_unit_test(links_name_only_what_answers_now),
+        cmocka_unit_test(signatures_of_urls_are_shown_to_nobody),
         cmocka_unit_test(a_page_ends_with_the_cursor_of_its_last_job),
         cmocka_unit_test(one_event_too_many_says_that_there_is_more),
         cmocka_unit_test(bytes_that_are_no_utf8_are_replaced),

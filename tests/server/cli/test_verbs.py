@@ -112,6 +112,19 @@ def tokenize_gives_the_reference_ids():
     assert "line 2" in quantd("tokenize", os.path.abspath(MODEL), stdin=line + b"{}\n", want=1)[1]
 
 
+def tokenize_goes_back_and_renders_conversations():
+    ids = json.dumps({"ids": REFERENCE["probe_ids"][1:]}).encode() + b"\n"
+    equal(json.loads(quantd("tokenize", os.path.abspath(MODEL), "--decode", stdin=ids)[0])["text"], REFERENCE["probe_text"])
+    folder = copy_model(FOLDER, "chatty")
+    with open(os.path.join(folder, "chat_template.jinja"), "w") as out:
+        out.write("{% for m in messages %}{{ m.role }}: {{ m.content | trim }}\n{% endfor %}")
+    line = json.dumps({"messages": [{"role": "user", "content": " Hi "}]}).encode() + b"\n"
+    assert "no chat template" in quantd("tokenize", os.path.abspath(MODEL), "--render", stdin=line, want=1)[1]
+    equal(json.loads(quantd("tokenize", folder, "--render", stdin=line)[0]), {"text": "user: Hi\n"})
+    text = json.dumps({"text": "user: Hi\n"}).encode() + b"\n"
+    equal(*[quantd("tokenize", folder, stdin=each)[0] for each in (line, text)])
+
+
 def logits_give_the_reference_log_probability():
     ids = REFERENCE["probe_ids"]
     path = os.path.join(FOLDER, "ids.safetensors")
@@ -175,6 +188,6 @@ def a_job_that_cannot_be_read_names_the_fields():
 run_claims([every_verb_has_help_and_wrong_words_are_named, the_manual_page_names_every_verb_and_option_of_the_help,
             run_makes_an_artifact_and_prints_its_result,
             eval_of_the_artifact_gives_the_result_of_the_run, verify_accepts_the_artifact_and_names_what_was_damaged,
-            inspect_lists_tensors, tokenize_gives_the_reference_ids, logits_give_the_reference_log_probability,
+            inspect_lists_tensors, tokenize_gives_the_reference_ids, tokenize_goes_back_and_renders_conversations, logits_give_the_reference_log_probability,
             a_stopped_run_goes_on_and_ends_with_the_same_bytes, a_terminal_shows_a_bar_with_the_time_left,
             a_job_that_cannot_be_read_names_the_fields])

@@ -277,7 +277,7 @@ static void means_are_told_in_words(void **state)
     }
 }
 
-static void an_environment_is_an_allow_list(void **state)
+static void an_environment_is_an_allow_list_and_leaves_libraries_one_thread(void **state)
 {
     char *from[] = { (char[]){ "PATH=/bin" },
                      (char[]){ "PATHOLOGY=1" },
@@ -289,11 +289,17 @@ static void an_environment_is_an_allow_list(void **state)
                      (char[]){ "ASAN_OPTIONS=a=b" },
                      (char[]){ "HOME=/root" },
                      (char[]){ "OPENBLAS_X=1" },
+                     (char[]){ "OPENBLAS_NUM_THREADS=64" },
+                     (char[]){ "OMP_PROC_BIND=true" },
+                     (char[]){ "OMP_NUM_THREADS=64" },
                      NULL };
     static const char *const extra[] = { "MORE=1", NULL };
-    static const char *const run[] = { "PATH=/bin", "LC_ALL=C", "ASAN_OPTIONS=a=b", "OPENBLAS_X=1", "MORE=1", NULL };
-    static const char *const launcher[] = { "PATH=/bin",  "LC_ALL=C",     "SLURM_JOB_ID=7", "ASAN_OPTIONS=a=b",
-                                            "HOME=/root", "OPENBLAS_X=1", "MORE=1",         NULL };
+#define ONE_THREAD "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1"
+    static const char *const run[] = { "PATH=/bin", "LC_ALL=C", "ASAN_OPTIONS=a=b", "OPENBLAS_X=1", ONE_THREAD,
+                                       "MORE=1",    NULL };
+    static const char *const launcher[] = { "PATH=/bin",        "LC_ALL=C",   "SLURM_JOB_ID=7",
+                                            "ASAN_OPTIONS=a=b", "HOME=/root", "OPENBLAS_X=1",
+                                            ONE_THREAD,         "MORE=1",     NULL };
     const char *const *wanted[] = { [QD_FOR_RUN] = run, [QD_FOR_LAUNCHER] = launcher };
     qd_error err = { 0 };
     (void)state;
@@ -457,7 +463,7 @@ int main(void)
         CLAIM_IF(filters, calls_are_the_filters, "there are no seccomp filters here"),
         CLAIM(no_call_is_refused_twice_without_a_test),
         CLAIM(means_are_told_in_words),
-        CLAIM(an_environment_is_an_allow_list),
+        CLAIM(an_environment_is_an_allow_list_and_leaves_libraries_one_thread),
         CLAIM(a_programs_interpreter_is_read_from_it),
         CLAIM_IF(delegated, a_cgroup_ends_with_all_that_is_in_it,
                  "no cgroup v2 in which this process may make a group"),

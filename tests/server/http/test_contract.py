@@ -221,7 +221,7 @@ def a_job_that_is_not_there_is_404_everywhere():
 
 
 def the_service_speaks_about_itself():
-    for template in ("/catalog", "/openapi.json", "/schema/job.json", "/", "/app.js", "/form.js", "/job.js", "/list.js", "/login.js", "/page.js", "/style.css", "/icon.svg"):
+    for template in ("/catalog", "/openapi.json", "/schema/job.json", "/", "/app.js", "/compare.js", "/experts.js", "/form.js", "/job.js", "/list.js", "/login.js", "/page.js", "/style.css", "/icon.svg"):
         call("GET", template, 200)
         call("GET", template, 304, headers={"If-None-Match": "*"})
         call("GET", template, 400, query="?x=1")

@@ -306,8 +306,9 @@ static void every_document_has_a_route_and_a_tag_and_the_json_ones_parse(void **
     qd_error err;
     qd_documents *documents = NULL;
     check_ok(qd_documents_create(&documents, &err));
-    static const char *const paths[] = { "/",        "/app.js",    "/form.js",  "/job.js",       "/list.js",
-                                         "/page.js", "/style.css", "/icon.svg", "/openapi.json", "/schema/job.json",
+    static const char *const paths[] = { "/",          "/app.js",   "/compare.js",   "/experts.js",
+                                         "/form.js",   "/job.js",   "/list.js",      "/page.js",
+                                         "/style.css", "/icon.svg", "/openapi.json", "/schema/job.json",
                                          "/catalog" };
     for (size_t i = 0; i < QD_LENGTH(paths); i++) {
         const qd_document *document = qd_documents_find(documents, paths[i]);

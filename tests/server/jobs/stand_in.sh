@@ -21,7 +21,16 @@ write_artifact() {
     printf 'weights of %s\n' "$name" >"$out/part/model.bin"
     manifest part/model.bin "$(wc -c <"$out/part/model.bin")" "$(sha256sum "$out/part/model.bin" | cut -d' ' -f1)"
 }
-result() { say '{"event":"result","perplexity":null,"relative_error":0.25,"certified_layers":2,"seconds":{"quantizing":1.0}}'; }
+result() { say '{"event":"result","perplexity":null,"relative_error":0.25,"certified_layers":2,"resumed_layers":'"$resumed"',"seconds":{"quantizing":1.0},"peak_memory":1000000,"pace":'"$(pace)"'}'; }
+pace() { # every leg took $times what it was expected to, which was $units seconds
+    [ "$times" -gt 0 ] || { printf null; return; }
+    printf '{"arithmetic":"float32","threads":1,"flops":1e11,"flops_bfloat16":2e11,"legs":{"unheard of":{"expected":1,"seconds":1}'
+    for leg in start walk moments rounding evaluating exporting verifying; do
+        printf ',"%s":{"expected":%d,"seconds":%d}' $leg "$units" $((times * units))
+    done
+    printf '}}'
+}
+times=0 units=0 resumed=0
 finish() {
     phase evaluating
     phase exporting
@@ -43,6 +52,15 @@ good)
     say '{"event":"stream","block":0,"relative_error":0.01}'
     say '{"event":"heartbeat","rss":12345}'
     layer 1 false
+    finish ;;
+resumed)
+    resumed=2 times=7 units=100
+    finish ;;
+sevenfold)
+    times=7 units=100
+    finish ;;
+twofold)
+    times=2 units=1
     finish ;;
 always-dies)
     kill -KILL $$ ;;

@@ -372,13 +372,11 @@ static void wishes_that_cannot_be_met_are_refused_before_they_are_queued(void **
     check_contains(err.text, "model.url");
     json_decref(request);
     assert_int_not_equal(qd_service_check_url(b->service, "gopher://x/", &err), QD_OK);
-    bench_stop(b);
-    b->config.calibration_text = NULL;
-    bench_start(b);
     request = bench_request(b, "good");
+    json_object_set_new(request, "calibration", json_pack("{s:s}", "source", "gopher://x/"));
     check_fails(bench_try_submit(b, request, id, &err), QD_EINVAL);
-    check_contains(err.text, "calibration");
-    json_object_set_new(request, "algorithm", json_string("rtn"));
+    check_contains(err.text, "calibration.source");
+    json_object_set_new(request, "calibration", json_pack("{s:s}", "source", "self"));
     check_ok(bench_try_submit(b, request, id, &err));
     json_decref(request);
     bench_ends(b, id, "succeeded", NULL);

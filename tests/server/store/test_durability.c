@@ -129,16 +129,17 @@ static void kill_9_of_a_committing_process_loses_nothing_acknowledged(void **sta
     drop_scratch(&s);
 }
 
-static int fill(const char *dir, const char *name)
+/* At most so many bytes; whether the disk was full before that. */
+static int fill(const char *dir, const char *name, size_t most)
 {
     char path[300];
     static const char block[4096];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
-    while (write(fd, block, sizeof block) > 0)
-        continue;
-    int full = errno == ENOSPC;
+    while (most >= sizeof block && write(fd, block, sizeof block) > 0)
+        most -= sizeof block;
+    int full = most >= sizeof block && errno == ENOSPC;
     close(fd);
     return full;
 }
@@ -147,23 +148,25 @@ static void check_full_disk(scratch *s)
 {
     qd_error err = { 0 };
     unsigned number = 1;
-    char ballast[300], filler[300], more[300];
+    char ballast[300], filler[300], reserve[300];
     snprintf(ballast, sizeof ballast, "%s/quantd.ballast", s->dir);
     snprintf(filler, sizeof filler, "%s/filler", s->dir);
     check_ok(qd_store_open(s->dir, &s->store, &err));
     add_job(s->store, 0);
     assert_true(qd_path_exists(ballast));
-    assert_true(fill(s->dir, "filler"));
+    assert_false(fill(s->dir, "reserve", 512 << 10));
+    assert_true(fill(s->dir, "filler", SIZE_MAX));
     /* It can be opened, too: that takes room for the log's index. */
     qd_store_close(s->store);
     s->store = NULL;
-    fill(s->dir, "more");
+    fill(s->dir, "more", SIZE_MAX);
     check_ok(qd_store_open(s->dir, &s->store, &err));
     assert_int_equal(count_jobs(s->store, "queued"), 1);
-    snprintf(more, sizeof more, "%s/more", s->dir);
-    assert_int_equal(unlink(more), 0);
+    snprintf(reserve, sizeof reserve, "%s/reserve", s->dir);
+    assert_int_equal(unlink(reserve), 0);
     qd_store_restore_ballast(s->store);
-    assert_true(fill(s->dir, "more"));
+    assert_true(qd_path_exists(ballast));
+    assert_true(fill(s->dir, "reserve", SIZE_MAX));
     /* The ballast lets some more be written, and is gone then. */
     for (; number < 100000; number++)
         if (qd_store_write(s->store, insert_numbered, &number, &err) != QD_OK)

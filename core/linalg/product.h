@@ -1,0 +1,27 @@
+/* product.h: what a product of activations is made of: float32 inputs, or inputs rounded to bf16 with sums in float32.
+ * Room: core/linalg. May use: base, CBLAS by way of gemm.h.
+ * Threads: a qd_packed is immutable; any number of threads apply it. Parallelism is the caller's, over tasks.
+ *
+ * QD_ARITHMETIC_BFLOAT16 is a rule about numbers, not about a processor: both operands are rounded to bf16 (to nearest, ties to even), products
+ * are exact in float32, sums are float32. Processors with bf16 units are faster at it, all others give the same numbers but for the order of
+ * sums (and for what lies below the smallest normal float, 2^-126, which those units take for zero). Which way is taken is chosen at run time:
+ * qd_product_name. What is built on one way's panels is in product_kernels.h. */
+#ifndef QD_LINALG_PRODUCT_H
+#define QD_LINALG_PRODUCT_H
+
+#include "linalg/mat.h"
+
+typedef enum qd_arithmetic { QD_ARITHMETIC_FLOAT32, QD_ARITHMETIC_BFLOAT16 } qd_arithmetic;
+
+/* Weights O x I of a linear layer, rounded to bf16 and in the order in which the processor reads them. */
+typedef struct qd_packed qd_packed;
+qd_code qd_packed_create(qd_cmatf weight, qd_packed **out, qd_error *err);
+void qd_packed_destroy(qd_packed *packed); /* NULL is fine */
+size_t qd_packed_bytes(size_t out, size_t in);
+/* out = x W^T + beta out, beta 0 or 1: x is T x I (rounded to bf16 on the way), out T x O. Takes 256 KiB of the caller's stack, nothing else. */
+void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf out);
+
+/* The way that this processor takes, for benchmarks and provenance: "portable", "avx512-bf16", ... */
+const char *qd_product_name(void);
+
+#endif

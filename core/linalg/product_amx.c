@@ -1,0 +1,176 @@
+/* product_amx.c: panels of 32 features for AMX, in tiles of 16 features x 32 products: 1 KiB in a row, so that a load of one reads whole
+ * lines. Left tiles are [feature][product], right ones [pair of products][feature][2]; 2 x 2 of them are multiplied in four tile registers.
+ *
+ * An instruction of AMX sums 32 products by itself before it adds them to a tile register. Sums leave those registers every 512 products, so that
+ * a right panel stays in the first cache meanwhile: 8 KiB moved for 64 multiplications of tiles.
+ * Source: Intel, Architecture Instruction Set Extensions, chapter 3 (TDPBF16PS, palette 1). */
+#include "linalg/product_kernels.h"
+
+#ifdef QD_PRODUCT_X86
+
+#include <cpuid.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "linalg/product_x86.h"
+
+/* The instructions on tiles, in one place: the tests put plain C here. */
+#ifndef QD_TILE_LOAD
+#define QD_TARGET_AMX __attribute__((target("amx-tile,amx-bf16," QD_AVX512_BF16)))
+#define QD_TILE_CONFIGURE(configuration) _tile_loadconfig(configuration)
+#define QD_TILE_RELEASE() _tile_release()
+#define QD_TILE_ZERO(tile) _tile_zero(tile)
+#define QD_TILE_LOAD(tile, from, bytes) _tile_loadd(tile, from, bytes)
+#define QD_TILE_STORE(tile, to, bytes) _tile_stored(tile, to, bytes)
+#define QD_TILE_MULTIPLY(sum, left, right) _tile_dpbf16ps(sum, left, right)
+#endif
+/* Compilers do not know that a load of a tile reads memory. */
+#define MEMORY_IS_READ() __asm__ volatile("" ::: "memory")
+
+enum { TILE = 16, WIDTH = 2 * TILE, DEPTH = 512, STEP = QD_PANEL_STEP, TILE_VALUES = TILE * STEP, ROW_BYTES = 64 };
+
+/* ---- permission ---- */
+
+/* The kernel lets a process use tiles once it has asked; its threads, also later ones, then may too. */
+static bool permitted(void)
+{
+#ifdef SYS_arch_prctl
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
+static bool supported(void)
+{
+    enum { EXTENDED = 7, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
+    unsigned a, b, c, d;
+    return qd_has_avx512_bf16() && __get_cpuid_count(EXTENDED, 0, &a, &b, &c, &d) != 0 && (d & AMX_BF16) != 0 &&
+           (d & AMX_TILE) != 0 && permitted();
+}
+
+/* ---- packing ---- */
+
+QD_TARGET_AVX512 static uint32_t pack_columns(qd_cmatf x, qd_panel_side side, uint16_t *panel)
+{
+    __m512i largest = _mm512_setzero_si512();
+    for (size_t k = 0; k < x.rows; k += STEP)
+        for (size_t i = 0; i < WIDTH; i += TILE) {
+            __m512i square[TILE];
+            largest = _mm512_max_epu32(largest, qd_square_of_columns(qd_piece(x, k, i, STEP, TILE), square));
+            if (side == QD_PANEL_LEFT)
+                qd_square_turn(square);
+            qd_square_store(square, panel + k * WIDTH + i * STEP, STEP);
+        }
+    return _mm512_reduce_max_epu32(largest);
+}
+
+QD_TARGET_AVX512 static void pack_rows(qd_cmatf x, qd_panel_side side, uint16_t *panel)
+{
+    for (size_t k = 0; k < x.cols; k += STEP)
+        for (size_t i = 0; i < WIDTH; i += TILE) {
+            __m512i square[TILE];
+            qd_square_of_rows(qd_piece(x, i, k, TILE, STEP), square);
+            if (side == QD_PANEL_RIGHT)
+                qd_square_turn(square);
+            qd_square_store(square, panel + k * WIDTH + i * STEP, STEP);
+        }
+}
+
+/* ---- multiplying ---- */
+
+typedef struct configuration {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} configuration;
+
+/* All eight registers are whole tiles: 0 to 3 sums, 4 and 5 left, 6 and 7 right. */
+static const configuration whole_tiles = {
+    .palette = 1,
+    .row_bytes = { ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES },
+    .rows = { TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE },
+};
+
+/* 32 x 32 of out, all of which exist. */
+QD_TARGET_AMX static void multiply_square(const uint16_t *left, const uint16_t *right, size_t k, float beta, float *out,
+                                          size_t ld)
+{
+    size_t bytes = ld * sizeof *out;
+    float *below = out + TILE * ld;
+    MEMORY_IS_READ();
+    if (beta == 0) {
+        QD_TILE_ZERO(0);
+        QD_TILE_ZERO(1);
+        QD_TILE_ZERO(2);
+        QD_TILE_ZERO(3);
+    } else {
+        QD_TILE_LOAD(0, out, bytes);
+        QD_TILE_LOAD(1, out + TILE, bytes);
+        QD_TILE_LOAD(2, below, bytes);
+        QD_TILE_LOAD(3, below + TILE, bytes);
+    }
+    for (size_t step = 0; step < k; step += STEP, left += 2 * TILE_VALUES, right += 2 * TILE_VALUES) {
+        QD_TILE_LOAD(4, left, ROW_BYTES);
+        QD_TILE_LOAD(6, right, ROW_BYTES);
+        QD_TILE_LOAD(7, right + TILE_VALUES, ROW_BYTES);
+        QD_TILE_MULTIPLY(0, 4, 6);
+        QD_TILE_LOAD(5, left + TILE_VALUES, ROW_BYTES);
+        QD_TILE_MULTIPLY(1, 4, 7);
+        QD_TILE_MULTIPLY(2, 5, 6);
+        QD_TILE_MULTIPLY(3, 5, 7);
+    }
+    QD_TILE_STORE(0, out, bytes);
+    QD_TILE_STORE(1, out + TILE, bytes);
+    QD_TILE_STORE(2, below, bytes);
+    QD_TILE_STORE(3, below + TILE, bytes);
+    MEMORY_IS_READ();
+}
+
+static void copy(qd_cmatf from, qd_matf to)
+{
+    for (size_t i = 0; i < from.rows; i++)
+        memcpy(qd_matf_row(to, i), qd_cmatf_row(from, i), from.cols * sizeof(float));
+}
+
+/* At the edges: through a whole square. */
+static void multiply_edge(const uint16_t *left, const uint16_t *right, size_t k, float beta, qd_matf out)
+{
+    _Alignas(64) float square[WIDTH * WIDTH] = { 0 };
+    qd_matf whole = qd_matf_view(square, WIDTH, WIDTH);
+    if (beta != 0)
+        copy(qd_matf_const(out), whole);
+    multiply_square(left, right, k, beta, square, WIDTH);
+    copy(qd_cmatf_block(qd_matf_const(whole), 0, 0, out.rows, out.cols), out);
+}
+
+/* Registers are configured here, and free again behind: nobody else's switch of threads has to save them. */
+QD_TARGET_AMX static void multiply(const uint16_t *left, size_t stride, const uint16_t *right, size_t k, float beta,
+                                   qd_matf out)
+{
+    QD_TILE_CONFIGURE(&whole_tiles);
+    for (size_t i = 0; i < out.rows; i += WIDTH, left += stride) {
+        size_t rows = qd_min_size(WIDTH, out.rows - i);
+        if (rows == WIDTH && out.cols == WIDTH)
+            multiply_square(left, right, k, beta, qd_matf_row(out, i), out.ld);
+        else
+            multiply_edge(left, right, k, beta, qd_matf_block(out, i, 0, rows, out.cols));
+    }
+    QD_TILE_RELEASE();
+}
+
+const qd_product_kernel qd_product_amx = {
+    .name = "amx-bf16",
+    .supported = supported,
+    .width = WIDTH,
+    .least = 4,
+    .side = 8,
+    .depth = DEPTH,
+    .pack_columns = pack_columns,
+    .pack_rows = pack_rows,
+    .multiply = multiply,
+};
+
+#endif

@@ -1,0 +1,156 @@
+/* rows.c: see rows.h. Sums go to lanes that are added in one order, and no product is fused with a sum: the same bits by every instruction set. */
+#include "linalg/rows.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("O3", "fp-contract=off")
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+enum { LANES = 32 };
+
+INLINE double total(const double *lane)
+{
+    double sum = 0;
+    for (size_t l = 0; l < LANES; l++)
+        sum += lane[l];
+    return sum;
+}
+
+/* sum of (x - middle)^2; middle 0 for the plain squares. */
+INLINE double squares(const float *x, double middle, size_t count)
+{
+    double lane[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            double away = (double)x[i + l] - middle;
+            lane[l] += away * away;
+        }
+    for (size_t l = 0; i < count; i++, l++) {
+        double away = (double)x[i] - middle;
+        lane[l] += away * away;
+    }
+    return total(lane);
+}
+
+INLINE double mean_of(const float *x, size_t count)
+{
+    double lane[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lane[l] += (double)x[i + l];
+    for (size_t l = 0; i < count; i++, l++)
+        lane[l] += (double)x[i];
+    return total(lane) / (double)count;
+}
+
+INLINE void scale_row(const float *x, const float *weight, float inverse, size_t count, float *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = weight[i] * (x[i] * inverse);
+}
+
+INLINE void rms_norm_body(const float *x, const float *weight, float eps, size_t count, float *out)
+{
+    float inverse = (float)(1.0 / sqrt(squares(x, 0, count) / (double)count + (double)eps));
+    if (x == out) /* compilers vectorize either, but not what may be both */
+        scale_row(out, weight, inverse, count, out);
+    else
+        scale_row(x, weight, inverse, count, out);
+}
+
+INLINE void shift_row(const float *x, const float *weight, double mean, double inverse, size_t count, float *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = weight[i] * (float)(((double)x[i] - mean) * inverse);
+}
+
+INLINE void add_body(float scale, const float *x, size_t count, float *y)
+{
+    for (size_t i = 0; i < count; i++)
+        y[i] += scale * x[i];
+}
+
+INLINE void layer_norm_body(const float *x, const float *weight, const float *bias, float eps, size_t count, float *out)
+{
+    double mean = mean_of(x, count);
+    double inverse = 1.0 / sqrt(squares(x, mean, count) / (double)count + (double)eps);
+    if (x == out)
+        shift_row(out, weight, mean, inverse, count, out);
+    else
+        shift_row(x, weight, mean, inverse, count, out);
+    if (bias != NULL)
+        add_body(1, bias, count, out);
+}
+
+INLINE void rotate_body(const float *cosine, const float *sine, size_t count, float *a, float *b)
+{
+    for (size_t i = 0; i < count; i++) {
+        float x = a[i], y = b[i];
+        a[i] = x * cosine[i] - y * sine[i];
+        b[i] = y * cosine[i] + x * sine[i];
+    }
+}
+
+/* One version of each function for a target. */
+#define VERSION(suffix, attribute, condition) \
+    attribute static void rms_norm_##suffix(const float *x, const float *weight, float eps, size_t count, float *out) \
+    { \
+        rms_norm_body(x, weight, eps, count, out); \
+    } \
+    attribute static void layer_norm_##suffix(const float *x, const float *weight, const float *bias, float eps, \
+                                              size_t count, float *out) \
+    { \
+        layer_norm_body(x, weight, bias, eps, count, out); \
+    } \
+    attribute static void rotate_##suffix(const float *cosine, const float *sine, size_t count, float *a, float *b) \
+    { \
+        rotate_body(cosine, sine, count, a, b); \
+    } \
+    attribute static void add_##suffix(float scale, const float *x, size_t count, float *y) \
+    { \
+        add_body(scale, x, count, y); \
+    } \
+    static bool supports_##suffix(void) \
+    { \
+        return condition; \
+    } \
+    static const qd_rows version_##suffix = { #suffix,           supports_##suffix, \
+                                              rms_norm_##suffix, layer_norm_##suffix, \
+                                              rotate_##suffix,   add_##suffix };
+
+VERSION(portable, , true)
+#if defined(__x86_64__)
+VERSION(avx2, __attribute__((target("avx2,fma"))), __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+VERSION(avx512, __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))),
+        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512dq"))
+#endif
+
+static const qd_rows *const versions[] = {
+#if defined(__x86_64__)
+    &version_avx512,
+    &version_avx2,
+#endif
+    &version_portable,
+};
+
+const qd_rows *qd_rows_at(size_t index)
+{
+    return index < QD_LENGTH(versions) ? versions[index] : NULL;
+}
+
+const qd_rows *qd_rows_best(void)
+{
+    size_t i = 0;
+    while (!versions[i]->supported())
+        i++;
+    return versions[i];
+}

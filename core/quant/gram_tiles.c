@@ -1,0 +1,94 @@
+/* gram_tiles.c: see gram_tiles.h. */
+#include "quant/gram_tiles.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { MIRROR = 16 };
+
+/* Squares of inputs below 2^-32 leave float32: where the largest input of a chunk is so small, all are scaled by a power of two. Else such
+ * a layer would pass for dead, be rounded to zeros and be certified as exact. (Squares that overflow are found and reported.) */
+enum { SMALL_EXPONENT = -32 };
+
+int qd_gram_exponent(uint32_t bits)
+{
+    int exponent = 0;
+    float largest;
+    memcpy(&largest, &bits, sizeof largest);
+    if (largest > 0.0f && isfinite(largest)) /* the others are found at the end */
+        (void)frexp((double)largest, &exponent);
+    return exponent < SMALL_EXPONENT ? exponent : 0;
+}
+
+typedef struct addition {
+    const qd_gram_tiles *tiles;
+    size_t wide;     /* tiles along a row of them */
+    float *products; /* one tile a worker */
+} addition;
+
+/* Task index -> (row, column) of a tile; for QD_SYMMETRIC only row <= column are tasks. */
+static void tile_of(const addition *a, size_t index, size_t *out_row, size_t *out_column)
+{
+    bool symmetric = a->tiles->symmetry == QD_SYMMETRIC;
+    size_t row = 0, width = a->wide;
+    while (index >= width) {
+        index -= width;
+        row++;
+        width = symmetric ? a->wide - row : a->wide;
+    }
+    *out_row = row;
+    *out_column = symmetric ? row + index : index;
+}
+
+static void add_product(const qd_gram_tiles *s, qd_cmatf product, size_t i0, size_t j0)
+{
+    for (size_t i = 0; i < product.rows; i++) {
+        const float *from = qd_cmatf_row(product, i);
+        double *to = qd_matd_row(s->sum, i0 + i) + j0;
+        size_t start = s->symmetry == QD_SYMMETRIC && i0 == j0 ? i : 0;
+        for (size_t j = start; j < product.cols; j++)
+            to[j] += s->unit * (double)from[j];
+    }
+}
+
+/* Copies a tile to the other side of the diagonal, in squares that fit the first cache on both sides. */
+static void mirror(qd_matd sum, size_t i0, size_t j0, size_t rows, size_t cols)
+{
+    for (size_t ib = i0; ib < i0 + rows; ib += MIRROR)
+        for (size_t jb = j0; jb < j0 + cols; jb += MIRROR)
+            for (size_t j = jb; j < qd_min_size(jb + MIRROR, j0 + cols); j++)
+                for (size_t i = ib; i < qd_min_size(ib + MIRROR, i0 + rows) && i < j; i++)
+                    qd_matd_row(sum, j)[i] = qd_matd_row(sum, i)[j];
+}
+
+static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const addition *a = ctx;
+    const qd_gram_tiles *s = a->tiles;
+    (void)err;
+    size_t row, column;
+    tile_of(a, index, &row, &column);
+    size_t i0 = row * s->height, j0 = column * s->width;
+    size_t rows = qd_min_size(s->height, s->sum.rows - i0), cols = qd_min_size(s->width, s->sum.cols - j0);
+    qd_matf product = qd_matf_view(a->products + worker * s->height * s->width, rows, cols);
+    for (size_t t = 0; t < s->tokens; t += QD_GRAM_CHUNK) {
+        s->multiply(s->ctx, t, qd_min_size(QD_GRAM_CHUNK, s->tokens - t), i0, j0, product);
+        add_product(s, qd_matf_const(product), i0, j0);
+    }
+    if (s->symmetry == QD_SYMMETRIC)
+        mirror(s->sum, i0, j0, rows, cols);
+    return QD_OK;
+}
+
+qd_code qd_gram_add_tiles(const qd_gram_tiles *s, qd_pool *pool, qd_error *err)
+{
+    QD_AUTO(qd_free_pointer) void *products = NULL;
+    qd_code code = qd_alloc(qd_pool_threads(pool) * s->height * s->width, sizeof(float), &products, err);
+    if (code != QD_OK)
+        return code;
+    size_t high = (s->sum.rows - 1) / s->height + 1, wide = (s->sum.cols - 1) / s->width + 1;
+    addition a = { s, wide, products };
+    return qd_pool_for(pool, s->symmetry == QD_SYMMETRIC ? wide * (wide + 1) / 2 : high * wide, add_tile, &a, err);
+}

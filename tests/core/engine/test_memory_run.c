@@ -1,0 +1,94 @@
+/* test_memory_run.c: a job whose memory is short gives the same bytes: its moments and factors lie on disk then. */
+#include "job.h"
+
+#include "engine/forecast.h"
+#include "engine/forecast_memory.h"
+
+/* limits.memory is honoured by who starts a run: the engine only chooses by it. 1 MiB is less than anything takes. */
+#define TIGHT "\"limits\":{\"memory\":1048576}"
+
+#define JOB \
+    "\"algorithm\":\"qronos\",\"calibration\":{\"samples\":8,\"length\":32},\"evaluation\":{\"length\":16," \
+    "\"windows\":1},"
+
+static const char *const algorithms[] = {
+    "\"algorithm\":\"optq\",\"regularization\":{\"mean_diagonal\":0.01},",
+    "\"algorithm\":\"optq\",\"regularization\":\"auto\",",
+    "\"algorithm\":\"gpfq\",\"effort\":\"reference\",",
+    "\"algorithm\":\"qronos\",\"effort\":\"balanced\",\"refine\":{\"beam\":1},\"mismatch\":{\"residual\":true},",
+};
+
+static void digest_of(const small_run *job, const char *name, char *out)
+{
+    char path[4400];
+    qd_error err = { 0 };
+    snprintf(path, sizeof path, "%s/out/%s", job->folder, name);
+    check_ok(qd_sha256_file(path, out, &err));
+}
+
+static void run_with(const char *algorithm, const char *limits, size_t threads, char (*out)[QD_DIGEST_HEX])
+{
+    char folder[200], request[2000];
+    qd_error err = { 0 };
+    snprintf(request, sizeof request,
+             "%s\"calibration\":{\"samples\":6,\"length\":32},\"evaluation\":{\"length\":32,\"windows\":1}%s%s",
+             algorithm, limits[0] == '\0' ? "" : ",", limits);
+    small_run job = {
+        .request = request, .folder = make_folder(folder, sizeof folder), .texts = SHORT_TEXTS, .threads = threads
+    };
+    check_ok(run_job(&job, &err));
+    digest_of(&job, "model.safetensors", out[0]);
+    digest_of(&job, "certificate.json", out[1]);
+    job_fini(&job);
+    remove_folder(folder);
+}
+
+static void on_disk_and_in_memory_give_the_same_bytes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < QD_LENGTH(algorithms); i++) {
+        char wide[2][QD_DIGEST_HEX], tight[2][QD_DIGEST_HEX];
+        run_with(algorithms[i], "", 1, wide);
+        run_with(algorithms[i], TIGHT, 2, tight);
+        assert_string_equal(tight[0], wide[0]);
+        assert_string_equal(tight[1], wide[1]);
+    }
+}
+
+static void the_limit_decides_where_matrices_lie(void **state)
+{
+    (void)state;
+    char path[4096], limit[300];
+    qd_error err = { 0 };
+    const qd_text_sizes texts = { .calibration = 20000, .evaluation = { 20000 } };
+    const qd_machine machine = { .threads = 2, .flops = 1e10, .factor = 1 };
+    SOURCE_PATH(path, "tests/models/novella-1m");
+    uint64_t limits[] = { 0, 0, 0 };
+    for (size_t i = 0; i < QD_LENGTH(limits); i++) {
+        qd_forecast f = { 0 };
+        if (limits[i] == 0)
+            snprintf(limit, sizeof limit, JOB "\"limits\":{\"memory\":null}");
+        else
+            snprintf(limit, sizeof limit, JOB "\"limits\":{\"memory\":%llu}", (unsigned long long)limits[i]);
+        qd_recipe *recipe = recipe_of(limit);
+        check_ok(qd_forecast_folder(recipe, path, &texts, &machine, &f, &err));
+        const qd_memory_choice *memory = &f.choices[QD_MATRICES_IN_MEMORY], *disk = &f.choices[QD_MATRICES_ON_DISK];
+        assert_true(disk->peak_memory < memory->peak_memory);
+        assert_true(disk->seconds > memory->seconds && disk->disk_bytes > 0);
+        assert_int_equal(f.least_memory, disk->peak_memory);
+        assert_int_equal(f.matrices, i == 2 ? QD_MATRICES_ON_DISK : QD_MATRICES_IN_MEMORY);
+        assert_int_equal(f.peak_memory, f.choices[f.matrices].peak_memory);
+        limits[1] = memory->peak_memory;
+        limits[2] = memory->peak_memory - 1;
+        qd_recipe_destroy(recipe);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(on_disk_and_in_memory_give_the_same_bytes),
+        cmocka_unit_test(the_limit_decides_where_matrices_lie),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

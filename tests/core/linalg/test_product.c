@@ -1,0 +1,252 @@
+/* test_product.c: linear layers in bf16 by every way that this processor has, against float64 sums over the rounded operands. */
+#include "check.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "linalg/gemm.h"
+#include "linalg/half.h"
+#include "linalg/product_kernels.h"
+#include "tiles_emulated.h"
+
+#include "linalg/product_amx.c"
+
+typedef void claim_of_kernel(const qd_product_kernel *kernel);
+
+static void for_each_kernel(claim_of_kernel *claim)
+{
+    for (size_t k = 0; qd_product_kernel_at(k) != NULL; k++)
+        if (qd_product_kernel_at(k)->supported())
+            claim(qd_product_kernel_at(k));
+#ifdef QD_PRODUCT_X86
+    if (qd_has_avx512_bf16()) /* which AMX's panels are packed with */
+        claim(&qd_product_emulated);
+#endif
+}
+
+static float rounded(float value)
+{
+    return qd_bf16_to_float(qd_float_to_bf16(value));
+}
+
+/* Rows further apart than they are long, so that strides matter. */
+typedef struct operands {
+    qd_matf_buf x, w, out;
+} operands;
+
+static qd_cmatf cut(const qd_matf_buf *buf)
+{
+    return qd_cmatf_block(qd_matf_const(buf->view), 0, 0, buf->view.rows, buf->view.cols - 3);
+}
+
+static operands make(size_t tokens, size_t in, size_t out)
+{
+    qd_error err = { 0 };
+    operands o = { 0 };
+    qd_matf_buf *all[] = { &o.x, &o.w, &o.out };
+    const size_t rows[] = { tokens, out, tokens }, cols[] = { in, in, out };
+    for (size_t b = 0; b < 3; b++) {
+        check_ok(qd_matf_buf_init(all[b], rows[b], cols[b] + 3, &err));
+        for (size_t i = 0; i < rows[b] * (cols[b] + 3); i++)
+            all[b]->view.data[i] = (float)(4.0 * qd_rng_uniform(qd_rng_key(b, tokens, in), i) - 2.0);
+    }
+    return o;
+}
+
+static void drop(operands *o)
+{
+    qd_matf_buf_fini(&o->x);
+    qd_matf_buf_fini(&o->w);
+    qd_matf_buf_fini(&o->out);
+}
+
+static void apply(const qd_product_kernel *kernel, qd_cmatf x, qd_cmatf w, float beta, qd_matf out)
+{
+    qd_error err = { 0 };
+    qd_packed *packed = NULL;
+    check_ok(qd_packed_create_by(kernel, w, &packed, &err));
+    qd_packed_apply(packed, x, beta, out);
+    qd_packed_destroy(packed);
+}
+
+/* Below, at and past a register, a panel, a large tile, a depth. */
+static const struct {
+    size_t tokens, in, out;
+} shapes[] = { { 1, 1, 1 },     { 1, 2, 3 },    { 7, 31, 47 },    { 8, 32, 48 },   { 9, 33, 49 },
+               { 17, 64, 16 },  { 48, 65, 96 }, { 50, 511, 130 }, { 3, 512, 257 }, { 129, 513, 33 },
+               { 193, 96, 64 }, { 5, 1100, 5 }, { 257, 40, 129 }, { 2, 2050, 31 } };
+enum { SHAPES = QD_LENGTH(shapes) };
+
+static void sums_over_rounded_operands_of(const qd_product_kernel *kernel)
+{
+    for (size_t s = 0; s < SHAPES; s++)
+        for (int beta = 0; beta < 2; beta++) {
+            operands o = make(shapes[s].tokens, shapes[s].in, shapes[s].out),
+                     before = make(shapes[s].tokens, shapes[s].in, shapes[s].out);
+            apply(kernel, cut(&o.x), cut(&o.w), (float)beta,
+                  qd_matf_block(o.out.view, 0, 0, shapes[s].tokens, shapes[s].out));
+            for (size_t t = 0; t < shapes[s].tokens; t++)
+                for (size_t j = 0; j < shapes[s].out; j++) {
+                    double start = beta * (double)qd_matf_row(before.out.view, t)[j], want = start, size = fabs(start);
+                    for (size_t i = 0; i < shapes[s].in; i++) {
+                        double product =
+                            (double)rounded(qd_matf_row(o.x.view, t)[i]) * (double)rounded(qd_matf_row(o.w.view, j)[i]);
+                        want += product;
+                        size += fabs(product);
+                    }
+                    check_near((double)qd_matf_row(o.out.view, t)[j], want, 1e-6 * size);
+                }
+            for (size_t t = 0; t < shapes[s].tokens; t++) /* and nothing beside it */
+                assert_memory_equal(qd_matf_row(o.out.view, t) + shapes[s].out,
+                                    qd_matf_row(before.out.view, t) + shapes[s].out, 3 * sizeof(float));
+            drop(&o);
+            drop(&before);
+        }
+}
+
+static void sums_over_rounded_operands(void **state)
+{
+    (void)state;
+    for_each_kernel(sums_over_rounded_operands_of);
+}
+
+static void near_float32_of(const qd_product_kernel *kernel)
+{
+    enum { TOKENS = 200, IN = 1536, OUT = 150 };
+    qd_error err = { 0 };
+    operands o = make(TOKENS, IN, OUT);
+    qd_matf_buf plain = { 0 };
+    check_ok(qd_matf_buf_init(&plain, TOKENS, OUT, &err));
+    for (size_t i = 0; i < TOKENS * (IN + 3); i++)
+        o.x.view.data[i] = rounded(o.x.view.data[i]);
+    for (size_t i = 0; i < OUT * (IN + 3); i++)
+        o.w.view.data[i] = rounded(o.w.view.data[i]);
+    apply(kernel, cut(&o.x), cut(&o.w), 0, qd_matf_block(o.out.view, 0, 0, TOKENS, OUT));
+    qd_gemm_f32(QD_PLAIN, QD_TRANSPOSED, 1, cut(&o.x), cut(&o.w), 0, plain.view);
+    double above = 0, below = 0;
+    for (size_t t = 0; t < TOKENS; t++)
+        for (size_t j = 0; j < OUT; j++) {
+            double want = (double)qd_matf_row(plain.view, t)[j], got = (double)qd_matf_row(o.out.view, t)[j];
+            above += (got - want) * (got - want);
+            below += want * want;
+        }
+    check_near(sqrt(above / below), 0, 1e-6);
+    qd_matf_buf_fini(&plain);
+    drop(&o);
+}
+
+static void within_a_millionth_of_float32_on_the_same_inputs(void **state)
+{
+    (void)state;
+    for_each_kernel(near_float32_of);
+}
+
+static void cut_of(const qd_product_kernel *kernel)
+{
+    enum { TOKENS = 300, IN = 700, OUT = 100 };
+    operands o = make(TOKENS, IN, OUT), pieces = make(TOKENS, IN, OUT);
+    apply(kernel, cut(&o.x), cut(&o.w), 1, qd_matf_block(o.out.view, 0, 0, TOKENS, OUT));
+    for (size_t i = 0; i < TOKENS * (IN + 3); i++)
+        pieces.x.view.data[i] = rounded(pieces.x.view.data[i]);
+    for (size_t t = 0, rows = 1; t < TOKENS; t += rows, rows = qd_min_size(2 * rows + 1, TOKENS - t))
+        apply(kernel, qd_cmatf_block(cut(&pieces.x), t, 0, rows, IN), cut(&pieces.w), 1,
+              qd_matf_block(pieces.out.view, t, 0, rows, OUT));
+    assert_memory_equal(o.out.view.data, pieces.out.view.data, TOKENS * (OUT + 3) * sizeof(float));
+    drop(&o);
+    drop(&pieces);
+}
+
+/* So tasks may cut tokens as they like, and a rounded input may be stored in 16 bits. */
+static void pieces_and_rounded_inputs_give_the_same_bytes(void **state)
+{
+    (void)state;
+    for_each_kernel(cut_of);
+}
+
+static void bad_of(const qd_product_kernel *kernel)
+{
+    static const float bad[] = { NAN, INFINITY, -INFINITY, 3.4e38f }; /* the last rounds to infinity */
+    enum { TOKENS = 60, IN = 37, OUT = 50, TOKEN = 50, OUTPUT = 49 };
+    for (size_t b = 0; b < QD_LENGTH(bad); b++) {
+        operands o = make(TOKENS, IN, OUT);
+        qd_matf_row(o.x.view, TOKEN)[IN - 1] = bad[b];
+        qd_matf_row(o.w.view, OUTPUT)[0] = bad[b];
+        apply(kernel, cut(&o.x), cut(&o.w), 0, qd_matf_block(o.out.view, 0, 0, TOKENS, OUT));
+        for (size_t t = 0; t < TOKENS; t++)
+            for (size_t j = 0; j < OUT; j++)
+                assert_int_equal(isfinite(qd_matf_row(o.out.view, t)[j]) != 0, t != TOKEN && j != OUTPUT);
+        drop(&o);
+    }
+}
+
+static void what_is_not_finite_shows_and_stays_where_it_is(void **state)
+{
+    (void)state;
+    for_each_kernel(bad_of);
+}
+
+static void panels_of(const qd_product_kernel *kernel)
+{
+    enum { PRODUCTS = 77 };
+    for (size_t features = 1; features <= kernel->width; features += features == 1 ? kernel->width - 2 : 1)
+        for (int side = QD_PANEL_LEFT; side <= QD_PANEL_RIGHT; side++) {
+            qd_error err = { 0 };
+            operands o = make(features, PRODUCTS, 1);
+            qd_matf_buf turned = { 0 };
+            uint16_t *panels = NULL;
+            size_t size = kernel->width * qd_panel_depth(PRODUCTS);
+            check_ok(qd_matf_buf_init(&turned, PRODUCTS, features + 1, &err));
+            check_ok(qd_alloc(2 * size, sizeof *panels, (void **)&panels, &err));
+            memset(panels, 0xa5, 2 * size * sizeof *panels);
+            qd_matf_row(o.x.view, features - 1)[PRODUCTS - 1] = -9.75f;
+            for (size_t k = 0; k < PRODUCTS; k++)
+                for (size_t i = 0; i < features; i++)
+                    qd_matf_row(turned.view, k)[i] = qd_matf_row(o.x.view, i)[k];
+            qd_cmatf columns = qd_cmatf_block(qd_matf_const(turned.view), 0, 0, PRODUCTS, features);
+            kernel->pack_rows(cut(&o.x), (qd_panel_side)side, panels);
+            uint32_t largest = kernel->pack_columns(columns, (qd_panel_side)side, panels + size);
+            assert_memory_equal(panels, panels + size, size * sizeof *panels);
+            float value = 9.75f;
+            assert_memory_equal(&largest, &value, sizeof largest);
+            assert_int_equal(qd_largest_bits(turned.view.data, PRODUCTS * (features + 1), 0), largest);
+            free(panels);
+            qd_matf_buf_fini(&turned);
+            drop(&o);
+        }
+}
+
+static void rows_and_columns_make_the_same_panels(void **state)
+{
+    (void)state;
+    for_each_kernel(panels_of);
+}
+
+static void sizes_of(const qd_product_kernel *kernel)
+{
+    assert_true(kernel->side >= 1 && kernel->side * kernel->width * kernel->depth <= QD_PRODUCT_BLOCK);
+    assert_int_equal(kernel->depth % QD_PANEL_STEP, 0);
+}
+
+static void the_first_way_that_the_processor_has_is_taken(void **state)
+{
+    (void)state;
+    size_t k = 0;
+    for_each_kernel(sizes_of);
+    while (!qd_product_kernel_at(k)->supported())
+        k++;
+    assert_ptr_equal(qd_product_kernel_best(), qd_product_kernel_at(k));
+    assert_string_equal(qd_product_name(), qd_product_kernel_at(k)->name);
+    assert_true(qd_packed_bytes(1000, 1000) >= 2000000 && qd_packed_bytes(1000, 1000) < 2500000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_over_rounded_operands),
+        cmocka_unit_test(within_a_millionth_of_float32_on_the_same_inputs),
+        cmocka_unit_test(pieces_and_rounded_inputs_give_the_same_bytes),
+        cmocka_unit_test(what_is_not_finite_shows_and_stays_where_it_is),
+        cmocka_unit_test(rows_and_columns_make_the_same_panels),
+        cmocka_unit_test(the_first_way_that_the_processor_has_is_taken),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,125 @@
+/* test_rows.c: norms, rotations and sums of rows: every version beside the definitions in double, at lengths that leave every rest. */
+#include "check.h"
+
+#include "base/rng.h"
+#include "linalg/rows.h"
+
+enum { MOST = 150 };
+static const float eps = 1e-3f;
+
+static void fill(float *out, uint64_t key, double middle)
+{
+    for (size_t i = 0; i < MOST; i++)
+        out[i] = (float)(middle + 2 * qd_rng_uniform(key, i) - 1);
+}
+
+static void check_norms(const qd_rows *f, size_t count)
+{
+    float x[MOST], weight[MOST], bias[MOST], rms[MOST], layer[MOST], plain[MOST];
+    double mean = 0, squares = 0, spread = 0;
+    fill(x, count, 5); /* far from 0: a variance from the two means would lose digits */
+    fill(weight, 1, 1);
+    fill(bias, 2, 0);
+    for (size_t i = 0; i < count; i++) {
+        mean += (double)x[i] / (double)count;
+        squares += (double)x[i] * (double)x[i] / (double)count;
+    }
+    for (size_t i = 0; i < count; i++)
+        spread += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)count;
+    f->rms_norm(x, weight, eps, count, rms);
+    f->layer_norm(x, weight, bias, eps, count, layer);
+    f->layer_norm(x, weight, NULL, eps, count, plain);
+    for (size_t i = 0; i < count; i++) {
+        double w = (double)weight[i], normed = ((double)x[i] - mean) / sqrt(spread + (double)eps);
+        check_close((double)rms[i], w * (double)x[i] / sqrt(squares + (double)eps), 3e-7);
+        check_near((double)layer[i], w * normed + (double)bias[i], 5e-7 * (1 + fabs(normed)));
+        check_near((double)plain[i], w * normed, 5e-7 * (1 + fabs(normed)));
+    }
+    memcpy(plain, x, sizeof x);
+    f->rms_norm(plain, weight, eps, count, plain); /* in place: the same bits */
+    assert_memory_equal(plain, rms, count * sizeof *x);
+    f->layer_norm(x, weight, bias, eps, count, x);
+    assert_memory_equal(x, layer, count * sizeof *x);
+}
+
+static void check_rotation_and_sum(const qd_rows *f, size_t count)
+{
+    float both[2 * MOST], cosine[MOST], sine[MOST], x[MOST], y[MOST], sum[MOST];
+    fill(both, 3, 0);
+    fill(both + count, 4, 0);
+    fill(x, 5, 0);
+    fill(y, 6, 0);
+    for (size_t i = 0; i < count; i++) {
+        cosine[i] = (float)cos((double)i);
+        sine[i] = (float)sin((double)i);
+    }
+    float before[2 * MOST];
+    memcpy(before, both, sizeof both);
+    memcpy(sum, y, sizeof y);
+    f->rotate(cosine, sine, count, both, both + count); /* the halves of a head */
+    f->add(0.3f, x, count, sum);
+    for (size_t i = 0; i < count; i++) {
+        double a = (double)before[i], b = (double)before[i + count], c = (double)cosine[i], s = (double)sine[i];
+        check_near((double)both[i], a * c - b * s, 2e-7);
+        check_near((double)both[i + count], b * c + a * s, 2e-7);
+        check_near((double)sum[i], (double)y[i] + (double)0.3f * (double)x[i], 2e-7);
+    }
+    assert_memory_equal(both + 2 * count, before + 2 * count, (2 * MOST - 2 * count) * sizeof *both);
+    assert_memory_equal(sum + count, y + count, (MOST - count) * sizeof *sum);
+}
+
+static void every_version_gives_the_definitions(void **state)
+{
+    (void)state;
+    for (size_t n = 0; qd_rows_at(n) != NULL; n++)
+        for (size_t count = 1; count < MOST / 2 && qd_rows_at(n)->supported(); count++) {
+            check_norms(qd_rows_at(n), 2 * count - 1);
+            check_rotation_and_sum(qd_rows_at(n), count);
+        }
+    assert_true(qd_rows_best()->supported());
+}
+
+static const qd_rows *portable(void)
+{
+    const qd_rows *last = NULL;
+    for (size_t n = 0; qd_rows_at(n) != NULL; n++)
+        last = qd_rows_at(n);
+    return last;
+}
+
+static void check_same_bits(const qd_rows *f, const qd_rows *plain, size_t count)
+{
+    float x[MOST], y[MOST], cosine[MOST], sine[MOST], found[2][4][MOST];
+    const qd_rows *both[2] = { f, plain };
+    fill(x, 7, 5);
+    fill(y, 8, 0);
+    fill(cosine, 9, 0);
+    fill(sine, 10, 0);
+    memset(found, 0, sizeof found);
+    for (size_t i = 0; i < 2; i++) {
+        both[i]->rms_norm(x, y, eps, count, found[i][0]);
+        both[i]->layer_norm(x, y, sine, eps, count, found[i][1]);
+        memcpy(found[i][2], x, sizeof x);
+        memcpy(found[i][3], y, sizeof y);
+        both[i]->rotate(cosine, sine, count, found[i][2], found[i][3]);
+        both[i]->add(0.3f, x, count, found[i][3]);
+    }
+    assert_memory_equal(found[0], found[1], sizeof found[0]);
+}
+
+static void every_version_gives_the_same_bits(void **state)
+{
+    (void)state;
+    for (size_t n = 0; qd_rows_at(n) != NULL; n++)
+        for (size_t count = 1; count < MOST && qd_rows_at(n)->supported(); count++)
+            check_same_bits(qd_rows_at(n), portable(), count);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_version_gives_the_definitions),
+        cmocka_unit_test(every_version_gives_the_same_bits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,174 @@
+/* test_attention.c: every kernel of attention beside its definition in double; a position's output is the same bits however the
+ * sequence is cut. */
+#include "check.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "model/attention.h"
+
+typedef struct scene {
+    qd_attention attention;
+    size_t length;
+    qd_matf_buf q, k, v, room, out;
+} scene;
+
+static void fill(qd_matf m, uint64_t key, double scale)
+{
+    for (size_t i = 0; i < m.rows * m.cols; i++)
+        m.data[i] = (float)(scale * (2 * qd_rng_uniform(key, i) - 1));
+}
+
+/* loud: queries so long that few keys have nearly all the weight. */
+static void open_scene(const qd_attention *a, size_t length, double loud, scene *s)
+{
+    qd_error err = { 0 };
+    *s = (scene){ .attention = *a, .length = length };
+    check_ok(qd_matf_buf_init(&s->q, length, a->heads * a->head_dim, &err));
+    check_ok(qd_matf_buf_init(&s->k, length, a->kv_heads * a->head_dim, &err));
+    check_ok(qd_matf_buf_init(&s->v, length, a->kv_heads * a->head_dim, &err));
+    check_ok(qd_matf_buf_init(&s->out, length, a->heads * a->head_dim, &err));
+    check_ok(qd_matf_buf_init(&s->room, qd_attention_room(a->head_dim), QD_ATTENTION_LANES, &err));
+    fill(s->q.view, 4, loud);
+    fill(s->k.view, 5, 2);
+    fill(s->v.view, 6, 2);
+}
+
+static void close_scene(scene *s)
+{
+    qd_matf_buf *parts[] = { &s->q, &s->k, &s->v, &s->out, &s->room };
+    for (size_t i = 0; i < QD_LENGTH(parts); i++)
+        qd_matf_buf_fini(parts[i]);
+}
+
+static double score(const scene *s, size_t t, size_t at, size_t head)
+{
+    const qd_attention *a = &s->attention;
+    const float *q = qd_matf_row(s->q.view, t) + head * a->head_dim;
+    const float *k = qd_matf_row(s->k.view, at) + head * a->kv_heads / a->heads * a->head_dim;
+    double sum = 0;
+    for (size_t i = 0; i < a->head_dim; i++)
+        sum += (double)q[i] * (double)k[i];
+    sum *= (double)a->scale;
+    return a->cap > 0 ? (double)a->cap * tanh(sum / (double)a->cap) : sum;
+}
+
+static void check_position(const scene *s, size_t t, size_t head)
+{
+    const qd_attention *a = &s->attention;
+    double total = 0, top = -INFINITY, want[512] = { 0 };
+    size_t from = a->window > 0 && t + 1 > a->window ? t + 1 - a->window : 0;
+    for (size_t at = from; at <= t; at++)
+        top = fmax(top, score(s, t, at, head));
+    for (size_t at = from; at <= t; at++) {
+        const float *v = qd_matf_row(s->v.view, at) + head * a->kv_heads / a->heads * a->head_dim;
+        double weight = exp(score(s, t, at, head) - top);
+        total += weight;
+        for (size_t i = 0; i < a->head_dim; i++)
+            want[i] += weight * (double)v[i];
+    }
+    for (size_t i = 0; i < a->head_dim; i++)
+        check_near((double)qd_matf_row(s->out.view, t)[head * a->head_dim + i], want[i] / total,
+                   3e-6 + 6e-7 * fabs(top)); /* float32 scores have an error of their own size */
+}
+
+/* heads, key/value heads, head_dim, window, scale, cap; tokens. Heads that share make tiles of every size; widths that no vector divides;
+ * windows shorter and longer than a block of keys; blocks that some lanes of a tile do not see at all. */
+static const struct {
+    qd_attention attention;
+    size_t length;
+    double loud;
+} cases[] = {
+    { { 1, 1, 1, 0, 1, 0 }, 1, 2 },          { { 4, 2, 6, 0, 0.4f, 0 }, 70, 2 },
+    { { 4, 2, 6, 5, 0.4f, 0 }, 70, 2 },      { { 4, 2, 6, 0, 0.4f, 1.5f }, 70, 2 },
+    { { 4, 2, 6, 9, 1, 0.7f }, 70, 2 },      { { 4, 2, 6, 1, 1, 0 }, 70, 2 },
+    { { 9, 3, 64, 0, 0.125f, 0 }, 150, 2 },  { { 9, 3, 64, 0, 0.125f, 0 }, 40, 60 },
+    { { 7, 1, 33, 65, 0.2f, 0 }, 201, 2 },   { { 3, 3, 80, 64, 0.1f, 0 }, 140, 2 },
+    { { 5, 1, 17, 200, 0.3f, 30 }, 260, 2 }, { { 32, 2, 16, 0, 0.25f, 50 }, 67, 40 },
+};
+
+static void every_kernel_gives_the_definition(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < QD_LENGTH(cases); c++) {
+        scene s;
+        open_scene(&cases[c].attention, cases[c].length, cases[c].loud, &s);
+        for (size_t n = 0; qd_attention_kernel_at(n) != NULL; n++) {
+            const qd_attention_kernel *kernel = qd_attention_kernel_at(n);
+            if (!kernel->supported())
+                continue;
+            memset(s.room.view.data, 0xff, s.room.view.rows * s.room.view.cols * sizeof(float)); /* no numbers */
+            qd_attention_apply_with(kernel, &s.attention, qd_matf_const(s.q.view), qd_matf_const(s.k.view),
+                                    qd_matf_const(s.v.view), s.room.view, s.out.view);
+            for (size_t t = 0; t < s.length; t++)
+                for (size_t head = 0; head < s.attention.heads; head++)
+                    check_position(&s, t, head);
+        }
+        close_scene(&s);
+    }
+}
+
+/* Positions [first, first + count) alone, behind everything before them. */
+static void attend_part(scene *s, const qd_attention_kernel *kernel, size_t first, size_t count, qd_matf out)
+{
+    size_t kept = s->k.view.cols, wide = s->q.view.cols, seen = first + count;
+    qd_attention_apply_with(kernel, &s->attention, qd_matf_const(qd_matf_block(s->q.view, first, 0, count, wide)),
+                            qd_matf_const(qd_matf_block(s->k.view, 0, 0, seen, kept)),
+                            qd_matf_const(qd_matf_block(s->v.view, 0, 0, seen, kept)), s->room.view,
+                            qd_matf_block(out, first, 0, count, wide));
+}
+
+static void parts_of_a_sequence_give_the_bits_of_the_whole(void **state)
+{
+    (void)state;
+    static const size_t steps[] = { 1, 3, 50, 64, 129 };
+    qd_error err = { 0 };
+    for (size_t c = 0; c < QD_LENGTH(cases); c++)
+        for (size_t n = 0; qd_attention_kernel_at(n) != NULL; n++) {
+            const qd_attention_kernel *kernel = qd_attention_kernel_at(n);
+            scene s;
+            qd_matf_buf parts = { 0 };
+            if (!kernel->supported())
+                continue;
+            open_scene(&cases[c].attention, cases[c].length, cases[c].loud, &s);
+            check_ok(qd_matf_buf_init(&parts, s.out.view.rows, s.out.view.cols, &err));
+            attend_part(&s, kernel, 0, s.length, s.out.view);
+            for (size_t k = 0; k < QD_LENGTH(steps); k++) {
+                for (size_t first = 0; first < s.length; first += steps[k])
+                    attend_part(&s, kernel, first, qd_min_size(steps[k], s.length - first), parts.view);
+                assert_memory_equal(parts.view.data, s.out.view.data,
+                                    s.out.view.rows * s.out.view.cols * sizeof(float));
+            }
+            qd_matf_buf_fini(&parts);
+            close_scene(&s);
+        }
+}
+
+static void the_last_position_alone_is_the_last_of_all(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    for (size_t c = 0; c < QD_LENGTH(cases); c++) {
+        scene s;
+        qd_matf_buf scores = { 0 };
+        const qd_attention *a = &cases[c].attention;
+        open_scene(a, cases[c].length, cases[c].loud, &s);
+        check_ok(qd_matf_buf_init(&scores, a->heads / a->kv_heads, s.length, &err));
+        qd_attention_last(a, qd_matf_const(qd_matf_block(s.q.view, s.length - 1, 0, 1, s.q.view.cols)),
+                          qd_matf_const(s.k.view), qd_matf_const(s.v.view), scores.view,
+                          qd_matf_block(s.out.view, s.length - 1, 0, 1, s.out.view.cols));
+        for (size_t head = 0; head < a->heads; head++)
+            check_position(&s, s.length - 1, head);
+        qd_matf_buf_fini(&scores);
+        close_scene(&s);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kernel_gives_the_definition),
+        cmocka_unit_test(the_last_position_alone_is_the_last_of_all),
+        cmocka_unit_test(parts_of_a_sequence_give_the_bits_of_the_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,258 @@
+/* test_gram_panels.c: second moments of inputs rounded to bf16, by every way that this processor has, against sums in float64 over the rounded
+ * inputs. */
+#include "base/pool.h"
+#include "layer.h"
+#include "linalg/half.h"
+#include "quant/gram_tiles.h"
+
+#include "core/linalg/tiles_emulated.h"
+
+#include "linalg/product_amx.c"
+
+typedef void claim_of_kernel(const qd_product_kernel *kernel);
+
+static void for_each_kernel(claim_of_kernel *claim)
+{
+    for (size_t k = 0; qd_product_kernel_at(k) != NULL; k++)
+        if (qd_product_kernel_at(k)->supported())
+            claim(qd_product_kernel_at(k));
+#ifdef QD_PRODUCT_X86
+    if (qd_has_avx512_bf16()) /* which AMX's panels are packed with */
+        claim(&qd_product_emulated);
+#endif
+}
+
+static void fill(qd_matf x, uint64_t seed)
+{
+    for (size_t i = 0; i < x.rows; i++)
+        for (size_t j = 0; j < x.cols; j++)
+            qd_matf_row(x, i)[j] = (float)(normal(seed, i * x.cols + j) * (j % 7 == 2 ? 20.0 : 1.0));
+}
+
+static double rounded(float value)
+{
+    return (double)qd_bf16_to_float(qd_float_to_bf16(value));
+}
+
+static double naive(qd_cmatf a, qd_cmatf b, size_t i, size_t j)
+{
+    double sum = 0.0;
+    for (size_t t = 0; t < a.rows; t++)
+        sum += rounded(qd_cmatf_row(a, t)[i]) * rounded(qd_cmatf_row(b, t)[j]);
+    return sum;
+}
+
+static double length(qd_cmatf a, size_t i)
+{
+    return sqrt(naive(a, a, i, i));
+}
+
+/* Below, at and past a pair, a depth, a chunk; features below, at and past a panel and a large tile. */
+static const struct {
+    size_t tokens, left, right;
+} shapes[] = { { 1, 1, 2 },      { 3, 5, 5 },     { 31, 64, 48 },    { 33, 129, 47 },  { 100, 256, 49 },
+               { 513, 96, 257 }, { 2048, 33, 3 }, { 2081, 40, 130 }, { 4099, 20, 48 }, { 40, 1250, 1300 } };
+enum { SHAPES = QD_LENGTH(shapes) };
+
+static void sums_of(const qd_product_kernel *kernel)
+{
+    qd_error err = { 0 };
+    for (size_t s = 0; s < SHAPES; s++) {
+        qd_matf_buf x = { 0 }, y = { 0 };
+        qd_matd_buf own = { 0 }, cross = { 0 };
+        size_t n = shapes[s].left, m = shapes[s].right;
+        check_ok(qd_matf_buf_init(&x, shapes[s].tokens, n, &err));
+        check_ok(qd_matf_buf_init(&y, shapes[s].tokens, m, &err));
+        fill(x.view, 70 + s);
+        fill(y.view, 90 + s);
+        check_ok(qd_matd_buf_init(&own, n, n, &err));
+        check_ok(qd_matd_buf_init(&cross, n, m, &err));
+        qd_cmatf a = qd_matf_const(x.view), b = qd_matf_const(y.view);
+        check_ok(qd_gram_add_panels(kernel, own.view, a, a, QD_SYMMETRIC, NULL, &err));
+        check_ok(qd_gram_add_panels(kernel, cross.view, a, b, QD_GENERAL, NULL, &err));
+        size_t stride = n * m > 3000 ? 17 : 1;
+        for (size_t i = 0; i < n; i += 1 + n / 100)
+            for (size_t j = i % stride; j < n; j += stride) {
+                double h = qd_matd_row(own.view, i)[j];
+                assert_true(h == qd_matd_row(own.view, j)[i]);
+                check_near(h, naive(a, a, i, j), 2e-6 * length(a, i) * length(a, j));
+            }
+        for (size_t i = 0; i < n; i += 1 + n / 100)
+            for (size_t j = i % stride; j < m; j += stride)
+                check_near(qd_matd_row(cross.view, i)[j], naive(a, b, i, j), 2e-6 * length(a, i) * length(b, j));
+        qd_matf_buf_fini(&x);
+        qd_matf_buf_fini(&y);
+        qd_matd_buf_fini(&own);
+        qd_matd_buf_fini(&cross);
+    }
+}
+
+static void sums_over_rounded_inputs_and_exactly_symmetric(void **state)
+{
+    (void)state;
+    for_each_kernel(sums_of);
+}
+
+static void near_float32_of(const qd_product_kernel *kernel)
+{
+    enum { TOKENS = 5000, FEATURES = 150 };
+    qd_error err = { 0 };
+    qd_matf_buf x = { 0 };
+    qd_gram plain = { 0 };
+    qd_matd_buf sum = { 0 };
+    check_ok(qd_matf_buf_init(&x, TOKENS, FEATURES, &err));
+    check_ok(qd_matd_buf_init(&sum, FEATURES, FEATURES, &err));
+    check_ok(qd_gram_init(&plain, FEATURES, &err));
+    fill(x.view, 11);
+    for (size_t i = 0; i < (size_t)TOKENS * FEATURES; i++)
+        x.view.data[i] = (float)rounded(x.view.data[i]) + 0.5f;
+    for (size_t i = 0; i < (size_t)TOKENS * FEATURES; i++)
+        x.view.data[i] = (float)rounded(x.view.data[i]);
+    check_ok(qd_gram_add(&plain, qd_matf_const(x.view), NULL, &err));
+    check_ok(
+        qd_gram_add_panels(kernel, sum.view, qd_matf_const(x.view), qd_matf_const(x.view), QD_SYMMETRIC, NULL, &err));
+    double above = 0, below = 0;
+    for (size_t i = 0; i < (size_t)FEATURES * FEATURES; i++) {
+        double want = plain.sum.view.data[i], got = sum.view.data[i];
+        above += (got - want) * (got - want);
+        below += want * want;
+    }
+    check_near(sqrt(above / below), 0, 1e-6);
+    qd_matf_buf_fini(&x);
+    qd_matd_buf_fini(&sum);
+    qd_gram_fini(&plain);
+}
+
+static void within_a_millionth_of_float32_on_the_same_inputs(void **state)
+{
+    (void)state;
+    for_each_kernel(near_float32_of);
+}
+
+static void threads_of(const qd_product_kernel *kernel)
+{
+    enum { TOKENS = 4200, FEATURES = 650, OTHERS = 300 };
+    qd_error err = { 0 };
+    qd_pool *pool = NULL;
+    qd_matf_buf x = { 0 }, y = { 0 };
+    check_ok(qd_pool_create(3, &pool, &err));
+    check_ok(qd_matf_buf_init(&x, TOKENS, FEATURES, &err));
+    check_ok(qd_matf_buf_init(&y, TOKENS, OTHERS, &err));
+    fill(x.view, 1);
+    fill(y.view, 2);
+    for (int symmetry = QD_SYMMETRIC; symmetry <= QD_GENERAL; symmetry++) {
+        qd_matd_buf one = { 0 }, three = { 0 };
+        qd_cmatf a = qd_matf_const(x.view), b = symmetry == QD_SYMMETRIC ? a : qd_matf_const(y.view);
+        check_ok(qd_matd_buf_init(&one, a.cols, b.cols, &err));
+        check_ok(qd_matd_buf_init(&three, a.cols, b.cols, &err));
+        check_ok(qd_gram_add_panels(kernel, one.view, a, b, (qd_symmetry)symmetry, NULL, &err));
+        check_ok(qd_gram_add_panels(kernel, three.view, a, b, (qd_symmetry)symmetry, pool, &err));
+        assert_memory_equal(one.view.data, three.view.data, sizeof(double) * a.cols * b.cols);
+        qd_matd_buf_fini(&one);
+        qd_matd_buf_fini(&three);
+    }
+    qd_matf_buf_fini(&x);
+    qd_matf_buf_fini(&y);
+    qd_pool_destroy(pool);
+}
+
+static void threads_do_not_change_a_byte(void **state)
+{
+    (void)state;
+    for_each_kernel(threads_of);
+}
+
+static void tiny_of(const qd_product_kernel *kernel)
+{
+    static const double scales[] = { 1e-45, 1e-42, 1e-30, 1e-20, 1e-10, 1e18 };
+    qd_error err = { 0 };
+    for (size_t s = 0; s < QD_LENGTH(scales); s++) {
+        float x[6] = { 1, 2, -3, 4, 5, 6 }, y[6] = { 7, -8, 9, 1, 5, 3 };
+        double own[9] = { 0 }, cross[9] = { 0 };
+        for (size_t i = 0; i < 6; i++)
+            x[i] = (float)((double)x[i] * scales[s]);
+        qd_cmatf a = qd_cmatf_view(x, 2, 3), b = qd_cmatf_view(y, 2, 3);
+        check_ok(qd_gram_add_panels(kernel, (qd_matd){ 3, 3, 3, own }, a, a, QD_SYMMETRIC, NULL, &err));
+        check_ok(qd_gram_add_panels(kernel, (qd_matd){ 3, 3, 3, cross }, a, b, QD_GENERAL, NULL, &err));
+        for (size_t i = 0; i < 3; i++)
+            for (size_t j = 0; j < 3; j++) { /* 2^-8 an input: cancellation makes some of it more */
+                double h = 0, g = 0;
+                for (size_t t = 0; t < 2; t++) {
+                    h += (double)qd_cmatf_row(a, t)[i] * (double)qd_cmatf_row(a, t)[j];
+                    g += (double)qd_cmatf_row(a, t)[i] * (double)qd_cmatf_row(b, t)[j];
+                }
+                check_near(own[3 * i + j] / h, 1.0, 0.05);
+                check_near(cross[3 * i + j] / g, 1.0, 0.05);
+            }
+    }
+}
+
+static void tiny_inputs_are_not_dead(void **state)
+{
+    (void)state;
+    for_each_kernel(tiny_of);
+}
+
+/* By the door that the engine uses. */
+static qd_gram moments(size_t features)
+{
+    qd_error err = { 0 };
+    qd_gram gram = { 0 };
+    check_ok(qd_gram_init(&gram, features, &err));
+    gram.arithmetic = QD_ARITHMETIC_BFLOAT16;
+    return gram;
+}
+
+static void small_integers_are_exact_in_any_pieces(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    enum { TOKENS = 5000, FEATURES = 51 };
+    qd_matf_buf x = { 0 };
+    qd_gram gram = moments(FEATURES);
+    check_ok(qd_matf_buf_init(&x, TOKENS, FEATURES, &err));
+    for (size_t i = 0; i < (size_t)TOKENS * FEATURES; i++)
+        x.view.data[i] = (float)(qd_rng_bits(3, i) % 2);
+    for (size_t t = 0, step = 1; t < TOKENS; t += step, step = qd_min_size(2 * step + 1, TOKENS - t))
+        check_ok(qd_gram_add(&gram, qd_cmatf_block(qd_matf_const(x.view), t, 0, step, FEATURES), NULL, &err));
+    assert_int_equal(gram.tokens, TOKENS);
+    check_ok(qd_gram_finish(&gram, &err));
+    for (size_t i = 0; i < FEATURES; i++)
+        for (size_t j = 0; j < FEATURES; j++)
+            assert_true(qd_matd_row(gram.sum.view, i)[j] ==
+                        naive(qd_matf_const(x.view), qd_matf_const(x.view), i, j) / TOKENS);
+    qd_matf_buf_fini(&x);
+    qd_gram_fini(&gram);
+}
+
+static void bad_input_is_named(void **state)
+{
+    (void)state;
+    static const float bad[] = { NAN, INFINITY, 1e30f }; /* the last overflows when squared */
+    for (size_t i = 0; i < 3; i++) {
+        qd_error err = { 0 };
+        qd_gram gram = moments(3), cross = moments(3);
+        float x[6] = { 1, 2, 3, 4, bad[i], 6 }, y[6] = { 1, 2, 3, 4, 5, 1e30f };
+        check_ok(qd_gram_add(&gram, qd_cmatf_view(x, 2, 3), NULL, &err));
+        check_fails(qd_gram_finish(&gram, &err), QD_ENUMERIC);
+        check_contains(err.text, ", 1) is not finite");
+        check_ok(qd_gram_add_cross(&cross, qd_cmatf_view(x, 2, 3), qd_cmatf_view(y, 2, 3), NULL, &err));
+        check_fails(qd_gram_finish(&cross, &err), QD_ENUMERIC);
+        check_contains(err.text, "(1, ");
+        qd_gram_fini(&gram);
+        qd_gram_fini(&cross);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_over_rounded_inputs_and_exactly_symmetric),
+        cmocka_unit_test(within_a_millionth_of_float32_on_the_same_inputs),
+        cmocka_unit_test(threads_do_not_change_a_byte),
+        cmocka_unit_test(tiny_inputs_are_not_dead),
+        cmocka_unit_test(small_integers_are_exact_in_any_pieces),
+        cmocka_unit_test(bad_input_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
