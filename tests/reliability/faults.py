@@ -1,7 +1,6 @@
 """A fault at every named point of core/base/fault_points.c, at its first three hits (where a run comes by so often): the process dies there, or
-what it does there fails with EIO
-or ENOSPC. Afterwards, by itself or started again, the job ends with the bytes of an undisturbed run, or as `failed` with a reason, and a retry
-then gives those bytes; nothing acknowledged is lost, nothing runs twice at once, nothing half written is to be seen.
+what it does there fails with EIO or ENOSPC. Afterwards, by itself or started again, the job ends with the bytes of an undisturbed run, or as
+`failed` with a reason, and a retry then gives those bytes; nothing acknowledged is lost, nothing runs twice at once, nothing half written is to be seen.
 
 Needs a binary made with --enable-fault-injection. QUANTD_FAULT_CASES=N tries N cases drawn by QUANTD_TEST_SEED (60 unless told);
 QUANTD_LONG_TESTS=1 tries all. QUANTD_FAULT_ONLY=TEXT tries the cases whose name holds TEXT."""
