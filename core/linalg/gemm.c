@@ -3,6 +3,8 @@
 
 #include <cblas.h>
 #include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -111,4 +113,32 @@ const char *qd_blas_version(void)
 const char *qd_blas_core_name(void)
 {
     return openblas_get_corename();
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+static const char *fitting_core(void)
+{
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+    if (wide)
+        return __builtin_cpu_supports("avx512bf16") ? "Cooperlake" : "SkylakeX";
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? "Haswell" : NULL;
+}
+#else
+static const char *fitting_core(void)
+{
+    return NULL;
+}
+#endif
+
+const char *qd_blas_core_missed(void)
+{
+    /* OpenBLAS's names of what has no AVX2. */
+    static const char *const old[] = { "Prescott",    "Core2",   "Penryn",        "Dunnington", "Nehalem", "Atom", "Nano",
+                                       "Sandybridge", "Opteron", "Opteron_SSE3", "Barcelona",  "Bobcat" };
+    const char *core = qd_blas_core_name();
+    for (size_t i = 0; i < QD_LENGTH(old) && getenv("OPENBLAS_CORETYPE") == NULL; i++)
+        if (strcmp(core, old[i]) == 0)
+            return fitting_core();
+    return NULL;
 }

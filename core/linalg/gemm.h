@@ -37,5 +37,9 @@ void qd_blas_reserve(size_t threads);
 const char *qd_blas_version(void);
 /* Name of the kernel set OpenBLAS chose ("Haswell", "SkylakeX", ...); for benchmarks and provenance. */
 const char *qd_blas_core_name(void);
+/* The kernel set that this processor should have, where OpenBLAS fell back to one from before AVX2: releases do not know processors that came
+ * after them, and are then three times slower and sum in longer chains. A value for OPENBLAS_CORETYPE, which OpenBLAS reads when it is
+ * loaded. NULL: what it chose will do, or the variable is set. */
+const char *qd_blas_core_missed(void);
 
 #endif

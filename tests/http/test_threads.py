@@ -70,4 +70,27 @@ def more_workers_than_threads_have_one_each():
     shares(1, 2, 1)
 
 
-run_claims([a_job_has_all_threads_of_a_service_of_one_worker, two_jobs_share_them, more_workers_than_threads_have_one_each])
+def kernels(asked):
+    """What a job of a service whose OPENBLAS_CORETYPE is this says of OpenBLAS's kernels."""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
+    server = Server(environment=dict(environment, **asked))
+    job = server.submit(JOB)
+    equal(server.wait(job)["state"], "succeeded")
+    statement = json.loads(server.request("GET", "/jobs/%s/artifacts/provenance.json" % job)[2])
+    equal(server.stop(), 0)
+    return statement["predicate"]["buildDefinition"]["internalParameters"]["blas_kernels"]
+
+
+def kernels_fit_the_processor():
+    """OpenBLAS takes those from before AVX2 where it does not know a processor: the service chooses then; who asks for some gets them."""
+    flags = open("/proc/cpuinfo").read().split()
+    if "avx2" not in flags or "fma" not in flags:
+        raise Skip("the processor has no AVX2")
+    found = kernels({})
+    assert found not in ("Prescott", "Core2", "Penryn", "Nehalem", "Sandybridge", "Barcelona"), found
+    equal(kernels({"OPENBLAS_CORETYPE": "Haswell"}), "Haswell")
+    equal(kernels({"OPENBLAS_CORETYPE": "Nehalem"}), "Nehalem")
+
+
+run_claims([a_job_has_all_threads_of_a_service_of_one_worker, two_jobs_share_them, more_workers_than_threads_have_one_each,
+            kernels_fit_the_processor])
