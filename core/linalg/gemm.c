@@ -134,8 +134,8 @@ static const char *fitting_core(void)
 const char *qd_blas_core_missed(void)
 {
     /* OpenBLAS's names of what has no AVX2. */
-    static const char *const old[] = { "Prescott",    "Core2",   "Penryn",        "Dunnington", "Nehalem", "Atom", "Nano",
-                                       "Sandybridge", "Opteron", "Opteron_SSE3", "Barcelona",  "Bobcat" };
+    static const char *const old[] = { "Prescott", "Core2",       "Penryn",  "Dunnington",   "Nehalem",   "Atom",
+                                       "Nano",     "Sandybridge", "Opteron", "Opteron_SSE3", "Barcelona", "Bobcat" };
     const char *core = qd_blas_core_name();
     for (size_t i = 0; i < QD_LENGTH(old) && getenv("OPENBLAS_CORETYPE") == NULL; i++)
         if (strcmp(core, old[i]) == 0)
