@@ -1,4 +1,4 @@
-/* blas_core.c: prints the kernel set that OpenBLAS should take on this processor, if it missed it: tests run as quantd does (server/main.c). */
+/* blas_core.c: prints the kernel set that OpenBLAS should take on this processor, if it missed it: tests run as quantd does (server/cli/blas_kernels.h). */
 #include <stdio.h>
 
 #include "linalg/gemm.h"

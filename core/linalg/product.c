@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "linalg/rows.h"
 
 static const qd_product_kernel *const kernels[] = {
 #ifdef QD_PRODUCT_X86
@@ -103,31 +104,62 @@ size_t qd_packed_bytes(size_t out, size_t in)
     return qd_panel_count(kernel, out) * panel_size(kernel, in) * sizeof(uint16_t);
 }
 
-/* Some rows of x over some products, beginning with product k: packed panels of x times every panel of W. */
-static void apply_block(const qd_packed *packed, const uint16_t *block, size_t k, size_t depth, float beta, qd_matf out)
+/* Some rows of x over some products, packed. */
+typedef struct block {
+    const uint16_t *panels; /* left side, `depth` products each */
+    size_t k, depth;        /* the first of them, and how many */
+    size_t share;           /* of one call of the kernel */
+} block;
+
+/* out = beta out + sums */
+static void add_sums(qd_cmatf sums, float beta, qd_matf out)
 {
+    const qd_rows *rows = qd_rows_best();
+    for (size_t i = 0; i < out.rows; i++)
+        if (beta == 0)
+            memcpy(qd_matf_row(out, i), qd_cmatf_row(sums, i), out.cols * sizeof(float));
+        else
+            rows->add(1, qd_cmatf_row(sums, i), out.cols, qd_matf_row(out, i));
+}
+
+/* A panel of outputs. Sums of several calls are made in one place, out of the way of the strides of `out`. */
+static void apply_panel(const qd_packed *packed, const block *b, const uint16_t *weights, float beta, qd_matf out)
+{
+    _Alignas(64) float sums[QD_PRODUCT_SUMS];
     const qd_product_kernel *kernel = packed->kernel;
-    size_t width = kernel->width, size = panel_size(kernel, packed->in);
-    for (size_t o = 0; o < out.cols; o += width) {
-        const uint16_t *weights = packed->panels + o / width * size + k * width;
-        kernel->multiply(block, depth * width, weights, depth, beta,
-                         qd_matf_block(out, 0, o, out.rows, qd_min_size(width, out.cols - o)));
+    size_t width = kernel->width, stride = b->depth * width;
+    qd_matf made = { out.rows, out.cols, width, sums };
+    if (b->share >= b->depth) {
+        kernel->multiply(b->panels, stride, weights, b->depth, beta, out);
+        return;
     }
+    for (size_t k = 0; k < b->depth; k += b->share)
+        kernel->multiply(b->panels + k * width, stride, weights + k * width, qd_min_size(b->share, b->depth - k),
+                         k == 0 ? 0 : 1, made);
+    add_sums(qd_matf_const(made), beta, out);
+}
+
+static void apply_block(const qd_packed *packed, const block *b, float beta, qd_matf out)
+{
+    size_t width = packed->kernel->width, size = panel_size(packed->kernel, packed->in);
+    for (size_t o = 0; o < out.cols; o += width)
+        apply_panel(packed, b, packed->panels + o / width * size + b->k * width, beta,
+                    qd_matf_block(out, 0, o, out.rows, qd_min_size(width, out.cols - o)));
 }
 
 void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf out)
 {
-    _Alignas(64) uint16_t block[QD_PRODUCT_BLOCK];
+    _Alignas(64) uint16_t panels[QD_PRODUCT_BLOCK];
     const qd_product_kernel *kernel = packed->kernel;
-    size_t width = kernel->width, most = kernel->side * width, share = qd_panel_share(kernel->depth, x.cols);
+    size_t width = kernel->width, most = kernel->side * width, share = qd_panel_share(QD_PRODUCT_DEPTH, x.cols);
     assert(x.cols == packed->in && out.cols == packed->out && x.rows == out.rows);
     for (size_t t = 0; t < x.rows; t += most)
         for (size_t k = 0; k < x.cols; k += share) {
             size_t rows = qd_min_size(most, x.rows - t), cols = qd_min_size(share, x.cols - k);
-            size_t depth = qd_panel_depth(cols);
+            block b = { panels, k, qd_panel_depth(cols), qd_panel_share(kernel->depth, cols) };
             for (size_t i = 0; i < rows; i += width)
                 kernel->pack_rows(qd_cmatf_block(x, t + i, k, qd_min_size(width, rows - i), cols), QD_PANEL_LEFT,
-                                  block + i * depth);
-            apply_block(packed, block, k, depth, k == 0 ? beta : 1, qd_matf_block(out, t, 0, rows, out.cols));
+                                  panels + i * b.depth);
+            apply_block(packed, &b, k == 0 ? beta : 1, qd_matf_block(out, t, 0, rows, out.cols));
         }
 }

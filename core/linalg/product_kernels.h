@@ -19,7 +19,9 @@
 
 enum {
     QD_PANEL_STEP = 32,           /* products: K is padded to a multiple */
-    QD_PRODUCT_BLOCK = 256 * 512, /* side * width * depth of any kernel is no more */
+    QD_PRODUCT_DEPTH = 2048,       /* products of a block of a linear layer's inputs; any kernel's depth is no more */
+    QD_PRODUCT_BLOCK = 256 * QD_PRODUCT_DEPTH, /* values of it; side * width of any kernel is 256 or less */
+    QD_PRODUCT_SUMS = 256 * 128,   /* side * width * width of any kernel is no more */
 };
 
 typedef enum qd_panel_side { QD_PANEL_LEFT, QD_PANEL_RIGHT } qd_panel_side;
@@ -28,10 +30,10 @@ typedef struct qd_product_kernel {
     const char *name;
     bool (*supported)(void);
     size_t width; /* features of a panel */
-    size_t least; /* panels along a side of the smallest tiles */
-    size_t side;  /* of the largest: what one of them reads stays in the second cache */
-    size_t
-        depth; /* most products that one call of `multiply` should be given: see there; a multiple of QD_PANEL_STEP */
+    size_t side;  /* panels of a block: what one of them reads stays in the second cache */
+    size_t depth; /* most products that one call of `multiply` should be given: see there; a multiple of QD_PANEL_STEP */
+    /* Of X^T X, in panels: tiles have `least` to `most` along a side, and there are `tiles` of them along a side where that allows. */
+    size_t least, most, tiles;
     /* Products along rows: x is K x features (<= width). The bits of the largest magnitude in x, as qd_largest_bits. */
     uint32_t (*pack_columns)(qd_cmatf x, qd_panel_side side, uint16_t *panel);
     /* Products along columns: x is features (<= width) x K. */

@@ -78,6 +78,12 @@ INLINE void add_body(float scale, const float *x, size_t count, float *y)
         y[i] += scale * x[i];
 }
 
+INLINE void add_wide_body(double scale, const float *x, size_t count, double *y)
+{
+    for (size_t i = 0; i < count; i++)
+        y[i] += scale * (double)x[i];
+}
+
 INLINE void layer_norm_body(const float *x, const float *weight, const float *bias, float eps, size_t count, float *out)
 {
     double mean = mean_of(x, count);
@@ -118,13 +124,18 @@ INLINE void rotate_body(const float *cosine, const float *sine, size_t count, fl
     { \
         add_body(scale, x, count, y); \
     } \
+    attribute static void add_wide_##suffix(double scale, const float *x, size_t count, double *y) \
+    { \
+        add_wide_body(scale, x, count, y); \
+    } \
     static bool supports_##suffix(void) \
     { \
         return condition; \
     } \
     static const qd_rows version_##suffix = { #suffix,           supports_##suffix, \
                                               rms_norm_##suffix, layer_norm_##suffix, \
-                                              rotate_##suffix,   add_##suffix };
+                                              rotate_##suffix,   add_##suffix, \
+                                              add_wide_##suffix };
 
 VERSION(portable, , true)
 #if defined(__x86_64__)

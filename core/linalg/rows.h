@@ -19,6 +19,8 @@ typedef struct qd_rows {
     void (*rotate)(const float *cosine, const float *sine, size_t count, float *a, float *b);
     /* y += scale * x */
     void (*add)(float scale, const float *x, size_t count, float *y);
+    /* y += scale * x in double */
+    void (*add_wide)(double scale, const float *x, size_t count, double *y);
 } qd_rows;
 const qd_rows *qd_rows_at(size_t index); /* fastest first; NULL past the end */
 const qd_rows *qd_rows_best(void);       /* fastest this processor has */

@@ -11,6 +11,9 @@
 /* Tiles by the number of features: large ones are faster, small ones give two threads something to do. */
 enum { LARGEST_TILE = 256, SURVEY_ROWS = 256 };
 
+/* A piece is some pages of rows on both sides of the diagonal, a square some lines. */
+enum { MIRROR = 16, MIRROR_PIECE = 512 };
+
 static size_t tile_size(size_t features)
 {
     size_t largest = features <= 128 ? 64 : features <= 512 ? 128 : LARGEST_TILE;
@@ -140,6 +143,9 @@ static qd_code add(qd_gram *gram, qd_cmatf left, qd_cmatf right, qd_symmetry sym
         return qd_fail(err, QD_ESHAPE, "gram: %zu and %zu tokens in the two streams", left.rows, right.rows);
     if (left.rows == 0 || sum.rows == 0 || sum.cols == 0)
         return QD_OK;
+    qd_gram_part part = symmetry == QD_SYMMETRIC ? QD_GRAM_UPPER : QD_GRAM_WHOLE;
+    assert(gram->part == QD_GRAM_NOTHING || gram->part == part);
+    gram->part = part;
     qd_code code = gram->arithmetic == QD_ARITHMETIC_BFLOAT16
                        ? qd_gram_add_panels(qd_product_kernel_best(), sum, left, right, symmetry, pool, err)
                        : add_f32(sum, left, right, symmetry, pool, err);
@@ -164,6 +170,8 @@ qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err)
     qd_matd to = gram->sum.view, from = other->sum.view;
     if (to.rows != from.rows || to.cols != from.cols)
         return qd_fail(err, QD_ESHAPE, "gram: %zu features, %zu were wanted", from.rows, to.rows);
+    assert(gram->part == QD_GRAM_NOTHING || other->part == QD_GRAM_NOTHING || gram->part == other->part);
+    gram->part = other->part == QD_GRAM_NOTHING ? gram->part : other->part;
     for (size_t i = 0; i < to.rows; i++) {
         for (size_t j = 0; j < to.cols; j++)
             qd_matd_row(to, i)[j] += qd_matd_row(from, i)[j];
@@ -174,12 +182,35 @@ qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err)
     return QD_OK;
 }
 
+/* Copies a piece above the diagonal to the other side, in squares that fit the first cache on both. */
+static void mirror(qd_matd sum, size_t i0, size_t j0)
+{
+    size_t rows = qd_min_size(i0 + MIRROR_PIECE, sum.rows), cols = qd_min_size(j0 + MIRROR_PIECE, sum.cols);
+    for (size_t ib = i0; ib < rows; ib += MIRROR)
+        for (size_t jb = j0; jb < cols; jb += MIRROR)
+            for (size_t j = jb; j < qd_min_size(jb + MIRROR, cols); j++)
+                for (size_t i = ib; i < qd_min_size(ib + MIRROR, rows) && i < j; i++)
+                    qd_matd_row(sum, j)[i] = qd_matd_row(sum, i)[j];
+}
+
+void qd_gram_complete(qd_gram *gram)
+{
+    qd_matd sum = gram->sum.view;
+    if (gram->part != QD_GRAM_UPPER)
+        return;
+    for (size_t i = 0; i < sum.rows; i += MIRROR_PIECE)
+        for (size_t j = i; j < sum.cols; j += MIRROR_PIECE)
+            mirror(sum, i, j);
+    gram->part = QD_GRAM_WHOLE;
+}
+
 qd_code qd_gram_finish(qd_gram *gram, qd_error *err)
 {
     if (gram->tokens == 0)
         return qd_fail(err, QD_ENUMERIC, "gram: no tokens were added");
     double tokens = (double)gram->tokens;
     qd_matd sum = gram->sum.view;
+    qd_gram_complete(gram);
     for (size_t i = 0; i < sum.rows; i++)
         for (size_t j = 0; j < sum.cols; j++) {
             double value = qd_matd_row(sum, i)[j] / tokens;

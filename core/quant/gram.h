@@ -9,8 +9,11 @@
 #include "base/pool.h"
 #include "linalg/product.h"
 
+typedef enum qd_gram_part { QD_GRAM_NOTHING, QD_GRAM_UPPER, QD_GRAM_WHOLE } qd_gram_part;
+
 typedef struct qd_gram {
     qd_matd_buf sum;          /* I x I (of qd_gram_init_cross: left x right), not divided by m */
+    qd_gram_part part;        /* of sum that was added to: of x^T x the upper triangle, until qd_gram_complete */
     size_t tokens;            /* m so far */
     qd_arithmetic arithmetic; /* of its products: float32 unless the caller sets it after init */
 } qd_gram;
@@ -21,13 +24,15 @@ qd_code qd_gram_init_cross(qd_gram *gram, size_t left, size_t right, qd_error *e
 qd_code qd_gram_init_in(qd_gram *gram, size_t left, size_t right, const char *folder, qd_error *err);
 void qd_gram_fini(qd_gram *gram);
 
-/* sum += x^T x (both triangles kept equal); x: T x I. Chunks of a fixed number of rows inside. */
+/* sum += x^T x, the upper triangle; x: T x I. Chunks of a fixed number of rows inside. A sum is of these or of the next, never both. */
 qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err);
 /* sum += left^T x: row index = left, the float stream in G of algorithms.md §1. */
 qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf left, qd_cmatf x, qd_pool *pool, qd_error *err);
 /* sum += other's sum, of the same features and not finished either; its tokens count. */
 qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err);
-/* Mean: divides by m in place; once, when everything was added. QD_ENUMERIC when an entry is not finite. */
+/* Both triangles, exactly equal; for who reads the sum before it is finished. Nothing is added behind that. */
+void qd_gram_complete(qd_gram *gram);
+/* Mean: divides by m in place, both triangles; once, when everything was added. QD_ENUMERIC when an entry is not finite. */
 qd_code qd_gram_finish(qd_gram *gram, qd_error *err);
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 
 /* Packed at once, if that is more than a chunk: fewer waits of threads for each other. PACK_ROWS tokens are a task. */
-enum { PASS_BYTES = 16 << 20, PACK_ROWS = 64, WIDEST = 128, SMALL_PANELS = 12, LINE = 64 };
+enum { PASS_BYTES = 16 << 20, PACK_ROWS = 64, WIDEST = 128, LINE = 64 };
 
 /* Summed one by one, squares lose the more the more they are: a quarter of a chunk keeps 1e-6. */
 enum { SQUARES = QD_GRAM_CHUNK / 4 };
@@ -41,26 +41,30 @@ static uint32_t pack_piece(const pass *p, const operand *o, qd_cmatf x, uint16_t
     return p->kernel->pack_columns(x, o->side, panel);
 }
 
+/* Panel by panel, one side behind the other: where both are made of the same inputs these are read from the first cache the second time. */
 static qd_code pack_tokens(void *ctx, size_t index, size_t worker, qd_error *err)
 {
     const pass *p = ctx;
     (void)err;
-    size_t width = p->kernel->width, t = index / p->count * PACK_ROWS;
-    const operand *o = &p->operands[index % p->count];
-    size_t rows = qd_min_size(PACK_ROWS, o->x.rows - t);
-    for (size_t i = 0; i < o->x.cols; i += width) {
-        qd_cmatf x = qd_cmatf_block(o->x, t, i, rows, qd_min_size(width, o->x.cols - i));
-        uint32_t largest = pack_piece(p, o, x, o->panels + i * p->depth + t * width);
-        if (largest > p->largest[worker][index % p->count])
-            p->largest[worker][index % p->count] = largest;
-    }
+    size_t width = p->kernel->width, t = index * PACK_ROWS;
+    size_t features = qd_max_size(p->operands[0].x.cols, p->operands[p->count - 1].x.cols);
+    for (size_t i = 0; i < features; i += width)
+        for (size_t k = 0; k < p->count; k++) {
+            const operand *o = &p->operands[k];
+            if (i >= o->x.cols)
+                continue;
+            qd_cmatf x =
+                qd_cmatf_block(o->x, t, i, qd_min_size(PACK_ROWS, o->x.rows - t), qd_min_size(width, o->x.cols - i));
+            uint32_t largest = pack_piece(p, o, x, o->panels + i * p->depth + t * width);
+            if (largest > p->largest[worker][k])
+                p->largest[worker][k] = largest;
+        }
     return QD_OK;
 }
 
 static qd_code pack(pass *p, qd_pool *pool, qd_error *err)
 {
-    size_t blocks = (p->operands[0].x.rows - 1) / PACK_ROWS + 1;
-    return qd_pool_for(pool, blocks * p->count, pack_tokens, p, err);
+    return qd_pool_for(pool, (p->operands[0].x.rows - 1) / PACK_ROWS + 1, pack_tokens, p, err);
 }
 
 /* Packs, and once more where inputs turn out to be so small that they must be scaled. */
@@ -101,11 +105,13 @@ static void multiply_panels(const void *ctx, size_t t, size_t count, size_t i0, 
     }
 }
 
-/* Panels along a side of a tile: more make better use of caches, fewer more tasks. */
+/* Features along a side of a tile: larger ones make better use of caches, smaller ones are more tasks. Equal shares. */
 static size_t tile_of(const qd_product_kernel *kernel, size_t features)
 {
-    size_t side = qd_panel_count(kernel, features) / SMALL_PANELS;
-    return kernel->width * qd_max_size(kernel->least, qd_min_size(side, kernel->side));
+    size_t panels = qd_panel_count(kernel, features), side = panels / kernel->tiles;
+    side = qd_max_size(kernel->least, qd_min_size(side, kernel->most));
+    size_t tiles = (panels + side - 1) / side;
+    return kernel->width * ((panels + tiles - 1) / tiles);
 }
 
 static qd_code add_pass(pass *p, qd_matd sum, qd_pool *pool, qd_error *err)

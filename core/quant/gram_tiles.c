@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "linalg/rows.h"
 
-enum { MIRROR = 16 };
+/* Beyond the width of a tile's rows: rows a power of two apart share few places of the caches. */
+enum { APART = 16 };
 
 /* Squares of inputs below 2^-32 leave float32: where the largest input of a chunk is so small, all are scaled by a power of two. Else such
  * a layer would pass for dead, be rounded to zeros and be certified as exact. (Squares that overflow are found and reported.) */
@@ -44,23 +46,12 @@ static void tile_of(const addition *a, size_t index, size_t *out_row, size_t *ou
 
 static void add_product(const qd_gram_tiles *s, qd_cmatf product, size_t i0, size_t j0)
 {
+    const qd_rows *rows = qd_rows_best();
     for (size_t i = 0; i < product.rows; i++) {
-        const float *from = qd_cmatf_row(product, i);
-        double *to = qd_matd_row(s->sum, i0 + i) + j0;
-        size_t start = s->symmetry == QD_SYMMETRIC && i0 == j0 ? i : 0;
-        for (size_t j = start; j < product.cols; j++)
-            to[j] += s->unit * (double)from[j];
+        size_t start = s->symmetry == QD_SYMMETRIC && i0 == j0 ? qd_min_size(i, product.cols) : 0;
+        rows->add_wide(s->unit, qd_cmatf_row(product, i) + start, product.cols - start,
+                       qd_matd_row(s->sum, i0 + i) + j0 + start);
     }
-}
-
-/* Copies a tile to the other side of the diagonal, in squares that fit the first cache on both sides. */
-static void mirror(qd_matd sum, size_t i0, size_t j0, size_t rows, size_t cols)
-{
-    for (size_t ib = i0; ib < i0 + rows; ib += MIRROR)
-        for (size_t jb = j0; jb < j0 + cols; jb += MIRROR)
-            for (size_t j = jb; j < qd_min_size(jb + MIRROR, j0 + cols); j++)
-                for (size_t i = ib; i < qd_min_size(ib + MIRROR, i0 + rows) && i < j; i++)
-                    qd_matd_row(sum, j)[i] = qd_matd_row(sum, i)[j];
 }
 
 static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
@@ -72,20 +63,18 @@ static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
     tile_of(a, index, &row, &column);
     size_t i0 = row * s->height, j0 = column * s->width;
     size_t rows = qd_min_size(s->height, s->sum.rows - i0), cols = qd_min_size(s->width, s->sum.cols - j0);
-    qd_matf product = qd_matf_view(a->products + worker * s->height * s->width, rows, cols);
+    qd_matf product = { rows, cols, s->width + APART, a->products + worker * s->height * (s->width + APART) };
     for (size_t t = 0; t < s->tokens; t += QD_GRAM_CHUNK) {
         s->multiply(s->ctx, t, qd_min_size(QD_GRAM_CHUNK, s->tokens - t), i0, j0, product);
         add_product(s, qd_matf_const(product), i0, j0);
     }
-    if (s->symmetry == QD_SYMMETRIC)
-        mirror(s->sum, i0, j0, rows, cols);
     return QD_OK;
 }
 
 qd_code qd_gram_add_tiles(const qd_gram_tiles *s, qd_pool *pool, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) void *products = NULL;
-    qd_code code = qd_alloc(qd_pool_threads(pool) * s->height * s->width, sizeof(float), &products, err);
+    qd_code code = qd_alloc(qd_pool_threads(pool) * s->height * (s->width + APART), sizeof(float), &products, err);
     if (code != QD_OK)
         return code;
     size_t high = (s->sum.rows - 1) / s->height + 1, wide = (s->sum.cols - 1) / s->width + 1;

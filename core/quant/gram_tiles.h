@@ -14,7 +14,7 @@ typedef enum qd_symmetry { QD_SYMMETRIC, QD_GENERAL } qd_symmetry;
 
 typedef struct qd_gram_tiles {
     qd_symmetry symmetry;
-    qd_matd sum;          /* += unit * left^T right; both triangles for QD_SYMMETRIC, where left is right */
+    qd_matd sum;          /* += unit * left^T right; of QD_SYMMETRIC, where left is right, the upper triangle */
     size_t tokens;        /* of both */
     size_t height, width; /* of a tile; equal for QD_SYMMETRIC */
     double unit;          /* of the products: 1 unless inputs were scaled */
@@ -28,7 +28,7 @@ qd_code qd_gram_add_tiles(const qd_gram_tiles *tiles, qd_pool *pool, qd_error *e
 /* What inputs whose largest magnitude has these bits are to be divided by, as an exponent of 2: 0 nearly always. */
 int qd_gram_exponent(uint32_t largest);
 
-/* sum += left^T right in bf16 by this kernel, which the processor has; shapes agree and are not empty. */
+/* sum += left^T right in bf16 by this kernel, which the processor has; shapes agree and are not empty. Of QD_SYMMETRIC the upper triangle. */
 qd_code qd_gram_add_panels(const qd_product_kernel *kernel, qd_matd sum, qd_cmatf left, qd_cmatf right,
                            qd_symmetry symmetry, qd_pool *pool, qd_error *err);
 

@@ -203,10 +203,12 @@ qd_code qd_mismatch_add(qd_mismatch *mismatch, qd_part part, const qd_pairs *pai
     return code == QD_OK ? qd_gram_add(&moments->own, difference, pool, err) : code;
 }
 
-static qd_code total(const qd_gram *a, const qd_gram *b, const qd_matd_buf *buf, const char *what, qd_error *err)
+static qd_code total(qd_gram *a, qd_gram *b, const qd_matd_buf *buf, const char *what, qd_error *err)
 {
     double tokens = (double)(a->tokens + b->tokens);
     qd_matd out = buf->view;
+    qd_gram_complete(a);
+    qd_gram_complete(b);
     for (size_t i = 0; i < out.rows; i++) {
         for (size_t j = 0; j < out.cols; j++) {
             double value = (qd_matd_row(a->sum.view, i)[j] + qd_matd_row(b->sum.view, i)[j]) / tokens;

@@ -1,7 +1,7 @@
 /* bench_products.c: products of inputs rounded to bf16 beside CBLAS in float32: second moments (X^T X; in float32 they are tiles of ssyrk and
  * sgemm, which threads share) and linear layers (X W^T).
  *
- * Usage: bench_products [--json] [--quick] [gram:TxI | linear:TxIxO]...
+ * Usage: bench_products [--json] [--quick] [--only=WAY] [gram:TxI | linear:TxIxO]...
  * Each size is timed by CPU time of the process with one thread, all contenders in turns, and the ratio is the median over rounds: what slows
  * one down for a while slows its neighbour too. With two threads a time is that of the busier one (CPU time: what it waited is not in it), and
  * the wall clock stands beside it, which tells something only on a machine that does nothing else. The objective is the relative difference
@@ -45,6 +45,7 @@ typedef struct problem {
     qd_matf_buf x, w;
     double operations;
     int rounds;
+    const char *only;        /* the way's name; NULL: all that the processor has */
     qd_pool *pools[THREADS]; /* of 1, 2, ... threads */
 } problem;
 
@@ -212,7 +213,8 @@ static void run_problem(problem *p, style format)
                                          : (double)p->tokens * (double)p->in * (double)(p->in + 1);
     contenders[count++] = make_contender(p, NULL);
     for (size_t k = 0; qd_product_kernel_at(k) != NULL && count < WAYS; k++)
-        if (qd_product_kernel_at(k)->supported())
+        if (qd_product_kernel_at(k)->supported() &&
+            (p->only == NULL || strcmp(p->only, qd_product_kernel_at(k)->name) == 0))
             contenders[count++] = make_contender(p, qd_product_kernel_at(k));
     for (int round = 0; round < p->rounds; round++)
         for (size_t threads = 1; threads <= THREADS; threads++)
@@ -266,10 +268,12 @@ int main(int argc, char **argv)
                                          "linear:2048x1536x576", "linear:512x2048x2048" };
     qd_error err = { 0 };
     style format = TEXT;
+    const char *only = NULL;
     int rounds = ROUNDS, given = 1;
     for (; given < argc && strncmp(argv[given], "--", 2) == 0; given++) {
         format = strcmp(argv[given], "--json") == 0 ? JSON : format;
         rounds = strcmp(argv[given], "--quick") == 0 ? QUICK_ROUNDS : rounds;
+        only = strncmp(argv[given], "--only=", 7) == 0 ? argv[given] + 7 : only;
     }
     qd_blas_single_thread();
     print_machine(format);
@@ -285,6 +289,7 @@ int main(int argc, char **argv)
             return 2;
         }
         p.rounds = rounds;
+        p.only = only;
         memcpy(p.pools, pools, sizeof pools);
         run_problem(&p, format);
     }

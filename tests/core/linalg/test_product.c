@@ -222,7 +222,9 @@ static void rows_and_columns_make_the_same_panels(void **state)
 
 static void sizes_of(const qd_product_kernel *kernel)
 {
-    assert_true(kernel->side >= 1 && kernel->side * kernel->width * kernel->depth <= QD_PRODUCT_BLOCK);
+    assert_true(kernel->side >= 1 && kernel->side * kernel->width * QD_PRODUCT_DEPTH <= QD_PRODUCT_BLOCK);
+    assert_true(kernel->side * kernel->width * kernel->width <= QD_PRODUCT_SUMS);
+    assert_true(kernel->depth <= QD_PRODUCT_DEPTH && kernel->least <= kernel->most && kernel->tiles >= 1);
     assert_int_equal(kernel->depth % QD_PANEL_STEP, 0);
 }
 

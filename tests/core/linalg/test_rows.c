@@ -56,14 +56,20 @@ static void check_rotation_and_sum(const qd_rows *f, size_t count)
     float before[2 * MOST];
     memcpy(before, both, sizeof both);
     memcpy(sum, y, sizeof y);
+    double wide[MOST];
+    for (size_t i = 0; i < MOST; i++)
+        wide[i] = 2;
     f->rotate(cosine, sine, count, both, both + count); /* the halves of a head */
     f->add(0.3f, x, count, sum);
+    f->add_wide(1.0 / 3, x, count, wide);
     for (size_t i = 0; i < count; i++) {
         double a = (double)before[i], b = (double)before[i + count], c = (double)cosine[i], s = (double)sine[i];
         check_near((double)both[i], a * c - b * s, 2e-7);
         check_near((double)both[i + count], b * c + a * s, 2e-7);
         check_near((double)sum[i], (double)y[i] + (double)0.3f * (double)x[i], 2e-7);
+        check_near(wide[i], 2 + (double)x[i] / 3, 1e-15);
     }
+    assert_true(wide[count] == 2);
     assert_memory_equal(both + 2 * count, before + 2 * count, (2 * MOST - 2 * count) * sizeof *both);
     assert_memory_equal(sum + count, y + count, (MOST - count) * sizeof *sum);
 }
