@@ -8,8 +8,7 @@
 
 static const qd_product_kernel *const kernels[] = {
 #ifdef QD_PRODUCT_X86
-    &qd_product_amx,
-    &qd_product_avx512,
+    &qd_product_amx,      &qd_product_avx512, &qd_product_avx512f, &qd_product_avx2,
 #endif
     &qd_product_portable,
 };

@@ -70,7 +70,7 @@ qd_code qd_packed_create_by(const qd_product_kernel *kernel, qd_cmatf weight, qd
 
 extern const qd_product_kernel qd_product_portable;
 #ifdef QD_PRODUCT_X86
-extern const qd_product_kernel qd_product_amx, qd_product_avx512;
+extern const qd_product_kernel qd_product_amx, qd_product_avx512, qd_product_avx512f, qd_product_avx2;
 #endif
 
 #endif
