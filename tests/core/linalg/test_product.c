@@ -290,15 +290,19 @@ static void sizes_of(const qd_product_kernel *kernel)
     assert_int_equal(kernel->depth % QD_PANEL_STEP, 0);
 }
 
+/* But for AVX512-BF16 where it is not worth its while. */
 static void the_first_way_that_the_processor_has_is_taken(void **state)
 {
     (void)state;
-    size_t k = 0;
+    const qd_product_kernel *best = qd_product_kernel_best();
     for_each_kernel(sizes_of);
-    while (!qd_product_kernel_at(k)->supported())
-        k++;
-    assert_ptr_equal(qd_product_kernel_best(), qd_product_kernel_at(k));
-    assert_string_equal(qd_product_name(), qd_product_kernel_at(k)->name);
+    assert_true(best->supported());
+    for (size_t k = 0; qd_product_kernel_at(k) != best; k++)
+#ifdef QD_PRODUCT_X86
+        if (qd_product_kernel_at(k) != &qd_product_avx512 || __builtin_cpu_is("amd"))
+#endif
+            assert_false(qd_product_kernel_at(k)->supported());
+    assert_string_equal(qd_product_name(), best->name);
     assert_true(qd_packed_bytes(1000, 1000) >= 2000000 && qd_packed_bytes(1000, 1000) < 2500000);
 }
 
