@@ -9,8 +9,7 @@
 
 static const qd_product_kernel *const kernels[] = {
 #ifdef QD_PRODUCT_X86
-    &qd_product_amx,
-    &qd_product_avx512,
+    &qd_product_amx,      &qd_product_avx512, &qd_product_avx512f, &qd_product_avx2,
 #endif
     &qd_product_portable,
 };
@@ -20,10 +19,22 @@ const qd_product_kernel *qd_product_kernel_at(size_t index)
     return index < sizeof kernels / sizeof *kernels ? kernels[index] : NULL;
 }
 
+/* Intel's processors take AVX512-BF16's instruction once a cycle: no more products than the two float32 units make, but more work about them. On
+ * one of them it makes 73 GF/s of X^T X and 79 of linear layers where widened operands make 110 and 131. Zen's make
+ * twice as many as float32. */
+static bool taken(const qd_product_kernel *kernel)
+{
+#ifdef QD_PRODUCT_X86
+    if (kernel == &qd_product_avx512 && !__builtin_cpu_is("amd"))
+        return false;
+#endif
+    return kernel->supported();
+}
+
 const qd_product_kernel *qd_product_kernel_best(void)
 {
     size_t i = 0;
-    while (!kernels[i]->supported())
+    while (!taken(kernels[i]))
         i++;
     return kernels[i];
 }

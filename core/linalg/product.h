@@ -1,5 +1,5 @@
 /* product.h: what a product of activations is made of: float32 inputs, or inputs rounded to bf16 with sums in float32.
- * Room: core/linalg. May use: base, CBLAS by way of gemm.h.
+ * Room: core/linalg. May use: base.
  * Threads: a qd_packed is immutable; any number of threads apply it. Parallelism is the caller's, over tasks.
  *
  * QD_ARITHMETIC_BFLOAT16 is a rule about numbers, not about a processor: both operands are rounded to bf16 (to nearest, ties to even), products
@@ -18,7 +18,7 @@ typedef struct qd_packed qd_packed;
 qd_code qd_packed_create(qd_cmatf weight, qd_packed **out, qd_error *err);
 void qd_packed_destroy(qd_packed *packed); /* NULL is fine */
 size_t qd_packed_bytes(size_t out, size_t in);
-/* out = x W^T + beta out, beta 0 or 1: x is T x I (rounded to bf16 on the way), out T x O. Takes 1.2 MiB of the caller's stack, nothing else. */
+/* out = x W^T + beta out, beta 0 or 1: x is T x I (rounded to bf16 on the way), out T x O. Takes 1.5 MiB of the caller's stack, nothing else. */
 void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf out);
 
 /* The way that this processor takes, for benchmarks and provenance: "portable", "avx512-bf16", ... */

@@ -18,10 +18,10 @@
 #endif
 
 enum {
-    QD_PANEL_STEP = 32,           /* products: K is padded to a multiple */
-    QD_PRODUCT_DEPTH = 2048,       /* products of a block of a linear layer's inputs; any kernel's depth is no more */
-    QD_PRODUCT_BLOCK = 256 * QD_PRODUCT_DEPTH, /* values of it; side * width of any kernel is 256 or less */
-    QD_PRODUCT_SUMS = 256 * 128,   /* side * width * width of any kernel is no more */
+    QD_PANEL_STEP = 32,      /* products: K is padded to a multiple */
+    QD_PRODUCT_DEPTH = 2048, /* products of a block of a linear layer's inputs; any kernel's depth is no more */
+    QD_PRODUCT_BLOCK = 288 * QD_PRODUCT_DEPTH, /* values of it; side * width of any kernel is 288 or less */
+    QD_PRODUCT_SUMS = 288 * 96,                /* side * width * width of any kernel is no more */
 };
 
 typedef enum qd_panel_side { QD_PANEL_LEFT, QD_PANEL_RIGHT } qd_panel_side;
@@ -31,7 +31,8 @@ typedef struct qd_product_kernel {
     bool (*supported)(void);
     size_t width; /* features of a panel */
     size_t side;  /* panels of a block: what one of them reads stays in the second cache */
-    size_t depth; /* most products that one call of `multiply` should be given: see there; a multiple of QD_PANEL_STEP */
+    size_t
+        depth; /* most products that one call of `multiply` should be given: see there; a multiple of QD_PANEL_STEP */
     /* Of X^T X, in panels: tiles have `least` to `most` along a side, and there are `tiles` of them along a side where that allows. */
     size_t least, most, tiles;
     /* Products along rows: x is K x features (<= width). The bits of the largest magnitude in x, as qd_largest_bits. */
@@ -46,7 +47,7 @@ typedef struct qd_product_kernel {
     void (*multiply_rights)(const uint16_t *left, size_t stride, const uint16_t *right, size_t k, float beta,
                             qd_matf out);
 } qd_product_kernel;
-const qd_product_kernel *qd_product_kernel_at(size_t index); /* fastest first; NULL past the end */
+const qd_product_kernel *qd_product_kernel_at(size_t index); /* fastest first, as a rule; NULL past the end */
 const qd_product_kernel *qd_product_kernel_best(void);       /* fastest this processor has */
 
 static inline size_t qd_panel_depth(size_t k)
@@ -72,7 +73,7 @@ qd_code qd_packed_create_by(const qd_product_kernel *kernel, qd_cmatf weight, qd
 
 extern const qd_product_kernel qd_product_portable;
 #ifdef QD_PRODUCT_X86
-extern const qd_product_kernel qd_product_amx, qd_product_avx512;
+extern const qd_product_kernel qd_product_amx, qd_product_avx512, qd_product_avx512f, qd_product_avx2;
 #endif
 
 #endif
