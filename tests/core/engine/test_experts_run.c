@@ -127,6 +127,8 @@ static void statistics_of_an_expert_are_of_the_rows_routed_to_it(void **state)
             check_ok(qd_gram_init(&fit, n, &err));
             check_ok(qd_gram_init(&held, n, &err));
             check_ok(qd_streams_gram(&w.streams, QD_STREAM_QUANTIZED, group, QD_TOKENS_ROUTED, &fit, &held, &err));
+            qd_gram_complete(&fit);
+            qd_gram_complete(&held);
             size_t fitted = picked_rows(&w, QD_STREAM_QUANTIZED, group, first, QD_PART_FIT, &rows);
             size_t others = picked_rows(&w, QD_STREAM_QUANTIZED, group, first, QD_PART_JUDGE, &judged);
             assert_true(fitted > 0 && fitted < 9 * LENGTH);
@@ -209,6 +211,7 @@ static void all_tokens_are_there_for_those_that_want_them(void **state)
         check_ok(qd_gram_init(&gram[i], qd_block_group_width(w.block, groups[i]), &err));
         check_ok(qd_streams_gram(&w.streams, QD_STREAM_QUANTIZED, groups[i], QD_TOKENS_ALL, &gram[i], NULL, &err));
         assert_int_equal(gram[i].tokens, COUNT * LENGTH);
+        qd_gram_complete(&gram[i]);
     }
     assert_memory_equal(gram[0].sum.view.data, gram[1].sum.view.data, MOE_D * MOE_D * sizeof(double));
     qd_matf_buf derived = { 0 };
