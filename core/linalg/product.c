@@ -19,9 +19,8 @@ const qd_product_kernel *qd_product_kernel_at(size_t index)
     return index < sizeof kernels / sizeof *kernels ? kernels[index] : NULL;
 }
 
-/* Intel's processors take AVX512-BF16's instruction once a cycle: no more products than the two float32 units make, but more work about them. On
- * one of them it makes 73 GF/s of X^T X and 79 of linear layers where widened operands make 110 and 131. Zen's make
- * twice as many as float32. */
+/* Intel's processors take AVX512-BF16's instruction once a cycle: no more products than the two float32 units make, but more work about them: 73
+ * GF/s of X^T X and 79 of linear layers on one where widened operands make 110 and 131. Zen's make twice as many as float32. */
 static bool taken(const qd_product_kernel *kernel)
 {
 #ifdef QD_PRODUCT_X86

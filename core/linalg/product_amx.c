@@ -104,9 +104,9 @@ typedef struct ahead {
     size_t ld;
 } ahead;
 
-/* Always inlined: a call of a function that only fetches does nothing, compilers find, and leave it out. */
 enum { STEPS_AHEAD = 4, LINES = 4, LINE_VALUES = 32 };
 
+/* Always inlined, as the next one: a call of a function that only fetches does nothing, compilers find, and leave it out. */
 QD_TARGET_AMX static inline __attribute__((always_inline)) void fetch_tile(const uint16_t *tile)
 {
     QD_UNROLL for (size_t row = 0; row < TILE; row++) __builtin_prefetch(tile + row * STEP);

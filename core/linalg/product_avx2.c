@@ -17,16 +17,7 @@ static bool supported(void)
 const qd_product_kernel qd_product_avx2 = {
     .name = "avx2",
     .supported = supported,
-    .width = WIDTH,
-    .side = SIDE,
-    .depth = DEPTH,
-    .least = 1,
-    .most = SIDE,
-    .tiles = 12,
-    .pack_columns = pack_columns,
-    .pack_rows = pack_rows,
-    .multiply = multiply,
-    .multiply_rights = multiply,
+    SHARED_MEMBERS,
 };
 
 #endif
