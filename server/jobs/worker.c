@@ -107,7 +107,6 @@ static void *work_loop(void *arg)
     qd_service *service = arg;
     uint64_t floor_bytes = service->settings.config.disk_floor_bytes;
     pthread_mutex_lock(&service->mutex);
-    service->workers_alive++;
     while (!service->stopping) {
         uint64_t seen = service->queue_turn;
         bool room = service->free_bytes >= floor_bytes && !service->draining;
@@ -125,15 +124,24 @@ static void *work_loop(void *arg)
     return NULL;
 }
 
+/* A worker counts from its start, not from its first turn on a processor: a service that says where it listens is
+ * ready. */
+static qd_code start_worker(qd_service *service, pthread_t *worker, qd_error *err)
+{
+    pthread_mutex_lock(&service->mutex);
+    bool started = pthread_create(worker, NULL, work_loop, service) == 0;
+    service->workers_alive += started;
+    pthread_mutex_unlock(&service->mutex);
+    return started ? QD_OK : qd_fail(err, QD_EBUSY, "a worker thread could not be started");
+}
+
 qd_code qd_workers_start(qd_service *service, qd_error *err)
 {
     size_t count = service->settings.config.workers;
     qd_code code = qd_alloc(count, sizeof *service->workers, (void **)&service->workers, err);
     for (size_t i = 0; code == QD_OK && i < count; i++) {
-        if (pthread_create(&service->workers[i], NULL, work_loop, service) != 0)
-            code = qd_fail(err, QD_EBUSY, "a worker thread could not be started");
-        else
-            service->worker_count++;
+        code = start_worker(service, &service->workers[i], err);
+        service->worker_count += code == QD_OK;
     }
     return code;
 }
