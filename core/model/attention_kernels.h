@@ -13,6 +13,8 @@
 extern const qd_attention_kernel qd_attention_portable;
 #ifdef QD_ATTENTION_X86
 extern const qd_attention_kernel qd_attention_avx2, qd_attention_avx512;
+/* In bf16, by part->products; AVX-512 only. */
+void qd_attention_by_panels(const qd_attention_part *part);
 #endif
 
 #endif

@@ -177,6 +177,7 @@ qd_code qd_block_load(const qd_model *model, size_t block, const qd_overlay *ove
     b->decoder = qd_model_decoder(model);
     b->layer = qd_model_is_known(model) ? &b->decoder->layers[block] : &nothing;
     b->norms = b->own.norms;
+    b->arithmetic = arithmetic;
     for (size_t place = 0; code == QD_OK && place < QD_NORM_PLACES; place++)
         code = load_norm(model, block, (qd_norm_place)place, &b->own.norms[place], err);
     if (code == QD_OK)
@@ -204,6 +205,7 @@ qd_code qd_block_share(const qd_block *of, qd_block **out, qd_error *err)
                      .count = of->count,
                      .list = of->list,
                      .norms = of->norms,
+                     .arithmetic = of->arithmetic,
                      .mixture = of->mixture };
     code = init_linears(b, err);
     if (code != QD_OK) {

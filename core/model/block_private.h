@@ -15,6 +15,7 @@ struct qd_block {
     size_t count;
     const qd_linear *list;                  /* the model's, `count` of them */
     const qd_dense *const *slots[QD_SLOTS]; /* into linears: those of every token; NULL = there is none */
+    qd_arithmetic arithmetic;               /* of its products, those of attention too */
     const qd_norm *norms;                   /* QD_NORM_PLACES of them; weight NULL = there is none */
     qd_mixture mixture;                     /* linears NULL = a dense MLP */
     struct {

@@ -70,7 +70,7 @@ static qd_code init_parts(const qd_decoder *d, qd_scratch *s, qd_error *err)
         { &s->q, s->max_tokens, q },
         { &s->k, s->max_tokens, kv },
         { &s->v, s->max_tokens, kv },
-        { &s->room, qd_attention_room(d->head_dim), QD_ATTENTION_LANES },
+        { &s->room, qd_attention_room(d->head_dim, s->max_tokens), QD_ATTENTION_LANES },
         { &s->fused, s->max_tokens, fused_width(d) },
         { &s->up, s->max_tokens, d->ops->names.linears[QD_SLOT_GATE] == NULL ? 0 : d->intermediate },
         { &s->branch, s->max_tokens, alters_branches(d) ? d->hidden : 0 },
@@ -181,7 +181,7 @@ static void run_attention(const qd_block *b, qd_cmatf input, qd_scratch *s, qd_m
     const qd_decoder *d = b->decoder;
     qd_heads heads = qd_block_heads(b, input, s);
     const qd_attention attention = {
-        d->heads, d->kv_heads, d->head_dim, b->layer->window, b->layer->score_scale, d->score_cap,
+        d->heads, d->kv_heads, d->head_dim, b->layer->window, b->layer->score_scale, d->score_cap, b->arithmetic,
     };
     if (s->fork != NULL) {
         qd_block_attend_fork(b, &attention, &heads, s, out);

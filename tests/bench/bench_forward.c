@@ -241,7 +241,8 @@ static void attention(bench *b, qd_arithmetic arithmetic)
     const qd_attention a = { .heads = b->shape->heads,
                              .kv_heads = b->shape->kv_heads,
                              .head_dim = b->shape->head_dim,
-                             .scale = block->layer->score_scale };
+                             .scale = block->layer->score_scale,
+                             .arithmetic = arithmetic };
     qd_attention_apply(&a, qd_matf_const(b->q.view), qd_matf_const(b->k.view), qd_matf_const(b->v.view),
                        b->scratch->room.view, b->attended.view);
 }
