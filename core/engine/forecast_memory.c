@@ -133,14 +133,21 @@ static uint64_t expert_room(const qd_model *model, size_t widest)
                : c->experts + 4 * (uint64_t)c->experts_used + 2 * (uint64_t)c->hidden + 2 * (uint64_t)widest;
 }
 
-/* What one thread works with on its way through a block, and the inputs that are gathered for all. */
-static uint64_t passing_memory(const qd_recipe *recipe, const qd_model *model, size_t threads, const qd_forecast *f)
+/* What threads work with on their way through a block. */
+static uint64_t passing_memory(const qd_model *model, size_t threads, const qd_forecast *f)
 {
     size_t largest, weights, widest = widest_of_model(model, &largest, &weights);
-    size_t hidden = qd_model_borrow_config(model)->hidden, length = f->volume.length;
+    size_t hidden = qd_model_borrow_config(model)->hidden;
+    return (uint64_t)F32 * threads * f->volume.length * (3 * widest + 6 * hidden + expert_room(model, widest));
+}
+
+/* The inputs that are gathered for all. */
+static uint64_t chunk_memory(const qd_recipe *recipe, const qd_model *model, const qd_forecast *f)
+{
+    size_t largest, weights, widest = widest_of_model(model, &largest, &weights);
+    size_t hidden = qd_model_borrow_config(model)->hidden;
     bool both = recipe->algorithm->needs == QD_NEEDS_MISMATCH;
-    uint64_t chunk = (uint64_t)F32 * qd_max_size(chunk_tokens, length) * (both ? 2 * widest + hidden : widest);
-    return chunk + (uint64_t)F32 * threads * length * (3 * widest + 6 * hidden + expert_room(model, widest));
+    return (uint64_t)F32 * qd_max_size(chunk_tokens, f->volume.length) * (both ? 2 * widest + hidden : widest);
 }
 
 /* What a layer takes while it is made, beside its group's matrices. */
@@ -173,14 +180,14 @@ static uint64_t quantizing_memory(const qd_recipe *recipe, const qd_model *model
     square_counts squares = squares_of_group(recipe, f);
     bool residual = recipe->algorithm->needs == QD_NEEDS_MISMATCH && recipe->residual;
     double square = (double)F64 * (double)widest * (double)widest;
-    uint64_t beside = residual ? (uint64_t)F64 * hidden * widest : 0,
-             passing = passing_memory(recipe, model, threads, f);
+    uint64_t beside = residual ? (uint64_t)F64 * hidden * widest : 0, passing = passing_memory(model, threads, f),
+             chunk = chunk_memory(recipe, model, f);
     uint64_t always = blocks_memory(recipe, model) + (uint64_t)F32 * f->volume.samples * f->volume.length *
                                                          qd_model_borrow_config(model)->experts_used;
     if (matrices == QD_MATRICES_IN_MEMORY)
-        return always + (uint64_t)(squares.all * square) + 4 * beside + larger(layer, passing);
+        return always + (uint64_t)(squares.all * square) + 4 * beside + passing + larger(layer, chunk);
     uint64_t made = larger((uint64_t)(squares.factored * square), (uint64_t)(squares.layer * square) + layer);
-    return always + beside + larger(made, (uint64_t)square + passing);
+    return always + beside + larger(made, (uint64_t)square + chunk + passing); /* who makes layers has the walk rest */
 }
 
 /* Bytes that all moments and factors take, and what goes to disk and comes back: every chunk of tokens touches the moments once. */

@@ -33,6 +33,13 @@ static qd_code make_gram(const qd_blockwise *b, size_t width, qd_gram *gram, qd_
     return qd_gram_init_in(gram, width, width, b->context->matrix_folder, err);
 }
 
+/* Where memory is short, that of the walk makes room for what is made of the moments. Elsewhere it stays: the system takes longer to clear it
+ * again, group by group, than to round a small model's layers. */
+static qd_code make_room(const qd_blockwise *b, qd_error *err)
+{
+    return b->context->matrix_folder == NULL ? QD_OK : qd_streams_rest(b->streams, err);
+}
+
 /* H of a group's input. */
 static qd_code group_hessian(const qd_blockwise *b, size_t group, const qd_shared *shared, qd_gram *gram, qd_error *err)
 {
@@ -40,7 +47,7 @@ static qd_code group_hessian(const qd_blockwise *b, size_t group, const qd_share
     if (code == QD_OK)
         code = qd_streams_gram(b->streams, QD_STREAM_QUANTIZED, group, qd_fate_tokens(&shared->fate), gram, NULL, err);
     if (code == QD_OK)
-        code = qd_streams_rest(b->streams, err);
+        code = make_room(b, err);
     return code == QD_OK ? finish(b, shared, gram, err) : code;
 }
 
@@ -57,7 +64,7 @@ static qd_code group_search(const qd_blockwise *b, size_t group, qd_gram *gram, 
     if (code == QD_OK)
         code = qd_streams_gram(b->streams, QD_STREAM_QUANTIZED, group, qd_fate_tokens(&shared->fate), &fit, &held, err);
     if (code == QD_OK)
-        code = qd_streams_rest(b->streams, err);
+        code = make_room(b, err);
     if (code == QD_OK)
         code = qd_gram_merge(gram, &fit, err);
     if (code == QD_OK)
@@ -192,7 +199,7 @@ static qd_code mismatch_moments(const qd_blockwise *b, size_t group, qd_shared *
     if (code == QD_OK)
         code = qd_streams_mismatch(b->streams, group, qd_fate_tokens(&shared->fate), mismatch, err);
     if (code == QD_OK)
-        code = qd_streams_rest(b->streams, err);
+        code = make_room(b, err);
     if (code == QD_OK)
         code = qd_mismatch_finish(mismatch, err);
     if (code == QD_OK && shapes(b)) {

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "engine/streams_private.h"
+#include "linalg/rows.h"
 
 enum { CHUNK_TOKENS = 4096 }; /* inputs held at a time; fixed, so that sums do not depend on threads */
 
@@ -228,13 +229,13 @@ typedef struct pairing {
     qd_matf difference, input, residual; /* X - X~, X~, R - R~ (no columns where it is not wanted) */
 } pairing;
 
-/* Rounded as products will see it, so that squares of it are the same number's. */
-static void subtract_rows(const qd_streams *s, qd_cmatf from, qd_cmatf what, qd_matf out)
+/* In place, and rounded as products will see it, so that squares of it are the same number's. */
+static void subtract_rows(const qd_streams *s, qd_cmatf what, qd_matf from)
 {
-    for (size_t t = 0; t < out.rows; t++)
-        for (size_t j = 0; j < out.cols; j++)
-            qd_matf_row(out, t)[j] = qd_cmatf_row(from, t)[j] - qd_cmatf_row(what, t)[j];
-    qd_streams_round(s, out);
+    for (size_t t = 0; t < from.rows; t++) {
+        qd_rows_best()->add(-1, qd_cmatf_row(what, t), from.cols, qd_matf_row(from, t));
+        qd_streams_round(s, qd_matf_block(from, t, 0, 1, from.cols)); /* while it is in the first cache */
+    }
 }
 
 static qd_cmatf residual_rows(const qd_streams *s, size_t stream, size_t sequence)
@@ -253,10 +254,12 @@ static qd_code pair_task(void *ctx, size_t index, size_t worker, qd_error *err)
         code = fetch(&p->asked, QD_STREAM_FLOAT, sequence, worker, d, err);
     if (code != QD_OK)
         return code;
-    subtract_rows(s, qd_matf_const(d), qd_matf_const(x), d);
-    if (p->residual.cols > 0)
-        subtract_rows(s, residual_rows(s, QD_STREAM_FLOAT, sequence), residual_rows(s, QD_STREAM_QUANTIZED, sequence),
-                      batch_rows(&p->batch, p->residual, index));
+    subtract_rows(s, qd_matf_const(x), d);
+    if (p->residual.cols > 0) {
+        qd_matf e = batch_rows(&p->batch, p->residual, index);
+        qd_rows_copy(residual_rows(s, QD_STREAM_FLOAT, sequence), e);
+        subtract_rows(s, residual_rows(s, QD_STREAM_QUANTIZED, sequence), e);
+    }
     qd_streams_release(s, QD_STREAM_FLOAT, sequence);
     qd_streams_release(s, QD_STREAM_QUANTIZED, sequence);
     return QD_OK;

@@ -3,10 +3,7 @@
 #include "engine/streams_private.h"
 
 #include "linalg/half.h"
-
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3") /* vectorize the runs */
-#endif
+#include "linalg/rows.h"
 
 static bool is_rounded(const qd_streams *s)
 {
@@ -64,26 +61,11 @@ qd_matf qd_streams_input_room(const qd_streams *s, size_t stream, size_t sequenc
     return qd_matf_view((float *)(void *)place_of(s, stream, sequence, 0, width), s->length, width);
 }
 
-/* to nearest, ties to even; NaN stays one */
-static inline uint16_t rounded(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint32_t up = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40u : up);
-}
-
-static void narrow(const float *from, size_t count, uint16_t *out)
-{
-    for (size_t i = 0; i < count; i++)
-        out[i] = rounded(from[i]);
-}
-
 void qd_streams_keep(qd_streams *s, size_t stream, size_t sequence, qd_cmatf rows)
 {
     unsigned char *place = place_of(s, stream, sequence, 0, rows.cols);
     for (size_t t = 0; is_rounded(s) && t < rows.rows; t++)
-        narrow(qd_cmatf_row(rows, t), rows.cols, (uint16_t *)(void *)place + t * rows.cols);
+        qd_rows_best()->narrow(qd_cmatf_row(rows, t), rows.cols, (uint16_t *)(void *)place + t * rows.cols);
     if (!is_rounded(s) && (const void *)rows.data != (const void *)place)
         qd_rows_copy(rows, qd_matf_view((float *)(void *)place, rows.rows, rows.cols));
 }
@@ -118,11 +100,6 @@ bool qd_streams_in_one_piece(const qd_streams *s, size_t stream, size_t first, s
 
 void qd_streams_round(const qd_streams *s, qd_matf input)
 {
-    for (size_t t = 0; is_rounded(s) && t < input.rows; t++) {
-        float *row = qd_matf_row(input, t);
-        for (size_t i = 0; i < input.cols; i++) {
-            uint32_t bits = (uint32_t)rounded(row[i]) << 16;
-            memcpy(&row[i], &bits, sizeof bits);
-        }
-    }
+    for (size_t t = 0; is_rounded(s) && t < input.rows; t++)
+        qd_rows_best()->round(qd_matf_row(input, t), input.cols, qd_matf_row(input, t));
 }

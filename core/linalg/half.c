@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "linalg/rows.h"
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("O3") /* vectorize the runs */
 #endif
@@ -63,12 +65,7 @@ uint16_t qd_float_to_f16(float value)
 
 void qd_bf16_to_floats(const void *from, size_t count, float *out)
 {
-    const unsigned char *at = from;
-    for (size_t i = 0; i < count; i++) {
-        uint16_t bits;
-        memcpy(&bits, at + 2 * i, sizeof bits);
-        out[i] = qd_bf16_to_float(bits);
-    }
+    qd_rows_best()->widen(from, count, out);
 }
 
 void qd_f16_to_floats(const void *from, size_t count, float *out)

@@ -2,6 +2,7 @@
 #include "linalg/rows.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -105,6 +106,47 @@ INLINE void rotate_body(const float *cosine, const float *sine, size_t count, fl
     }
 }
 
+INLINE void widen_body(const unsigned char *x, size_t count, float *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half;
+        memcpy(&half, x + 2 * i, sizeof half);
+        uint32_t bits = (uint32_t)half << 16;
+        memcpy(&out[i], &bits, sizeof bits);
+    }
+}
+
+/* The upper half is the bf16: to nearest, ties to even; what is no number stays one, quietly. No branch, so that runs vectorize. */
+INLINE uint32_t nearest(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t up = bits + 0x7fffu + ((bits >> 16) & 1u);
+    return (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : up;
+}
+
+INLINE void narrow_body(const float *x, size_t count, uint16_t *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = (uint16_t)(nearest(x[i]) >> 16);
+}
+
+INLINE void round_run(const float *x, size_t count, float *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits = nearest(x[i]) & 0xffff0000u;
+        memcpy(&out[i], &bits, sizeof bits);
+    }
+}
+
+INLINE void round_body(const float *x, size_t count, float *out)
+{
+    if (x == out)
+        round_run(out, count, out);
+    else
+        round_run(x, count, out);
+}
+
 /* One version of each function for a target. */
 #define VERSION(suffix, attribute, condition) \
     attribute static void rms_norm_##suffix(const float *x, const float *weight, float eps, size_t count, float *out) \
@@ -128,14 +170,26 @@ INLINE void rotate_body(const float *cosine, const float *sine, size_t count, fl
     { \
         add_wide_body(scale, x, count, y); \
     } \
+    attribute static void widen_##suffix(const void *x, size_t count, float *out) \
+    { \
+        widen_body(x, count, out); \
+    } \
+    attribute static void narrow_##suffix(const float *x, size_t count, uint16_t *out) \
+    { \
+        narrow_body(x, count, out); \
+    } \
+    attribute static void round_##suffix(const float *x, size_t count, float *out) \
+    { \
+        round_body(x, count, out); \
+    } \
     static bool supports_##suffix(void) \
     { \
         return condition; \
     } \
-    static const qd_rows version_##suffix = { #suffix,           supports_##suffix, \
-                                              rms_norm_##suffix, layer_norm_##suffix, \
-                                              rotate_##suffix,   add_##suffix, \
-                                              add_wide_##suffix };
+    static const qd_rows version_##suffix = { \
+        #suffix,      supports_##suffix, rms_norm_##suffix, layer_norm_##suffix, rotate_##suffix, \
+        add_##suffix, add_wide_##suffix, widen_##suffix,    narrow_##suffix,     round_##suffix, \
+    };
 
 VERSION(portable, , true)
 #if defined(__x86_64__)

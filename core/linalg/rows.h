@@ -1,4 +1,4 @@
-/* rows.h: what a forward pass does to rows of float32 beside products and exponentials: norms, rotations, sums.
+/* rows.h: what a forward pass does to rows of float32 beside products and exponentials: norms, rotations, sums, and their way to bf16 and back.
  * Room: core/linalg. May use: base.
  * Threads: pure functions. Each version is the same plain loops, compiled for an instruction set, and gives the same
  * bits. */
@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct qd_rows {
     const char *name;
@@ -21,6 +22,10 @@ typedef struct qd_rows {
     void (*add)(float scale, const float *x, size_t count, float *y);
     /* y += scale * x in double */
     void (*add_wide)(double scale, const float *x, size_t count, double *y);
+    /* From bf16, at any address; and to bf16 as half.h rounds: as such, or as a float of which it is all (out may be x). */
+    void (*widen)(const void *x, size_t count, float *out);
+    void (*narrow)(const float *x, size_t count, uint16_t *out);
+    void (*round)(const float *x, size_t count, float *out);
 } qd_rows;
 const qd_rows *qd_rows_at(size_t index); /* fastest first; NULL past the end */
 const qd_rows *qd_rows_best(void);       /* fastest this processor has */

@@ -130,39 +130,81 @@ static qd_code add_f32(qd_matd sum, qd_cmatf left, qd_cmatf right, qd_symmetry s
         .multiply = multiply_f32,
         .ctx = &s,
     };
-    return qd_gram_add_tiles(&tiles, pool, err);
+    return qd_gram_add_tiles(&tiles, 1, pool, err);
 }
 
-static qd_code add(qd_gram *gram, qd_cmatf left, qd_cmatf right, qd_symmetry symmetry, qd_pool *pool, qd_error *err)
+static qd_symmetry symmetry_of(const qd_gram_term *term)
 {
-    qd_matd sum = gram->sum.view;
+    return term->left == term->right ? QD_SYMMETRIC : QD_GENERAL;
+}
+
+static qd_code check_term(const qd_gram_term *term, qd_cmatf left, qd_cmatf right, qd_error *err)
+{
+    qd_matd sum = term->gram->sum.view;
     if (left.cols != sum.rows || right.cols != sum.cols)
         return qd_fail(err, QD_ESHAPE, "gram: inputs of %zu and %zu features, %zu and %zu were wanted", left.cols,
                        right.cols, sum.rows, sum.cols);
     if (left.rows != right.rows)
         return qd_fail(err, QD_ESHAPE, "gram: %zu and %zu tokens in the two streams", left.rows, right.rows);
-    if (left.rows == 0 || sum.rows == 0 || sum.cols == 0)
-        return QD_OK;
-    qd_gram_part part = symmetry == QD_SYMMETRIC ? QD_GRAM_UPPER : QD_GRAM_WHOLE;
-    assert(gram->part == QD_GRAM_NOTHING || gram->part == part);
-    gram->part = part;
-    qd_code code = gram->arithmetic == QD_ARITHMETIC_BFLOAT16
-                       ? qd_gram_add_panels(qd_product_kernel_best(), sum, left, right, symmetry, pool, err)
-                       : add_f32(sum, left, right, symmetry, pool, err);
-    if (code == QD_OK)
-        gram->tokens += left.rows;
-    qd_matd_buf_release(&gram->sum);
+    qd_gram_part part = symmetry_of(term) == QD_SYMMETRIC ? QD_GRAM_UPPER : QD_GRAM_WHOLE;
+    assert(term->gram->part == QD_GRAM_NOTHING || term->gram->part == part);
+    return QD_OK;
+}
+
+static bool is_empty(const qd_gram_term *term, const qd_cmatf *inputs)
+{
+    return inputs[term->left].rows == 0 || inputs[term->left].cols == 0 || inputs[term->right].cols == 0;
+}
+
+/* Terms of one arithmetic, none of them empty. */
+static qd_code add_products(const qd_cmatf *inputs, size_t input_count, const qd_gram_term *terms, size_t count,
+                            qd_pool *pool, qd_error *err)
+{
+    qd_gram_sum sums[QD_GRAM_SUMS];
+    qd_code code = QD_OK;
+    if (terms[0].gram->arithmetic == QD_ARITHMETIC_BFLOAT16) {
+        for (size_t i = 0; i < count; i++)
+            sums[i] = (qd_gram_sum){ terms[i].gram->sum.view, terms[i].left, terms[i].right };
+        return qd_gram_add_panels(qd_product_kernel_best(), inputs, input_count, sums, count, pool, err);
+    }
+    for (size_t i = 0; code == QD_OK && i < count; i++)
+        code = add_f32(terms[i].gram->sum.view, inputs[terms[i].left], inputs[terms[i].right], symmetry_of(&terms[i]),
+                       pool, err);
+    return code;
+}
+
+qd_code qd_gram_add_terms(const qd_cmatf *inputs, size_t input_count, const qd_gram_term *terms, size_t count,
+                          qd_pool *pool, qd_error *err)
+{
+    qd_gram_term some[QD_GRAM_SUMS];
+    size_t wanted = 0;
+    assert(input_count <= QD_GRAM_INPUTS && count <= QD_GRAM_SUMS);
+    for (size_t i = 0; i < count; i++) {
+        qd_code code = check_term(&terms[i], inputs[terms[i].left], inputs[terms[i].right], err);
+        if (code != QD_OK)
+            return code;
+        assert(terms[i].gram->arithmetic == terms[0].gram->arithmetic);
+        if (!is_empty(&terms[i], inputs))
+            some[wanted++] = terms[i];
+    }
+    qd_code code = wanted == 0 ? QD_OK : add_products(inputs, input_count, some, wanted, pool, err);
+    for (size_t i = 0; i < wanted; i++) {
+        some[i].gram->part = symmetry_of(&some[i]) == QD_SYMMETRIC ? QD_GRAM_UPPER : QD_GRAM_WHOLE;
+        some[i].gram->tokens += code == QD_OK ? inputs[some[i].left].rows : 0;
+        qd_matd_buf_release(&some[i].gram->sum);
+    }
     return code;
 }
 
 qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err)
 {
-    return add(gram, x, x, QD_SYMMETRIC, pool, err);
+    return qd_gram_add_terms(&x, 1, &(qd_gram_term){ gram, 0, 0 }, 1, pool, err);
 }
 
 qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf left, qd_cmatf x, qd_pool *pool, qd_error *err)
 {
-    return add(gram, left, x, QD_GENERAL, pool, err);
+    const qd_cmatf inputs[] = { left, x };
+    return qd_gram_add_terms(inputs, 2, &(qd_gram_term){ gram, 0, 1 }, 1, pool, err);
 }
 
 qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err)

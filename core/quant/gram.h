@@ -28,6 +28,16 @@ void qd_gram_fini(qd_gram *gram);
 qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err);
 /* sum += left^T x: row index = left, the float stream in G of algorithms.md §1. */
 qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf left, qd_cmatf x, qd_pool *pool, qd_error *err);
+/* gram += left^T right, of inputs by their index; of one input with itself as qd_gram_add, else as qd_gram_add_cross. */
+typedef struct qd_gram_term {
+    qd_gram *gram;
+    size_t left, right;
+} qd_gram_term;
+enum { QD_GRAM_INPUTS = 3, QD_GRAM_SUMS = 5 };
+/* Several sums of one arithmetic over the same tokens: T x I each, at most QD_GRAM_INPUTS of them and QD_GRAM_SUMS sums. The same bytes as
+ * term by term; in bf16 each input is packed once for all. */
+qd_code qd_gram_add_terms(const qd_cmatf *inputs, size_t input_count, const qd_gram_term *terms, size_t count,
+                          qd_pool *pool, qd_error *err);
 /* sum += other's sum, of the same features and not finished either; its tokens count. */
 qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err);
 /* Both triangles, exactly equal; for who reads the sum before it is finished. Nothing is added behind that. */

@@ -1,8 +1,10 @@
-/* gram_panels.c: moments of inputs rounded to bf16: some chunks of tokens are packed once, by all threads, then multiplied tile by tile. */
+/* gram_panels.c: moments of inputs rounded to bf16: some chunks of tokens are packed once for all sums, by all threads, then multiplied tile by
+ * tile. */
 #include "quant/gram_tiles.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -14,22 +16,20 @@ enum { SQUARES = QD_GRAM_CHUNK / 4 };
 
 typedef struct operand {
     qd_cmatf x; /* the tokens of this pass */
-    qd_panel_side side;
     int exponent;
-    uint16_t *panels; /* of `depth` products */
+    uint16_t *side[2]; /* panels of `depth` products, as left and as right ones; NULL where they are not wanted */
 } operand;
 
 typedef struct pass {
     const qd_product_kernel *kernel;
-    qd_symmetry symmetry;
     size_t depth;
-    operand operands[2]; /* left, right */
-    size_t count;        /* of them: 1 where one serves for both */
-    uint32_t (*largest)[2];
+    operand operands[QD_GRAM_INPUTS];
+    size_t count;
+    uint32_t (*largest)[QD_GRAM_INPUTS]; /* a worker */
 } pass;
 
 /* Features from i on of some tokens. */
-static uint32_t pack_piece(const pass *p, const operand *o, qd_cmatf x, uint16_t *panel)
+static uint32_t pack_piece(const pass *p, const operand *o, qd_cmatf x, qd_panel_side side, uint16_t *panel)
 {
     _Alignas(64) float scaled[PACK_ROWS * WIDEST];
     if (o->exponent != 0) {
@@ -38,27 +38,28 @@ static uint32_t pack_piece(const pass *p, const operand *o, qd_cmatf x, uint16_t
                 scaled[t * x.cols + i] = (float)ldexp((double)qd_cmatf_row(x, t)[i], -o->exponent);
         x = qd_cmatf_view(scaled, x.rows, x.cols);
     }
-    return p->kernel->pack_columns(x, o->side, panel);
+    return p->kernel->pack_columns(x, side, panel);
 }
 
-/* Panel by panel, one side behind the other: where both are made of the same inputs these are read from the first cache the second time. */
+/* Panel by panel, one side behind the other: inputs are read from the first cache the second time. */
 static qd_code pack_tokens(void *ctx, size_t index, size_t worker, qd_error *err)
 {
     const pass *p = ctx;
-    (void)err;
     size_t width = p->kernel->width, t = index * PACK_ROWS;
-    size_t features = qd_max_size(p->operands[0].x.cols, p->operands[p->count - 1].x.cols);
-    for (size_t i = 0; i < features; i += width)
-        for (size_t k = 0; k < p->count; k++) {
-            const operand *o = &p->operands[k];
-            if (i >= o->x.cols)
-                continue;
-            qd_cmatf x =
-                qd_cmatf_block(o->x, t, i, qd_min_size(PACK_ROWS, o->x.rows - t), qd_min_size(width, o->x.cols - i));
-            uint32_t largest = pack_piece(p, o, x, o->panels + i * p->depth + t * width);
-            if (largest > p->largest[worker][k])
-                p->largest[worker][k] = largest;
-        }
+    (void)err;
+    for (size_t k = 0; k < p->count; k++) {
+        const operand *o = &p->operands[k];
+        for (size_t i = 0; i < o->x.cols; i += width)
+            for (qd_panel_side side = QD_PANEL_LEFT; side <= QD_PANEL_RIGHT; side++) {
+                if (o->side[side] == NULL)
+                    continue;
+                qd_cmatf x = qd_cmatf_block(o->x, t, i, qd_min_size(PACK_ROWS, o->x.rows - t),
+                                            qd_min_size(width, o->x.cols - i));
+                uint32_t largest = pack_piece(p, o, x, side, o->side[side] + i * p->depth + t * width);
+                if (largest > p->largest[worker][k])
+                    p->largest[worker][k] = largest;
+            }
+    }
     return QD_OK;
 }
 
@@ -72,8 +73,7 @@ static qd_code pack_scaled(pass *p, qd_pool *pool, qd_error *err)
 {
     bool scaled = false;
     size_t threads = qd_pool_threads(pool);
-    for (size_t w = 0; w < threads; w++)
-        p->largest[w][0] = p->largest[w][1] = 0;
+    memset(p->largest, 0, threads * sizeof *p->largest);
     for (size_t k = 0; k < p->count; k++)
         p->operands[k].exponent = 0;
     qd_code code = pack(p, pool, err);
@@ -87,20 +87,34 @@ static qd_code pack_scaled(pass *p, qd_pool *pool, qd_error *err)
     return code == QD_OK && scaled ? pack(p, pool, err) : code;
 }
 
-static void multiply_panels(const void *ctx, size_t t, size_t count, size_t i0, size_t j0, qd_matf product)
+/* ---- one of the sums ---- */
+
+typedef struct product {
+    const pass *pass;
+    const uint16_t *left, *right;
+    qd_symmetry symmetry;
+} product;
+
+/* Where left operands may be packed as right ones, all are: X^T X needs X only once. */
+static qd_panel_side left_side(const qd_product_kernel *kernel)
 {
-    const pass *p = ctx;
+    return kernel->multiply_rights != NULL ? QD_PANEL_RIGHT : QD_PANEL_LEFT;
+}
+
+static void multiply_panels(const void *ctx, size_t t, size_t count, size_t i0, size_t j0, qd_matf out)
+{
+    const product *s = ctx;
+    const pass *p = s->pass;
     size_t width = p->kernel->width, share = qd_panel_share(qd_min_size(p->kernel->depth, SQUARES), count);
     void (*multiply)(const uint16_t *, size_t, const uint16_t *, size_t, float, qd_matf) =
         p->kernel->multiply_rights != NULL ? p->kernel->multiply_rights : p->kernel->multiply;
-    const uint16_t *left = p->operands[0].panels, *right = p->operands[p->count - 1].panels;
     for (size_t k = 0; k < count; k += share) {
         size_t depth = qd_panel_depth(qd_min_size(share, count - k)), at = (t + k) * width;
-        for (size_t j = 0; j < product.cols; j += width) {
-            size_t cols = qd_min_size(width, product.cols - j);
-            size_t rows = p->symmetry == QD_SYMMETRIC && i0 == j0 ? j + cols : product.rows;
-            multiply(left + i0 * p->depth + at, width * p->depth, right + (j0 + j) * p->depth + at, depth,
-                     k == 0 ? 0 : 1, qd_matf_block(product, 0, j, rows, cols));
+        for (size_t j = 0; j < out.cols; j += width) {
+            size_t cols = qd_min_size(width, out.cols - j);
+            size_t rows = s->symmetry == QD_SYMMETRIC && i0 == j0 ? j + cols : out.rows;
+            multiply(s->left + i0 * p->depth + at, width * p->depth, s->right + (j0 + j) * p->depth + at, depth,
+                     k == 0 ? 0 : 1, qd_matf_block(out, 0, j, rows, cols));
         }
     }
 }
@@ -114,22 +128,34 @@ static size_t tile_of(const qd_product_kernel *kernel, size_t features)
     return kernel->width * ((panels + tiles - 1) / tiles);
 }
 
-static qd_code add_pass(pass *p, qd_matd sum, qd_pool *pool, qd_error *err)
+static qd_gram_tiles tiles_of(const pass *p, const qd_gram_sum *s, product *out_product)
 {
-    const operand *left = &p->operands[0], *right = &p->operands[p->count - 1];
-    p->depth = qd_panel_depth(left->x.rows);
-    qd_code code = pack_scaled(p, pool, err);
-    qd_gram_tiles tiles = {
-        .symmetry = p->symmetry,
-        .sum = sum,
+    const operand *left = &p->operands[s->left], *right = &p->operands[s->right];
+    size_t side = tile_of(p->kernel, qd_min_size(s->sum.rows, s->sum.cols));
+    *out_product = (product){ p, left->side[left_side(p->kernel)], right->side[QD_PANEL_RIGHT],
+                              s->left == s->right ? QD_SYMMETRIC : QD_GENERAL };
+    return (qd_gram_tiles){
+        .symmetry = out_product->symmetry,
+        .sum = s->sum,
         .tokens = left->x.rows,
-        .height = tile_of(p->kernel, qd_min_size(sum.rows, sum.cols)),
-        .width = tile_of(p->kernel, qd_min_size(sum.rows, sum.cols)),
+        .height = side,
+        .width = side,
         .unit = ldexp(1.0, left->exponent + right->exponent),
         .multiply = multiply_panels,
-        .ctx = p,
+        .ctx = out_product,
     };
-    return code == QD_OK ? qd_gram_add_tiles(&tiles, pool, err) : code;
+}
+
+/* ---- all of them ---- */
+
+static qd_code add_pass(pass *p, const qd_gram_sum *sums, size_t count, qd_pool *pool, qd_error *err)
+{
+    product products[QD_GRAM_SUMS];
+    qd_gram_tiles tiles[QD_GRAM_SUMS];
+    qd_code code = pack_scaled(p, pool, err);
+    for (size_t i = 0; i < count; i++)
+        tiles[i] = tiles_of(p, &sums[i], &products[i]);
+    return code == QD_OK ? qd_gram_add_tiles(tiles, count, pool, err) : code;
 }
 
 /* Whole chunks, as many as fit. */
@@ -139,30 +165,56 @@ static size_t tokens_at_once(size_t tokens, size_t features)
     return qd_min_size(tokens, (chunks < 1 ? 1 : chunks) * QD_GRAM_CHUNK);
 }
 
-qd_code qd_gram_add_panels(const qd_product_kernel *kernel, qd_matd sum, qd_cmatf left, qd_cmatf right,
-                           qd_symmetry symmetry, qd_pool *pool, qd_error *err)
+/* Which sides of which inputs are wanted. */
+typedef struct wanted {
+    bool side[QD_GRAM_INPUTS][2];
+    size_t features; /* of all of them, padded */
+} wanted;
+
+static wanted sides_of(const qd_product_kernel *kernel, const qd_cmatf *inputs, size_t input_count,
+                       const qd_gram_sum *sums, size_t count)
 {
-    assert(kernel->width <= WIDEST);
+    wanted w = { 0 };
+    for (size_t i = 0; i < count; i++)
+        w.side[sums[i].left][left_side(kernel)] = w.side[sums[i].right][QD_PANEL_RIGHT] = true;
+    for (size_t k = 0; k < input_count; k++)
+        w.features += qd_panel_count(kernel, inputs[k].cols) * kernel->width *
+                      ((size_t)w.side[k][QD_PANEL_LEFT] + w.side[k][QD_PANEL_RIGHT]);
+    return w;
+}
+
+/* Tokens [t, t + rows), to be packed into `memory`. */
+static void take_tokens(pass *p, const qd_cmatf *inputs, const wanted *w, size_t t, size_t rows, uint16_t *memory)
+{
+    p->depth = qd_panel_depth(rows);
+    for (size_t k = 0; k < p->count; k++) {
+        p->operands[k] = (operand){ .x = qd_cmatf_block(inputs[k], t, 0, rows, inputs[k].cols) };
+        for (qd_panel_side side = QD_PANEL_LEFT; side <= QD_PANEL_RIGHT; side++) {
+            if (!w->side[k][side])
+                continue;
+            p->operands[k].side[side] = memory;
+            memory += qd_panel_count(p->kernel, inputs[k].cols) * p->kernel->width * p->depth;
+        }
+    }
+}
+
+qd_code qd_gram_add_panels(const qd_product_kernel *kernel, const qd_cmatf *inputs, size_t input_count,
+                           const qd_gram_sum *sums, size_t count, qd_pool *pool, qd_error *err)
+{
+    assert(kernel->width <= WIDEST && input_count <= QD_GRAM_INPUTS && count <= QD_GRAM_SUMS);
     QD_AUTO(qd_free_pointer) void *memory = NULL, *largest = NULL;
-    pass p = { .kernel = kernel, .symmetry = symmetry };
-    p.count = symmetry == QD_SYMMETRIC && kernel->multiply_rights != NULL ? 1 : 2;
-    qd_cmatf x[2] = { left, right };
-    size_t features[2] = { qd_panel_count(kernel, left.cols) * kernel->width,
-                           p.count == 1 ? 0 : qd_panel_count(kernel, right.cols) * kernel->width };
-    size_t step = tokens_at_once(left.rows, features[0] + features[1]), depth = qd_panel_depth(step);
-    size_t bytes = (features[0] + features[1]) * depth * sizeof(uint16_t);
+    pass p = { .kernel = kernel, .count = input_count };
+    wanted w = sides_of(kernel, inputs, input_count, sums, count);
+    size_t tokens = inputs[0].rows, step = tokens_at_once(tokens, w.features);
+    size_t bytes = w.features * qd_panel_depth(step) * sizeof(uint16_t);
     qd_code code = qd_alloc(qd_pool_threads(pool), sizeof *p.largest, &largest, err);
     /* Not qd_alloc: packing writes all of it, and to clear it first takes a tenth of a small product. */
     if (code == QD_OK && (memory = aligned_alloc(LINE, bytes)) == NULL)
         code = qd_fail(err, QD_ENOMEM, "out of memory: %zu bytes were wanted", bytes);
     p.largest = largest;
-    for (size_t t = 0; code == QD_OK && t < left.rows; t += step) {
-        for (size_t k = 0; k < p.count; k++)
-            p.operands[k] =
-                (operand){ .x = qd_cmatf_block(x[k], t, 0, qd_min_size(step, left.rows - t), x[k].cols),
-                           .side = k == 0 && kernel->multiply_rights == NULL ? QD_PANEL_LEFT : QD_PANEL_RIGHT,
-                           .panels = (uint16_t *)memory + k * features[0] * depth };
-        code = add_pass(&p, sum, pool, err);
+    for (size_t t = 0; code == QD_OK && t < tokens; t += step) {
+        take_tokens(&p, inputs, &w, t, qd_min_size(step, tokens - t), memory);
+        code = add_pass(&p, sums, count, pool, err);
     }
     return code;
 }

@@ -25,20 +25,31 @@ int qd_gram_exponent(uint32_t bits)
 }
 
 typedef struct addition {
-    const qd_gram_tiles *tiles;
-    size_t wide;     /* tiles along a row of them */
-    float *products; /* one tile a worker */
+    const qd_gram_tiles *tiles; /* of each product */
+    size_t size;                /* of the largest tile */
+    float *products;            /* one tile a worker */
 } addition;
 
-/* Task index -> (row, column) of a tile; for QD_SYMMETRIC only row <= column are tasks. */
-static void tile_of(const addition *a, size_t index, size_t *out_row, size_t *out_column)
+static size_t tiles_along(size_t features, size_t side)
 {
-    bool symmetric = a->tiles->symmetry == QD_SYMMETRIC;
-    size_t row = 0, width = a->wide;
+    return (features - 1) / side + 1;
+}
+
+static size_t tile_count(const qd_gram_tiles *s)
+{
+    size_t high = tiles_along(s->sum.rows, s->height), wide = tiles_along(s->sum.cols, s->width);
+    return s->symmetry == QD_SYMMETRIC ? wide * (wide + 1) / 2 : high * wide;
+}
+
+/* Task index -> (row, column) of a tile; for QD_SYMMETRIC only row <= column are tasks. */
+static void tile_of(const qd_gram_tiles *s, size_t index, size_t *out_row, size_t *out_column)
+{
+    bool symmetric = s->symmetry == QD_SYMMETRIC;
+    size_t row = 0, wide = tiles_along(s->sum.cols, s->width), width = wide;
     while (index >= width) {
         index -= width;
         row++;
-        width = symmetric ? a->wide - row : a->wide;
+        width = symmetric ? wide - row : wide;
     }
     *out_row = row;
     *out_column = symmetric ? row + index : index;
@@ -59,11 +70,13 @@ static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
     const addition *a = ctx;
     const qd_gram_tiles *s = a->tiles;
     (void)err;
+    for (; index >= tile_count(s); s++)
+        index -= tile_count(s);
     size_t row, column;
-    tile_of(a, index, &row, &column);
+    tile_of(s, index, &row, &column);
     size_t i0 = row * s->height, j0 = column * s->width;
     size_t rows = qd_min_size(s->height, s->sum.rows - i0), cols = qd_min_size(s->width, s->sum.cols - j0);
-    qd_matf product = { rows, cols, s->width + APART, a->products + worker * s->height * (s->width + APART) };
+    qd_matf product = { rows, cols, s->width + APART, a->products + worker * a->size };
     for (size_t t = 0; t < s->tokens; t += QD_GRAM_CHUNK) {
         s->multiply(s->ctx, t, qd_min_size(QD_GRAM_CHUNK, s->tokens - t), i0, j0, product);
         add_product(s, qd_matf_const(product), i0, j0);
@@ -71,13 +84,16 @@ static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
     return QD_OK;
 }
 
-qd_code qd_gram_add_tiles(const qd_gram_tiles *s, qd_pool *pool, qd_error *err)
+qd_code qd_gram_add_tiles(const qd_gram_tiles *tiles, size_t count, qd_pool *pool, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) void *products = NULL;
-    qd_code code = qd_alloc(qd_pool_threads(pool) * s->height * (s->width + APART), sizeof(float), &products, err);
-    if (code != QD_OK)
-        return code;
-    size_t high = (s->sum.rows - 1) / s->height + 1, wide = (s->sum.cols - 1) / s->width + 1;
-    addition a = { s, wide, products };
-    return qd_pool_for(pool, s->symmetry == QD_SYMMETRIC ? wide * (wide + 1) / 2 : high * wide, add_tile, &a, err);
+    addition a = { .tiles = tiles };
+    size_t tasks = 0;
+    for (size_t i = 0; i < count; i++) {
+        a.size = qd_max_size(a.size, tiles[i].height * (tiles[i].width + APART));
+        tasks += tile_count(&tiles[i]);
+    }
+    qd_code code = qd_alloc(qd_pool_threads(pool) * a.size, sizeof(float), &products, err);
+    a.products = products;
+    return code == QD_OK ? qd_pool_for(pool, tasks, add_tile, &a, err) : code;
 }

@@ -23,13 +23,19 @@ typedef struct qd_gram_tiles {
     void (*multiply)(const void *ctx, size_t t, size_t count, size_t i, size_t j, qd_matf product);
     const void *ctx;
 } qd_gram_tiles;
-qd_code qd_gram_add_tiles(const qd_gram_tiles *tiles, qd_pool *pool, qd_error *err);
+/* Of several products: their tiles are one list of tasks. */
+qd_code qd_gram_add_tiles(const qd_gram_tiles *tiles, size_t count, qd_pool *pool, qd_error *err);
 
 /* What inputs whose largest magnitude has these bits are to be divided by, as an exponent of 2: 0 nearly always. */
 int qd_gram_exponent(uint32_t largest);
 
-/* sum += left^T right in bf16 by this kernel, which the processor has; shapes agree and are not empty. Of QD_SYMMETRIC the upper triangle. */
-qd_code qd_gram_add_panels(const qd_product_kernel *kernel, qd_matd sum, qd_cmatf left, qd_cmatf right,
-                           qd_symmetry symmetry, qd_pool *pool, qd_error *err);
+/* sum += left^T right, of inputs by their index. Of one input with itself the upper triangle. */
+typedef struct qd_gram_sum {
+    qd_matd sum;
+    size_t left, right;
+} qd_gram_sum;
+/* In bf16 by this kernel, which the processor has; shapes agree and are not empty; all inputs have the same tokens. Each is packed once. */
+qd_code qd_gram_add_panels(const qd_product_kernel *kernel, const qd_cmatf *inputs, size_t input_count,
+                           const qd_gram_sum *sums, size_t count, qd_pool *pool, qd_error *err);
 
 #endif

@@ -167,40 +167,45 @@ static qd_code square_task(void *ctx, size_t index, size_t worker, qd_error *err
     return QD_OK;
 }
 
-static qd_code add_residual(qd_mismatch *mismatch, qd_gram *input, const qd_pairs *pairs, qd_pool *pool, qd_error *err)
+static qd_code add_squares(qd_residual *residual, const qd_pairs *pairs, qd_pool *pool, qd_error *err)
 {
-    qd_residual *residual = &mismatch->residual;
     qd_cmatf e = pairs->residual;
     if (e.rows != pairs->x.rows || e.cols != residual->outputs)
         return qd_fail(err, QD_ESHAPE, "residual: %zu x %zu, %zu x %zu were wanted", e.rows, e.cols, pairs->x.rows,
                        residual->outputs);
-    if (is_zero(e)) {
-        input->tokens += e.rows;
-        residual->difference.tokens += e.rows;
-        return QD_OK;
-    }
     squares s = { e, residual->square };
-    qd_code code = qd_pool_for(pool, (e.cols - 1) / SQUARE_COLUMNS + 1, square_task, &s, err);
-    if (code == QD_OK)
-        code = qd_gram_add_cross(input, e, pairs->x, pool, err);
-    return code == QD_OK ? qd_gram_add_cross(&residual->difference, e, pairs->difference, pool, err) : code;
+    return qd_pool_for(pool, (e.cols - 1) / SQUARE_COLUMNS + 1, square_task, &s, err);
 }
 
+/* The sums of a part: all of the same inputs, X~, D and E. What is zero only has its tokens counted. */
 qd_code qd_mismatch_add(qd_mismatch *mismatch, qd_part part, const qd_pairs *pairs, qd_pool *pool, qd_error *err)
 {
+    enum { X, D, E };
     qd_moments *moments = &mismatch->part[part];
-    qd_cmatf x = pairs->x, difference = pairs->difference;
-    qd_code code = qd_gram_add(&moments->hessian, x, pool, err);
-    if (code == QD_OK && mismatch->residual.outputs > 0)
-        code = add_residual(mismatch, &moments->residual, pairs, pool, err);
-    if (code == QD_OK && is_zero(difference)) {
-        moments->cross.tokens += x.rows;
-        moments->own.tokens += x.rows;
-        return QD_OK;
-    }
-    if (code == QD_OK)
-        code = qd_gram_add_cross(&moments->cross, difference, x, pool, err);
-    return code == QD_OK ? qd_gram_add(&moments->own, difference, pool, err) : code;
+    const qd_cmatf inputs[] = { [X] = pairs->x, [D] = pairs->difference, [E] = pairs->residual };
+    const bool repairs = mismatch->residual.outputs > 0;
+    qd_code code = repairs ? add_squares(&mismatch->residual, pairs, pool, err) : QD_OK;
+    if (code != QD_OK)
+        return code;
+    const bool differ = !is_zero(pairs->difference), misses = repairs && !is_zero(pairs->residual);
+    const struct {
+        qd_gram_term term;
+        bool counts, added;
+    } all[] = {
+        { { &moments->hessian, X, X }, true, true },
+        { { &moments->residual, E, X }, repairs, misses },
+        { { &mismatch->residual.difference, E, D }, repairs, misses },
+        { { &moments->cross, D, X }, true, differ },
+        { { &moments->own, D, D }, true, differ },
+    };
+    qd_gram_term terms[QD_LENGTH(all)];
+    size_t count = 0;
+    for (size_t i = 0; i < QD_LENGTH(all); i++)
+        if (all[i].added)
+            terms[count++] = all[i].term;
+        else if (all[i].counts)
+            all[i].term.gram->tokens += pairs->x.rows;
+    return qd_gram_add_terms(inputs, misses ? 3 : 2, terms, count, pool, err);
 }
 
 static qd_code total(qd_gram *a, qd_gram *b, const qd_matd_buf *buf, const char *what, qd_error *err)

@@ -89,7 +89,7 @@ static void work(const problem *p, contender *c, qd_pool *pool)
     if (p->product == LINEAR)
         stop_on(qd_pool_for(pool, (p->tokens - 1) / TASK_ROWS + 1, apply_rows, &task, &err), &err);
     else if (c->kernel != NULL)
-        stop_on(qd_gram_add_panels(c->kernel, c->sum.view, x, x, QD_SYMMETRIC, pool, &err), &err);
+        stop_on(qd_gram_add_panels(c->kernel, &x, 1, &(qd_gram_sum){ c->sum.view, 0, 0 }, 1, pool, &err), &err);
     else {
         qd_gram gram = { .sum = c->sum };
         stop_on(qd_gram_add(&gram, x, pool, &err), &err);

@@ -1,7 +1,9 @@
 /* test_rows.c: norms, rotations and sums of rows: every version beside the definitions in double, at lengths that leave every rest. */
 #include "check.h"
 
+#include "base/mem.h"
 #include "base/rng.h"
+#include "linalg/half.h"
 #include "linalg/rows.h"
 
 enum { MOST = 150 };
@@ -74,6 +76,40 @@ static void check_rotation_and_sum(const qd_rows *f, size_t count)
     assert_memory_equal(sum + count, y + count, (MOST - count) * sizeof *sum);
 }
 
+/* Ties, what rounds up to the next exponent or to infinity, numbers below the smallest normal one, and what is none. */
+static void fill_bits(float *out, size_t count)
+{
+    static const uint32_t special[] = { 0x3f808000, 0x3f818000, 0x3f808001, 0xbf7fffff, 0x7f7fffff,
+                                        0x7f800000, 0xff800000, 0x7f800001, 0xffc12345, 0x00000000,
+                                        0x80000000, 0x00008000, 0x00018000, 0x807fffff };
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits = i % 2 == 0 ? special[i / 2 % QD_LENGTH(special)] : (uint32_t)qd_rng_bits(11, i);
+        memcpy(&out[i], &bits, sizeof bits);
+    }
+}
+
+static void check_halves(const qd_rows *f, size_t count)
+{
+    float x[MOST], wide[MOST], rounded[MOST], want[MOST];
+    uint16_t half[MOST + 1];
+    unsigned char odd[1 + sizeof half];
+    fill_bits(x, MOST);
+    memset(half, 0x55, sizeof half);
+    f->narrow(x, count, half);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(half[i], qd_float_to_bf16(x[i]));
+        want[i] = qd_bf16_to_float(half[i]);
+    }
+    assert_int_equal(half[count], 0x5555);
+    memcpy(odd + 1, half, sizeof half);
+    f->widen(odd + 1, count, wide);
+    f->round(x, count, rounded);
+    f->round(x, count, x);
+    assert_memory_equal(wide, want, count * sizeof *want);
+    assert_memory_equal(rounded, want, count * sizeof *want);
+    assert_memory_equal(x, want, count * sizeof *want);
+}
+
 static void every_version_gives_the_definitions(void **state)
 {
     (void)state;
@@ -81,6 +117,7 @@ static void every_version_gives_the_definitions(void **state)
         for (size_t count = 1; count < MOST / 2 && qd_rows_at(n)->supported(); count++) {
             check_norms(qd_rows_at(n), 2 * count - 1);
             check_rotation_and_sum(qd_rows_at(n), count);
+            check_halves(qd_rows_at(n), 2 * count - 1);
         }
     assert_true(qd_rows_best()->supported());
 }

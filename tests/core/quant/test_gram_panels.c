@@ -47,6 +47,15 @@ static double length(qd_cmatf a, size_t i)
     return sqrt(naive(a, a, i, i));
 }
 
+static void add(const qd_product_kernel *kernel, qd_matd sum, qd_cmatf left, qd_cmatf right, qd_symmetry symmetry,
+                qd_pool *pool)
+{
+    qd_error err = { 0 };
+    const qd_cmatf inputs[] = { left, right };
+    size_t count = symmetry == QD_SYMMETRIC ? 1 : 2;
+    check_ok(qd_gram_add_panels(kernel, inputs, count, &(qd_gram_sum){ sum, 0, count - 1 }, 1, pool, &err));
+}
+
 /* Below, at and past a pair, a depth, a chunk; features below, at and past a panel and a large tile. */
 static const struct {
     size_t tokens, left, right;
@@ -74,12 +83,12 @@ static void sums_of(const qd_product_kernel *kernel)
         check_ok(qd_matd_buf_init(&own, n, n, &err));
         check_ok(qd_matd_buf_init(&cross, n, m, &err));
         qd_cmatf a = qd_matf_const(x.view), b = qd_matf_const(y.view);
-        check_ok(qd_gram_add_panels(kernel, own.view, a, a, QD_SYMMETRIC, NULL, &err));
+        add(kernel, own.view, a, a, QD_SYMMETRIC, NULL);
         for (size_t i = 0; i < n; i++)
             for (size_t j = 0; j < i; j++)
                 assert_true(qd_matd_row(own.view, i)[j] == 0);
         complete(&own);
-        check_ok(qd_gram_add_panels(kernel, cross.view, a, b, QD_GENERAL, NULL, &err));
+        add(kernel, cross.view, a, b, QD_GENERAL, NULL);
         size_t stride = n * m > 3000 ? 17 : 1;
         for (size_t i = 0; i < n; i += 1 + n / 100)
             for (size_t j = i % stride; j < n; j += stride) {
@@ -119,8 +128,7 @@ static void near_float32_of(const qd_product_kernel *kernel)
     for (size_t i = 0; i < (size_t)TOKENS * FEATURES; i++)
         x.view.data[i] = (float)rounded(x.view.data[i]);
     check_ok(qd_gram_add(&plain, qd_matf_const(x.view), NULL, &err));
-    check_ok(
-        qd_gram_add_panels(kernel, sum.view, qd_matf_const(x.view), qd_matf_const(x.view), QD_SYMMETRIC, NULL, &err));
+    add(kernel, sum.view, qd_matf_const(x.view), qd_matf_const(x.view), QD_SYMMETRIC, NULL);
     double above = 0, below = 0;
     for (size_t i = 0; i < (size_t)FEATURES * FEATURES; i++) {
         double want = plain.sum.view.data[i], got = sum.view.data[i];
@@ -155,8 +163,8 @@ static void threads_of(const qd_product_kernel *kernel)
         qd_cmatf a = qd_matf_const(x.view), b = symmetry == QD_SYMMETRIC ? a : qd_matf_const(y.view);
         check_ok(qd_matd_buf_init(&one, a.cols, b.cols, &err));
         check_ok(qd_matd_buf_init(&three, a.cols, b.cols, &err));
-        check_ok(qd_gram_add_panels(kernel, one.view, a, b, (qd_symmetry)symmetry, NULL, &err));
-        check_ok(qd_gram_add_panels(kernel, three.view, a, b, (qd_symmetry)symmetry, pool, &err));
+        add(kernel, one.view, a, b, (qd_symmetry)symmetry, NULL);
+        add(kernel, three.view, a, b, (qd_symmetry)symmetry, pool);
         assert_memory_equal(one.view.data, three.view.data, sizeof(double) * a.cols * b.cols);
         qd_matd_buf_fini(&one);
         qd_matd_buf_fini(&three);
@@ -172,18 +180,63 @@ static void threads_do_not_change_a_byte(void **state)
     for_each_kernel(threads_of);
 }
 
+/* The sums of both streams and the residual's, at once and one by one: also where one input has to be scaled. */
+static void together_of(const qd_product_kernel *kernel)
+{
+    enum { TOKENS = 2300, X = 70, E = 37 };
+    static const struct {
+        size_t left, right;
+    } terms[QD_GRAM_SUMS] = { { 0, 0 }, { 2, 0 }, { 2, 1 }, { 1, 0 }, { 1, 1 } };
+    qd_error err = { 0 };
+    qd_pool *pool = NULL;
+    qd_matf_buf m[QD_GRAM_INPUTS] = { 0 };
+    qd_cmatf inputs[QD_GRAM_INPUTS];
+    qd_matd_buf one[QD_GRAM_SUMS] = { 0 }, all[QD_GRAM_SUMS] = { 0 };
+    qd_gram_sum sums[QD_GRAM_SUMS];
+    check_ok(qd_pool_create(3, &pool, &err));
+    for (size_t k = 0; k < QD_GRAM_INPUTS; k++) {
+        check_ok(qd_matf_buf_init(&m[k], TOKENS, k == 2 ? E : X, &err));
+        fill(m[k].view, 30 + k);
+        for (size_t i = 0; k == 1 && i < (size_t)TOKENS * X; i++)
+            m[k].view.data[i] *= 0x1p-70f;
+        inputs[k] = qd_matf_const(m[k].view);
+    }
+    for (size_t i = 0; i < QD_GRAM_SUMS; i++) {
+        qd_cmatf left = inputs[terms[i].left], right = inputs[terms[i].right];
+        check_ok(qd_matd_buf_init(&one[i], left.cols, right.cols, &err));
+        check_ok(qd_matd_buf_init(&all[i], left.cols, right.cols, &err));
+        add(kernel, one[i].view, left, right, terms[i].left == terms[i].right ? QD_SYMMETRIC : QD_GENERAL, NULL);
+        sums[i] = (qd_gram_sum){ all[i].view, terms[i].left, terms[i].right };
+    }
+    check_ok(qd_gram_add_panels(kernel, inputs, QD_GRAM_INPUTS, sums, QD_GRAM_SUMS, pool, &err));
+    for (size_t i = 0; i < QD_GRAM_SUMS; i++) {
+        assert_true(fabs(one[i].view.data[0]) > 0);
+        assert_memory_equal(one[i].view.data, all[i].view.data, sizeof(double) * one[i].view.rows * one[i].view.cols);
+        qd_matd_buf_fini(&one[i]);
+        qd_matd_buf_fini(&all[i]);
+    }
+    for (size_t k = 0; k < QD_GRAM_INPUTS; k++)
+        qd_matf_buf_fini(&m[k]);
+    qd_pool_destroy(pool);
+}
+
+static void sums_made_together_are_those_made_one_by_one(void **state)
+{
+    (void)state;
+    for_each_kernel(together_of);
+}
+
 static void tiny_of(const qd_product_kernel *kernel)
 {
     static const double scales[] = { 1e-45, 1e-42, 1e-30, 1e-20, 1e-10, 1e18 };
-    qd_error err = { 0 };
     for (size_t s = 0; s < QD_LENGTH(scales); s++) {
         float x[6] = { 1, 2, -3, 4, 5, 6 }, y[6] = { 7, -8, 9, 1, 5, 3 };
         double own[9] = { 0 }, cross[9] = { 0 };
         for (size_t i = 0; i < 6; i++)
             x[i] = (float)((double)x[i] * scales[s]);
         qd_cmatf a = qd_cmatf_view(x, 2, 3), b = qd_cmatf_view(y, 2, 3);
-        check_ok(qd_gram_add_panels(kernel, (qd_matd){ 3, 3, 3, own }, a, a, QD_SYMMETRIC, NULL, &err));
-        check_ok(qd_gram_add_panels(kernel, (qd_matd){ 3, 3, 3, cross }, a, b, QD_GENERAL, NULL, &err));
+        add(kernel, (qd_matd){ 3, 3, 3, own }, a, a, QD_SYMMETRIC, NULL);
+        add(kernel, (qd_matd){ 3, 3, 3, cross }, a, b, QD_GENERAL, NULL);
         for (size_t i = 0; i < 3; i++)
             for (size_t j = 0; j < 3; j++) { /* 2^-8 an input: cancellation makes some of it more */
                 double h = 0, g = 0;
@@ -261,6 +314,7 @@ int main(void)
         cmocka_unit_test(sums_over_rounded_inputs_and_exactly_symmetric),
         cmocka_unit_test(within_a_millionth_of_float32_on_the_same_inputs),
         cmocka_unit_test(threads_do_not_change_a_byte),
+        cmocka_unit_test(sums_made_together_are_those_made_one_by_one),
         cmocka_unit_test(tiny_inputs_are_not_dead),
         cmocka_unit_test(small_integers_are_exact_in_any_pieces),
         cmocka_unit_test(bad_input_is_named),
