@@ -130,6 +130,34 @@ static qd_cmatf first_rows(qd_matf m, size_t count)
     return qd_cmatf_block(qd_matf_const(m), 0, 0, count, m.cols);
 }
 
+/* ---- straight from the store ---- */
+
+/* In bf16 a stored input is widened while its moments are packed, some rows at a time: what is gathered first goes through memory twice more. */
+static bool reads_store(const asked *a)
+{
+    const qd_streams *s = a->streams;
+    return s->way.arithmetic == QD_ARITHMETIC_BFLOAT16 && a->group == s->stored && !is_routed(a);
+}
+
+/* Rows from `first` on of a batch's sequences, which all have as many. */
+static void read_stored(const qd_streams *s, qd_stream stream, const batch *b, size_t first, qd_matf out)
+{
+    size_t counted = qd_streams_counted(s), rows = 0;
+    for (size_t at = 0; at < out.rows; at += rows) {
+        size_t index = (first + at) / counted, row = (first + at) % counted;
+        rows = qd_min_size(counted - row, out.rows - at);
+        qd_streams_input(s, stream, b->sequence[index], qd_streams_left_out(s) + row,
+                         qd_matf_block(out, at, 0, rows, out.cols));
+    }
+}
+
+static void release_batch(const qd_streams *s, const batch *b)
+{
+    for (size_t stream = qd_streams_first(s); stream < QD_STREAM_COUNT; stream++)
+        for (size_t i = 0; i < b->count; i++)
+            qd_streams_release(s, stream, b->sequence[i]);
+}
+
 /* ---- one stream ---- */
 
 typedef struct gathering {
@@ -145,15 +173,40 @@ static qd_code gather_task(void *ctx, size_t index, size_t worker, qd_error *err
     return fetch(&g->asked, g->stream, g->batch.sequence[index], worker, batch_rows(&g->batch, g->chunk, index), err);
 }
 
-static qd_code add_sequences(gathering *g, qd_part part, qd_gram *gram, qd_error *err)
+static qd_code read_task(void *ctx, size_t first, const qd_matf *out, qd_error *err)
+{
+    const gathering *g = ctx;
+    (void)err;
+    read_stored(g->asked.streams, g->stream, &g->batch, first, out[0]);
+    return QD_OK;
+}
+
+static qd_code add_stored(gathering *g, qd_gram *gram, qd_error *err)
+{
+    const qd_streams *s = g->asked.streams;
+    size_t width = gram->sum.view.cols;
+    const qd_gram_inputs inputs = {
+        .count = 1, .input = { { g->batch.rows, width, width, NULL } }, .read = read_task, .ctx = g
+    };
+    qd_code code = qd_cancel_check(s->cancel, err);
+    if (code == QD_OK)
+        code = qd_gram_add_terms(&inputs, &(qd_gram_term){ gram, 0, 0 }, 1, s->pool, err);
+    release_batch(s, &g->batch);
+    return code;
+}
+
+static qd_code add_gathered(gathering *g, qd_gram *gram, qd_error *err)
 {
     qd_pool *pool = g->asked.streams->pool;
+    qd_code code = qd_pool_for(pool, g->batch.count, gather_task, g, err);
+    return code == QD_OK ? qd_gram_add(gram, first_rows(g->chunk, g->batch.rows), pool, err) : code;
+}
+
+static qd_code add_sequences(gathering *g, qd_part part, qd_gram *gram, qd_error *err)
+{
     qd_code code = QD_OK;
-    for (size_t next = 0; code == QD_OK && next_batch(&g->asked, part, &next, &g->batch);) {
-        code = qd_pool_for(pool, g->batch.count, gather_task, g, err);
-        if (code == QD_OK)
-            code = qd_gram_add(gram, first_rows(g->chunk, g->batch.rows), pool, err);
-    }
+    for (size_t next = 0; code == QD_OK && next_batch(&g->asked, part, &next, &g->batch);)
+        code = reads_store(&g->asked) ? add_stored(g, gram, err) : add_gathered(g, gram, err);
     return code;
 }
 
@@ -185,13 +238,13 @@ static qd_code add_in_place(qd_streams *s, qd_stream stream, qd_gram *gram, qd_e
 }
 
 /* Held-out sequences are those that judge: who holds out has sequences enough for both to be every fifth. */
-static qd_code add_gathered(gathering *g, qd_gram *gram, qd_gram *held, qd_error *err)
+static qd_code add_batches(gathering *g, qd_gram *gram, qd_gram *held, qd_error *err)
 {
     const qd_streams *s = g->asked.streams;
     size_t width = qd_block_group_width(s->block[g->stream], g->asked.group);
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf chunk = { 0 };
     qd_code code = batch_init(s, &g->batch, err);
-    if (code == QD_OK)
+    if (code == QD_OK && !reads_store(&g->asked))
         code = qd_matf_buf_init(&chunk, g->batch.most, width, err);
     g->chunk = chunk.view;
     if (code == QD_OK && held == NULL)
@@ -217,7 +270,7 @@ qd_code qd_streams_gram(qd_streams *s, qd_stream stream, size_t group, qd_tokens
     qd_code code = qd_streams_route(s, group, err);
     if (code != QD_OK)
         return code;
-    return lies_in_place(&g.asked, held) ? add_in_place(s, stream, gram, err) : add_gathered(&g, gram, held, err);
+    return lies_in_place(&g.asked, held) ? add_in_place(s, stream, gram, err) : add_batches(&g, gram, held, err);
 }
 
 /* ---- both streams ---- */
@@ -243,26 +296,55 @@ static qd_cmatf residual_rows(const qd_streams *s, size_t stream, size_t sequenc
     return counted_rows(s, qd_matf_const(qd_sequence_rows(s->residual[stream], sequence, s->length)));
 }
 
-static qd_code pair_task(void *ctx, size_t index, size_t worker, qd_error *err)
+static qd_code pair_inputs(const pairing *p, size_t index, size_t worker, qd_error *err)
 {
-    const pairing *p = ctx;
-    const qd_streams *s = p->asked.streams;
     size_t sequence = p->batch.sequence[index];
     qd_matf x = batch_rows(&p->batch, p->input, index), d = batch_rows(&p->batch, p->difference, index);
     qd_code code = fetch(&p->asked, QD_STREAM_QUANTIZED, sequence, worker, x, err);
     if (code == QD_OK)
         code = fetch(&p->asked, QD_STREAM_FLOAT, sequence, worker, d, err);
-    if (code != QD_OK)
-        return code;
-    subtract_rows(s, qd_matf_const(x), d);
-    if (p->residual.cols > 0) {
+    if (code == QD_OK)
+        subtract_rows(p->asked.streams, qd_matf_const(x), d);
+    return code;
+}
+
+static qd_code pair_task(void *ctx, size_t index, size_t worker, qd_error *err)
+{
+    const pairing *p = ctx;
+    const qd_streams *s = p->asked.streams;
+    size_t sequence = p->batch.sequence[index];
+    qd_code code = reads_store(&p->asked) ? qd_cancel_check(s->cancel, err) : pair_inputs(p, index, worker, err);
+    if (code == QD_OK && p->residual.cols > 0) {
         qd_matf e = batch_rows(&p->batch, p->residual, index);
         qd_rows_copy(residual_rows(s, QD_STREAM_FLOAT, sequence), e);
         subtract_rows(s, residual_rows(s, QD_STREAM_QUANTIZED, sequence), e);
     }
-    qd_streams_release(s, QD_STREAM_FLOAT, sequence);
-    qd_streams_release(s, QD_STREAM_QUANTIZED, sequence);
+    return code;
+}
+
+static qd_code read_pair(void *ctx, size_t first, const qd_matf *out, qd_error *err)
+{
+    const pairing *p = ctx;
+    const qd_streams *s = p->asked.streams;
+    qd_matf x = out[QD_PAIRS_X], d = out[QD_PAIRS_DIFFERENCE];
+    (void)err;
+    read_stored(s, QD_STREAM_QUANTIZED, &p->batch, first, x);
+    read_stored(s, QD_STREAM_FLOAT, &p->batch, first, d);
+    subtract_rows(s, qd_matf_const(x), d);
     return QD_OK;
+}
+
+static qd_pairs pairs_of(pairing *p)
+{
+    size_t rows = p->batch.rows,
+           width = qd_block_group_width(p->asked.streams->block[QD_STREAM_QUANTIZED], p->asked.group);
+    const qd_cmatf unread = { rows, width, width, NULL };
+    qd_pairs pairs = { .difference = unread, .x = unread, .read = read_pair, .ctx = p };
+    if (!reads_store(&p->asked))
+        pairs = (qd_pairs){ .difference = first_rows(p->difference, rows), .x = first_rows(p->input, rows) };
+    if (p->residual.cols > 0)
+        pairs.residual = first_rows(p->residual, rows);
+    return pairs;
 }
 
 static qd_code add_part(pairing *p, qd_part part, qd_mismatch *mismatch, qd_error *err)
@@ -270,13 +352,11 @@ static qd_code add_part(pairing *p, qd_part part, qd_mismatch *mismatch, qd_erro
     qd_pool *pool = p->asked.streams->pool;
     qd_code code = QD_OK;
     for (size_t next = 0; code == QD_OK && next_batch(&p->asked, part, &next, &p->batch);) {
-        size_t rows = p->batch.rows;
-        qd_pairs pairs = { first_rows(p->difference, rows), first_rows(p->input, rows), { 0 } };
-        if (p->residual.cols > 0)
-            pairs.residual = first_rows(p->residual, rows);
+        qd_pairs pairs = pairs_of(p);
         code = qd_pool_for(pool, p->batch.count, pair_task, p, err);
         if (code == QD_OK)
             code = qd_mismatch_add(mismatch, part, &pairs, pool, err);
+        release_batch(p->asked.streams, &p->batch);
     }
     return code;
 }
@@ -289,8 +369,9 @@ static qd_code add_both(pairing *p, qd_mismatch *mismatch, qd_error *err)
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf difference = { 0 };
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf input = { 0 };
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf residual = { 0 };
-    qd_code code = qd_matf_buf_init(&difference, p->batch.most, width, err);
-    if (code == QD_OK)
+    bool gathered = !reads_store(&p->asked);
+    qd_code code = gathered ? qd_matf_buf_init(&difference, p->batch.most, width, err) : QD_OK;
+    if (code == QD_OK && gathered)
         code = qd_matf_buf_init(&input, p->batch.most, width, err);
     if (code == QD_OK && outputs > 0)
         code = qd_matf_buf_init(&residual, p->batch.most, outputs, err);

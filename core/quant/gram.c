@@ -151,46 +151,48 @@ static qd_code check_term(const qd_gram_term *term, qd_cmatf left, qd_cmatf righ
     return QD_OK;
 }
 
-static bool is_empty(const qd_gram_term *term, const qd_cmatf *inputs)
+static bool is_empty(qd_cmatf left, qd_cmatf right)
 {
-    return inputs[term->left].rows == 0 || inputs[term->left].cols == 0 || inputs[term->right].cols == 0;
+    return left.rows == 0 || left.cols == 0 || right.cols == 0;
 }
 
 /* Terms of one arithmetic, none of them empty. */
-static qd_code add_products(const qd_cmatf *inputs, size_t input_count, const qd_gram_term *terms, size_t count,
-                            qd_pool *pool, qd_error *err)
+static qd_code add_products(const qd_gram_inputs *inputs, const qd_gram_term *terms, size_t count, qd_pool *pool,
+                            qd_error *err)
 {
     qd_gram_sum sums[QD_GRAM_SUMS];
     qd_code code = QD_OK;
     if (terms[0].gram->arithmetic == QD_ARITHMETIC_BFLOAT16) {
         for (size_t i = 0; i < count; i++)
             sums[i] = (qd_gram_sum){ terms[i].gram->sum.view, terms[i].left, terms[i].right };
-        return qd_gram_add_panels(qd_product_kernel_best(), inputs, input_count, sums, count, pool, err);
+        return qd_gram_add_panels(qd_product_kernel_best(), inputs, sums, count, pool, err);
     }
+    assert(inputs->read == NULL);
     for (size_t i = 0; code == QD_OK && i < count; i++)
-        code = add_f32(terms[i].gram->sum.view, inputs[terms[i].left], inputs[terms[i].right], symmetry_of(&terms[i]),
-                       pool, err);
+        code = add_f32(terms[i].gram->sum.view, inputs->input[terms[i].left], inputs->input[terms[i].right],
+                       symmetry_of(&terms[i]), pool, err);
     return code;
 }
 
-qd_code qd_gram_add_terms(const qd_cmatf *inputs, size_t input_count, const qd_gram_term *terms, size_t count,
-                          qd_pool *pool, qd_error *err)
+qd_code qd_gram_add_terms(const qd_gram_inputs *inputs, const qd_gram_term *terms, size_t count, qd_pool *pool,
+                          qd_error *err)
 {
     qd_gram_term some[QD_GRAM_SUMS];
     size_t wanted = 0;
-    assert(input_count <= QD_GRAM_INPUTS && count <= QD_GRAM_SUMS);
+    assert(inputs->count <= QD_GRAM_INPUTS && count <= QD_GRAM_SUMS);
     for (size_t i = 0; i < count; i++) {
-        qd_code code = check_term(&terms[i], inputs[terms[i].left], inputs[terms[i].right], err);
+        qd_cmatf left = inputs->input[terms[i].left], right = inputs->input[terms[i].right];
+        qd_code code = check_term(&terms[i], left, right, err);
         if (code != QD_OK)
             return code;
         assert(terms[i].gram->arithmetic == terms[0].gram->arithmetic);
-        if (!is_empty(&terms[i], inputs))
+        if (!is_empty(left, right))
             some[wanted++] = terms[i];
     }
-    qd_code code = wanted == 0 ? QD_OK : add_products(inputs, input_count, some, wanted, pool, err);
+    qd_code code = wanted == 0 ? QD_OK : add_products(inputs, some, wanted, pool, err);
     for (size_t i = 0; i < wanted; i++) {
         some[i].gram->part = symmetry_of(&some[i]) == QD_SYMMETRIC ? QD_GRAM_UPPER : QD_GRAM_WHOLE;
-        some[i].gram->tokens += code == QD_OK ? inputs[some[i].left].rows : 0;
+        some[i].gram->tokens += code == QD_OK ? inputs->input[some[i].left].rows : 0;
         qd_matd_buf_release(&some[i].gram->sum);
     }
     return code;
@@ -198,13 +200,14 @@ qd_code qd_gram_add_terms(const qd_cmatf *inputs, size_t input_count, const qd_g
 
 qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err)
 {
-    return qd_gram_add_terms(&x, 1, &(qd_gram_term){ gram, 0, 0 }, 1, pool, err);
+    const qd_gram_inputs inputs = { .count = 1, .input = { x } };
+    return qd_gram_add_terms(&inputs, &(qd_gram_term){ gram, 0, 0 }, 1, pool, err);
 }
 
 qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf left, qd_cmatf x, qd_pool *pool, qd_error *err)
 {
-    const qd_cmatf inputs[] = { left, x };
-    return qd_gram_add_terms(inputs, 2, &(qd_gram_term){ gram, 0, 1 }, 1, pool, err);
+    const qd_gram_inputs inputs = { .count = 2, .input = { left, x } };
+    return qd_gram_add_terms(&inputs, &(qd_gram_term){ gram, 0, 1 }, 1, pool, err);
 }
 
 qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err)

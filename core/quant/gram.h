@@ -28,16 +28,26 @@ void qd_gram_fini(qd_gram *gram);
 qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err);
 /* sum += left^T x: row index = left, the float stream in G of algorithms.md §1. */
 qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf left, qd_cmatf x, qd_pool *pool, qd_error *err);
+enum { QD_GRAM_INPUTS = 3, QD_GRAM_SUMS = 5 };
+
+/* Several inputs over the same tokens: T x I each. Those without data are read while they are packed, some rows at a time, which stay in the
+ * caches meanwhile; in QD_ARITHMETIC_BFLOAT16 only. */
+typedef struct qd_gram_inputs {
+    size_t count;
+    qd_cmatf input[QD_GRAM_INPUTS];
+    /* Fills rows from `first` on of every input without data: out[index of the input] has as many as are wanted. Several threads call it at
+     * once. NULL where all inputs have data. */
+    qd_code (*read)(void *ctx, size_t first, const qd_matf *out, qd_error *err);
+    void *ctx;
+} qd_gram_inputs;
 /* gram += left^T right, of inputs by their index; of one input with itself as qd_gram_add, else as qd_gram_add_cross. */
 typedef struct qd_gram_term {
     qd_gram *gram;
     size_t left, right;
 } qd_gram_term;
-enum { QD_GRAM_INPUTS = 3, QD_GRAM_SUMS = 5 };
-/* Several sums of one arithmetic over the same tokens: T x I each, at most QD_GRAM_INPUTS of them and QD_GRAM_SUMS sums. The same bytes as
- * term by term; in bf16 each input is packed once for all. */
-qd_code qd_gram_add_terms(const qd_cmatf *inputs, size_t input_count, const qd_gram_term *terms, size_t count,
-                          qd_pool *pool, qd_error *err);
+/* Several sums of one arithmetic, at most QD_GRAM_SUMS. The same bytes as term by term; in bf16 each input is packed once for all. */
+qd_code qd_gram_add_terms(const qd_gram_inputs *inputs, const qd_gram_term *terms, size_t count, qd_pool *pool,
+                          qd_error *err);
 /* sum += other's sum, of the same features and not finished either; its tokens count. */
 qd_code qd_gram_merge(qd_gram *gram, const qd_gram *other, qd_error *err);
 /* Both triangles, exactly equal; for who reads the sum before it is finished. Nothing is added behind that. */

@@ -15,17 +15,21 @@ enum { PASS_BYTES = 16 << 20, PACK_ROWS = 64, WIDEST = 128, LINE = 64 };
 enum { SQUARES = QD_GRAM_CHUNK / 4 };
 
 typedef struct operand {
-    qd_cmatf x; /* the tokens of this pass */
+    qd_cmatf x;  /* the tokens of this pass; without data where they are read */
+    size_t room; /* where to, in what a worker has for that */
     int exponent;
     uint16_t *side[2]; /* panels of `depth` products, as left and as right ones; NULL where they are not wanted */
 } operand;
 
 typedef struct pass {
     const qd_product_kernel *kernel;
-    size_t depth;
+    const qd_gram_inputs *inputs;
+    size_t first, depth; /* the pass's first token; products of a panel */
     operand operands[QD_GRAM_INPUTS];
     size_t count;
     uint32_t (*largest)[QD_GRAM_INPUTS]; /* a worker */
+    float *rooms;                        /* `room` floats a worker, for the inputs that are read */
+    size_t room;
 } pass;
 
 /* Features from i on of some tokens. */
@@ -41,26 +45,52 @@ static uint32_t pack_piece(const pass *p, const operand *o, qd_cmatf x, qd_panel
     return p->kernel->pack_columns(x, side, panel);
 }
 
+/* Tokens [t, t + rows) of all inputs. */
+static qd_code take_rows(const pass *p, size_t t, size_t rows, size_t worker, qd_cmatf *out, qd_error *err)
+{
+    qd_matf read[QD_GRAM_INPUTS] = { 0 };
+    bool any = false;
+    for (size_t k = 0; k < p->count; k++) {
+        const operand *o = &p->operands[k];
+        if (o->x.data != NULL) {
+            out[k] = qd_cmatf_block(o->x, t, 0, rows, o->x.cols);
+            continue;
+        }
+        read[k] = qd_matf_view(p->rooms + worker * p->room + o->room, rows, o->x.cols);
+        out[k] = qd_matf_const(read[k]);
+        any = true;
+    }
+    return any ? p->inputs->read(p->inputs->ctx, p->first + t, read, err) : QD_OK;
+}
+
 /* Panel by panel, one side behind the other: inputs are read from the first cache the second time. */
+static uint32_t pack_rows(const pass *p, const operand *o, qd_cmatf x, size_t t)
+{
+    size_t width = p->kernel->width;
+    uint32_t largest = 0;
+    for (size_t i = 0; i < x.cols; i += width)
+        for (qd_panel_side side = QD_PANEL_LEFT; side <= QD_PANEL_RIGHT; side++) {
+            if (o->side[side] == NULL)
+                continue;
+            qd_cmatf piece = qd_cmatf_block(x, 0, i, x.rows, qd_min_size(width, x.cols - i));
+            uint32_t found = pack_piece(p, o, piece, side, o->side[side] + i * p->depth + t * width);
+            largest = found > largest ? found : largest;
+        }
+    return largest;
+}
+
 static qd_code pack_tokens(void *ctx, size_t index, size_t worker, qd_error *err)
 {
     const pass *p = ctx;
-    size_t width = p->kernel->width, t = index * PACK_ROWS;
-    (void)err;
-    for (size_t k = 0; k < p->count; k++) {
-        const operand *o = &p->operands[k];
-        for (size_t i = 0; i < o->x.cols; i += width)
-            for (qd_panel_side side = QD_PANEL_LEFT; side <= QD_PANEL_RIGHT; side++) {
-                if (o->side[side] == NULL)
-                    continue;
-                qd_cmatf x = qd_cmatf_block(o->x, t, i, qd_min_size(PACK_ROWS, o->x.rows - t),
-                                            qd_min_size(width, o->x.cols - i));
-                uint32_t largest = pack_piece(p, o, x, side, o->side[side] + i * p->depth + t * width);
-                if (largest > p->largest[worker][k])
-                    p->largest[worker][k] = largest;
-            }
+    qd_cmatf x[QD_GRAM_INPUTS];
+    size_t t = index * PACK_ROWS;
+    qd_code code = take_rows(p, t, qd_min_size(PACK_ROWS, p->operands[0].x.rows - t), worker, x, err);
+    for (size_t k = 0; code == QD_OK && k < p->count; k++) {
+        uint32_t largest = pack_rows(p, &p->operands[k], x[k], t);
+        if (largest > p->largest[worker][k])
+            p->largest[worker][k] = largest;
     }
-    return QD_OK;
+    return code;
 }
 
 static qd_code pack(pass *p, qd_pool *pool, qd_error *err)
@@ -68,8 +98,8 @@ static qd_code pack(pass *p, qd_pool *pool, qd_error *err)
     return qd_pool_for(pool, (p->operands[0].x.rows - 1) / PACK_ROWS + 1, pack_tokens, p, err);
 }
 
-/* Packs, and once more where inputs turn out to be so small that they must be scaled. */
-static qd_code pack_scaled(pass *p, qd_pool *pool, qd_error *err)
+/* Packs, and once more where inputs turn out to be so small that they must be scaled. out_zero: inputs that are nothing else. */
+static qd_code pack_scaled(pass *p, qd_pool *pool, bool out_zero[QD_GRAM_INPUTS], qd_error *err)
 {
     bool scaled = false;
     size_t threads = qd_pool_threads(pool);
@@ -81,6 +111,7 @@ static qd_code pack_scaled(pass *p, qd_pool *pool, qd_error *err)
         uint32_t largest = 0;
         for (size_t w = 0; w < threads; w++)
             largest = p->largest[w][k] > largest ? p->largest[w][k] : largest;
+        out_zero[k] = largest == 0;
         p->operands[k].exponent = qd_gram_exponent(largest);
         scaled = scaled || p->operands[k].exponent != 0;
     }
@@ -148,14 +179,20 @@ static qd_gram_tiles tiles_of(const pass *p, const qd_gram_sum *s, product *out_
 
 /* ---- all of them ---- */
 
+/* Products with zeros are left out: equal streams have a difference of nothing else. */
 static qd_code add_pass(pass *p, const qd_gram_sum *sums, size_t count, qd_pool *pool, qd_error *err)
 {
     product products[QD_GRAM_SUMS];
     qd_gram_tiles tiles[QD_GRAM_SUMS];
-    qd_code code = pack_scaled(p, pool, err);
-    for (size_t i = 0; i < count; i++)
-        tiles[i] = tiles_of(p, &sums[i], &products[i]);
-    return code == QD_OK ? qd_gram_add_tiles(tiles, count, pool, err) : code;
+    bool zero[QD_GRAM_INPUTS] = { false };
+    size_t wanted = 0;
+    qd_code code = pack_scaled(p, pool, zero, err);
+    for (size_t i = 0; code == QD_OK && i < count; i++)
+        if (!zero[sums[i].left] && !zero[sums[i].right]) {
+            tiles[wanted] = tiles_of(p, &sums[i], &products[wanted]);
+            wanted++;
+        }
+    return code == QD_OK && wanted > 0 ? qd_gram_add_tiles(tiles, wanted, pool, err) : code;
 }
 
 /* Whole chunks, as many as fit. */
@@ -171,49 +208,68 @@ typedef struct wanted {
     size_t features; /* of all of them, padded */
 } wanted;
 
-static wanted sides_of(const qd_product_kernel *kernel, const qd_cmatf *inputs, size_t input_count,
-                       const qd_gram_sum *sums, size_t count)
+static wanted sides_of(const qd_product_kernel *kernel, const qd_gram_inputs *inputs, const qd_gram_sum *sums,
+                       size_t count)
 {
     wanted w = { 0 };
     for (size_t i = 0; i < count; i++)
         w.side[sums[i].left][left_side(kernel)] = w.side[sums[i].right][QD_PANEL_RIGHT] = true;
-    for (size_t k = 0; k < input_count; k++)
-        w.features += qd_panel_count(kernel, inputs[k].cols) * kernel->width *
+    for (size_t k = 0; k < inputs->count; k++)
+        w.features += qd_panel_count(kernel, inputs->input[k].cols) * kernel->width *
                       ((size_t)w.side[k][QD_PANEL_LEFT] + w.side[k][QD_PANEL_RIGHT]);
     return w;
 }
 
 /* Tokens [t, t + rows), to be packed into `memory`. */
-static void take_tokens(pass *p, const qd_cmatf *inputs, const wanted *w, size_t t, size_t rows, uint16_t *memory)
+static void begin_pass(pass *p, const wanted *w, size_t t, size_t rows, uint16_t *memory)
 {
+    p->first = t;
     p->depth = qd_panel_depth(rows);
+    p->room = 0;
     for (size_t k = 0; k < p->count; k++) {
-        p->operands[k] = (operand){ .x = qd_cmatf_block(inputs[k], t, 0, rows, inputs[k].cols) };
+        qd_cmatf x = p->inputs->input[k];
+        p->operands[k] = (operand){ .x = { rows, x.cols, x.ld, NULL }, .room = p->room };
+        if (x.data != NULL)
+            p->operands[k].x = qd_cmatf_block(x, t, 0, rows, x.cols);
+        else
+            p->room += PACK_ROWS * x.cols;
         for (qd_panel_side side = QD_PANEL_LEFT; side <= QD_PANEL_RIGHT; side++) {
             if (!w->side[k][side])
                 continue;
             p->operands[k].side[side] = memory;
-            memory += qd_panel_count(p->kernel, inputs[k].cols) * p->kernel->width * p->depth;
+            memory += qd_panel_count(p->kernel, x.cols) * p->kernel->width * p->depth;
         }
     }
 }
 
-qd_code qd_gram_add_panels(const qd_product_kernel *kernel, const qd_cmatf *inputs, size_t input_count,
-                           const qd_gram_sum *sums, size_t count, qd_pool *pool, qd_error *err)
+/* Floats of the inputs that are read. */
+static size_t room_for_reading(const qd_gram_inputs *inputs)
 {
-    assert(kernel->width <= WIDEST && input_count <= QD_GRAM_INPUTS && count <= QD_GRAM_SUMS);
-    QD_AUTO(qd_free_pointer) void *memory = NULL, *largest = NULL;
-    pass p = { .kernel = kernel, .count = input_count };
-    wanted w = sides_of(kernel, inputs, input_count, sums, count);
-    size_t tokens = inputs[0].rows, step = tokens_at_once(tokens, w.features);
-    size_t bytes = w.features * qd_panel_depth(step) * sizeof(uint16_t);
-    qd_code code = qd_alloc(qd_pool_threads(pool), sizeof *p.largest, &largest, err);
+    size_t room = 0;
+    for (size_t k = 0; k < inputs->count; k++)
+        room += inputs->input[k].data == NULL ? PACK_ROWS * inputs->input[k].cols : 0;
+    return room;
+}
+
+qd_code qd_gram_add_panels(const qd_product_kernel *kernel, const qd_gram_inputs *inputs, const qd_gram_sum *sums,
+                           size_t count, qd_pool *pool, qd_error *err)
+{
+    assert(kernel->width <= WIDEST && inputs->count <= QD_GRAM_INPUTS && count <= QD_GRAM_SUMS);
+    QD_AUTO(qd_free_pointer) void *memory = NULL, *largest = NULL, *rooms = NULL;
+    wanted w = sides_of(kernel, inputs, sums, count);
+    size_t tokens = inputs->input[0].rows, step = tokens_at_once(tokens, w.features);
+    size_t bytes = w.features * qd_panel_depth(step) * sizeof(uint16_t), threads = qd_pool_threads(pool);
+    pass p = { .kernel = kernel, .inputs = inputs, .count = inputs->count };
+    qd_code code = qd_alloc(threads, sizeof *p.largest, &largest, err);
+    if (code == QD_OK && inputs->read != NULL)
+        code = qd_alloc(threads * room_for_reading(inputs), sizeof(float), &rooms, err);
     /* Not qd_alloc: packing writes all of it, and to clear it first takes a tenth of a small product. */
     if (code == QD_OK && (memory = aligned_alloc(LINE, bytes)) == NULL)
         code = qd_fail(err, QD_ENOMEM, "out of memory: %zu bytes were wanted", bytes);
     p.largest = largest;
+    p.rooms = rooms;
     for (size_t t = 0; code == QD_OK && t < tokens; t += step) {
-        take_tokens(&p, inputs, &w, t, qd_min_size(step, tokens - t), memory);
+        begin_pass(&p, &w, t, qd_min_size(step, tokens - t), memory);
         code = add_pass(&p, sums, count, pool, err);
     }
     return code;

@@ -35,7 +35,7 @@ typedef struct qd_gram_sum {
     size_t left, right;
 } qd_gram_sum;
 /* In bf16 by this kernel, which the processor has; shapes agree and are not empty; all inputs have the same tokens. Each is packed once. */
-qd_code qd_gram_add_panels(const qd_product_kernel *kernel, const qd_cmatf *inputs, size_t input_count,
-                           const qd_gram_sum *sums, size_t count, qd_pool *pool, qd_error *err);
+qd_code qd_gram_add_panels(const qd_product_kernel *kernel, const qd_gram_inputs *inputs, const qd_gram_sum *sums,
+                           size_t count, qd_pool *pool, qd_error *err);
 
 #endif

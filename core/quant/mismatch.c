@@ -136,9 +136,11 @@ void qd_mismatch_compute_in(qd_mismatch *mismatch, qd_arithmetic arithmetic)
     mismatch->residual.difference.arithmetic = arithmetic;
 }
 
-/* Equal streams: the products would be zeros. */
+/* Equal streams: the products would be zeros. (Of what is read, packing finds it.) */
 static int is_zero(qd_cmatf m)
 {
+    if (m.data == NULL)
+        return 0;
     for (size_t i = 0; i < m.rows; i++)
         for (size_t j = 0; j < m.cols; j++)
             if (!(qd_cmatf_row(m, i)[j] == 0.0f))
@@ -180,14 +182,19 @@ static qd_code add_squares(qd_residual *residual, const qd_pairs *pairs, qd_pool
 /* The sums of a part: all of the same inputs, X~, D and E. What is zero only has its tokens counted. */
 qd_code qd_mismatch_add(qd_mismatch *mismatch, qd_part part, const qd_pairs *pairs, qd_pool *pool, qd_error *err)
 {
-    enum { X, D, E };
+    enum { X = QD_PAIRS_X, D = QD_PAIRS_DIFFERENCE, E = QD_PAIRS_RESIDUAL };
     qd_moments *moments = &mismatch->part[part];
-    const qd_cmatf inputs[] = { [X] = pairs->x, [D] = pairs->difference, [E] = pairs->residual };
     const bool repairs = mismatch->residual.outputs > 0;
     qd_code code = repairs ? add_squares(&mismatch->residual, pairs, pool, err) : QD_OK;
     if (code != QD_OK)
         return code;
     const bool differ = !is_zero(pairs->difference), misses = repairs && !is_zero(pairs->residual);
+    const qd_gram_inputs inputs = {
+        .count = misses ? 3 : 2,
+        .input = { [X] = pairs->x, [D] = pairs->difference, [E] = pairs->residual },
+        .read = pairs->read,
+        .ctx = pairs->ctx,
+    };
     const struct {
         qd_gram_term term;
         bool counts, added;
@@ -205,7 +212,7 @@ qd_code qd_mismatch_add(qd_mismatch *mismatch, qd_part part, const qd_pairs *pai
             terms[count++] = all[i].term;
         else if (all[i].counts)
             all[i].term.gram->tokens += pairs->x.rows;
-    return qd_gram_add_terms(inputs, misses ? 3 : 2, terms, count, pool, err);
+    return qd_gram_add_terms(&inputs, terms, count, pool, err);
 }
 
 static qd_code total(qd_gram *a, qd_gram *b, const qd_matd_buf *buf, const char *what, qd_error *err)

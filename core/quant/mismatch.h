@@ -67,10 +67,14 @@ void qd_mismatch_fini(qd_mismatch *mismatch);
 /* Of all its products: float32 unless the caller says so here, after init. */
 void qd_mismatch_compute_in(qd_mismatch *mismatch, qd_arithmetic arithmetic);
 
-/* Rows of the same tokens: D and X~ (T x I), E (T x O; not read without a residual). */
+/* Rows of the same tokens: D and X~ (T x I), E (T x O; not read without a residual). In bf16 D and X~ may be without data, for `read` to fill
+ * (qd_gram_inputs): out[QD_PAIRS_X] and out[QD_PAIRS_DIFFERENCE]. */
 typedef struct qd_pairs {
     qd_cmatf difference, x, residual;
+    qd_code (*read)(void *ctx, size_t first, const qd_matf *out, qd_error *err);
+    void *ctx;
 } qd_pairs;
+enum { QD_PAIRS_X, QD_PAIRS_DIFFERENCE, QD_PAIRS_RESIDUAL };
 /* Of sequences of one part. */
 qd_code qd_mismatch_add(qd_mismatch *mismatch, qd_part part, const qd_pairs *pairs, qd_pool *pool, qd_error *err);
 /* Means; once, when everything was added. QD_ENUMERIC when an entry is not finite. */

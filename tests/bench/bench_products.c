@@ -81,6 +81,13 @@ static qd_code apply_rows(void *ctx, size_t index, size_t worker, qd_error *err)
     return QD_OK;
 }
 
+static void add_moments(contender *c, qd_cmatf x, qd_pool *pool)
+{
+    qd_error err = { 0 };
+    const qd_gram_inputs inputs = { .count = 1, .input = { x } };
+    stop_on(qd_gram_add_panels(c->kernel, &inputs, &(qd_gram_sum){ c->sum.view, 0, 0 }, 1, pool, &err), &err);
+}
+
 static void work(const problem *p, contender *c, qd_pool *pool)
 {
     qd_error err = { 0 };
@@ -89,7 +96,7 @@ static void work(const problem *p, contender *c, qd_pool *pool)
     if (p->product == LINEAR)
         stop_on(qd_pool_for(pool, (p->tokens - 1) / TASK_ROWS + 1, apply_rows, &task, &err), &err);
     else if (c->kernel != NULL)
-        stop_on(qd_gram_add_panels(c->kernel, &x, 1, &(qd_gram_sum){ c->sum.view, 0, 0 }, 1, pool, &err), &err);
+        add_moments(c, x, pool);
     else {
         qd_gram gram = { .sum = c->sum };
         stop_on(qd_gram_add(&gram, x, pool, &err), &err);

@@ -157,7 +157,7 @@ static inline void layer_streams(layer *l)
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf zeros = { 0 };
     check_ok(qd_matf_buf_init(&zeros, l->tokens, l->cols, &err));
     check_ok(qd_mismatch_init(&l->mismatch, l->cols, 0, &err));
-    const qd_pairs pairs = { qd_matf_const(zeros.view), qd_matf_const(l->x.view), { 0 } };
+    const qd_pairs pairs = { .difference = qd_matf_const(zeros.view), .x = qd_matf_const(l->x.view) };
     check_ok(qd_mismatch_add(&l->mismatch, QD_PART_FIT, &pairs, NULL, &err));
     check_ok(qd_mismatch_finish(&l->mismatch, &err));
 }

@@ -57,9 +57,8 @@ static inline pair pair_make_residual(layer_spec spec, double noise, double resi
     }
     for (size_t s = 0; s < SEQUENCES; s++) {
         size_t from = s * l->tokens / SEQUENCES, count = (s + 1) * l->tokens / SEQUENCES - from;
-        qd_pairs pairs = { qd_cmatf_block(qd_matf_const(difference.view), from, 0, count, l->cols),
-                           qd_cmatf_block(qd_matf_const(l->x.view), from, 0, count, l->cols),
-                           { 0 } };
+        qd_pairs pairs = { .difference = qd_cmatf_block(qd_matf_const(difference.view), from, 0, count, l->cols),
+                           .x = qd_cmatf_block(qd_matf_const(l->x.view), from, 0, count, l->cols) };
         if (residual != 0.0)
             pairs.residual = qd_cmatf_block(qd_matf_const(p.e.view), from, 0, count, l->rows);
         check_ok(qd_mismatch_add(&p.mismatch, qd_part_of(s, SEQUENCES), &pairs, NULL, &err));

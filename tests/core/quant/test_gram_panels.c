@@ -51,9 +51,9 @@ static void add(const qd_product_kernel *kernel, qd_matd sum, qd_cmatf left, qd_
                 qd_pool *pool)
 {
     qd_error err = { 0 };
-    const qd_cmatf inputs[] = { left, right };
     size_t count = symmetry == QD_SYMMETRIC ? 1 : 2;
-    check_ok(qd_gram_add_panels(kernel, inputs, count, &(qd_gram_sum){ sum, 0, count - 1 }, 1, pool, &err));
+    const qd_gram_inputs inputs = { .count = count, .input = { left, right } };
+    check_ok(qd_gram_add_panels(kernel, &inputs, &(qd_gram_sum){ sum, 0, count - 1 }, 1, pool, &err));
 }
 
 /* Below, at and past a pair, a depth, a chunk; features below, at and past a panel and a large tile. */
@@ -180,44 +180,82 @@ static void threads_do_not_change_a_byte(void **state)
     for_each_kernel(threads_of);
 }
 
-/* The sums of both streams and the residual's, at once and one by one: also where one input has to be scaled. */
-static void together_of(const qd_product_kernel *kernel)
+/* Both streams' difference and the residual: one input has to be scaled. */
+typedef struct streams {
+    qd_matf_buf m[QD_GRAM_INPUTS];
+    qd_gram_inputs inputs;
+} streams;
+
+enum { TOGETHER_TOKENS = 2300, TOGETHER_X = 70, TOGETHER_E = 37 };
+static const struct {
+    size_t left, right;
+} terms[QD_GRAM_SUMS] = { { 0, 0 }, { 2, 0 }, { 2, 1 }, { 1, 0 }, { 1, 1 } };
+
+static void open_streams(streams *s)
 {
-    enum { TOKENS = 2300, X = 70, E = 37 };
-    static const struct {
-        size_t left, right;
-    } terms[QD_GRAM_SUMS] = { { 0, 0 }, { 2, 0 }, { 2, 1 }, { 1, 0 }, { 1, 1 } };
+    qd_error err = { 0 };
+    *s = (streams){ .inputs = { .count = QD_GRAM_INPUTS } };
+    for (size_t k = 0; k < QD_GRAM_INPUTS; k++) {
+        check_ok(qd_matf_buf_init(&s->m[k], TOGETHER_TOKENS, k == 2 ? TOGETHER_E : TOGETHER_X, &err));
+        fill(s->m[k].view, 30 + k);
+        for (size_t i = 0; k == 1 && i < (size_t)TOGETHER_TOKENS * TOGETHER_X; i++)
+            s->m[k].view.data[i] *= 0x1p-70f;
+        s->inputs.input[k] = qd_matf_const(s->m[k].view);
+    }
+}
+
+static qd_code read_streams(void *ctx, size_t first, const qd_matf *out, qd_error *err)
+{
+    const streams *s = ctx;
+    (void)err;
+    assert_null(out[2].data); /* which has data */
+    for (size_t k = 0; k < 2; k++)
+        for (size_t t = 0; t < out[k].rows; t++)
+            memcpy(qd_matf_row(out[k], t), qd_matf_row(s->m[k].view, first + t), out[k].cols * sizeof(float));
+    return QD_OK;
+}
+
+static void check_together(const qd_product_kernel *kernel, const qd_gram_inputs *inputs, const qd_matd_buf *want)
+{
     qd_error err = { 0 };
     qd_pool *pool = NULL;
-    qd_matf_buf m[QD_GRAM_INPUTS] = { 0 };
-    qd_cmatf inputs[QD_GRAM_INPUTS];
-    qd_matd_buf one[QD_GRAM_SUMS] = { 0 }, all[QD_GRAM_SUMS] = { 0 };
+    qd_matd_buf found[QD_GRAM_SUMS] = { 0 };
     qd_gram_sum sums[QD_GRAM_SUMS];
     check_ok(qd_pool_create(3, &pool, &err));
-    for (size_t k = 0; k < QD_GRAM_INPUTS; k++) {
-        check_ok(qd_matf_buf_init(&m[k], TOKENS, k == 2 ? E : X, &err));
-        fill(m[k].view, 30 + k);
-        for (size_t i = 0; k == 1 && i < (size_t)TOKENS * X; i++)
-            m[k].view.data[i] *= 0x1p-70f;
-        inputs[k] = qd_matf_const(m[k].view);
-    }
     for (size_t i = 0; i < QD_GRAM_SUMS; i++) {
-        qd_cmatf left = inputs[terms[i].left], right = inputs[terms[i].right];
-        check_ok(qd_matd_buf_init(&one[i], left.cols, right.cols, &err));
-        check_ok(qd_matd_buf_init(&all[i], left.cols, right.cols, &err));
-        add(kernel, one[i].view, left, right, terms[i].left == terms[i].right ? QD_SYMMETRIC : QD_GENERAL, NULL);
-        sums[i] = (qd_gram_sum){ all[i].view, terms[i].left, terms[i].right };
+        check_ok(qd_matd_buf_init(&found[i], want[i].view.rows, want[i].view.cols, &err));
+        sums[i] = (qd_gram_sum){ found[i].view, terms[i].left, terms[i].right };
     }
-    check_ok(qd_gram_add_panels(kernel, inputs, QD_GRAM_INPUTS, sums, QD_GRAM_SUMS, pool, &err));
+    check_ok(qd_gram_add_panels(kernel, inputs, sums, QD_GRAM_SUMS, pool, &err));
     for (size_t i = 0; i < QD_GRAM_SUMS; i++) {
-        assert_true(fabs(one[i].view.data[0]) > 0);
-        assert_memory_equal(one[i].view.data, all[i].view.data, sizeof(double) * one[i].view.rows * one[i].view.cols);
-        qd_matd_buf_fini(&one[i]);
-        qd_matd_buf_fini(&all[i]);
+        size_t bytes = sizeof(double) * want[i].view.rows * want[i].view.cols;
+        assert_memory_equal(found[i].view.data, want[i].view.data, bytes);
+        qd_matd_buf_fini(&found[i]);
     }
-    for (size_t k = 0; k < QD_GRAM_INPUTS; k++)
-        qd_matf_buf_fini(&m[k]);
     qd_pool_destroy(pool);
+}
+
+static void together_of(const qd_product_kernel *kernel)
+{
+    streams s;
+    qd_error err = { 0 };
+    qd_matd_buf one[QD_GRAM_SUMS] = { 0 };
+    open_streams(&s);
+    for (size_t i = 0; i < QD_GRAM_SUMS; i++) {
+        qd_cmatf left = s.inputs.input[terms[i].left], right = s.inputs.input[terms[i].right];
+        check_ok(qd_matd_buf_init(&one[i], left.cols, right.cols, &err));
+        add(kernel, one[i].view, left, right, terms[i].left == terms[i].right ? QD_SYMMETRIC : QD_GENERAL, NULL);
+        assert_true(fabs(one[i].view.data[0]) > 0);
+    }
+    check_together(kernel, &s.inputs, one);
+    s.inputs.input[0].data = s.inputs.input[1].data = NULL;
+    s.inputs.read = read_streams;
+    s.inputs.ctx = &s;
+    check_together(kernel, &s.inputs, one);
+    for (size_t i = 0; i < QD_GRAM_SUMS; i++)
+        qd_matd_buf_fini(&one[i]);
+    for (size_t k = 0; k < QD_GRAM_INPUTS; k++)
+        qd_matf_buf_fini(&s.m[k]);
 }
 
 static void sums_made_together_are_those_made_one_by_one(void **state)

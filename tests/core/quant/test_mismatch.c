@@ -466,7 +466,7 @@ static void missing_moments_and_single_sequences_are_refused(void **state)
     QD_AUTO(qd_matf_buf_fini) qd_matf_buf zeros = { 0 };
     check_ok(qd_matf_buf_init(&zeros, l.tokens, 8, &err));
     check_ok(qd_mismatch_init(&mismatch, 8, 0, &err));
-    const qd_pairs pairs = { qd_matf_const(zeros.view), qd_matf_const(l.x.view), { 0 } };
+    const qd_pairs pairs = { .difference = qd_matf_const(zeros.view), .x = qd_matf_const(l.x.view) };
     check_ok(qd_mismatch_add(&mismatch, QD_PART_FIT, &pairs, NULL, &err));
     check_ok(qd_mismatch_finish(&mismatch, &err));
     assert_int_equal(

@@ -371,7 +371,9 @@ static void residuals_of_another_shape_are_refused(void **state)
     pair p = pair_make_residual((layer_spec){ .rows = 6, .cols = 8, .seed = 580 }, 0.1, 0.1);
     qd_mismatch other;
     check_ok(qd_mismatch_init(&other, 8, 5, &err));
-    const qd_pairs pairs = { qd_matf_const(p.x.view), qd_matf_const(p.layer.x.view), qd_matf_const(p.e.view) };
+    const qd_pairs pairs = { .difference = qd_matf_const(p.x.view),
+                             .x = qd_matf_const(p.layer.x.view),
+                             .residual = qd_matf_const(p.e.view) };
     check_fails(qd_mismatch_add(&other, QD_PART_FIT, &pairs, NULL, &err), QD_ESHAPE);
     check_contains(err.text, "x 6, ");
     qd_mismatch_fini(&other);
@@ -413,7 +415,9 @@ static void any_number_of_threads_gives_the_same_bytes(void **state)
         check_ok(qd_mismatch_init(&sums, 150, 200, &err));
         qd_mismatch once;
         check_ok(qd_mismatch_init(&once, 150, 200, &err));
-        const qd_pairs pairs = { qd_matf_const(p.x.view), qd_matf_const(p.layer.x.view), qd_matf_const(p.e.view) };
+        const qd_pairs pairs = { .difference = qd_matf_const(p.x.view),
+                                 .x = qd_matf_const(p.layer.x.view),
+                                 .residual = qd_matf_const(p.e.view) };
         check_ok(qd_mismatch_add(&sums, QD_PART_FIT, &pairs, pool, &err));
         check_ok(qd_mismatch_add(&once, QD_PART_FIT, &pairs, NULL, &err));
         check_ok(qd_mismatch_finish(&sums, &err));
