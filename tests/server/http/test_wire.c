@@ -118,17 +118,17 @@ static qd_code open_service(qd_error *err)
     return qd_service_create(&config, &world.service, err);
 }
 
-/* 0 = the deadlines that a service has: a second is for the claim about them, a busy machine may keep others waiting. */
 static qd_code open_http(double deadline_seconds, qd_error *err)
 {
     const qd_http_config config = {
         .host = "127.0.0.1",
         .service = world.service,
         .streams = STREAM_LIMIT,
-        .header_seconds = deadline_seconds,
+        .header_seconds = deadline_seconds, /* 0 = a service's own: a busy machine may keep a sound client waiting */
         .body_seconds = deadline_seconds,
         .heartbeat_seconds = 0.3,
     };
+    world.http = NULL;
     return qd_http_start(&config, &world.http, err);
 }
 
@@ -543,7 +543,6 @@ static void slow_headers_and_slow_bodies_are_cut(void **state)
     double header = 0, body = 0;
     qd_error err = { 0 };
     qd_http_stop(world.http);
-    world.http = NULL;
     check_ok(open_http(1, &err));
     seconds_until_cut("a", "GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", &header);
     seconds_until_cut(" ", "POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n", &body);
