@@ -111,7 +111,7 @@ def reads_are_answered(server, jobs):
         started = time.monotonic()
         status = server.request("GET", path, timeout=10)[0]
         equal(status, 200, path)
-        assert time.monotonic() - started < 5 * SLOW, path
+        assert time.monotonic() - started < 5 * patience(), path
 
 
 def wait_for(what, seconds=120):
@@ -171,7 +171,7 @@ def fill_and_heal(server, jobs, folder):
     wait_for(ready, seconds=60)
     healed = time.monotonic() - started
     HEALED.append(healed)
-    assert healed < HEALS_WITHIN * SLOW, "it took %.1f s" % healed
+    assert healed < HEALS_WITHIN * patience(), "it took %.1f s" % healed
     return refused, healed
 
 
