@@ -355,8 +355,9 @@ export async function openJob(id) {
     clearTimeout(view.layersTimer);
     clearInterval(view.lifeTimer);
     Object.assign(view, { id, layersTimer: 0, lifeTimer: 0, last: 0, heard: 0, retry: 0, job: null, rows: new Map() });
-    for (const part of ['layers', 'job-warnings', 'job-result', 'job-compare', 'job-files', 'job-progress', 'job-actions', 'job-facts', 'job-life']) byId(part).replaceChildren();
+    for (const part of ['layers', 'job-warnings', 'job-result', 'job-files', 'job-progress', 'job-actions', 'job-facts', 'job-life']) byId(part).replaceChildren();
     clearExperts();
+    drawCompare({ id, result: null }); // the same job, opened again, is drawn again
     byId('job-note').textContent = '';
     byId('job').hidden = id === null;
     document.title = 'quantd';
