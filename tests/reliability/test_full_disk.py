@@ -129,8 +129,13 @@ def state_of(server, job):
 
 
 def partial_bytes(server):
-    folder = os.path.join(server.state, "models", "partial")
-    return sum(os.path.getsize(p) for p in files_below(folder) if not p.endswith((".lock", ".json")))
+    size = 0
+    for path in files_below(os.path.join(server.state, "models", "partial")):
+        try:
+            size += 0 if path.endswith((".lock", ".json")) else os.path.getsize(path)
+        except FileNotFoundError:  # it is whole, and a blob by now
+            pass
+    return size
 
 
 STAGES = {
