@@ -9,7 +9,7 @@ import { FINAL, byId, bytes, call, digits, duration, element, jobTitle, progress
 const STREAM_EVENTS = ['state', 'phase', 'progress', 'layer', 'stream', 'warning', 'problem', 'result', 'message'];
 const LAYERS_SECONDS = 3;
 
-const view = { id: null, source: null, timer: 0, layersTimer: 0, lifeTimer: 0, last: 0, heard: 0, retry: 0, job: null, rows: new Map() };
+const view = { id: null, turn: 0, source: null, timer: 0, layersTimer: 0, lifeTimer: 0, last: 0, heard: 0, retry: 0, job: null, rows: new Map() };
 
 function statistics(pairs) {
     return element('dl', {}, ...pairs.filter(([, value]) => value !== null).map(([name, value]) =>
@@ -235,11 +235,12 @@ function showJob(job) {
     showActions(job);
 }
 
+/* Several may be under way, and an answer may be overtaken by a newer one: the one that was asked for last is shown. */
 async function loadJob() {
-    const id = view.id;
+    const id = view.id, turn = ++view.turn;
     try {
         const job = await call('GET', 'jobs/' + id);
-        if (view.id !== id) return;
+        if (view.id !== id || view.turn !== turn) return;
         showJob(job);
         await showFiles(job);
     } catch (error) {
@@ -354,8 +355,9 @@ export async function openJob(id) {
     clearTimeout(view.layersTimer);
     clearInterval(view.lifeTimer);
     Object.assign(view, { id, layersTimer: 0, lifeTimer: 0, last: 0, heard: 0, retry: 0, job: null, rows: new Map() });
-    for (const part of ['layers', 'job-warnings', 'job-result', 'job-compare', 'job-files', 'job-progress', 'job-actions', 'job-facts', 'job-life']) byId(part).replaceChildren();
+    for (const part of ['layers', 'job-warnings', 'job-result', 'job-files', 'job-progress', 'job-actions', 'job-facts', 'job-life']) byId(part).replaceChildren();
     clearExperts();
+    drawCompare({ id, result: null }); // the same job, opened again, is drawn again
     byId('job-note').textContent = '';
     byId('job').hidden = id === null;
     document.title = 'quantd';

@@ -157,6 +157,7 @@ static void set_outcome(const qd_course *course, double seconds)
                                   json_object_get(course->result, "peak_memory")));
 }
 
+/* Before the end is written: who sees the end finds the figure. */
 static void count_outcome(const qd_course *course, double seconds)
 {
     double said = json_number_value(json_object_get(json_object_get(course->result, "forecast"), "seconds"));
@@ -181,6 +182,7 @@ static void succeed(qd_course *course)
     }
     double spent = run_seconds(course->result);
     set_outcome(course, spent);
+    count_outcome(course, spent);
     json_t *seconds = json_object_get(course->result, "seconds");
     if (json_is_object(seconds))
         json_object_set_new(seconds, "downloading", json_real(course->downloading));
@@ -194,10 +196,9 @@ static void succeed(qd_course *course)
     QD_FAULT("end.publish");
     code = insist(course, &record, QD_STATE_SUCCEEDED, &err);
     QD_FAULT("end.recorded");
-    if (code == QD_OK) {
-        count_outcome(course, spent);
+    if (code == QD_OK)
         qd_course_say(course, "info", "job.ended", "state=succeeded");
-    } else if (code == QD_ECONFLICT) /* cancelled in the last moment: what nobody's row names is not kept */
+    else if (code == QD_ECONFLICT) /* cancelled in the last moment: what nobody's row names is not kept */
         qd_dir_remove(course->paths.artifact, NULL);
     if (code == QD_OK)
         qd_dir_remove(course->paths.work, NULL);

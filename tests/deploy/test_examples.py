@@ -88,7 +88,9 @@ def quantize_py_outlives_a_kill_of_the_service():
         time.sleep(0.05)
     port = SERVER.port
     SERVER.kill()
+    keeper = kept_port(port)
     SERVER = Server("--file-root", ROOT, "--listen", "127.0.0.1:%d" % port, state=SERVER.state)
+    keeper.close()
     out, _ = client.communicate(timeout=300 * SLOW)
     equal(client.returncode, 0, out)
     found = named("killed")

@@ -15,17 +15,12 @@ NAME = "quantd.example.org"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
 
 
-def free_port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
-
-
 class Proxy:
     """nginx on the example: what the operator replaces is replaced, all else stays."""
 
     def __init__(self, service):
-        self.folder, self.plain, self.port = temporary_folder(), free_port(), free_port()
+        self.keepers = [kept_port(), kept_port()]
+        self.folder, (self.plain, self.port) = temporary_folder(), [keeper.getsockname()[1] for keeper in self.keepers]
         self.service = service
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                         "-subj", "/CN=" + NAME, "-addext", "subjectAltName=DNS:" + NAME, "-keyout", self.path("key.pem"),

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -26,6 +27,11 @@ HELD_OUT = os.path.join(SOURCE, "tests", "texts", "novella-heldout.txt")
 FINAL = ("succeeded", "failed", "cancelled", "quarantined")
 # Sanitizer builds are several times slower; waits are scaled, claims are not.
 SLOW = float(os.environ.get("QUANTD_TEST_SLOW", "1"))
+
+
+def patience():
+    """How many times longer than on an idle machine a thing may take by now; check_patience of tests/check.h."""
+    return max(1, SLOW) * max(1, os.getloadavg()[0] / os.cpu_count())
 
 
 class Skip(Exception):
@@ -56,6 +62,15 @@ def temporary_folder():
     folder = tempfile.mkdtemp(prefix="quantd-test-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def kept_port(port=0):
+    """A socket that keeps a port for a server that comes later (or again): what asks the system for any port does not get this one meanwhile,
+    and who connects to it is refused."""
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", port))
+    return keeper
 
 
 class Process:
@@ -118,7 +133,7 @@ class Server(Process):
         os.makedirs(self.state, exist_ok=True)
         super().__init__(command + list(flags), os.path.join(self.state, "serve.log"), environment)
 
-    def request(self, method, path, body=None, headers=None, timeout=60):
+    def request(self, method, path, body=None, headers=None, timeout=60 * max(1, SLOW)):
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         if isinstance(body, (dict, list)):
             body = json.dumps(body)

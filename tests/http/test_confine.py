@@ -155,9 +155,9 @@ def a_killed_server_takes_its_run_with_it_below_a_launcher_too():
     assert alive(run)
     server.kill()
     started = time.monotonic()
-    wait_for(lambda: not alive(run), seconds=5)
+    wait_for(lambda: not alive(run))
     took = time.monotonic() - started
-    assert took < 1 * SLOW * 2, took
+    assert took < 2 * patience(), took
     server = Server("--file-root", ROOT, state=server.state)
     found = server.wait(job)
     equal((found["state"], found["resumed"]), ("succeeded", 1), found["problem"])

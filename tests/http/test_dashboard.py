@@ -60,6 +60,10 @@ def a_job_is_shown_beside_another_text_by_text():
     browser.wait("performance.getEntriesByType('resource').filter((e) => e.name.includes('/jobs?')).length >= 3")
     assert "more than chance" in browser.value("document.getElementById('compare-result').innerText")
     equal(browser.value("document.getElementById('compare-with').value"), jobs[0]["id"])
+    browser.value("location.hash = '#/'")  # left and opened again, it can be compared again
+    browser.wait("document.getElementById('job').hidden")
+    browser.value("location.hash = '#/jobs/%s'" % jobs[1]["id"])
+    browser.wait("document.querySelector('#compare-with option[value=\"%s\"]') !== null" % jobs[0]["id"])
 
 
 def the_form_checks_a_job_before_it_is_made():

@@ -38,8 +38,12 @@ def shows(browser, name, part, seconds=60):
 
 
 def click(browser, name, word):
-    browser.wait("[...document.querySelectorAll('#%s button')].some((button) => button.textContent === %s && !button.disabled)" % (name, json.dumps(word)))
-    browser.value("[...document.querySelectorAll('#%s button')].find((button) => button.textContent === %s).click()" % (name, json.dumps(word)))
+    """Found and pressed in one step: events draw the buttons anew."""
+    browser.wait("""((name, word) => {
+        const found = [...document.querySelectorAll('#' + name + ' button')].find((button) => button.textContent === word && !button.disabled);
+        if (found) found.click();
+        return found !== undefined;
+    })(%s, %s)""" % (json.dumps(name), json.dumps(word)))
 
 
 def forget_lost_connections(browser):
@@ -63,8 +67,10 @@ def the_stream_goes_on_after_a_restart_of_the_service():
     seen = browser.wait("document.getElementById('layers').rows.length", 120)
     assert server.json("GET", "/jobs/" + STATE["job"])["state"] not in FINAL, "the job is too short for this test"
     equal(server.stop(), 0)
+    keeper = kept_port(server.port)
     shows(browser, "job-note", "connection lost")
     STATE["server"] = server = Server("--file-root", STATE["root"], "--listen", "127.0.0.1:%d" % server.port, state=server.state)
+    keeper.close()
     browser.wait("document.getElementById('job-note').innerText === ''", 90)
     browser.wait("document.getElementById('layers').rows.length > %d" % seen, 120)
     names = browser.value("[...document.getElementById('layers').rows].map((row) => row.cells[0].textContent)")

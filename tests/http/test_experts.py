@@ -126,7 +126,7 @@ def the_dashboard_maps_tokens_by_block_and_expert():
     browser.wait("document.getElementById('experts').rows[0].cells.length == %d" % (1 + EXPERTS), 60)
     for routing in layers:
         cell = "document.getElementById('experts').rows[%d].cells[%d]" % (routing["block"], 1 + routing["expert"])
-        equal(browser.value(cell + ".textContent"), str(routing["tokens"]), "tokens shown")
+        browser.wait("%s && %s.textContent === '%d'" % (cell, cell, routing["tokens"]))  # layers come one by one
         equal(browser.value(cell + ".classList.contains('starved')"), routing["starved"], "starved shown")
         equal(browser.value(cell + ".dataset.shade != '0'"), routing["tokens"] > 0, "shade")
     shown = browser.value("document.getElementById('job-result').innerText")

@@ -170,7 +170,7 @@ def five_hundred_parameters_are_answered():
         target = "/jobs?" + "&".join("p%d=1" % i for i in range(count))
         reply = raw(server(), ("GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % target).encode())
         assert status_of(reply) in (400, 413, 414, 431), "%d parameters: %r" % (count, reply[:200])
-    assert time.monotonic() - started < 8 * SLOW, "answered, not cut"
+    assert time.monotonic() - started < 8 * patience(), "answered, not cut"
 
 
 # ---- models and texts ----
@@ -264,7 +264,7 @@ def a_stopped_run_is_gone_within_a_second_of_its_server():
     own.kill()
     killed = time.monotonic()
     until(lambda: has_ended(child), 10, "the stopped run's end")
-    assert time.monotonic() - killed < 1 * SLOW, "gone after %.2f s" % (time.monotonic() - killed)
+    assert time.monotonic() - killed < 1 * patience(), "gone after %.2f s" % (time.monotonic() - killed)
     again = Server(state=own.state)
     until(lambda: again.json("GET", "/jobs/" + job)["state"] == "quantizing", what="the next attempt")
     again.json("POST", "/jobs/%s/cancel" % job, want=202)
@@ -289,8 +289,8 @@ def a_model_truncated_under_a_run_is_named_and_fetched_again():
     sanitized = SLOW > 1 and "exit status 1" in json.dumps(found)  # a sanitizer makes a report of the signal
     assert "signal 7" in json.dumps(found) or "model.safetensors" in json.dumps(found) or sanitized, found
     until(lambda: own.json("GET", "/jobs/" + job)["state"] not in ("queued", "downloading"), what="the next attempt")
-    if own.json("GET", "/jobs/" + job)["state"] not in FINAL:
-        own.json("POST", "/jobs/%s/cancel" % job, want=202)
+    if own.request("POST", "/jobs/%s/cancel" % job)[0] == 409:  # it has come to an end by itself
+        assert own.json("GET", "/jobs/" + job)["state"] in FINAL
     own.succeed(small_job())
     equal(own.stop(), 0)
 

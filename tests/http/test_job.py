@@ -222,7 +222,7 @@ def a_running_job_can_be_cancelled_and_retried():
 
 
 def a_finished_job_can_be_deleted_and_a_running_one_not():
-    job = SERVER.submit(quick_job(MODELS.model("novella-1m")))
+    job = SERVER.submit(quick_job(MODELS.model("novella-1m"), calibration={"samples": 32, "length": 256}))
     equal(SERVER.request("DELETE", "/jobs/" + job)[0], 409)
     SERVER.wait(job)
     assert SERVER.request("DELETE", "/jobs/" + job)[0] in (200, 204)

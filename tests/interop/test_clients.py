@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -107,16 +106,11 @@ def the_standards_own_library_believes_a_webhook():
 
 # ---- a storage ----
 
-def a_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 def moto_stores_an_artifact_and_gives_a_model():
     import botocore.config
     import botocore.session
-    root, port = temporary_folder(), a_port()
+    root, keeper = temporary_folder(), kept_port()
+    port = keeper.getsockname()[1]
     copy_model(root, "novella-1m")
     moto = subprocess.Popen([os.path.join(clients.VENV, "bin", "moto_server"), "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL,
                             stderr=open(os.path.join(root, "moto.log"), "wb"))

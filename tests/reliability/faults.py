@@ -116,7 +116,10 @@ def housekeeping(service):
 def idle(service):
     """The database's log is folded when nothing was written for a while."""
     course(service)
-    time.sleep(2.6)
+    end = time.monotonic() + 60 * SLOW
+    while "server/store.fold " not in open(STATE["trace"]).read():
+        assert time.monotonic() < end, "the log is not folded"
+        time.sleep(0.05)
     service.job(service.settle("GET", "/jobs", None, (200,))[0]["data"][0]["id"])
 
 
@@ -186,7 +189,7 @@ def broken_state():
     except subprocess.TimeoutExpired:
         raise AssertionError("the service was to die and lives")
     service.server.kill()
-    end = time.monotonic() + 1 * SLOW
+    end = time.monotonic() + 1 * patience()
     while processes_of(service.state) and time.monotonic() < end:
         time.sleep(0.01)
     equal(processes_of(service.state), {}, "runs of a service that is dead for a second")
@@ -195,7 +198,7 @@ def broken_state():
 
 def attempt(scenario, orders):
     """Runs it to its end; returns the lines of the trace."""
-    trace = os.path.join(temporary_folder(), "trace")
+    trace = STATE["trace"] = os.path.join(temporary_folder(), "trace")
     open(trace, "w").close()
     state = broken_state() if scenario == "recovery" else None
     orders = ",".join(o for o in (BESIDE.get(scenario), orders) if o)

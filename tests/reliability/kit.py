@@ -125,7 +125,7 @@ class Phoenix:
 
     def rise(self):
         try:
-            code = self.server.process.wait(10)
+            code = self.server.process.wait(10 * patience())
         except subprocess.TimeoutExpired:
             raise AssertionError("the service breaks connections off and lives")
         self.deaths.append(code)

@@ -421,8 +421,8 @@ static void killed_at_any_moment_blobs_are_whole_and_the_download_goes_on(void *
     setting s;
     setting_init(&s, &the_world);
     s.policy.low_speed_seconds = 30;
-    /* 3 MB at 2 MB a second: state is synced each second */
-    static const char slow[] = "{ORIGIN}/~slow:2000000/files/tiny/";
+    /* 3 MB at 0.6 MB a second: state is synced each second, and there are three in which to see it */
+    static const char slow[] = "{ORIGIN}/~slow:600000/files/tiny/";
     static const double moments[] = { 0.02, 0.1, 0.3, -1 }; /* -1: as soon as bytes are on record */
     for (size_t i = 0; i < QD_LENGTH(moments); i++) {
         pid_t child = fetch_in_child(&s, slow);

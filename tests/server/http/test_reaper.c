@@ -109,9 +109,10 @@ static void a_peer_that_takes_nothing_or_a_trickle_is_cut_and_one_that_reads_is_
     assert_int_equal(cut, 1);
     try(SENDING, 1, 1, 20, &cut);
     assert_int_equal(cut, 1);
-    double passed = try(SENDING, 1, 65536, 4, &cut);
+    double window = fmin(check_patience(), 4); /* we read in each of them, though a processor may be long in coming */
+    double passed = try(SENDING, window, 65536, 4 * window, &cut);
     assert_int_equal(cut, 0);
-    assert_true(passed >= 4);
+    assert_true(passed >= 4 * window);
 }
 
 static void a_reply_that_was_taken_whole_leaves_the_peer_alone(void **state)
