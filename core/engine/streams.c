@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "engine/kept.h"
+#include "linalg/rows.h"
 
 static void destroy_scratches(qd_streams *s)
 {
@@ -242,12 +243,8 @@ static qd_code compare_task(void *ctx, size_t index, size_t worker, qd_error *er
         const float *y = qd_matf_row(s->residual[QD_STREAM_QUANTIZED], index * s->length + t);
         const float *x =
             s->way.walk == QD_WALK_BOTH ? qd_matf_row(s->residual[QD_STREAM_FLOAT], index * s->length + t) : y;
-        distance row = { 0 };
-        for (size_t i = 0; i < s->residual[QD_STREAM_QUANTIZED].cols; i++) {
-            double d = (double)x[i] - (double)y[i];
-            row.difference += d * d;
-            row.size += (double)x[i] * (double)x[i];
-        }
+        distance row;
+        qd_rows_best()->distance(x, y, s->residual[QD_STREAM_QUANTIZED].cols, &row.difference, &row.size);
         sum.difference += row.difference;
         sum.size += row.size;
     }

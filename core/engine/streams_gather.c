@@ -165,6 +165,7 @@ typedef struct gathering {
     qd_stream stream;
     batch batch;
     qd_matf chunk; /* most x width */
+    qd_gram_room room;
 } gathering;
 
 static qd_code gather_task(void *ctx, size_t index, size_t worker, qd_error *err)
@@ -186,7 +187,7 @@ static qd_code add_stored(gathering *g, qd_gram *gram, qd_error *err)
     const qd_streams *s = g->asked.streams;
     size_t width = gram->sum.view.cols;
     const qd_gram_inputs inputs = {
-        .count = 1, .input = { { g->batch.rows, width, width, NULL } }, .read = read_task, .ctx = g
+        .count = 1, .input = { { g->batch.rows, width, width, NULL } }, .read = read_task, .ctx = g, .room = &g->room
     };
     qd_code code = qd_cancel_check(s->cancel, err);
     if (code == QD_OK)
@@ -199,7 +200,8 @@ static qd_code add_gathered(gathering *g, qd_gram *gram, qd_error *err)
 {
     qd_pool *pool = g->asked.streams->pool;
     qd_code code = qd_pool_for(pool, g->batch.count, gather_task, g, err);
-    return code == QD_OK ? qd_gram_add(gram, first_rows(g->chunk, g->batch.rows), pool, err) : code;
+    const qd_gram_inputs inputs = { .count = 1, .input = { first_rows(g->chunk, g->batch.rows) }, .room = &g->room };
+    return code == QD_OK ? qd_gram_add_terms(&inputs, &(qd_gram_term){ gram, 0, 0 }, 1, pool, err) : code;
 }
 
 static qd_code add_sequences(gathering *g, qd_part part, qd_gram *gram, qd_error *err)
@@ -256,6 +258,7 @@ static qd_code add_batches(gathering *g, qd_gram *gram, qd_gram *held, qd_error 
             code = add_sequences(g, QD_PART_JUDGE, held, err);
     }
     batch_fini(&g->batch);
+    qd_gram_room_fini(&g->room);
     return code;
 }
 
@@ -280,6 +283,7 @@ typedef struct pairing {
     asked asked;
     batch batch;
     qd_matf difference, input, residual; /* X - X~, X~, R - R~ (no columns where it is not wanted) */
+    qd_gram_room room;
 } pairing;
 
 /* In place, and rounded as products will see it, so that squares of it are the same number's. */
@@ -344,6 +348,7 @@ static qd_pairs pairs_of(pairing *p)
         pairs = (qd_pairs){ .difference = first_rows(p->difference, rows), .x = first_rows(p->input, rows) };
     if (p->residual.cols > 0)
         pairs.residual = first_rows(p->residual, rows);
+    pairs.room = &p->room;
     return pairs;
 }
 
@@ -395,5 +400,6 @@ qd_code qd_streams_mismatch(qd_streams *s, size_t group, qd_tokens tokens, qd_mi
     if (code == QD_OK)
         code = add_both(&p, mismatch, err);
     batch_fini(&p.batch);
+    qd_gram_room_fini(&p.room);
     return code;
 }

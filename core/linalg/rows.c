@@ -106,6 +106,25 @@ INLINE void rotate_body(const float *cosine, const float *sine, size_t count, fl
     }
 }
 
+INLINE void distance_body(const float *x, const float *y, size_t count, double *out_difference, double *out_size)
+{
+    double difference[LANES] = { 0 }, size[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            double d = (double)x[i + l] - (double)y[i + l];
+            difference[l] += d * d;
+            size[l] += (double)x[i + l] * (double)x[i + l];
+        }
+    for (size_t l = 0; i < count; i++, l++) {
+        double d = (double)x[i] - (double)y[i];
+        difference[l] += d * d;
+        size[l] += (double)x[i] * (double)x[i];
+    }
+    *out_difference = total(difference);
+    *out_size = total(size);
+}
+
 INLINE void widen_body(const unsigned char *x, size_t count, float *out)
 {
     for (size_t i = 0; i < count; i++) {
@@ -170,6 +189,11 @@ INLINE void round_body(const float *x, size_t count, float *out)
     { \
         add_wide_body(scale, x, count, y); \
     } \
+    attribute static void distance_##suffix(const float *x, const float *y, size_t count, double *out_difference, \
+                                            double *out_size) \
+    { \
+        distance_body(x, y, count, out_difference, out_size); \
+    } \
     attribute static void widen_##suffix(const void *x, size_t count, float *out) \
     { \
         widen_body(x, count, out); \
@@ -187,8 +211,8 @@ INLINE void round_body(const float *x, size_t count, float *out)
         return condition; \
     } \
     static const qd_rows version_##suffix = { \
-        #suffix,      supports_##suffix, rms_norm_##suffix, layer_norm_##suffix, rotate_##suffix, \
-        add_##suffix, add_wide_##suffix, widen_##suffix,    narrow_##suffix,     round_##suffix, \
+        #suffix,           supports_##suffix, rms_norm_##suffix, layer_norm_##suffix, rotate_##suffix, add_##suffix, \
+        add_wide_##suffix, distance_##suffix, widen_##suffix,    narrow_##suffix,     round_##suffix, \
     };
 
 VERSION(portable, , true)

@@ -22,6 +22,8 @@ typedef struct qd_rows {
     void (*add)(float scale, const float *x, size_t count, float *y);
     /* y += scale * x in double */
     void (*add_wide)(double scale, const float *x, size_t count, double *y);
+    /* sums of (x - y)^2 and of x^2, in double */
+    void (*distance)(const float *x, const float *y, size_t count, double *out_difference, double *out_size);
     /* From bf16, at any address; and to bf16 as half.h rounds: as such, or as a float of which it is all (out may be x). */
     void (*widen)(const void *x, size_t count, float *out);
     void (*narrow)(const float *x, size_t count, uint16_t *out);

@@ -30,6 +30,13 @@ qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err);
 qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf left, qd_cmatf x, qd_pool *pool, qd_error *err);
 enum { QD_GRAM_INPUTS = 3, QD_GRAM_SUMS = 5 };
 
+/* What inputs are packed into: for who adds many times, which clears its pages once. {0}; grows as it is used. */
+typedef struct qd_gram_room {
+    void *panels;
+    size_t bytes;
+} qd_gram_room;
+void qd_gram_room_fini(qd_gram_room *room);
+
 /* Several inputs over the same tokens: T x I each. Those without data are read while they are packed, some rows at a time, which stay in the
  * caches meanwhile; in QD_ARITHMETIC_BFLOAT16 only. */
 typedef struct qd_gram_inputs {
@@ -39,6 +46,7 @@ typedef struct qd_gram_inputs {
      * once. NULL where all inputs have data. */
     qd_code (*read)(void *ctx, size_t first, const qd_matf *out, qd_error *err);
     void *ctx;
+    qd_gram_room *room; /* NULL: it takes its own */
 } qd_gram_inputs;
 /* gram += left^T right, of inputs by their index; of one input with itself as qd_gram_add, else as qd_gram_add_cross. */
 typedef struct qd_gram_term {

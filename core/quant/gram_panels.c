@@ -9,7 +9,7 @@
 #include "base/mem.h"
 
 /* Packed at once, if that is more than a chunk: fewer waits of threads for each other. PACK_ROWS tokens are a task. */
-enum { PASS_BYTES = 16 << 20, PACK_ROWS = 64, WIDEST = 128, LINE = 64 };
+enum { PASS_BYTES = 16 << 20, PACK_ROWS = 64, WIDEST = 128 };
 
 /* Summed one by one, squares lose the more the more they are: a quarter of a chunk keeps 1e-6. */
 enum { SQUARES = QD_GRAM_CHUNK / 4 };
@@ -251,25 +251,42 @@ static size_t room_for_reading(const qd_gram_inputs *inputs)
     return room;
 }
 
+void qd_gram_room_fini(qd_gram_room *room)
+{
+    free(room->panels);
+    *room = (qd_gram_room){ 0 };
+}
+
+static qd_code make_room(qd_gram_room *room, size_t bytes, qd_error *err)
+{
+    if (bytes <= room->bytes)
+        return QD_OK;
+    qd_gram_room_fini(room);
+    qd_code code = qd_alloc(bytes, 1, &room->panels, err);
+    room->bytes = code == QD_OK ? bytes : 0;
+    return code;
+}
+
 qd_code qd_gram_add_panels(const qd_product_kernel *kernel, const qd_gram_inputs *inputs, const qd_gram_sum *sums,
                            size_t count, qd_pool *pool, qd_error *err)
 {
     assert(kernel->width <= WIDEST && inputs->count <= QD_GRAM_INPUTS && count <= QD_GRAM_SUMS);
-    QD_AUTO(qd_free_pointer) void *memory = NULL, *largest = NULL, *rooms = NULL;
+    QD_AUTO(qd_free_pointer) void *largest = NULL, *rooms = NULL;
+    QD_AUTO(qd_gram_room_fini) qd_gram_room own = { 0 };
+    qd_gram_room *room = inputs->room != NULL ? inputs->room : &own;
     wanted w = sides_of(kernel, inputs, sums, count);
     size_t tokens = inputs->input[0].rows, step = tokens_at_once(tokens, w.features);
-    size_t bytes = w.features * qd_panel_depth(step) * sizeof(uint16_t), threads = qd_pool_threads(pool);
+    size_t threads = qd_pool_threads(pool);
     pass p = { .kernel = kernel, .inputs = inputs, .count = inputs->count };
     qd_code code = qd_alloc(threads, sizeof *p.largest, &largest, err);
     if (code == QD_OK && inputs->read != NULL)
         code = qd_alloc(threads * room_for_reading(inputs), sizeof(float), &rooms, err);
-    /* Not qd_alloc: packing writes all of it, and to clear it first takes a tenth of a small product. */
-    if (code == QD_OK && (memory = aligned_alloc(LINE, bytes)) == NULL)
-        code = qd_fail(err, QD_ENOMEM, "out of memory: %zu bytes were wanted", bytes);
+    if (code == QD_OK)
+        code = make_room(room, w.features * qd_panel_depth(step) * sizeof(uint16_t), err);
     p.largest = largest;
     p.rooms = rooms;
     for (size_t t = 0; code == QD_OK && t < tokens; t += step) {
-        begin_pass(&p, &w, t, qd_min_size(step, tokens - t), memory);
+        begin_pass(&p, &w, t, qd_min_size(step, tokens - t), room->panels);
         code = add_pass(&p, sums, count, pool, err);
     }
     return code;

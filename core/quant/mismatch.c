@@ -194,6 +194,7 @@ qd_code qd_mismatch_add(qd_mismatch *mismatch, qd_part part, const qd_pairs *pai
         .input = { [X] = pairs->x, [D] = pairs->difference, [E] = pairs->residual },
         .read = pairs->read,
         .ctx = pairs->ctx,
+        .room = pairs->room,
     };
     const struct {
         qd_gram_term term;

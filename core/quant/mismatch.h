@@ -73,6 +73,7 @@ typedef struct qd_pairs {
     qd_cmatf difference, x, residual;
     qd_code (*read)(void *ctx, size_t first, const qd_matf *out, qd_error *err);
     void *ctx;
+    qd_gram_room *room; /* as in qd_gram_inputs */
 } qd_pairs;
 enum { QD_PAIRS_X, QD_PAIRS_DIFFERENCE, QD_PAIRS_RESIDUAL };
 /* Of sequences of one part. */

@@ -61,6 +61,14 @@ static void check_rotation_and_sum(const qd_rows *f, size_t count)
     double wide[MOST];
     for (size_t i = 0; i < MOST; i++)
         wide[i] = 2;
+    double difference, size, want_difference = 0, want_size = 0;
+    for (size_t i = 0; i < count; i++) {
+        want_difference += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+        want_size += (double)x[i] * (double)x[i];
+    }
+    f->distance(x, y, count, &difference, &size);
+    check_close(difference, want_difference, 1e-13);
+    check_close(size, want_size, 1e-13);
     f->rotate(cosine, sine, count, both, both + count); /* the halves of a head */
     f->add(0.3f, x, count, sum);
     f->add_wide(1.0 / 3, x, count, wide);
@@ -133,6 +141,7 @@ static const qd_rows *portable(void)
 static void check_same_bits(const qd_rows *f, const qd_rows *plain, size_t count)
 {
     float x[MOST], y[MOST], cosine[MOST], sine[MOST], found[2][4][MOST];
+    double distance[2][2];
     const qd_rows *both[2] = { f, plain };
     fill(x, 7, 5);
     fill(y, 8, 0);
@@ -142,12 +151,14 @@ static void check_same_bits(const qd_rows *f, const qd_rows *plain, size_t count
     for (size_t i = 0; i < 2; i++) {
         both[i]->rms_norm(x, y, eps, count, found[i][0]);
         both[i]->layer_norm(x, y, sine, eps, count, found[i][1]);
+        both[i]->distance(x, y, count, &distance[i][0], &distance[i][1]);
         memcpy(found[i][2], x, sizeof x);
         memcpy(found[i][3], y, sizeof y);
         both[i]->rotate(cosine, sine, count, found[i][2], found[i][3]);
         both[i]->add(0.3f, x, count, found[i][3]);
     }
     assert_memory_equal(found[0], found[1], sizeof found[0]);
+    assert_memory_equal(distance[0], distance[1], sizeof distance[0]);
 }
 
 static void every_version_gives_the_same_bits(void **state)
