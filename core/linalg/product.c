@@ -157,12 +157,11 @@ static void apply_block(const qd_packed *packed, const block *b, float beta, qd_
                     qd_matf_block(out, 0, o, out.rows, qd_min_size(width, out.cols - o)));
 }
 
-void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf out)
+void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_cmatf x, float beta, const qd_matf *out)
 {
     _Alignas(64) uint16_t panels[QD_PRODUCT_BLOCK];
-    const qd_product_kernel *kernel = packed->kernel;
+    const qd_product_kernel *kernel = packed[0]->kernel;
     size_t width = kernel->width, most = kernel->side * width, share = qd_panel_share(QD_PRODUCT_DEPTH, x.cols);
-    assert(x.cols == packed->in && out.cols == packed->out && x.rows == out.rows);
     for (size_t t = 0; t < x.rows; t += most)
         for (size_t k = 0; k < x.cols; k += share) {
             size_t rows = qd_min_size(most, x.rows - t), cols = qd_min_size(share, x.cols - k);
@@ -170,6 +169,15 @@ void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf ou
             for (size_t i = 0; i < rows; i += width)
                 kernel->pack_rows(qd_cmatf_block(x, t + i, k, qd_min_size(width, rows - i), cols), QD_PANEL_LEFT,
                                   panels + i * b.depth);
-            apply_block(packed, &b, k == 0 ? beta : 1, qd_matf_block(out, t, 0, rows, out.cols));
+            for (size_t p = 0; p < count; p++) {
+                assert(packed[p]->kernel == kernel && x.cols == packed[p]->in);
+                assert(out[p].cols == packed[p]->out && x.rows == out[p].rows);
+                apply_block(packed[p], &b, k == 0 ? beta : 1, qd_matf_block(out[p], t, 0, rows, out[p].cols));
+            }
         }
+}
+
+void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf out)
+{
+    qd_packed_apply_all(&packed, 1, x, beta, &out);
 }

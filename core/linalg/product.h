@@ -20,6 +20,8 @@ void qd_packed_destroy(qd_packed *packed); /* NULL is fine */
 size_t qd_packed_bytes(size_t out, size_t in);
 /* out = x W^T + beta out, beta 0 or 1: x is T x I (rounded to bf16 on the way), out T x O. Takes 1.5 MiB of the caller's stack, nothing else. */
 void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf out);
+/* Several layers with one input, which is rounded and packed once: the same bytes as one by one. out: of each layer. */
+void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_cmatf x, float beta, const qd_matf *out);
 
 /* The way that this processor takes, for benchmarks and provenance: "portable", "avx512-bf16", ... */
 const char *qd_product_name(void);

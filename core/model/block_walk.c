@@ -159,9 +159,8 @@ static qd_heads run_separate(const qd_block *b, qd_cmatf input, qd_scratch *s)
 {
     size_t rows = input.rows;
     const qd_heads heads = { qd_rows_of(&s->q, rows), qd_rows_of(&s->k, rows), qd_rows_of(&s->v, rows) };
-    qd_dense_apply(*b->slots[QD_SLOT_Q], input, QD_SET, heads.q);
-    qd_dense_apply(*b->slots[QD_SLOT_K], input, QD_SET, heads.k);
-    qd_dense_apply(*b->slots[QD_SLOT_V], input, QD_SET, heads.v);
+    const qd_dense *const dense[] = { *b->slots[QD_SLOT_Q], *b->slots[QD_SLOT_K], *b->slots[QD_SLOT_V] };
+    qd_dense_apply_all(dense, QD_LENGTH(dense), input, (const qd_matf[]){ heads.q, heads.k, heads.v });
     return heads;
 }
 
@@ -253,8 +252,8 @@ void qd_block_run_mlp(const qd_block *block, qd_cmatf input, qd_scratch *scratch
         }
     } else if (block->slots[QD_SLOT_GATE] != NULL) {
         qd_matf up = qd_rows_of(&scratch->up, rows);
-        qd_dense_apply(*block->slots[QD_SLOT_GATE], input, QD_SET, out);
-        qd_dense_apply(*block->slots[QD_SLOT_UP], input, QD_SET, up);
+        const qd_dense *const dense[] = { *block->slots[QD_SLOT_GATE], *block->slots[QD_SLOT_UP] };
+        qd_dense_apply_all(dense, QD_LENGTH(dense), input, (const qd_matf[]){ out, up });
         for (size_t t = 0; t < rows; t++)
             f->multiply(qd_matf_row(out, t), qd_matf_row(up, t), out.cols);
     } else {

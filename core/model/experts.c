@@ -97,8 +97,8 @@ void qd_mixture_choose(const qd_mixture *mixture, qd_cmatf input, qd_matf probab
 void qd_mixture_gate(const qd_mixture *mixture, size_t expert, qd_cmatf x, qd_matf up, qd_matf out)
 {
     const qd_dense *const *own = mixture->linears + QD_EXPERT_LAYERS * expert;
-    qd_dense_apply(own[QD_EXPERT_GATE], x, QD_SET, out);
-    qd_dense_apply(own[QD_EXPERT_UP], x, QD_SET, up);
+    const qd_dense *const dense[] = { own[QD_EXPERT_GATE], own[QD_EXPERT_UP] };
+    qd_dense_apply_all(dense, QD_LENGTH(dense), x, (const qd_matf[]){ out, up });
     for (size_t t = 0; t < out.rows; t++)
         mixture->activation->multiply(qd_matf_row(out, t), qd_matf_row(up, t), out.cols);
 }

@@ -13,6 +13,14 @@ void qd_dense_fini(qd_dense *dense)
     *dense = (qd_dense){ 0 };
 }
 
+static void add_bias(const qd_dense *dense, qd_matf out)
+{
+    const float *bias = dense->bias.view.data;
+    const qd_rows *f = qd_rows_best();
+    for (size_t t = 0; bias != NULL && t < out.rows; t++)
+        f->add(1, bias, out.cols, qd_matf_row(out, t));
+}
+
 void qd_dense_apply(const qd_dense *dense, qd_cmatf x, qd_accumulate mode, qd_matf out)
 {
     float beta = mode == QD_ADD ? 1 : 0;
@@ -20,10 +28,23 @@ void qd_dense_apply(const qd_dense *dense, qd_cmatf x, qd_accumulate mode, qd_ma
         qd_packed_apply(dense->packed, x, beta, out);
     else
         qd_gemm_f32(QD_PLAIN, QD_TRANSPOSED, 1, x, qd_matf_const(dense->weight.view), beta, out);
-    const float *bias = dense->bias.view.data;
-    const qd_rows *f = qd_rows_best();
-    for (size_t t = 0; bias != NULL && t < out.rows; t++)
-        f->add(1, bias, out.cols, qd_matf_row(out, t));
+    add_bias(dense, out);
+}
+
+void qd_dense_apply_all(const qd_dense *const *dense, size_t count, qd_cmatf x, const qd_matf *out)
+{
+    const qd_packed *packed[QD_DENSE_TOGETHER] = { NULL };
+    size_t found = 0;
+    assert(count <= QD_DENSE_TOGETHER);
+    for (size_t i = 0; i < count && dense[i]->packed != NULL; i++)
+        packed[found++] = dense[i]->packed;
+    if (count > 0 && found == count) {
+        qd_packed_apply_all(packed, count, x, 0, out);
+        for (size_t i = 0; i < count; i++)
+            add_bias(dense[i], out[i]);
+    } else
+        for (size_t i = 0; i < count; i++)
+            qd_dense_apply(dense[i], x, QD_SET, out[i]);
 }
 
 void qd_norm_fini(qd_norm *norm)

@@ -68,6 +68,40 @@ static void apply(const qd_product_kernel *kernel, qd_cmatf x, qd_cmatf w, float
     qd_packed_destroy(packed);
 }
 
+/* Of several outputs and inputs longer than a block holds, so that it is packed piecewise. */
+static void together_of(const qd_product_kernel *kernel)
+{
+    enum { TOKENS = 300, IN = 2100, LAYERS = 3 };
+    static const size_t outs[LAYERS] = { 96, 1, 33 };
+    qd_error err = { 0 };
+    operands o[LAYERS];
+    qd_packed *packed[LAYERS] = { NULL };
+    qd_matf_buf alone[LAYERS] = { 0 };
+    qd_matf out[LAYERS];
+    for (size_t i = 0; i < LAYERS; i++) {
+        o[i] = make(TOKENS, IN, outs[i]);
+        out[i] = qd_matf_block(o[i].out.view, 0, 0, TOKENS, outs[i]);
+        check_ok(qd_matf_buf_init(&alone[i], TOKENS, outs[i], &err));
+        check_ok(qd_packed_create_by(kernel, cut(&o[i].w), &packed[i], &err));
+        qd_packed_apply(packed[i], cut(&o[0].x), 0, alone[i].view);
+    }
+    const qd_packed *const all[LAYERS] = { packed[0], packed[1], packed[2] };
+    qd_packed_apply_all(all, LAYERS, cut(&o[0].x), 0, out);
+    for (size_t i = 0; i < LAYERS; i++) {
+        for (size_t t = 0; t < TOKENS; t++)
+            assert_memory_equal(qd_matf_row(out[i], t), qd_matf_row(alone[i].view, t), outs[i] * sizeof(float));
+        qd_packed_destroy(packed[i]);
+        qd_matf_buf_fini(&alone[i]);
+        drop(&o[i]);
+    }
+}
+
+static void layers_with_one_input_give_together_what_they_give_alone(void **state)
+{
+    (void)state;
+    for_each_kernel(together_of);
+}
+
 /* Below, at and past a register, a panel, a large tile, a depth. */
 static const struct {
     size_t tokens, in, out;
@@ -313,6 +347,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_over_rounded_operands),
         cmocka_unit_test(within_a_millionth_of_float32_on_the_same_inputs),
+        cmocka_unit_test(layers_with_one_input_give_together_what_they_give_alone),
         cmocka_unit_test(pieces_and_rounded_inputs_give_the_same_bytes),
         cmocka_unit_test(every_instruction_set_gives_the_bytes_of_portable),
         cmocka_unit_test(every_instruction_set_rounds_as_half_does),
