@@ -23,6 +23,12 @@ static qd_arithmetic always_bfloat16(const qd_model_config *config)
     return QD_ARITHMETIC_BFLOAT16;
 }
 
+static qd_arithmetic always_two_terms(const qd_model_config *config)
+{
+    (void)config;
+    return QD_ARITHMETIC_TWO_TERMS;
+}
+
 static const qd_arithmetic_rule table[] = {
     { "auto",
       "bfloat16 where most linear weights are stored as BF16 or as 8-bit floats, else float32; whatever the processor",
@@ -30,6 +36,11 @@ static const qd_arithmetic_rule table[] = {
     { "float32", "inputs and weights of all products as they are", always_float32 },
     { "bfloat16", "inputs and weights of linear layers, and what moments are made of, rounded to bf16; sums in float32",
       always_bfloat16 },
+    { "two-terms",
+      "layers as in float32; moments of inputs in two terms of bf16, three products for one, as exact as float32's "
+      "sums: "
+      "for float32 models on processors with AMX",
+      always_two_terms },
 };
 
 const qd_arithmetic_rule *qd_arithmetic_rule_at(size_t index)
@@ -52,7 +63,9 @@ qd_arithmetic qd_recipe_arithmetic(const qd_recipe *recipe, const qd_model *mode
 
 const char *qd_arithmetic_name(qd_arithmetic arithmetic)
 {
-    static const char *const names[] = { [QD_ARITHMETIC_FLOAT32] = "float32", [QD_ARITHMETIC_BFLOAT16] = "bfloat16" };
+    static const char *const names[] = { [QD_ARITHMETIC_FLOAT32] = "float32",
+                                         [QD_ARITHMETIC_BFLOAT16] = "bfloat16",
+                                         [QD_ARITHMETIC_TWO_TERMS] = "two-terms" };
     return names[arithmetic];
 }
 

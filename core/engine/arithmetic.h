@@ -8,7 +8,7 @@
 #include "engine/recipe.h"
 
 struct qd_arithmetic_rule {
-    const char *name; /* "auto", "float32", "bfloat16" */
+    const char *name; /* "auto", "float32", "bfloat16", "two-terms" */
     const char *summary;
     qd_arithmetic (*decide)(const qd_model_config *config);
 };

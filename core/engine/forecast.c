@@ -32,8 +32,11 @@ static const size_t enough_witnesses = 3;
 static double rate_of(size_t work, qd_arithmetic arithmetic, const qd_machine *machine)
 {
     bool product = work == QD_WORK_FORWARD || work == QD_WORK_GRAM;
-    return product && arithmetic == QD_ARITHMETIC_BFLOAT16 && machine->flops_bfloat16 > 0 ? machine->flops_bfloat16
-                                                                                          : machine->flops;
+    if (machine->flops_bfloat16 > 0 && product && arithmetic == QD_ARITHMETIC_BFLOAT16)
+        return machine->flops_bfloat16;
+    if (machine->flops_bfloat16 > 0 && work == QD_WORK_GRAM && arithmetic == QD_ARITHMETIC_TWO_TERMS)
+        return machine->flops_bfloat16 / 3; /* products for one */
+    return machine->flops;
 }
 
 double qd_forecast_cost(const qd_cost *cost, qd_arithmetic arithmetic, const qd_machine *machine)

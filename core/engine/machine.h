@@ -8,7 +8,7 @@
 
 #include "engine/cost.h"
 
-enum { QD_ARITHMETICS = 2 };
+enum { QD_ARITHMETICS = QD_ARITHMETIC_TWO_TERMS + 1 };
 
 typedef struct qd_machine {
     size_t threads;                      /* of a run */

@@ -1,4 +1,4 @@
-/* product.h: what a product of activations is made of: float32 inputs, or inputs rounded to bf16 with sums in float32.
+/* product.h: what a product of activations is made of: float32 inputs, inputs rounded to bf16 with sums in float32, or inputs in two terms of bf16.
  * Room: core/linalg. May use: base.
  * Threads: a qd_packed is immutable; any number of threads apply it. Parallelism is the caller's, over tasks.
  *
@@ -11,7 +11,9 @@
 
 #include "linalg/mat.h"
 
-typedef enum qd_arithmetic { QD_ARITHMETIC_FLOAT32, QD_ARITHMETIC_BFLOAT16 } qd_arithmetic;
+/* QD_ARITHMETIC_TWO_TERMS: layers as in float32; in second moments x = h + l + r with h = bf16(x), l = bf16(x - h), |r| <= 2^-17 |x|, and x y is taken
+ * for h h' + h l' + l h': three products of bf16, at the error of float32's sums. */
+typedef enum qd_arithmetic { QD_ARITHMETIC_FLOAT32, QD_ARITHMETIC_BFLOAT16, QD_ARITHMETIC_TWO_TERMS } qd_arithmetic;
 
 /* Weights O x I of a linear layer, rounded to bf16 and in the order in which the processor reads them. */
 typedef struct qd_packed qd_packed;

@@ -3,9 +3,11 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "linalg/gemm.h"
+#include "linalg/rows.h"
 #include "quant/gram_tiles.h"
 
 /* Tiles by the number of features: large ones are faster, small ones give two threads something to do. */
@@ -156,18 +158,66 @@ static bool is_empty(qd_cmatf left, qd_cmatf right)
     return left.rows == 0 || left.cols == 0 || right.cols == 0;
 }
 
+static qd_code add_bf16(const qd_gram_inputs *inputs, const qd_gram_term *terms, size_t count, qd_pool *pool,
+                        qd_error *err)
+{
+    qd_gram_sum sums[QD_GRAM_TERMS];
+    for (size_t i = 0; i < count; i++)
+        sums[i] = (qd_gram_sum){ terms[i].gram->sum.view, terms[i].left, terms[i].right, symmetry_of(&terms[i]) };
+    return qd_gram_add_panels(qd_product_kernel_best(), inputs, sums, count, pool, err);
+}
+
+/* Input k in its two terms, as inputs 2 k and 2 k + 1. */
+static qd_code read_terms(void *ctx, size_t first, const qd_matf *out, qd_error *err)
+{
+    const qd_gram_inputs *of = ctx;
+    const qd_rows *f = qd_rows_best();
+    (void)err;
+    for (size_t k = 0; k < of->count; k++)
+        for (size_t t = 0; t < out[2 * k].rows; t++) {
+            const float *x = qd_cmatf_row(of->input[k], first + t);
+            float *high = qd_matf_row(out[2 * k], t), *low = qd_matf_row(out[2 * k + 1], t);
+            size_t features = of->input[k].cols;
+            f->round(x, features, high);
+            memcpy(low, x, features * sizeof *low);
+            f->add(-1, high, features, low);
+            f->round(low, features, low);
+        }
+    return QD_OK;
+}
+
+/* What two low terms make is left out: 2^-16 of the product. */
+static qd_code add_two_terms(const qd_gram_inputs *inputs, const qd_gram_term *terms, size_t count, qd_pool *pool,
+                             qd_error *err)
+{
+    enum { PRODUCTS = 3 };
+    static const size_t low[PRODUCTS][2] = { { 0, 0 }, { 0, 1 }, { 1, 0 } };
+    qd_gram_inputs both = { .count = 2 * inputs->count, .read = read_terms, .room = inputs->room };
+    qd_gram_inputs of = *inputs;
+    qd_gram_sum sums[QD_GRAM_SUMS];
+    both.ctx = &of;
+    for (size_t k = 0; k < both.count; k++)
+        both.input[k] = (qd_cmatf){ of.input[k / 2].rows, of.input[k / 2].cols, of.input[k / 2].cols, NULL };
+    for (size_t i = 0; i < PRODUCTS * count; i++) {
+        const qd_gram_term *term = &terms[i / PRODUCTS];
+        const size_t *terms_of = low[i % PRODUCTS];
+        sums[i] = (qd_gram_sum){ term->gram->sum.view, 2 * term->left + terms_of[0], 2 * term->right + terms_of[1],
+                                 symmetry_of(term) };
+    }
+    return qd_gram_add_panels(qd_product_kernel_best(), &both, sums, PRODUCTS * count, pool, err);
+}
+
 /* Terms of one arithmetic, none of them empty. */
 static qd_code add_products(const qd_gram_inputs *inputs, const qd_gram_term *terms, size_t count, qd_pool *pool,
                             qd_error *err)
 {
-    qd_gram_sum sums[QD_GRAM_SUMS];
-    qd_code code = QD_OK;
-    if (terms[0].gram->arithmetic == QD_ARITHMETIC_BFLOAT16) {
-        for (size_t i = 0; i < count; i++)
-            sums[i] = (qd_gram_sum){ terms[i].gram->sum.view, terms[i].left, terms[i].right };
-        return qd_gram_add_panels(qd_product_kernel_best(), inputs, sums, count, pool, err);
-    }
+    const qd_arithmetic arithmetic = terms[0].gram->arithmetic;
+    if (arithmetic == QD_ARITHMETIC_BFLOAT16)
+        return add_bf16(inputs, terms, count, pool, err);
     assert(inputs->read == NULL);
+    if (arithmetic == QD_ARITHMETIC_TWO_TERMS)
+        return add_two_terms(inputs, terms, count, pool, err);
+    qd_code code = QD_OK;
     for (size_t i = 0; code == QD_OK && i < count; i++)
         code = add_f32(terms[i].gram->sum.view, inputs->input[terms[i].left], inputs->input[terms[i].right],
                        symmetry_of(&terms[i]), pool, err);
@@ -177,9 +227,9 @@ static qd_code add_products(const qd_gram_inputs *inputs, const qd_gram_term *te
 qd_code qd_gram_add_terms(const qd_gram_inputs *inputs, const qd_gram_term *terms, size_t count, qd_pool *pool,
                           qd_error *err)
 {
-    qd_gram_term some[QD_GRAM_SUMS];
+    qd_gram_term some[QD_GRAM_TERMS];
     size_t wanted = 0;
-    assert(inputs->count <= QD_GRAM_INPUTS && count <= QD_GRAM_SUMS);
+    assert(inputs->count <= QD_GRAM_TERM_INPUTS && count <= QD_GRAM_TERMS);
     for (size_t i = 0; i < count; i++) {
         qd_cmatf left = inputs->input[terms[i].left], right = inputs->input[terms[i].right];
         qd_code code = check_term(&terms[i], left, right, err);

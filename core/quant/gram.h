@@ -28,7 +28,8 @@ void qd_gram_fini(qd_gram *gram);
 qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err);
 /* sum += left^T x: row index = left, the float stream in G of algorithms.md §1. */
 qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf left, qd_cmatf x, qd_pool *pool, qd_error *err);
-enum { QD_GRAM_INPUTS = 3, QD_GRAM_SUMS = 5 };
+/* Three inputs, or three in two terms each; five sums, or five in three products each. */
+enum { QD_GRAM_INPUTS = 6, QD_GRAM_SUMS = 15, QD_GRAM_TERM_INPUTS = 3, QD_GRAM_TERMS = 5 };
 
 /* What inputs are packed into: for who adds many times, which clears its pages once. {0}; grows as it is used. */
 typedef struct qd_gram_room {
@@ -53,7 +54,7 @@ typedef struct qd_gram_term {
     qd_gram *gram;
     size_t left, right;
 } qd_gram_term;
-/* Several sums of one arithmetic, at most QD_GRAM_SUMS. The same bytes as term by term; in bf16 each input is packed once for all. */
+/* Several sums of one arithmetic, at most QD_GRAM_TERMS, of QD_GRAM_TERM_INPUTS inputs. The same bytes as term by term; in bf16 each input is packed once for all. */
 qd_code qd_gram_add_terms(const qd_gram_inputs *inputs, const qd_gram_term *terms, size_t count, qd_pool *pool,
                           qd_error *err);
 /* sum += other's sum, of the same features and not finished either; its tokens count. */

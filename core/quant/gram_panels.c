@@ -163,8 +163,7 @@ static qd_gram_tiles tiles_of(const pass *p, const qd_gram_sum *s, product *out_
 {
     const operand *left = &p->operands[s->left], *right = &p->operands[s->right];
     size_t side = tile_of(p->kernel, qd_min_size(s->sum.rows, s->sum.cols));
-    *out_product = (product){ p, left->side[left_side(p->kernel)], right->side[QD_PANEL_RIGHT],
-                              s->left == s->right ? QD_SYMMETRIC : QD_GENERAL };
+    *out_product = (product){ p, left->side[left_side(p->kernel)], right->side[QD_PANEL_RIGHT], s->symmetry };
     return (qd_gram_tiles){
         .symmetry = out_product->symmetry,
         .sum = s->sum,

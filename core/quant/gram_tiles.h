@@ -14,7 +14,7 @@ typedef enum qd_symmetry { QD_SYMMETRIC, QD_GENERAL } qd_symmetry;
 
 typedef struct qd_gram_tiles {
     qd_symmetry symmetry;
-    qd_matd sum;          /* += unit * left^T right; of QD_SYMMETRIC, where left is right, the upper triangle */
+    qd_matd sum;          /* += unit * left^T right; of QD_SYMMETRIC the upper triangle */
     size_t tokens;        /* of both */
     size_t height, width; /* of a tile; equal for QD_SYMMETRIC */
     double unit;          /* of the products: 1 unless inputs were scaled */
@@ -29,10 +29,11 @@ qd_code qd_gram_add_tiles(const qd_gram_tiles *tiles, size_t count, qd_pool *poo
 /* What inputs whose largest magnitude has these bits are to be divided by, as an exponent of 2: 0 nearly always. */
 int qd_gram_exponent(uint32_t largest);
 
-/* sum += left^T right, of inputs by their index. Of one input with itself the upper triangle. */
+/* sum += left^T right, of inputs by their index. QD_SYMMETRIC: the upper triangle, of one input with itself or of two terms of one. */
 typedef struct qd_gram_sum {
     qd_matd sum;
     size_t left, right;
+    qd_symmetry symmetry;
 } qd_gram_sum;
 /* In bf16 by this kernel, which the processor has; shapes agree and are not empty; all inputs have the same tokens. Each is packed once. */
 qd_code qd_gram_add_panels(const qd_product_kernel *kernel, const qd_gram_inputs *inputs, const qd_gram_sum *sums,

@@ -35,7 +35,7 @@ static void stop_on(qd_code code, const qd_error *err)
     exit(1);
 }
 
-typedef enum product { GRAM, LINEAR } product;
+typedef enum product { GRAM, TERMS, LINEAR } product; /* TERMS: as GRAM, of inputs that are no bf16, in two terms */
 typedef enum style { TEXT, JSON } style;
 
 /* What one contender is given: x is T x I, w is O x I (LINEAR only). */
@@ -53,7 +53,7 @@ typedef struct contender {
     const char *name;
     const qd_product_kernel *kernel; /* NULL: CBLAS */
     qd_packed *packed;
-    qd_matd_buf sum; /* GRAM */
+    qd_matd_buf sum; /* GRAM, TERMS */
     qd_matf_buf out; /* LINEAR */
     double cpu[THREADS][ROUNDS], wall[THREADS][ROUNDS];
 } contender;
@@ -85,7 +85,8 @@ static void add_moments(contender *c, qd_cmatf x, qd_pool *pool)
 {
     qd_error err = { 0 };
     const qd_gram_inputs inputs = { .count = 1, .input = { x } };
-    stop_on(qd_gram_add_panels(c->kernel, &inputs, &(qd_gram_sum){ c->sum.view, 0, 0 }, 1, pool, &err), &err);
+    stop_on(qd_gram_add_panels(c->kernel, &inputs, &(qd_gram_sum){ c->sum.view, 0, 0, QD_SYMMETRIC }, 1, pool, &err),
+            &err);
 }
 
 static void work(const problem *p, contender *c, qd_pool *pool)
@@ -95,10 +96,11 @@ static void work(const problem *p, contender *c, qd_pool *pool)
     linear_task task = { p, c };
     if (p->product == LINEAR)
         stop_on(qd_pool_for(pool, (p->tokens - 1) / TASK_ROWS + 1, apply_rows, &task, &err), &err);
-    else if (c->kernel != NULL)
+    else if (c->kernel != NULL && p->product == GRAM)
         add_moments(c, x, pool);
     else {
-        qd_gram gram = { .sum = c->sum };
+        qd_gram gram = { .sum = c->sum,
+                         .arithmetic = c->kernel != NULL ? QD_ARITHMETIC_TWO_TERMS : QD_ARITHMETIC_FLOAT32 };
         stop_on(qd_gram_add(&gram, x, pool, &err), &err);
     }
 }
@@ -142,10 +144,10 @@ static double median_ratio(const double *above, const double *below, int count)
 static double difference(const problem *p, const contender *a, const contender *b)
 {
     double above = 0, below = 0;
-    size_t count = p->product == GRAM ? p->in * p->in : p->tokens * p->out;
+    size_t count = p->product != LINEAR ? p->in * p->in : p->tokens * p->out;
     for (size_t i = 0; i < count; i++) {
-        double x = p->product == GRAM ? a->sum.view.data[i] : (double)a->out.view.data[i];
-        double y = p->product == GRAM ? b->sum.view.data[i] : (double)b->out.view.data[i];
+        double x = p->product != LINEAR ? a->sum.view.data[i] : (double)a->out.view.data[i];
+        double y = p->product != LINEAR ? b->sum.view.data[i] : (double)b->out.view.data[i];
         above += (x - y) * (x - y);
         below += y * y;
     }
@@ -155,8 +157,8 @@ static double difference(const problem *p, const contender *a, const contender *
 static void report(const problem *p, const contender *c, const contender *peer, style format)
 {
     char name[96];
-    if (p->product == GRAM)
-        snprintf(name, sizeof name, "gram %zux%zu", p->tokens, p->in);
+    if (p->product != LINEAR)
+        snprintf(name, sizeof name, "%s %zux%zu", p->product == GRAM ? "gram" : "terms", p->tokens, p->in);
     else
         snprintf(name, sizeof name, "linear %zux%zux%zu", p->tokens, p->in, p->out);
     for (size_t t = 0; t < THREADS; t++) {
@@ -181,22 +183,22 @@ static void report(const problem *p, const contender *c, const contender *peer, 
 
 /* ---- problems ---- */
 
-static void fill_rounded(qd_matf m, uint64_t seed)
+static void fill_numbers(qd_matf m, uint64_t seed, product of)
 {
     uint64_t key = qd_rng_key(seed, m.rows, m.cols);
     for (size_t i = 0; i < m.rows; i++)
         for (size_t j = 0; j < m.cols; j++) {
             float value = (float)(qd_rng_uniform(key, i * m.cols + j) - 0.3);
-            qd_matf_row(m, i)[j] = qd_bf16_to_float(qd_float_to_bf16(value));
+            qd_matf_row(m, i)[j] = of == TERMS ? value : qd_bf16_to_float(qd_float_to_bf16(value));
         }
 }
 
 static contender make_contender(const problem *p, const qd_product_kernel *kernel)
 {
     qd_error err = { 0 };
-    contender c = { .name = kernel == NULL ? p->product == GRAM ? "ssyrk tiles" : "sgemm" : kernel->name,
+    contender c = { .name = kernel == NULL ? p->product != LINEAR ? "ssyrk tiles" : "sgemm" : kernel->name,
                     .kernel = kernel };
-    if (p->product == GRAM)
+    if (p->product != LINEAR)
         stop_on(qd_matd_buf_init(&c.sum, p->in, p->in, &err), &err);
     else
         stop_on(qd_matf_buf_init(&c.out, p->tokens, p->out, &err), &err);
@@ -211,16 +213,17 @@ static void run_problem(problem *p, style format)
     contender contenders[WAYS];
     size_t count = 0;
     stop_on(qd_matf_buf_init(&p->x, p->tokens, p->in, &err), &err);
-    fill_rounded(p->x.view, 1);
+    fill_numbers(p->x.view, 1, p->product);
     if (p->product == LINEAR) {
         stop_on(qd_matf_buf_init(&p->w, p->out, p->in, &err), &err);
-        fill_rounded(p->w.view, 2);
+        fill_numbers(p->w.view, 2, p->product);
     }
     p->operations = p->product == LINEAR ? 2.0 * (double)p->tokens * (double)p->in * (double)p->out
                                          : (double)p->tokens * (double)p->in * (double)(p->in + 1);
     contenders[count++] = make_contender(p, NULL);
     for (size_t k = 0; qd_product_kernel_at(k) != NULL && count < WAYS; k++)
         if (qd_product_kernel_at(k)->supported() &&
+            (p->product != TERMS || qd_product_kernel_at(k) == qd_product_kernel_best()) &&
             (p->only == NULL || strcmp(p->only, qd_product_kernel_at(k)->name) == 0))
             contenders[count++] = make_contender(p, qd_product_kernel_at(k));
     for (int round = 0; round < p->rounds; round++)
@@ -261,18 +264,21 @@ static bool parse(const char *text, problem *out)
     char end;
     if (sscanf(text, "gram:%zux%zu%c", &out->tokens, &out->in, &end) == 2)
         out->product = GRAM;
+    else if (sscanf(text, "terms:%zux%zu%c", &out->tokens, &out->in, &end) == 2)
+        out->product = TERMS;
     else if (sscanf(text, "linear:%zux%zux%zu%c", &out->tokens, &out->in, &out->out, &end) == 3)
         out->product = LINEAR;
     else
         return false;
-    return out->tokens > 0 && out->in > 0 && (out->product == GRAM || out->out > 0);
+    return out->tokens > 0 && out->in > 0 && (out->product != LINEAR || out->out > 0);
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const usual[] = { "gram:65536x576",       "gram:32768x1536",     "gram:8192x4096",
-                                         "gram:2048x8192",       "linear:2048x576x576", "linear:2048x576x1536",
-                                         "linear:2048x1536x576", "linear:512x2048x2048" };
+    static const char *const usual[] = { "gram:65536x576",      "gram:32768x1536",      "gram:8192x4096",
+                                         "gram:2048x8192",      "terms:65536x576",      "terms:32768x1536",
+                                         "linear:2048x576x576", "linear:2048x576x1536", "linear:2048x1536x576",
+                                         "linear:512x2048x2048" };
     qd_error err = { 0 };
     style format = TEXT;
     const char *only = NULL;
@@ -292,7 +298,7 @@ int main(int argc, char **argv)
         const char *text = given == argc ? usual[i] : argv[(size_t)given + i];
         problem p;
         if (!parse(text, &p)) {
-            fprintf(stderr, "bench_products: '%s' is not gram:TxI or linear:TxIxO\n", text);
+            fprintf(stderr, "bench_products: '%s' is not gram:TxI, terms:TxI or linear:TxIxO\n", text);
             return 2;
         }
         p.rounds = rounds;

@@ -53,7 +53,7 @@ static void add(const qd_product_kernel *kernel, qd_matd sum, qd_cmatf left, qd_
     qd_error err = { 0 };
     size_t count = symmetry == QD_SYMMETRIC ? 1 : 2;
     const qd_gram_inputs inputs = { .count = count, .input = { left, right } };
-    check_ok(qd_gram_add_panels(kernel, &inputs, &(qd_gram_sum){ sum, 0, count - 1 }, 1, pool, &err));
+    check_ok(qd_gram_add_panels(kernel, &inputs, &(qd_gram_sum){ sum, 0, count - 1, symmetry }, 1, pool, &err));
 }
 
 /* Below, at and past a pair, a depth, a chunk; features below, at and past a panel and a large tile. */
@@ -182,20 +182,25 @@ static void threads_do_not_change_a_byte(void **state)
 
 /* Both streams' difference and the residual: one input has to be scaled. */
 typedef struct streams {
-    qd_matf_buf m[QD_GRAM_INPUTS];
+    qd_matf_buf m[QD_GRAM_TERM_INPUTS];
     qd_gram_inputs inputs;
 } streams;
 
 enum { TOGETHER_TOKENS = 2300, TOGETHER_X = 70, TOGETHER_E = 37 };
 static const struct {
     size_t left, right;
-} terms[QD_GRAM_SUMS] = { { 0, 0 }, { 2, 0 }, { 2, 1 }, { 1, 0 }, { 1, 1 } };
+} terms[QD_GRAM_TERMS] = { { 0, 0 }, { 2, 0 }, { 2, 1 }, { 1, 0 }, { 1, 1 } };
+
+static qd_symmetry symmetry_of(size_t term)
+{
+    return terms[term].left == terms[term].right ? QD_SYMMETRIC : QD_GENERAL;
+}
 
 static void open_streams(streams *s)
 {
     qd_error err = { 0 };
-    *s = (streams){ .inputs = { .count = QD_GRAM_INPUTS } };
-    for (size_t k = 0; k < QD_GRAM_INPUTS; k++) {
+    *s = (streams){ .inputs = { .count = QD_GRAM_TERM_INPUTS } };
+    for (size_t k = 0; k < QD_GRAM_TERM_INPUTS; k++) {
         check_ok(qd_matf_buf_init(&s->m[k], TOGETHER_TOKENS, k == 2 ? TOGETHER_E : TOGETHER_X, &err));
         fill(s->m[k].view, 30 + k);
         for (size_t i = 0; k == 1 && i < (size_t)TOGETHER_TOKENS * TOGETHER_X; i++)
@@ -219,15 +224,15 @@ static void check_together(const qd_product_kernel *kernel, const qd_gram_inputs
 {
     qd_error err = { 0 };
     qd_pool *pool = NULL;
-    qd_matd_buf found[QD_GRAM_SUMS] = { 0 };
-    qd_gram_sum sums[QD_GRAM_SUMS];
+    qd_matd_buf found[QD_GRAM_TERMS] = { 0 };
+    qd_gram_sum sums[QD_GRAM_TERMS];
     check_ok(qd_pool_create(3, &pool, &err));
-    for (size_t i = 0; i < QD_GRAM_SUMS; i++) {
+    for (size_t i = 0; i < QD_GRAM_TERMS; i++) {
         check_ok(qd_matd_buf_init(&found[i], want[i].view.rows, want[i].view.cols, &err));
-        sums[i] = (qd_gram_sum){ found[i].view, terms[i].left, terms[i].right };
+        sums[i] = (qd_gram_sum){ found[i].view, terms[i].left, terms[i].right, symmetry_of(i) };
     }
-    check_ok(qd_gram_add_panels(kernel, inputs, sums, QD_GRAM_SUMS, pool, &err));
-    for (size_t i = 0; i < QD_GRAM_SUMS; i++) {
+    check_ok(qd_gram_add_panels(kernel, inputs, sums, QD_GRAM_TERMS, pool, &err));
+    for (size_t i = 0; i < QD_GRAM_TERMS; i++) {
         size_t bytes = sizeof(double) * want[i].view.rows * want[i].view.cols;
         assert_memory_equal(found[i].view.data, want[i].view.data, bytes);
         qd_matd_buf_fini(&found[i]);
@@ -239,12 +244,12 @@ static void together_of(const qd_product_kernel *kernel)
 {
     streams s;
     qd_error err = { 0 };
-    qd_matd_buf one[QD_GRAM_SUMS] = { 0 };
+    qd_matd_buf one[QD_GRAM_TERMS] = { 0 };
     open_streams(&s);
-    for (size_t i = 0; i < QD_GRAM_SUMS; i++) {
+    for (size_t i = 0; i < QD_GRAM_TERMS; i++) {
         qd_cmatf left = s.inputs.input[terms[i].left], right = s.inputs.input[terms[i].right];
         check_ok(qd_matd_buf_init(&one[i], left.cols, right.cols, &err));
-        add(kernel, one[i].view, left, right, terms[i].left == terms[i].right ? QD_SYMMETRIC : QD_GENERAL, NULL);
+        add(kernel, one[i].view, left, right, symmetry_of(i), NULL);
         assert_true(fabs(one[i].view.data[0]) > 0);
     }
     check_together(kernel, &s.inputs, one);
@@ -252,9 +257,9 @@ static void together_of(const qd_product_kernel *kernel)
     s.inputs.read = read_streams;
     s.inputs.ctx = &s;
     check_together(kernel, &s.inputs, one);
-    for (size_t i = 0; i < QD_GRAM_SUMS; i++)
+    for (size_t i = 0; i < QD_GRAM_TERMS; i++)
         qd_matd_buf_fini(&one[i]);
-    for (size_t k = 0; k < QD_GRAM_INPUTS; k++)
+    for (size_t k = 0; k < QD_GRAM_TERM_INPUTS; k++)
         qd_matf_buf_fini(&s.m[k]);
 }
 
@@ -303,6 +308,53 @@ static qd_gram moments(size_t features)
     check_ok(qd_gram_init(&gram, features, &err));
     gram.arithmetic = QD_ARITHMETIC_BFLOAT16;
     return gram;
+}
+
+/* Inputs with all their bits: the error against exact sums is that of float32's, and a hundredth of that of one bf16 term. */
+static void two_terms_are_as_exact_as_float32(void **state)
+{
+    (void)state;
+    enum { TOKENS = 3000, LEFT = 70, RIGHT = 45 };
+    static const qd_arithmetic all[] = { QD_ARITHMETIC_TWO_TERMS, QD_ARITHMETIC_FLOAT32, QD_ARITHMETIC_BFLOAT16 };
+    qd_error err = { 0 };
+    qd_pool *pool = NULL;
+    qd_matf_buf x = { 0 }, y = { 0 };
+    double error[QD_LENGTH(all)] = { 0 };
+    check_ok(qd_pool_create(2, &pool, &err));
+    check_ok(qd_matf_buf_init(&x, TOKENS, LEFT, &err));
+    check_ok(qd_matf_buf_init(&y, TOKENS, RIGHT, &err));
+    fill(x.view, 21);
+    fill(y.view, 22);
+    for (size_t a = 0; a < QD_LENGTH(all); a++) {
+        qd_gram own = { 0 }, cross = { 0 };
+        double above = 0, below = 0;
+        check_ok(qd_gram_init(&own, LEFT, &err));
+        check_ok(qd_gram_init_cross(&cross, LEFT, RIGHT, &err));
+        own.arithmetic = cross.arithmetic = all[a];
+        const qd_gram_inputs inputs = { .count = 2, .input = { qd_matf_const(x.view), qd_matf_const(y.view) } };
+        const qd_gram_term both[] = { { &own, 0, 0 }, { &cross, 0, 1 } };
+        check_ok(qd_gram_add_terms(&inputs, both, 2, pool, &err));
+        qd_gram_complete(&own);
+        for (size_t i = 0; i < LEFT; i++)
+            for (size_t j = 0; j < LEFT + RIGHT; j++) {
+                double want = 0,
+                       got = j < LEFT ? qd_matd_row(own.sum.view, i)[j] : qd_matd_row(cross.sum.view, i)[j - LEFT];
+                for (size_t t = 0; t < TOKENS; t++)
+                    want += (double)qd_matf_row(x.view, t)[i] *
+                            (double)(j < LEFT ? qd_matf_row(x.view, t)[j] : qd_matf_row(y.view, t)[j - LEFT]);
+                above += (got - want) * (got - want);
+                below += want * want;
+                assert_true(j >= LEFT || got == qd_matd_row(own.sum.view, j)[i]);
+            }
+        error[a] = sqrt(above / below);
+        qd_gram_fini(&own);
+        qd_gram_fini(&cross);
+    }
+    check_near(error[0], 0, 5e-6);
+    assert_true(error[0] < error[2] / 50);
+    qd_matf_buf_fini(&x);
+    qd_matf_buf_fini(&y);
+    qd_pool_destroy(pool);
 }
 
 static void small_integers_are_exact_in_any_pieces(void **state)
@@ -354,6 +406,7 @@ int main(void)
         cmocka_unit_test(threads_do_not_change_a_byte),
         cmocka_unit_test(sums_made_together_are_those_made_one_by_one),
         cmocka_unit_test(tiny_inputs_are_not_dead),
+        cmocka_unit_test(two_terms_are_as_exact_as_float32),
         cmocka_unit_test(small_integers_are_exact_in_any_pieces),
         cmocka_unit_test(bad_input_is_named),
     };
