@@ -37,9 +37,8 @@ static const qd_arithmetic_rule table[] = {
     { "bfloat16", "inputs and weights of linear layers, and what moments are made of, rounded to bf16; sums in float32",
       always_bfloat16 },
     { "two-terms",
-      "layers as in float32; moments of inputs in two terms of bf16, three products for one, as exact as float32's "
-      "sums: "
-      "for float32 models on processors with AMX",
+      "layers as in float32; moments of inputs in two terms of bf16, three products for one, within some millionths of "
+      "float32's: for float32 models on processors with AMX",
       always_two_terms },
 };
 
