@@ -37,9 +37,8 @@ static const qd_arithmetic_rule table[] = {
     { "bfloat16", "inputs and weights of linear layers, and what moments are made of, rounded to bf16; sums in float32",
       always_bfloat16 },
     { "two-terms",
-      "layers as in float32; moments of inputs in two terms of bf16, three products for one, as exact as float32's "
-      "sums: "
-      "for float32 models on processors with AMX",
+      "layers as in float32; moments of inputs in two terms of bf16, three products for one, within some millionths of "
+      "float32's: for float32 models on processors with AMX",
       always_two_terms },
 };
 
@@ -61,12 +60,21 @@ qd_arithmetic qd_recipe_arithmetic(const qd_recipe *recipe, const qd_model *mode
     return recipe->arithmetic->decide(qd_model_borrow_config(model));
 }
 
+static const char *const names[] = {
+    [QD_ARITHMETIC_FLOAT32] = "float32", [QD_ARITHMETIC_BFLOAT16] = "bfloat16", [QD_ARITHMETIC_TWO_TERMS] = "two-terms"
+};
+
 const char *qd_arithmetic_name(qd_arithmetic arithmetic)
 {
-    static const char *const names[] = { [QD_ARITHMETIC_FLOAT32] = "float32",
-                                         [QD_ARITHMETIC_BFLOAT16] = "bfloat16",
-                                         [QD_ARITHMETIC_TWO_TERMS] = "two-terms" };
     return names[arithmetic];
+}
+
+int qd_arithmetic_find(const char *name)
+{
+    for (size_t i = 0; i < QD_LENGTH(names); i++)
+        if (strcmp(names[i], name) == 0)
+            return (int)i;
+    return -1;
 }
 
 void qd_arithmetic_settle(const qd_recipe *recipe, const char *model_dir, json_t *printed)

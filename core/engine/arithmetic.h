@@ -19,6 +19,7 @@ const qd_arithmetic_rule *qd_arithmetic_rule_find(const char *name);
 qd_arithmetic qd_recipe_arithmetic(const qd_recipe *recipe, const qd_model *model);
 /* Its name, which is that of the row that always decides so. */
 const char *qd_arithmetic_name(qd_arithmetic arithmetic);
+int qd_arithmetic_find(const char *name); /* -1: it is none's */
 /* A printed recipe with what the rule comes to in place of the rule, for the model at `model_dir`; as it is where that cannot be opened. */
 void qd_arithmetic_settle(const qd_recipe *recipe, const char *model_dir, json_t *printed);
 

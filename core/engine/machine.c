@@ -89,14 +89,6 @@ json_t *qd_machine_print_legs(const qd_machine *machine)
     return out;
 }
 
-static size_t find_arithmetic(const char *name)
-{
-    size_t a = 0;
-    while (a < QD_ARITHMETICS && strcmp(qd_arithmetic_name((qd_arithmetic)a), name) != 0)
-        a++;
-    return a;
-}
-
 static size_t find_leg(const char *name)
 {
     size_t leg = 0;
@@ -130,8 +122,8 @@ qd_code qd_machine_read_legs(const char *text, double out[QD_ARITHMETICS][QD_LEG
     qd_code code = qd_json_parse_object(text, strlen(text), DEPTH, &object, err);
     json_object_foreach(object, key, legs)
     {
-        size_t a = find_arithmetic(key);
-        if (code == QD_OK && (a == QD_ARITHMETICS || !json_is_object(legs)))
+        int a = qd_arithmetic_find(key);
+        if (code == QD_OK && (a < 0 || !json_is_object(legs)))
             code = qd_fail(err, QD_EINVAL, "'%.40s' is no arithmetic with its legs", key);
         if (code == QD_OK)
             code = read_legs(legs, out[a], err);

@@ -12,7 +12,7 @@
 #include "linalg/mat.h"
 
 /* QD_ARITHMETIC_TWO_TERMS: layers as in float32; in second moments x = h + l + r with h = bf16(x), l = bf16(x - h), |r| <= 2^-17 |x|, and x y is taken
- * for h h' + h l' + l h': three products of bf16, at the error of float32's sums. */
+ * for h h' + h l' + l h': three products of bf16. What l l' leaves out is some 2e-6 of a square, always downwards. */
 typedef enum qd_arithmetic { QD_ARITHMETIC_FLOAT32, QD_ARITHMETIC_BFLOAT16, QD_ARITHMETIC_TWO_TERMS } qd_arithmetic;
 
 /* Weights O x I of a linear layer, rounded to bf16 and in the order in which the processor reads them. */

@@ -26,8 +26,9 @@ int qd_gram_exponent(uint32_t bits)
 
 typedef struct addition {
     const qd_gram_tiles *tiles; /* of each product */
-    size_t size;                /* of the largest tile */
-    float *products;            /* one tile a worker */
+    size_t count;
+    size_t size;     /* of the largest tile */
+    float *products; /* one tile a worker */
 } addition;
 
 static size_t tiles_along(size_t features, size_t side)
@@ -65,31 +66,42 @@ static void add_product(const qd_gram_tiles *s, qd_cmatf product, size_t i0, siz
     }
 }
 
+/* Products from `first` on that go into one sum: its tile of all of them is one task, which nobody else writes. */
+static size_t products_of_sum(const addition *a, size_t first)
+{
+    size_t count = 1;
+    while (first + count < a->count && a->tiles[first + count].sum.data == a->tiles[first].sum.data)
+        count++;
+    return count;
+}
+
+/* Chunk by chunk, and of a chunk product by product: the same order however many chunks are packed at once. */
 static qd_code add_tile(void *ctx, size_t index, size_t worker, qd_error *err)
 {
     const addition *a = ctx;
-    const qd_gram_tiles *s = a->tiles;
+    size_t first = 0, row, column;
     (void)err;
-    for (; index >= tile_count(s); s++)
-        index -= tile_count(s);
-    size_t row, column;
+    for (; index >= tile_count(&a->tiles[first]); first += products_of_sum(a, first))
+        index -= tile_count(&a->tiles[first]);
+    const qd_gram_tiles *s = &a->tiles[first];
     tile_of(s, index, &row, &column);
-    size_t i0 = row * s->height, j0 = column * s->width;
+    size_t i0 = row * s->height, j0 = column * s->width, products = products_of_sum(a, first);
     size_t rows = qd_min_size(s->height, s->sum.rows - i0), cols = qd_min_size(s->width, s->sum.cols - j0);
     qd_matf product = { rows, cols, s->width + APART, a->products + worker * a->size };
-    for (size_t t = 0; t < s->tokens; t += QD_GRAM_CHUNK) {
-        s->multiply(s->ctx, t, qd_min_size(QD_GRAM_CHUNK, s->tokens - t), i0, j0, product);
-        add_product(s, qd_matf_const(product), i0, j0);
-    }
+    for (size_t t = 0; t < s->tokens; t += QD_GRAM_CHUNK)
+        for (size_t k = 0; k < products; k++) {
+            s[k].multiply(s[k].ctx, t, qd_min_size(QD_GRAM_CHUNK, s->tokens - t), i0, j0, product);
+            add_product(&s[k], qd_matf_const(product), i0, j0);
+        }
     return QD_OK;
 }
 
 qd_code qd_gram_add_tiles(const qd_gram_tiles *tiles, size_t count, qd_pool *pool, qd_error *err)
 {
     QD_AUTO(qd_free_pointer) void *products = NULL;
-    addition a = { .tiles = tiles };
+    addition a = { .tiles = tiles, .count = count };
     size_t tasks = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i += products_of_sum(&a, i)) {
         a.size = qd_max_size(a.size, tiles[i].height * (tiles[i].width + APART));
         tasks += tile_count(&tiles[i]);
     }

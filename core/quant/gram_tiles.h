@@ -23,7 +23,7 @@ typedef struct qd_gram_tiles {
     void (*multiply)(const void *ctx, size_t t, size_t count, size_t i, size_t j, qd_matf product);
     const void *ctx;
 } qd_gram_tiles;
-/* Of several products: their tiles are one list of tasks. */
+/* Of several products: their tiles are one list of tasks. Those of one sum lie one behind the other, cut alike. */
 qd_code qd_gram_add_tiles(const qd_gram_tiles *tiles, size_t count, qd_pool *pool, qd_error *err);
 
 /* What inputs whose largest magnitude has these bits are to be divided by, as an exponent of 2: 0 nearly always. */
@@ -35,7 +35,8 @@ typedef struct qd_gram_sum {
     size_t left, right;
     qd_symmetry symmetry;
 } qd_gram_sum;
-/* In bf16 by this kernel, which the processor has; shapes agree and are not empty; all inputs have the same tokens. Each is packed once. */
+/* In bf16 by this kernel, which the processor has; shapes agree and are not empty; all inputs have the same tokens. Each is packed once. Products of one sum
+ * lie one behind the other. */
 qd_code qd_gram_add_panels(const qd_product_kernel *kernel, const qd_gram_inputs *inputs, const qd_gram_sum *sums,
                            size_t count, qd_pool *pool, qd_error *err);
 

@@ -3,12 +3,11 @@
 
 #include <jansson.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "engine/arithmetic.h"
 #include "jobs/state.h"
-#include "linalg/product.h"
 #include "store/job_rows.h"
 
 enum { MOST = 15 };
@@ -58,15 +57,15 @@ static void hear_legs(hearing *h, const char *pace)
 {
     QD_AUTO(qd_json_fini) json_t *told = pace == NULL ? NULL : json_loads(pace, JSON_DECODE_ANY, NULL);
     const char *arithmetic = json_string_value(json_object_get(told, "arithmetic"));
-    if (arithmetic == NULL)
+    int which = arithmetic == NULL ? -1 : qd_arithmetic_find(arithmetic);
+    if (which < 0)
         return;
-    bool bfloat16 = strcmp(arithmetic, "bfloat16") == 0;
     for (size_t leg = 0; leg < QD_LEGS; leg++) {
         const json_t *found = json_object_get(json_object_get(told, "legs"), qd_leg_name(leg));
         double expected = json_number_value(json_object_get(found, "expected"));
         double seconds = json_number_value(json_object_get(found, "seconds"));
         if (expected > 0)
-            say(&h->legs[bfloat16 ? QD_ARITHMETIC_BFLOAT16 : QD_ARITHMETIC_FLOAT32][leg], seconds / expected, seconds);
+            say(&h->legs[which][leg], seconds / expected, seconds);
     }
 }
 

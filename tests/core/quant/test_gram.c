@@ -129,6 +129,40 @@ static void threads_do_not_change_a_byte(void **state)
     qd_pool_destroy(pool);
 }
 
+/* Three products go into each sum: of one tile and few tokens, so that threads would come to add to it at once. */
+static void threads_do_not_change_a_byte_of_two_terms(void **state)
+{
+    (void)state;
+    enum { TOKENS = 32, LEFT = 96, RIGHT = 96, TIMES = 3000 };
+    qd_error err = { 0 };
+    qd_pool *pool = NULL;
+    qd_matf_buf x = { 0 }, y = { 0 };
+    qd_gram own[2] = { 0 }, cross[2] = { 0 };
+    check_ok(qd_pool_create(3, &pool, &err));
+    check_ok(qd_matf_buf_init(&x, TOKENS, LEFT, &err));
+    check_ok(qd_matf_buf_init(&y, TOKENS, RIGHT, &err));
+    fill(x.view, 3);
+    fill(y.view, 4);
+    const qd_gram_inputs inputs = { .count = 2, .input = { qd_matf_const(x.view), qd_matf_const(y.view) } };
+    for (size_t i = 0; i < 2; i++) {
+        check_ok(qd_gram_init(&own[i], LEFT, &err));
+        check_ok(qd_gram_init_cross(&cross[i], LEFT, RIGHT, &err));
+        own[i].arithmetic = cross[i].arithmetic = QD_ARITHMETIC_TWO_TERMS;
+        const qd_gram_term both[] = { { &own[i], 0, 0 }, { &cross[i], 0, 1 } };
+        for (size_t time = 0; time < TIMES; time++)
+            check_ok(qd_gram_add_terms(&inputs, both, 2, i == 0 ? NULL : pool, &err));
+    }
+    assert_memory_equal(own[0].sum.view.data, own[1].sum.view.data, sizeof(double) * LEFT * LEFT);
+    assert_memory_equal(cross[0].sum.view.data, cross[1].sum.view.data, sizeof(double) * LEFT * RIGHT);
+    for (size_t i = 0; i < 2; i++) {
+        qd_gram_fini(&own[i]);
+        qd_gram_fini(&cross[i]);
+    }
+    qd_matf_buf_fini(&x);
+    qd_matf_buf_fini(&y);
+    qd_pool_destroy(pool);
+}
+
 static void tiny_inputs_are_not_dead(void **state)
 {
     (void)state;
@@ -197,6 +231,7 @@ int main(void)
         cmocka_unit_test(cross_moments_have_the_float_stream_in_rows),
         cmocka_unit_test(small_integers_are_exact_in_any_pieces),
         cmocka_unit_test(threads_do_not_change_a_byte),
+        cmocka_unit_test(threads_do_not_change_a_byte_of_two_terms),
         cmocka_unit_test(tiny_inputs_are_not_dead),
         cmocka_unit_test(bad_input_is_named),
         cmocka_unit_test(wrong_shapes_and_no_tokens_are_refused),

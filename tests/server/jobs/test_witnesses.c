@@ -1,8 +1,8 @@
 /* test_witnesses.c: finished jobs tell how long the legs of a run take here, and forecasts go by it. */
 #include "bench.h"
 
+#include "engine/arithmetic.h"
 #include "jobs/witnesses.h"
-#include "linalg/product.h"
 
 static int open_bench(void **state)
 {
@@ -83,6 +83,7 @@ static void what_is_no_pace_is_not_heard(void **state)
         "[]",
         "7",
         "{\"arithmetic\": 3}",
+        "{\"arithmetic\": \"float7\", \"legs\": {\"walk\": {\"expected\": 1, \"seconds\": 1}}}",
         "{\"legs\": {\"walk\": {\"expected\": 1, \"seconds\": 1}}}",
         "{\"arithmetic\": \"float32\", \"legs\": {\"walk\": {\"expected\": 0, \"seconds\": 1}}}",
         "{\"arithmetic\": \"float32\", \"legs\": {\"walk\": {\"expected\": 1, \"seconds\": -1}}}",
@@ -92,7 +93,8 @@ static void what_is_no_pace_is_not_heard(void **state)
         qd_machine machine = { .flops = 1, .factor = 1 };
         qd_witness_read(texts[i], &machine);
         for (size_t leg = 0; leg < QD_LEGS; leg++)
-            assert_true(machine.leg[0][leg] == 0 && machine.leg[1][leg] == 0);
+            for (size_t a = 0; a < QD_ARITHMETICS; a++)
+                assert_true(machine.leg[a][leg] == 0);
         assert_true(machine.factor == 1);
     }
 }
@@ -100,12 +102,16 @@ static void what_is_no_pace_is_not_heard(void **state)
 static void each_arithmetic_has_witnesses_of_its_own(void **state)
 {
     (void)state;
-    qd_machine machine = { .flops = 1, .factor = 1 };
-    qd_witness_read("{\"arithmetic\": \"bfloat16\", \"legs\": {\"walk\": {\"expected\": 2, \"seconds\": 5}}}",
-                    &machine);
-    check_close(machine.leg[QD_ARITHMETIC_BFLOAT16][QD_LEG_WALK], 2.5, 1e-12);
-    assert_true(machine.leg[QD_ARITHMETIC_FLOAT32][QD_LEG_WALK] == 0);
-    assert_true(machine.leg[QD_ARITHMETIC_BFLOAT16][QD_LEG_MOMENTS] == 0);
+    for (size_t told = 0; told < QD_ARITHMETICS; told++) {
+        qd_machine machine = { .flops = 1, .factor = 1 };
+        char text[120];
+        snprintf(text, sizeof text, "{\"arithmetic\": \"%s\", \"legs\": {\"walk\": {\"expected\": 2, \"seconds\": 5}}}",
+                 qd_arithmetic_name((qd_arithmetic)told));
+        qd_witness_read(text, &machine);
+        for (size_t a = 0; a < QD_ARITHMETICS; a++)
+            check_close(machine.leg[a][QD_LEG_WALK], a == told ? 2.5 : 0, 1e-12);
+        assert_true(machine.leg[told][QD_LEG_MOMENTS] == 0);
+    }
 }
 
 int main(void)
