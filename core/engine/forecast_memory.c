@@ -141,13 +141,24 @@ static uint64_t passing_memory(const qd_model *model, size_t threads, const qd_f
     return (uint64_t)F32 * threads * f->volume.length * (3 * widest + 6 * hidden + expert_room(model, widest));
 }
 
-/* The inputs that are gathered for all. */
+/* The inputs that are gathered for all, and a chunk of them packed in bf16, as left and as right operands. Those that are packed straight from where
+ * they are stored are not gathered, which leaves room for their panels. */
 static uint64_t chunk_memory(const qd_recipe *recipe, const qd_model *model, const qd_forecast *f)
 {
     size_t largest, weights, widest = widest_of_model(model, &largest, &weights);
     size_t hidden = qd_model_borrow_config(model)->hidden;
+    uint64_t tokens = (uint64_t)f->volume.samples * f->volume.length;
     bool both = recipe->algorithm->needs == QD_NEEDS_MISMATCH;
-    return (uint64_t)F32 * qd_max_size(chunk_tokens, f->volume.length) * (both ? 2 * widest + hidden : widest);
+    bool routed = qd_model_borrow_config(model)->experts > 0;
+    qd_arithmetic arithmetic = qd_recipe_arithmetic(recipe, model);
+    uint64_t gathered =
+        (uint64_t)F32 * qd_max_size(chunk_tokens, f->volume.length) * (both ? 2 * widest + hidden : widest);
+    uint64_t panels = (uint64_t)BF16 * QD_GRAM_CHUNK * (both ? 4 * widest + hidden : 2 * widest);
+    if (arithmetic == QD_ARITHMETIC_FLOAT32)
+        return gathered;
+    if (arithmetic == QD_ARITHMETIC_TWO_TERMS)
+        return gathered + 2 * panels;
+    return qd_kept_by(recipe, model, tokens) == QD_KEEP_WIDE && !routed ? larger(gathered, panels) : gathered + panels;
 }
 
 /* What a layer takes while it is made, beside its group's matrices. */

@@ -323,6 +323,8 @@ static qd_code pair_task(void *ctx, size_t index, size_t worker, qd_error *err)
         qd_rows_copy(residual_rows(s, QD_STREAM_FLOAT, sequence), e);
         subtract_rows(s, residual_rows(s, QD_STREAM_QUANTIZED, sequence), e);
     }
+    qd_streams_release(s, QD_STREAM_FLOAT, sequence);
+    qd_streams_release(s, QD_STREAM_QUANTIZED, sequence);
     return code;
 }
 

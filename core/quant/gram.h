@@ -28,6 +28,8 @@ void qd_gram_fini(qd_gram *gram);
 qd_code qd_gram_add(qd_gram *gram, qd_cmatf x, qd_pool *pool, qd_error *err);
 /* sum += left^T x: row index = left, the float stream in G of algorithms.md §1. */
 qd_code qd_gram_add_cross(qd_gram *gram, qd_cmatf left, qd_cmatf x, qd_pool *pool, qd_error *err);
+/* Tokens of a float32 product. Fixed, so that sums do not depend on what is done at once. */
+enum { QD_GRAM_CHUNK = 2048 };
 /* Three inputs, or three in two terms each; five sums, or five in three products each. */
 enum { QD_GRAM_INPUTS = 6, QD_GRAM_SUMS = 15, QD_GRAM_TERM_INPUTS = 3, QD_GRAM_TERMS = 5 };
 

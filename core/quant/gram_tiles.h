@@ -7,9 +7,6 @@
 #include "linalg/product_kernels.h"
 #include "quant/gram.h"
 
-/* Tokens of a float32 product. Fixed, so that sums do not depend on what is done at once. */
-enum { QD_GRAM_CHUNK = 2048 };
-
 typedef enum qd_symmetry { QD_SYMMETRIC, QD_GENERAL } qd_symmetry;
 
 typedef struct qd_gram_tiles {
