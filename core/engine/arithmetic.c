@@ -34,7 +34,7 @@ static const qd_arithmetic_rule table[] = {
       "bfloat16 where most linear weights are stored as BF16 or as 8-bit floats, else float32; whatever the processor",
       by_model },
     { "float32", "inputs and weights of all products as they are", always_float32 },
-    { "bfloat16", "inputs and weights of linear layers, and what moments are made of, rounded to bf16; sums in float32",
+    { "bfloat16", "operands of linear layers, of attention and of moments rounded to bf16; sums in float32",
       always_bfloat16 },
     { "two-terms",
       "layers as in float32; moments of inputs in two terms of bf16, three products for one, within some millionths of "
