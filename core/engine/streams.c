@@ -129,26 +129,62 @@ static void store_width(qd_streams *s, size_t group)
         s->input[i].width = qd_block_group_width(s->block[QD_STREAM_QUANTIZED], group);
 }
 
-/* The worker's room for an input that is made of the input of `group`. */
-static qd_matf room_behind(const qd_streams *s, size_t group, size_t worker, size_t width)
+/* The worker's room for rows of an input that is made of the input of `group`. */
+static qd_matf room_behind(const qd_streams *s, size_t group, size_t worker, size_t rows, size_t width)
 {
-    return qd_matf_view(s->temporary[2 * worker + group % 2].view.data, s->length, width);
+    return qd_matf_view(s->temporary[2 * worker + group % 2].view.data, rows, width);
+}
+
+static qd_matf residual_rows(const qd_streams *s, size_t stream, qd_span span)
+{
+    qd_matf residual = s->residual[stream];
+    return qd_matf_block(residual, span.sequence * s->length + span.first, 0, span.count, residual.cols);
+}
+
+/* ---- in pieces ---- */
+
+/* Rows that stay in the second cache on their way through a group; as many as a linear layer packs at once. */
+enum { PIECE_ROWS = 256 };
+
+/* Whole sequences in float32: the library's sums depend on how many rows there are. */
+static size_t rows_at_once(const qd_streams *s, size_t from, size_t group)
+{
+    bool pieces = s->way.arithmetic == QD_ARITHMETIC_BFLOAT16;
+    for (size_t g = from; g <= group; g++)
+        pieces = pieces && qd_block_group_is_rowwise(s->block[QD_STREAM_QUANTIZED], g);
+    return pieces ? qd_min_size(PIECE_ROWS, s->length) : s->length;
+}
+
+/* Piece `index` of a sequence, from its end where rows become wider, since they take each other's places in the store: what is written then lies behind what
+ * is still to be read, else before it. */
+static qd_span piece_of(const qd_streams *s, size_t sequence, size_t rows, size_t index, size_t wider_by)
+{
+    size_t pieces = (s->length + rows - 1) / rows, at = wider_by > 0 ? pieces - 1 - index : index;
+    return (qd_span){ sequence, at * rows, qd_min_size(rows, s->length - at * rows) };
+}
+
+static qd_code enter_rows(qd_streams *s, size_t stream, qd_span span, size_t worker, qd_error *err)
+{
+    size_t width = s->input[stream].width;
+    qd_matf residual = residual_rows(s, stream, span);
+    qd_matf input = qd_streams_input_room(s, stream, span, width, room_behind(s, 0, worker, span.count, width));
+    if (stream == QD_STREAM_FLOAT && s->way.scope == QD_SCOPE_BLOCK)
+        qd_rows_copy(qd_matf_const(residual_rows(s, QD_STREAM_QUANTIZED, span)), residual);
+    qd_code code = qd_block_enter(s->block[stream], residual, s->scratch[worker], input, err);
+    if (code == QD_OK)
+        qd_streams_keep(s, stream, span, qd_matf_const(input));
+    return code;
 }
 
 static qd_code enter_task(void *ctx, size_t index, size_t worker, qd_error *err)
 {
     qd_streams *s = ctx;
-    size_t sequence, stream = qd_streams_of_task(s, index, &sequence), width = s->input[stream].width;
-    qd_matf residual = qd_sequence_rows(s->residual[stream], sequence, s->length);
-    qd_matf input = qd_streams_input_room(s, stream, sequence, width, room_behind(s, 0, worker, width));
+    size_t sequence, stream = qd_streams_of_task(s, index, &sequence);
+    size_t rows = qd_min_size(PIECE_ROWS, s->length); /* a norm's rows are their own */
     qd_code code = qd_cancel_check(s->cancel, err);
     qd_streams_expect(s, stream, sequence + s->threads);
-    if (code == QD_OK && stream == QD_STREAM_FLOAT && s->way.scope == QD_SCOPE_BLOCK)
-        qd_rows_copy(qd_matf_const(qd_sequence_rows(s->residual[QD_STREAM_QUANTIZED], sequence, s->length)), residual);
-    if (code == QD_OK)
-        code = qd_block_enter(s->block[stream], residual, s->scratch[worker], input, err);
-    if (code == QD_OK)
-        qd_streams_keep(s, stream, sequence, qd_matf_const(input));
+    for (size_t piece = 0; code == QD_OK && piece * rows < s->length; piece++)
+        code = enter_rows(s, stream, piece_of(s, sequence, rows, piece, 0), worker, err);
     qd_streams_release(s, stream, sequence);
     return code;
 }
@@ -162,15 +198,15 @@ qd_code qd_streams_enter(qd_streams *s, const qd_block *float_block, const qd_bl
     return qd_pool_for(s->pool, qd_streams_tasks(s), enter_task, s, err);
 }
 
-qd_code qd_streams_reach(qd_streams *s, size_t stream, size_t sequence, size_t group, size_t worker, qd_cmatf *out,
+qd_code qd_streams_reach(qd_streams *s, size_t stream, qd_span span, size_t group, size_t worker, qd_cmatf *out,
                          qd_error *err)
 {
     const qd_block *block = s->block[stream];
-    qd_matf residual = qd_sequence_rows(s->residual[stream], sequence, s->length);
-    qd_cmatf current = qd_streams_kept(s, stream, sequence, room_behind(s, s->stored + 1, worker, 0));
+    qd_matf residual = residual_rows(s, stream, span);
+    qd_cmatf current = qd_streams_kept(s, stream, span, room_behind(s, s->stored + 1, worker, span.count, 0));
     qd_code code = QD_OK;
     for (size_t g = s->stored; code == QD_OK && g < group; g++) {
-        qd_matf next = room_behind(s, g, worker, qd_block_group_width(block, g + 1));
+        qd_matf next = room_behind(s, g, worker, span.count, qd_block_group_width(block, g + 1));
         code = qd_block_advance(block, g, residual, current, s->scratch[worker], next, err);
         qd_streams_round(s, next);
         current = qd_matf_const(next);
@@ -184,26 +220,39 @@ typedef struct step {
     size_t group;
 } step;
 
-/* Runs the group for one sequence; the next input goes through a temporary, since it may replace the stored one. */
+/* Runs the group for some rows; the next input goes through a temporary, since it may replace the stored one. */
+static qd_code advance_rows(const step *a, size_t stream, qd_span span, size_t worker, qd_error *err)
+{
+    qd_streams *s = a->streams;
+    const qd_block *block = s->block[stream];
+    size_t place = qd_block_group_place(block, a->group);
+    bool last = a->group + 1 == qd_block_groups(block);
+    qd_matf next = { 0 };
+    if (!last)
+        next = room_behind(s, place, worker, span.count, qd_block_group_width(block, a->group + 1));
+    qd_cmatf input;
+    qd_code code = qd_streams_reach(s, stream, span, place, worker, &input, err);
+    if (code == QD_OK)
+        code = qd_block_advance(block, a->group, residual_rows(s, stream, span), input, s->scratch[worker], next, err);
+    if (code == QD_OK && !last)
+        qd_streams_keep(s, stream, span, qd_matf_const(next));
+    return code;
+}
+
 static qd_code advance_task(void *ctx, size_t index, size_t worker, qd_error *err)
 {
     const step *a = ctx;
     qd_streams *s = a->streams;
     size_t sequence, stream = qd_streams_of_task(s, index, &sequence);
     const qd_block *block = s->block[stream];
-    size_t place = qd_block_group_place(block, a->group);
     bool last = a->group + 1 == qd_block_groups(block);
-    qd_matf next = last ? (qd_matf){ 0 } : room_behind(s, place, worker, qd_block_group_width(block, a->group + 1));
-    qd_cmatf input;
+    size_t width = last ? 0 : qd_block_group_width(block, a->group + 1), before = s->input[stream].width;
+    size_t rows = rows_at_once(s, s->stored, a->group);
     qd_code code = qd_cancel_check(s->cancel, err);
     qd_streams_expect(s, stream, sequence + s->threads);
-    if (code == QD_OK)
-        code = qd_streams_reach(s, stream, sequence, place, worker, &input, err);
-    if (code == QD_OK)
-        code = qd_block_advance(block, a->group, qd_sequence_rows(s->residual[stream], sequence, s->length), input,
-                                s->scratch[worker], next, err);
-    if (code == QD_OK && !last)
-        qd_streams_keep(s, stream, sequence, qd_matf_const(next));
+    for (size_t piece = 0; code == QD_OK && piece * rows < s->length; piece++)
+        code = advance_rows(a, stream, piece_of(s, sequence, rows, piece, width > before ? width - before : 0), worker,
+                            err);
     qd_streams_release(s, stream, sequence);
     return code;
 }

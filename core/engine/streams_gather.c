@@ -67,8 +67,8 @@ static qd_code fetch(const asked *a, size_t stream, size_t sequence, size_t work
         return QD_OK;
     }
     if (code == QD_OK)
-        code = qd_streams_reach(s, stream, sequence, qd_block_group_place(s->block[stream], a->group), worker, &input,
-                                err);
+        code = qd_streams_reach(s, stream, qd_whole(s, sequence), qd_block_group_place(s->block[stream], a->group),
+                                worker, &input, err);
     if (code != QD_OK)
         return code;
     if (is_routed(a))

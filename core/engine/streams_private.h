@@ -40,6 +40,16 @@ static inline size_t qd_streams_of_task(const qd_streams *s, size_t index, size_
     return qd_streams_first(s) + index / s->sequences;
 }
 
+/* Rows of a sequence. */
+typedef struct qd_span {
+    size_t sequence, first, count;
+} qd_span;
+
+static inline qd_span qd_whole(const qd_streams *s, size_t sequence)
+{
+    return (qd_span){ sequence, 0, s->length };
+}
+
 static inline qd_matf qd_sequence_rows(qd_matf m, size_t sequence, size_t length)
 {
     return qd_matf_block(m, sequence * length, 0, length, m.cols);
@@ -59,22 +69,22 @@ void qd_streams_release(const qd_streams *streams, size_t stream, size_t sequenc
 
 /* ---- the stored input ---- */
 
-/* Where a sequence's input of this width is written to: its place in the store, or `room` where that holds another type. */
-qd_matf qd_streams_input_room(const qd_streams *streams, size_t stream, size_t sequence, size_t width, qd_matf room);
-/* Stores it; nothing is left to do for rows that lie in their place. */
-void qd_streams_keep(qd_streams *streams, size_t stream, size_t sequence, qd_cmatf rows);
-/* The stored input of a sequence: its place, or `room` with it. */
-qd_cmatf qd_streams_kept(const qd_streams *streams, size_t stream, size_t sequence, qd_matf room);
+/* Where rows of an input of this width are written to: their place in the store, or `room` where that holds another type. */
+qd_matf qd_streams_input_room(const qd_streams *streams, size_t stream, qd_span span, size_t width, qd_matf room);
+/* Stores them; nothing is left to do for rows that lie in their place. */
+void qd_streams_keep(qd_streams *streams, size_t stream, qd_span span, qd_cmatf rows);
+/* The stored input: its place, or `room` with it. */
+qd_cmatf qd_streams_kept(const qd_streams *streams, size_t stream, qd_span span, qd_matf room);
 /* That of `count` sequences in one piece; false where they do not lie so. */
 bool qd_streams_in_one_piece(const qd_streams *streams, size_t stream, size_t first, size_t count, qd_cmatf *out);
 /* What products see of an input. */
 void qd_streams_round(const qd_streams *streams, qd_matf input);
 
-/* The input of a group that is its own place for one sequence, by way of the groups between the stored one and it,
- * which leave the residual alone. The view is either the stored input or one of the worker's temporaries, never that of
- * group % 2. */
-qd_code qd_streams_reach(qd_streams *streams, size_t stream, size_t sequence, size_t group, size_t worker,
-                         qd_cmatf *out, qd_error *err);
+/* The input of a group that is its own place for some rows (all of a sequence, unless every group from the stored one on is rowwise), by way of the
+ * groups between the stored one and it, which leave the residual alone. The view is either the stored input or one of the worker's temporaries,
+ * never that of group % 2. */
+qd_code qd_streams_reach(qd_streams *streams, size_t stream, qd_span span, size_t group, size_t worker, qd_cmatf *out,
+                         qd_error *err);
 
 /* Rows of a sequence that count and that the group's expert sees; fills out_rows (at most `length`) unless it is NULL.
  * The routes of the group's place must be known. */

@@ -20,7 +20,7 @@ static qd_code route_task(void *ctx, size_t index, size_t worker, qd_error *err)
     qd_cmatf input;
     qd_code code = qd_cancel_check(s->cancel, err);
     if (code == QD_OK)
-        code = qd_streams_reach(s, QD_STREAM_QUANTIZED, index, s->routed, worker, &input, err);
+        code = qd_streams_reach(s, QD_STREAM_QUANTIZED, qd_whole(s, index), s->routed, worker, &input, err);
     if (code != QD_OK)
         return code;
     code = qd_block_route(s->block[QD_STREAM_QUANTIZED], s->routed, input, s->scratch[worker],

@@ -54,16 +54,16 @@ void qd_streams_release(const qd_streams *s, size_t stream, size_t sequence)
     advise(s, stream, sequence, qd_pages_release);
 }
 
-qd_matf qd_streams_input_room(const qd_streams *s, size_t stream, size_t sequence, size_t width, qd_matf room)
+qd_matf qd_streams_input_room(const qd_streams *s, size_t stream, qd_span span, size_t width, qd_matf room)
 {
     if (is_rounded(s))
-        return qd_matf_view(room.data, s->length, width);
-    return qd_matf_view((float *)(void *)place_of(s, stream, sequence, 0, width), s->length, width);
+        return qd_matf_view(room.data, span.count, width);
+    return qd_matf_view((float *)(void *)place_of(s, stream, span.sequence, span.first, width), span.count, width);
 }
 
-void qd_streams_keep(qd_streams *s, size_t stream, size_t sequence, qd_cmatf rows)
+void qd_streams_keep(qd_streams *s, size_t stream, qd_span span, qd_cmatf rows)
 {
-    unsigned char *place = place_of(s, stream, sequence, 0, rows.cols);
+    unsigned char *place = place_of(s, stream, span.sequence, span.first, rows.cols);
     for (size_t t = 0; is_rounded(s) && t < rows.rows; t++)
         qd_rows_best()->narrow(qd_cmatf_row(rows, t), rows.cols, (uint16_t *)(void *)place + t * rows.cols);
     if (!is_rounded(s) && (const void *)rows.data != (const void *)place)
@@ -80,12 +80,11 @@ void qd_streams_input(const qd_streams *s, qd_stream stream, size_t sequence, si
         qd_rows_copy(qd_cmatf_view((const float *)(const void *)place, out.rows, out.cols), out);
 }
 
-qd_cmatf qd_streams_kept(const qd_streams *s, size_t stream, size_t sequence, qd_matf room)
+qd_cmatf qd_streams_kept(const qd_streams *s, size_t stream, qd_span span, qd_matf room)
 {
-    size_t width = s->input[stream].width;
-    qd_matf out = qd_streams_input_room(s, stream, sequence, width, room);
+    qd_matf out = qd_streams_input_room(s, stream, span, s->input[stream].width, room);
     if (is_rounded(s))
-        qd_streams_input(s, (qd_stream)stream, sequence, 0, out);
+        qd_streams_input(s, (qd_stream)stream, span.sequence, span.first, out);
     return qd_matf_const(out);
 }
 

@@ -50,6 +50,9 @@ size_t qd_block_group_width(const qd_block *block, size_t group);
  * storing). */
 bool qd_block_group_writes_residual(const qd_block *block, size_t group);
 
+/* true when advance(group) makes every row of its own row alone, so that a sequence may go through it in pieces; not of blocks with experts. */
+bool qd_block_group_is_rowwise(const qd_block *block, size_t group);
+
 /* true when what advance(group) adds to the residual is the layer's output itself: no norm behind it, no factor. (The
  * residual's error can only be repaired by such a layer.) */
 bool qd_block_group_adds_output(const qd_block *block, size_t group);

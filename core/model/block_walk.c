@@ -321,6 +321,11 @@ qd_code qd_block_advance(const qd_block *block, size_t group, qd_matf residual, 
     return QD_OK;
 }
 
+bool qd_block_group_is_rowwise(const qd_block *block, size_t group)
+{
+    return group != QD_GROUP_QKV && block->decoder->experts == 0;
+}
+
 qd_code qd_block_forward(const qd_block *block, qd_matf residual, qd_scratch *scratch, qd_error *err)
 {
     size_t rows = residual.rows, groups = qd_block_groups(block);
