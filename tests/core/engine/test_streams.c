@@ -369,6 +369,44 @@ static void kept_or_made_again_inputs_are_the_same(void **state)
     }
 }
 
+/* Longer than a piece, and no multiple of one: what inputs give their places to each other must not meet. */
+static void a_long_sequence_in_pieces_is_the_blocks_own_forward(void **state)
+{
+    (void)state;
+    enum { TOKENS = 700, SEQUENCES = 2 };
+    static uint32_t ids[SEQUENCES * TOKENS];
+    for (uint32_t i = 0; i < SEQUENCES * TOKENS; i++)
+        ids[i] = 10 + i * 7 % 300;
+    const qd_windows windows = { .ids = ids, .count = SEQUENCES, .length = TOKENS };
+    for (qd_keep keep = QD_KEEP_NARROW; keep <= QD_KEEP_WIDE; keep++) {
+        walk w = { 0 };
+        char path[4096];
+        qd_error err = { 0 };
+        qd_scratch *scratch = NULL;
+        qd_matf_buf x = { 0 };
+        const qd_streams_way way = { .arithmetic = QD_ARITHMETIC_BFLOAT16, .walk = QD_WALK_QUANTIZED, .keep = keep };
+        check_ok(qd_pool_create(2, &w.pool, &err));
+        check_ok(qd_model_open(SOURCE_PATH(path, "tests/models/novella-1m"), &w.model, &err));
+        check_ok(qd_streams_init(w.model, &windows, make_folder(w.folder, sizeof w.folder), w.pool, NULL, way,
+                                 &w.streams, &err));
+        check_ok(qd_block_load(w.model, 0, NULL, way.arithmetic, &w.block, &err));
+        check_ok(qd_streams_enter(&w.streams, NULL, w.block, &err));
+        for (size_t group = 0; group < qd_block_groups(w.block); group++)
+            check_ok(qd_streams_advance(&w.streams, group, &err));
+        check_ok(qd_scratch_create(w.model, TOKENS, &scratch, &err));
+        qd_matf residual = w.streams.residual[QD_STREAM_QUANTIZED];
+        check_ok(qd_matf_buf_init(&x, TOKENS, residual.cols, &err));
+        for (size_t s = 0; s < SEQUENCES; s++) {
+            check_ok(qd_model_embed(w.model, ids + s * TOKENS, x.view, &err));
+            check_ok(qd_block_forward(w.block, x.view, scratch, &err));
+            assert_memory_equal(qd_matf_row(residual, s * TOKENS), x.view.data, TOKENS * residual.cols * sizeof(float));
+        }
+        qd_matf_buf_fini(&x);
+        qd_scratch_destroy(scratch);
+        walk_fini(&w);
+    }
+}
+
 /* Kept or made again: each is a bf16 number. */
 static void inputs_in_bfloat16_are_rounded(void **state)
 {
@@ -466,6 +504,7 @@ int main(void)
         cmocka_unit_test(one_stream_alone_is_the_same_stream),
         cmocka_unit_test(kept_or_made_again_inputs_are_the_same),
         cmocka_unit_test(what_is_kept_is_within_the_jobs_limits),
+        cmocka_unit_test(a_long_sequence_in_pieces_is_the_blocks_own_forward),
         cmocka_unit_test(inputs_in_bfloat16_are_rounded),
         cmocka_unit_test(nothing_is_left_of_sequences_of_one_token),
         cmocka_unit_test(residency_does_not_grow_with_sequences),
