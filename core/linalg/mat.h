@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/pages.h"
@@ -22,6 +23,11 @@ typedef struct qd_cmatf {
     size_t rows, cols, ld;
     const float *data;
 } qd_cmatf;
+/* Values of bf16. */
+typedef struct qd_cmath {
+    size_t rows, cols, ld;
+    const uint16_t *data;
+} qd_cmath;
 typedef struct qd_matd {
     size_t rows, cols, ld;
     double *data;
@@ -67,6 +73,10 @@ static inline qd_cmatf qd_cmatf_view(const float *data, size_t rows, size_t cols
 {
     return (qd_cmatf){ rows, cols, cols, data };
 }
+static inline qd_cmath qd_cmath_view(const uint16_t *data, size_t rows, size_t cols)
+{
+    return (qd_cmath){ rows, cols, cols, data };
+}
 /* Rows [i, i + rows), columns [j, j + cols). */
 static inline qd_matf qd_matf_block(qd_matf m, size_t i, size_t j, size_t rows, size_t cols)
 {
@@ -77,6 +87,11 @@ static inline qd_cmatf qd_cmatf_block(qd_cmatf m, size_t i, size_t j, size_t row
 {
     assert(i + rows <= m.rows && j + cols <= m.cols);
     return (qd_cmatf){ rows, cols, m.ld, m.data + i * m.ld + j };
+}
+static inline qd_cmath qd_cmath_block(qd_cmath m, size_t i, size_t j, size_t rows, size_t cols)
+{
+    assert(i + rows <= m.rows && j + cols <= m.cols);
+    return (qd_cmath){ rows, cols, m.ld, m.data + i * m.ld + j };
 }
 static inline qd_matd qd_matd_block(qd_matd m, size_t i, size_t j, size_t rows, size_t cols)
 {
