@@ -198,18 +198,18 @@ qd_code qd_streams_enter(qd_streams *s, const qd_block *float_block, const qd_bl
     return qd_pool_for(s->pool, qd_streams_tasks(s), enter_task, s, err);
 }
 
-qd_code qd_streams_reach(qd_streams *s, size_t stream, qd_span span, size_t group, size_t worker, qd_cmatf *out,
+qd_code qd_streams_reach(qd_streams *s, size_t stream, qd_span span, size_t group, size_t worker, qd_operand *out,
                          qd_error *err)
 {
     const qd_block *block = s->block[stream];
     qd_matf residual = residual_rows(s, stream, span);
-    qd_cmatf current = qd_streams_kept(s, stream, span, room_behind(s, s->stored + 1, worker, span.count, 0));
+    qd_operand current = qd_streams_kept(s, stream, span, room_behind(s, s->stored + 1, worker, span.count, 0));
     qd_code code = QD_OK;
     for (size_t g = s->stored; code == QD_OK && g < group; g++) {
         qd_matf next = room_behind(s, g, worker, span.count, qd_block_group_width(block, g + 1));
         code = qd_block_advance(block, g, residual, current, s->scratch[worker], next, err);
         qd_streams_round(s, next);
-        current = qd_matf_const(next);
+        current = qd_operand_floats(qd_matf_const(next));
     }
     *out = current;
     return code;
@@ -230,7 +230,7 @@ static qd_code advance_rows(const step *a, size_t stream, qd_span span, size_t w
     qd_matf next = { 0 };
     if (!last)
         next = room_behind(s, place, worker, span.count, qd_block_group_width(block, a->group + 1));
-    qd_cmatf input;
+    qd_operand input;
     qd_code code = qd_streams_reach(s, stream, span, place, worker, &input, err);
     if (code == QD_OK)
         code = qd_block_advance(block, a->group, residual_rows(s, stream, span), input, s->scratch[worker], next, err);

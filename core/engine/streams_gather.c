@@ -59,7 +59,7 @@ static qd_code derive(const asked *a, size_t stream, size_t sequence, qd_cmatf i
 static qd_code fetch(const asked *a, size_t stream, size_t sequence, size_t worker, qd_matf out, qd_error *err)
 {
     qd_streams *s = a->streams;
-    qd_cmatf input;
+    qd_operand input;
     qd_code code = qd_cancel_check(s->cancel, err);
     if (code == QD_OK && a->group == s->stored && !is_routed(a)) {
         qd_streams_input(s, (qd_stream)stream, sequence, qd_streams_left_out(s), out);
@@ -72,9 +72,9 @@ static qd_code fetch(const asked *a, size_t stream, size_t sequence, size_t work
     if (code != QD_OK)
         return code;
     if (is_routed(a))
-        code = derive(a, stream, sequence, input, worker, out, err);
+        code = derive(a, stream, sequence, qd_floats_of(input), worker, out, err);
     else
-        qd_rows_copy(counted_rows(s, input), out);
+        qd_rows_copy(counted_rows(s, qd_floats_of(input)), out);
     qd_streams_release(s, stream, sequence);
     return code;
 }

@@ -73,17 +73,17 @@ void qd_streams_release(const qd_streams *streams, size_t stream, size_t sequenc
 qd_matf qd_streams_input_room(const qd_streams *streams, size_t stream, qd_span span, size_t width, qd_matf room);
 /* Stores them; nothing is left to do for rows that lie in their place. */
 void qd_streams_keep(qd_streams *streams, size_t stream, qd_span span, qd_cmatf rows);
-/* The stored input: its place, or `room` with it. */
-qd_cmatf qd_streams_kept(const qd_streams *streams, size_t stream, qd_span span, qd_matf room);
+/* The stored input in its place, or where a routed group wants floats and it is bf16, `room` with it. */
+qd_operand qd_streams_kept(const qd_streams *streams, size_t stream, qd_span span, qd_matf room);
 /* That of `count` sequences in one piece; false where they do not lie so. */
 bool qd_streams_in_one_piece(const qd_streams *streams, size_t stream, size_t first, size_t count, qd_cmatf *out);
 /* What products see of an input. */
 void qd_streams_round(const qd_streams *streams, qd_matf input);
 
 /* The input of a group that is its own place for some rows (all of a sequence, unless every group from the stored one on is rowwise), by way of the
- * groups between the stored one and it, which leave the residual alone. The view is either the stored input or one of the worker's temporaries,
- * never that of group % 2. */
-qd_code qd_streams_reach(qd_streams *streams, size_t stream, qd_span span, size_t group, size_t worker, qd_cmatf *out,
+ * groups between the stored one and it, which leave the residual alone. The view is either the stored input (of a routed group: floats) or one of
+ * the worker's temporaries, never that of group % 2. */
+qd_code qd_streams_reach(qd_streams *streams, size_t stream, qd_span span, size_t group, size_t worker, qd_operand *out,
                          qd_error *err);
 
 /* Rows of a sequence that count and that the group's expert sees; fills out_rows (at most `length`) unless it is NULL.

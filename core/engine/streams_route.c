@@ -17,13 +17,13 @@ static const uint32_t *routes_of(const qd_streams *s, size_t sequence)
 static qd_code route_task(void *ctx, size_t index, size_t worker, qd_error *err)
 {
     qd_streams *s = ctx;
-    qd_cmatf input;
+    qd_operand input;
     qd_code code = qd_cancel_check(s->cancel, err);
     if (code == QD_OK)
         code = qd_streams_reach(s, QD_STREAM_QUANTIZED, qd_whole(s, index), s->routed, worker, &input, err);
     if (code != QD_OK)
         return code;
-    code = qd_block_route(s->block[QD_STREAM_QUANTIZED], s->routed, input, s->scratch[worker],
+    code = qd_block_route(s->block[QD_STREAM_QUANTIZED], s->routed, qd_floats_of(input), s->scratch[worker],
                           s->routes + index * s->length * used(s), err);
     qd_streams_release(s, QD_STREAM_QUANTIZED, index);
     return code;

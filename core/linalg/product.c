@@ -157,7 +157,38 @@ static void apply_block(const qd_packed *packed, const block *b, float beta, qd_
                     qd_matf_block(out, 0, o, out.rows, qd_min_size(width, out.cols - o)));
 }
 
-void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_cmatf x, float beta, const qd_matf *out)
+/* Widened on the way, some products at a time, which stay in the first cache. */
+static void pack_widened(const qd_product_kernel *kernel, qd_cmath x, uint16_t *panel)
+{
+    enum { PIECE = 2 * QD_PANEL_STEP, WIDEST = 96 };
+    _Alignas(64) float wide[WIDEST * PIECE];
+    const qd_rows *f = qd_rows_best();
+    assert(x.rows <= WIDEST);
+    for (size_t k = 0; k < x.cols; k += PIECE) {
+        qd_matf piece = qd_matf_view(wide, x.rows, qd_min_size(PIECE, x.cols - k));
+        for (size_t i = 0; i < x.rows; i++)
+            f->widen(x.data + i * x.ld + k, piece.cols, qd_matf_row(piece, i));
+        kernel->pack_rows(qd_matf_const(piece), QD_PANEL_LEFT, panel + k * kernel->width);
+    }
+}
+
+/* Rows [t, t + rows) over products [k, k + cols). */
+static void pack_left(const qd_product_kernel *kernel, const qd_operand *x, size_t t, size_t k, size_t rows,
+                      size_t cols, uint16_t *panel)
+{
+    size_t at = t * x->ld + k;
+    if (x->floats != NULL) {
+        kernel->pack_rows((qd_cmatf){ rows, cols, x->ld, x->floats + at }, QD_PANEL_LEFT, panel);
+        return;
+    }
+    qd_cmath halves = { rows, cols, x->ld, x->halves + at };
+    if (kernel->pack_rows_bf16 != NULL)
+        kernel->pack_rows_bf16(halves, panel);
+    else
+        pack_widened(kernel, halves, panel);
+}
+
+void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_operand x, float beta, const qd_matf *out)
 {
     _Alignas(64) uint16_t panels[QD_PRODUCT_BLOCK];
     const qd_product_kernel *kernel = packed[0]->kernel;
@@ -167,8 +198,7 @@ void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_cmatf 
             size_t rows = qd_min_size(most, x.rows - t), cols = qd_min_size(share, x.cols - k);
             block b = { panels, k, qd_panel_depth(cols), qd_panel_share(kernel->depth, cols) };
             for (size_t i = 0; i < rows; i += width)
-                kernel->pack_rows(qd_cmatf_block(x, t + i, k, qd_min_size(width, rows - i), cols), QD_PANEL_LEFT,
-                                  panels + i * b.depth);
+                pack_left(kernel, &x, t + i, k, qd_min_size(width, rows - i), cols, panels + i * b.depth);
             for (size_t p = 0; p < count; p++) {
                 assert(packed[p]->kernel == kernel && x.cols == packed[p]->in);
                 assert(out[p].cols == packed[p]->out && x.rows == out[p].rows);
@@ -179,5 +209,5 @@ void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_cmatf 
 
 void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf out)
 {
-    qd_packed_apply_all(&packed, 1, x, beta, &out);
+    qd_packed_apply_all(&packed, 1, qd_operand_floats(x), beta, &out);
 }

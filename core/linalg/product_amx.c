@@ -81,6 +81,16 @@ QD_TARGET_AVX512 static void pack_rows(qd_cmatf x, qd_panel_side side, uint16_t 
         }
 }
 
+QD_TARGET_AVX512 static void pack_rows_bf16(qd_cmath x, uint16_t *panel)
+{
+    for (size_t k = 0; k < x.cols; k += STEP)
+        for (size_t i = 0; i < WIDTH; i += TILE) {
+            __m512i square[TILE];
+            qd_square_of_halves(qd_piece_of_halves(x, i, k, TILE, STEP), square);
+            qd_square_store(square, panel + k * WIDTH + i * STEP, STEP);
+        }
+}
+
 /* ---- multiplying ---- */
 
 typedef struct configuration {
@@ -214,6 +224,7 @@ const qd_product_kernel qd_product_amx = {
     .tiles = 4,
     .pack_columns = pack_columns,
     .pack_rows = pack_rows,
+    .pack_rows_bf16 = pack_rows_bf16,
     .multiply = multiply,
 };
 

@@ -64,6 +64,16 @@ QD_TARGET_AVX512 static void pack_rows(qd_cmatf x, qd_panel_side side, uint16_t 
         }
 }
 
+QD_TARGET_AVX512 static void pack_rows_bf16(qd_cmath x, uint16_t *panel)
+{
+    for (size_t k = 0; k < x.cols; k += QD_PANEL_STEP)
+        for (size_t i = 0; i < WIDTH; i += QD_LANES) {
+            __m512i square[QD_LANES];
+            qd_square_of_halves(qd_piece_of_halves(x, i, k, QD_LANES, QD_PANEL_STEP), square);
+            qd_square_store(square, panel + k * WIDTH + i * QD_PANEL_STEP, QD_PANEL_STEP);
+        }
+}
+
 /* Pairs of a left operand: rows are `row` values apart, the next pair of products `pair`, the next QD_PANEL_STEP products QD_PANEL_STEP * WIDTH.
  * ROWS rows of out, of which `out.rows` exist: one register a vector of a row from the first product to the last. */
 QD_TARGET_AVX512 static inline __attribute__((always_inline)) void
@@ -127,6 +137,7 @@ const qd_product_kernel qd_product_avx512 = {
     .tiles = 12,
     .pack_columns = pack_columns,
     .pack_rows = pack_rows,
+    .pack_rows_bf16 = pack_rows_bf16,
     .multiply = multiply,
     .multiply_rights = multiply_rights,
 };

@@ -39,6 +39,8 @@ typedef struct qd_product_kernel {
     uint32_t (*pack_columns)(qd_cmatf x, qd_panel_side side, uint16_t *panel);
     /* Products along columns: x is features (<= width) x K. */
     void (*pack_rows)(qd_cmatf x, qd_panel_side side, uint16_t *panel);
+    /* The same for left operands that are bf16 already; NULL: they are widened first. */
+    void (*pack_rows_bf16)(qd_cmath x, uint16_t *panel);
     /* out = left^T right + beta out, beta 0 or 1, over k products (a multiple of QD_PANEL_STEP): left panels lie `stride` values apart, as
      * many as out has rows for, and one right panel is for its columns; nothing outside of out is written. Short sums are made first, then
      * added: squares of bf16 added one by one to a float32 lose some of it each time (4e-6 of it after 2048, always downwards). */

@@ -76,6 +76,20 @@ QD_TARGET_AVX512 static inline void qd_square_of_rows(qd_cmatf x, __m512i out[QD
     }
 }
 
+/* The same of values that are bf16 already. */
+QD_TARGET_AVX512 static inline void qd_square_of_halves(qd_cmath x, __m512i out[QD_LANES])
+{
+    enum { AHEAD = 4 * QD_PANEL_STEP };
+    __mmask32 mask = x.cols >= QD_PANEL_STEP ? 0xffffffffu : ((__mmask32)1 << x.cols) - 1;
+    QD_UNROLL for (size_t i = 0; i < QD_LANES; i++)
+    {
+        bool there = i < x.rows;
+        const uint16_t *from = x.data + (there ? i * x.ld : 0);
+        __builtin_prefetch(from + AHEAD);
+        out[i] = _mm512_maskz_loadu_epi16(there ? mask : 0, from);
+    }
+}
+
 /* 16 x 16 words: row i of r becomes column i. */
 QD_TARGET_AVX512 static inline void qd_square_turn(__m512i r[QD_LANES])
 {
@@ -109,6 +123,13 @@ QD_TARGET_AVX512 static inline void qd_square_store(const __m512i square[QD_LANE
 }
 
 /* A piece of a matrix, which may lie beyond its end: then it has no rows or no columns, and points to the beginning. */
+static inline qd_cmath qd_piece_of_halves(qd_cmath x, size_t i, size_t j, size_t rows, size_t cols)
+{
+    if (i >= x.rows || j >= x.cols)
+        return (qd_cmath){ 0, 0, x.ld, x.data };
+    return qd_cmath_block(x, i, j, qd_min_size(rows, x.rows - i), qd_min_size(cols, x.cols - j));
+}
+
 static inline qd_cmatf qd_piece(qd_cmatf x, size_t i, size_t j, size_t rows, size_t cols)
 {
     if (i >= x.rows || j >= x.cols)

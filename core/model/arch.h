@@ -92,9 +92,9 @@ void qd_scratch_destroy(qd_scratch *scratch);
 /* residual: T x D in place. input: T x width(0), written. Positions start at 0; attention is causal within the
  * sequence. */
 qd_code qd_block_enter(const qd_block *block, qd_matf residual, qd_scratch *scratch, qd_matf out_input, qd_error *err);
-/* input: T x width(group). out_input: T x width(group + 1), or an empty view at the last group. out_input may not
- * alias input. */
-qd_code qd_block_advance(const qd_block *block, size_t group, qd_matf residual, qd_cmatf input, qd_scratch *scratch,
+/* input: T x width(group), of bf16 only in a block of that arithmetic, and not where the group has an expert. out_input: T x width(group + 1), or
+ * an empty view at the last group. out_input may not alias input. */
+qd_code qd_block_advance(const qd_block *block, size_t group, qd_matf residual, qd_operand input, qd_scratch *scratch,
                          qd_matf out_input, qd_error *err);
 /* Whole block in one call: residual in, residual out. */
 qd_code qd_block_forward(const qd_block *block, qd_matf residual, qd_scratch *scratch, qd_error *err);

@@ -62,7 +62,7 @@ static inline qd_matf qd_rows_of(qd_matf_buf *buf, size_t rows)
 typedef struct qd_heads {
     qd_matf q, k, v;
 } qd_heads;
-qd_heads qd_block_heads(const qd_block *block, qd_cmatf input, qd_scratch *scratch);
+qd_heads qd_block_heads(const qd_block *block, qd_operand input, qd_scratch *scratch);
 /* Attention of a fork's rows: heads are rotated in place. */
 void qd_block_attend_fork(const qd_block *block, const qd_attention *attention, const qd_heads *heads,
                           qd_scratch *scratch, qd_matf out);
@@ -72,11 +72,11 @@ void qd_step_attend(const qd_step *step, const qd_attention *attention, const qd
 /* Tables of this block's rotation for a sequence of `length`; NULL where its layer rotates nothing. */
 const qd_rope_table *qd_block_rope(const qd_block *block, size_t length, qd_scratch *scratch);
 /* What is added to the residual, by linear O or DOWN, with the norms and the factor that the family has around it. */
-void qd_block_add_branch(const qd_block *block, qd_slot slot, qd_cmatf input, qd_scratch *scratch, qd_matf residual);
+void qd_block_add_branch(const qd_block *block, qd_slot slot, qd_operand input, qd_scratch *scratch, qd_matf residual);
 /* The MLP's input, of the residual behind the attention or before it. */
 void qd_block_mlp_input(const qd_block *block, qd_cmatf residual, qd_matf out);
 /* Between the MLP's first linears and its last: T x F. */
-void qd_block_run_mlp(const qd_block *block, qd_cmatf input, qd_scratch *scratch, qd_matf out);
+void qd_block_run_mlp(const qd_block *block, qd_operand input, qd_scratch *scratch, qd_matf out);
 /* Of a block with experts: their router, once the linears are loaded. */
 qd_code qd_block_load_mixture(const qd_model *model, size_t block, qd_block *b, qd_error *err);
 /* Where experts stand in place of an MLP: what they make of its input (T x D), added to the residual. */

@@ -140,7 +140,7 @@ static void split_by_head(const qd_decoder *d, qd_cmatf fused, const qd_heads *o
     }
 }
 
-static qd_heads run_fused(const qd_block *b, qd_cmatf input, qd_scratch *s)
+static qd_heads run_fused(const qd_block *b, qd_operand input, qd_scratch *s)
 {
     const qd_decoder *d = b->decoder;
     size_t rows = input.rows, q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
@@ -155,7 +155,7 @@ static qd_heads run_fused(const qd_block *b, qd_cmatf input, qd_scratch *s)
     return heads;
 }
 
-static qd_heads run_separate(const qd_block *b, qd_cmatf input, qd_scratch *s)
+static qd_heads run_separate(const qd_block *b, qd_operand input, qd_scratch *s)
 {
     size_t rows = input.rows;
     const qd_heads heads = { qd_rows_of(&s->q, rows), qd_rows_of(&s->k, rows), qd_rows_of(&s->v, rows) };
@@ -164,7 +164,7 @@ static qd_heads run_separate(const qd_block *b, qd_cmatf input, qd_scratch *s)
     return heads;
 }
 
-qd_heads qd_block_heads(const qd_block *block, qd_cmatf input, qd_scratch *scratch)
+qd_heads qd_block_heads(const qd_block *block, qd_operand input, qd_scratch *scratch)
 {
     qd_heads heads =
         block->slots[QD_SLOT_QKV] != NULL ? run_fused(block, input, scratch) : run_separate(block, input, scratch);
@@ -175,7 +175,7 @@ qd_heads qd_block_heads(const qd_block *block, qd_cmatf input, qd_scratch *scrat
     return heads;
 }
 
-static void run_attention(const qd_block *b, qd_cmatf input, qd_scratch *s, qd_matf out)
+static void run_attention(const qd_block *b, qd_operand input, qd_scratch *s, qd_matf out)
 {
     const qd_decoder *d = b->decoder;
     qd_heads heads = qd_block_heads(b, input, s);
@@ -212,7 +212,7 @@ void qd_block_norm(const qd_block *block, qd_norm_place place, qd_cmatf x, qd_ma
             memcpy(qd_matf_row(out, t), qd_cmatf_row(x, t), x.cols * sizeof(float));
 }
 
-void qd_block_add_branch(const qd_block *block, qd_slot slot, qd_cmatf input, qd_scratch *scratch, qd_matf residual)
+void qd_block_add_branch(const qd_block *block, qd_slot slot, qd_operand input, qd_scratch *scratch, qd_matf residual)
 {
     const qd_decoder *d = block->decoder;
     qd_norm_place on = slot == QD_SLOT_O ? QD_NORM_ON_ATTENTION : QD_NORM_ON_MLP;
@@ -238,7 +238,7 @@ void qd_block_mlp_input(const qd_block *block, qd_cmatf residual, qd_matf out)
 
 /* ---- MLP ---- */
 
-void qd_block_run_mlp(const qd_block *block, qd_cmatf input, qd_scratch *scratch, qd_matf out)
+void qd_block_run_mlp(const qd_block *block, qd_operand input, qd_scratch *scratch, qd_matf out)
 {
     const qd_activation *f = block->decoder->activation;
     size_t rows = input.rows;
@@ -280,7 +280,7 @@ qd_code qd_block_enter(const qd_block *block, qd_matf residual, qd_scratch *scra
     return code;
 }
 
-static void add_attention(const qd_block *block, qd_matf residual, qd_cmatf input, qd_scratch *scratch,
+static void add_attention(const qd_block *block, qd_matf residual, qd_operand input, qd_scratch *scratch,
                           qd_matf out_input)
 {
     bool before = block->decoder->residual != QD_RESIDUAL_SEQUENTIAL;
@@ -291,7 +291,7 @@ static void add_attention(const qd_block *block, qd_matf residual, qd_cmatf inpu
         qd_block_mlp_input(block, qd_matf_const(residual), out_input);
 }
 
-qd_code qd_block_advance(const qd_block *block, size_t group, qd_matf residual, qd_cmatf input, qd_scratch *scratch,
+qd_code qd_block_advance(const qd_block *block, size_t group, qd_matf residual, qd_operand input, qd_scratch *scratch,
                          qd_matf out_input, qd_error *err)
 {
     bool last = group + 1 == qd_block_groups(block);
@@ -302,7 +302,7 @@ qd_code qd_block_advance(const qd_block *block, size_t group, qd_matf residual, 
         return code;
     if (qd_block_group_expert(block, group) != QD_NO_EXPERT) {
         if (last)
-            qd_block_add_experts(block, input, scratch, residual);
+            qd_block_add_experts(block, qd_floats_of(input), scratch, residual);
         return QD_OK;
     }
     switch (group) {
@@ -338,7 +338,7 @@ qd_code qd_block_forward(const qd_block *block, qd_matf residual, qd_scratch *sc
             continue; /* all experts at once, at the last of their groups */
         size_t width = g + 1 < groups ? qd_block_group_width(block, g + 1) : 0;
         qd_matf next = qd_matf_view(scratch->inputs[(g + 1) % 2].view.data, width == 0 ? 0 : rows, width);
-        code = qd_block_advance(block, g, residual, qd_matf_const(input), scratch, next, err);
+        code = qd_block_advance(block, g, residual, qd_operand_floats(qd_matf_const(input)), scratch, next, err);
         input = next;
     }
     return code;

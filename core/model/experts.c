@@ -79,7 +79,7 @@ void qd_mixture_choose(const qd_mixture *mixture, qd_cmatf input, qd_matf probab
 {
     size_t experts = mixture->router->weight.view.rows, used = mixture->used;
     qd_matf p = qd_matf_block(probabilities, 0, 0, input.rows, experts);
-    qd_dense_apply(mixture->router, input, QD_SET, p);
+    qd_dense_apply(mixture->router, qd_operand_floats(input), QD_SET, p);
     for (size_t t = 0; t < input.rows; t++) {
         uint32_t *chosen = out_experts + t * used;
         float *share = out_shares + t * used, sum = 0;
@@ -98,7 +98,7 @@ void qd_mixture_gate(const qd_mixture *mixture, size_t expert, qd_cmatf x, qd_ma
 {
     const qd_dense *const *own = mixture->linears + QD_EXPERT_LAYERS * expert;
     const qd_dense *const dense[] = { own[QD_EXPERT_GATE], own[QD_EXPERT_UP] };
-    qd_dense_apply_all(dense, QD_LENGTH(dense), x, (const qd_matf[]){ out, up });
+    qd_dense_apply_all(dense, QD_LENGTH(dense), qd_operand_floats(x), (const qd_matf[]){ out, up });
     for (size_t t = 0; t < out.rows; t++)
         mixture->activation->multiply(qd_matf_row(out, t), qd_matf_row(up, t), out.cols);
 }
@@ -133,7 +133,8 @@ static void add_expert(const qd_mixture *mixture, size_t expert, qd_cmatf input,
     for (size_t i = 0; i < count; i++)
         memcpy(qd_matf_row(picked, i), qd_cmatf_row(input, room->rows[begin + i]), input.cols * sizeof(float));
     qd_mixture_gate(mixture, expert, qd_matf_const(picked), up, gate);
-    qd_dense_apply(mixture->linears[QD_EXPERT_LAYERS * expert + QD_EXPERT_DOWN], qd_matf_const(gate), QD_SET, sum);
+    qd_dense_apply(mixture->linears[QD_EXPERT_LAYERS * expert + QD_EXPERT_DOWN], qd_operand_floats(qd_matf_const(gate)),
+                   QD_SET, sum);
     for (size_t i = 0; i < count; i++) {
         float share = room->shares[room->order[begin + i]];
         f->add(share, qd_matf_row(sum, i), input.cols, qd_matf_row(out, room->rows[begin + i]));

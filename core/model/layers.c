@@ -21,17 +21,17 @@ static void add_bias(const qd_dense *dense, qd_matf out)
         f->add(1, bias, out.cols, qd_matf_row(out, t));
 }
 
-void qd_dense_apply(const qd_dense *dense, qd_cmatf x, qd_accumulate mode, qd_matf out)
+void qd_dense_apply(const qd_dense *dense, qd_operand x, qd_accumulate mode, qd_matf out)
 {
     float beta = mode == QD_ADD ? 1 : 0;
     if (dense->packed != NULL)
-        qd_packed_apply(dense->packed, x, beta, out);
+        qd_packed_apply_all((const qd_packed *const[]){ dense->packed }, 1, x, beta, &out);
     else
-        qd_gemm_f32(QD_PLAIN, QD_TRANSPOSED, 1, x, qd_matf_const(dense->weight.view), beta, out);
+        qd_gemm_f32(QD_PLAIN, QD_TRANSPOSED, 1, qd_floats_of(x), qd_matf_const(dense->weight.view), beta, out);
     add_bias(dense, out);
 }
 
-void qd_dense_apply_all(const qd_dense *const *dense, size_t count, qd_cmatf x, const qd_matf *out)
+void qd_dense_apply_all(const qd_dense *const *dense, size_t count, qd_operand x, const qd_matf *out)
 {
     const qd_packed *packed[QD_DENSE_TOGETHER] = { NULL };
     size_t found = 0;

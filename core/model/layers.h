@@ -14,12 +14,12 @@ typedef struct qd_dense {
 } qd_dense;
 void qd_dense_fini(qd_dense *dense);
 
-/* out = x W^T + b: T x O; QD_ADD adds to what is there. */
+/* out = x W^T + b: T x O; QD_ADD adds to what is there. Of bf16 only where the weights are packed. */
 typedef enum qd_accumulate { QD_SET, QD_ADD } qd_accumulate;
-void qd_dense_apply(const qd_dense *dense, qd_cmatf x, qd_accumulate mode, qd_matf out);
+void qd_dense_apply(const qd_dense *dense, qd_operand x, qd_accumulate mode, qd_matf out);
 /* QD_SET for layers with one input, at most QD_DENSE_TOGETHER: in bf16 it is rounded once for all of them. */
 enum { QD_DENSE_TOGETHER = 3 };
-void qd_dense_apply_all(const qd_dense *const *dense, size_t count, qd_cmatf x, const qd_matf *out);
+void qd_dense_apply_all(const qd_dense *const *dense, size_t count, qd_operand x, const qd_matf *out);
 
 typedef enum qd_norm_kind {
     QD_NORM_RMS,          /* weight * x / sqrt(mean(x^2) + eps) */

@@ -86,7 +86,7 @@ static void together_of(const qd_product_kernel *kernel)
         qd_packed_apply(packed[i], cut(&o[0].x), 0, alone[i].view);
     }
     const qd_packed *const all[LAYERS] = { packed[0], packed[1], packed[2] };
-    qd_packed_apply_all(all, LAYERS, cut(&o[0].x), 0, out);
+    qd_packed_apply_all(all, LAYERS, qd_operand_floats(cut(&o[0].x)), 0, out);
     for (size_t i = 0; i < LAYERS; i++) {
         for (size_t t = 0; t < TOKENS; t++)
             assert_memory_equal(qd_matf_row(out[i], t), qd_matf_row(alone[i].view, t), outs[i] * sizeof(float));
@@ -94,6 +94,41 @@ static void together_of(const qd_product_kernel *kernel)
         qd_matf_buf_fini(&alone[i]);
         drop(&o[i]);
     }
+}
+
+/* What is stored in bf16 is taken as it is. */
+static void halves_of(const qd_product_kernel *kernel)
+{
+    enum { LD = 2105 };
+    static const size_t tokens[] = { 1, 50, 257, 300 }, ins[] = { 1, 33, 576, 2100 };
+    uint16_t *halves = calloc(300 * LD, sizeof *halves);
+    for (size_t n = 0; n < QD_LENGTH(tokens); n++) {
+        operands o = make(tokens[n], ins[n], 70), p = make(tokens[n], ins[n], 70);
+        qd_error err = { 0 };
+        qd_packed *packed = NULL;
+        qd_cmatf x = cut(&o.x);
+        qd_matf from = qd_matf_block(o.out.view, 0, 0, tokens[n], 70),
+                to = qd_matf_block(p.out.view, 0, 0, tokens[n], 70);
+        for (size_t t = 0; t < x.rows; t++)
+            for (size_t i = 0; i < LD; i++) /* what lies behind a row is not read as part of it */
+                halves[t * LD + i] = i < x.cols ? qd_float_to_bf16(qd_cmatf_row(x, t)[i]) : 0x7f80;
+        check_ok(qd_packed_create_by(kernel, cut(&o.w), &packed, &err));
+        qd_packed_apply(packed, x, 0, from);
+        qd_cmath stored = { x.rows, x.cols, LD, halves };
+        qd_packed_apply_all((const qd_packed *const[]){ packed }, 1, qd_operand_halves(stored), 0, &to);
+        for (size_t t = 0; t < x.rows; t++)
+            assert_memory_equal(qd_matf_row(from, t), qd_matf_row(to, t), 70 * sizeof(float));
+        qd_packed_destroy(packed);
+        drop(&o);
+        drop(&p);
+    }
+    free(halves);
+}
+
+static void stored_bf16_gives_the_bytes_of_what_it_stands_for(void **state)
+{
+    (void)state;
+    for_each_kernel(halves_of);
 }
 
 static void layers_with_one_input_give_together_what_they_give_alone(void **state)
@@ -348,6 +383,7 @@ int main(void)
         cmocka_unit_test(sums_over_rounded_operands),
         cmocka_unit_test(within_a_millionth_of_float32_on_the_same_inputs),
         cmocka_unit_test(layers_with_one_input_give_together_what_they_give_alone),
+        cmocka_unit_test(stored_bf16_gives_the_bytes_of_what_it_stands_for),
         cmocka_unit_test(pieces_and_rounded_inputs_give_the_same_bytes),
         cmocka_unit_test(every_instruction_set_gives_the_bytes_of_portable),
         cmocka_unit_test(every_instruction_set_rounds_as_half_does),

@@ -28,7 +28,8 @@ static inline void walk_groups(const qd_block *block, qd_matf residual, qd_scrat
         if (g + 1 < groups && !stays)
             check_ok(qd_matf_buf_init(&next, length, qd_block_group_width(block, g + 1), &err));
         for (int again = qd_block_group_writes_residual(block, g) ? 1 : 0; again < 2; again++)
-            check_ok(qd_block_advance(block, g, residual, qd_matf_const(input.view), scratch, next.view, &err));
+            check_ok(qd_block_advance(block, g, residual, qd_operand_floats(qd_matf_const(input.view)), scratch,
+                                      next.view, &err));
         if (stays)
             continue;
         qd_matf_buf_fini(&input);

@@ -327,8 +327,8 @@ static void a_block_adds_what_the_plain_twin_gives(void **state)
         size_t groups = qd_block_groups(l.block);
         assert_int_equal(groups, 2 + 2 * MOE_E);
         for (size_t g = 2; g < groups; g++)
-            check_ok(qd_block_advance(l.block, g, l.residual.view, qd_matf_const(l.input.view), l.scratch,
-                                      (qd_matf){ 0 }, &err));
+            check_ok(qd_block_advance(l.block, g, l.residual.view, qd_operand_floats(qd_matf_const(l.input.view)),
+                                      l.scratch, (qd_matf){ 0 }, &err));
         for (size_t t = 0; t < TOKENS; t++) {
             double wanted[MOE_D];
             plain_token(&m, qd_matf_row(l.input.view, t), wanted);
