@@ -23,11 +23,25 @@ static qd_code reserve(int fd, const char *folder, size_t size, const char *what
                    "scratch file of %zu bytes for %s: no space left in '%s'", size, what, folder);
 }
 
+static qd_code take_memory(qd_scratch_file *file, const char *what, qd_error *err)
+{
+    void *data = mmap(NULL, file->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+        return qd_fail(err, QD_ENOMEM, "out of memory: %zu bytes for %s", file->size, what);
+    file->data = data;
+#ifdef MADV_HUGEPAGE
+    (void)madvise(data, file->size, MADV_HUGEPAGE);
+#endif
+    return QD_OK;
+}
+
 qd_code qd_scratch_file_init(qd_scratch_file *file, const char *folder, size_t size, const char *what, qd_error *err)
 {
     *file = (qd_scratch_file){ .size = size };
     if (size == 0)
         return QD_OK;
+    if (folder == NULL)
+        return take_memory(file, what, err);
     QD_AUTO(qd_free_pointer) char *wanted = qd_path_join(folder, "scratch");
     QD_AUTO(qd_free_pointer) char *path = wanted == NULL ? NULL : qd_path_temporary(wanted);
     if (path == NULL)

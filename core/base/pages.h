@@ -10,14 +10,15 @@
 
 #include "base/error.h"
 
-/* A file without a name, mapped to be read and written. data is NULL when size is 0. */
+/* A file without a name, mapped to be read and written, or memory in its place. data is NULL when size is 0. */
 typedef struct qd_scratch_file {
     void *data;
     size_t size;
-    char *folder; /* where it lies: for others beside it */
+    char *folder; /* where it lies: for others beside it; NULL = in memory */
 } qd_scratch_file;
 
-/* Zeros, in `folder`, all of them reserved: QD_ENOSPC before anything is written. `what` is for the message: "activations". */
+/* Zeros, in `folder`, all of them reserved: QD_ENOSPC before anything is written. `what` is for the message: "activations". Without a folder (NULL)
+ * they are in memory, in large pages where the system has such: nothing of that is ever released. */
 qd_code qd_scratch_file_init(qd_scratch_file *file, const char *folder, size_t size, const char *what, qd_error *err);
 void qd_scratch_file_fini(qd_scratch_file *file);
 

@@ -172,7 +172,7 @@ qd_code qd_forecast_make(const qd_recipe *recipe, const qd_model *model, const q
     measure_volume(recipe, model, texts, &f.volume);
     qd_cost_settle(recipe, model, &f.volume);
     sum_seconds(recipe, model, machine, &f);
-    qd_code code = qd_forecast_disk(recipe, model, &f, err);
+    qd_code code = qd_forecast_disk(recipe, model, machine->threads, &f, err);
     if (code != QD_OK)
         return code;
     qd_forecast_memory(recipe, model, machine, &f);

@@ -56,7 +56,13 @@ static qd_code layer_on_disk(const qd_recipe *recipe, const qd_model *model, siz
     return QD_OK;
 }
 
-qd_code qd_forecast_disk(const qd_recipe *recipe, const qd_model *model, qd_forecast *f, qd_error *err)
+static uint64_t states_bytes(const qd_recipe *recipe, const qd_model *model, const qd_volume *volume)
+{
+    uint64_t tokens = (uint64_t)volume->samples * volume->length;
+    return qd_kept_bytes(recipe, model, tokens, qd_kept_by(recipe, model, tokens));
+}
+
+qd_code qd_forecast_disk(const qd_recipe *recipe, const qd_model *model, size_t threads, qd_forecast *f, qd_error *err)
 {
     size_t layers = qd_model_linear_count(model);
     uint64_t bytes = 0;
@@ -70,8 +76,8 @@ qd_code qd_forecast_disk(const qd_recipe *recipe, const qd_model *model, qd_fore
             code = qd_format_side_bytes(model, &bytes, err);
         f->artifact_bytes += bytes;
     }
-    uint64_t tokens = (uint64_t)f->volume.samples * f->volume.length;
-    f->scratch_bytes = qd_kept_bytes(recipe, model, tokens, qd_kept_by(recipe, model, tokens));
+    if (qd_memory_held(recipe, model, threads, &f->volume) == 0)
+        f->scratch_bytes = states_bytes(recipe, model, &f->volume);
     f->disk_bytes = f->checkpoint_bytes + (f->scratch_bytes > f->artifact_bytes ? f->scratch_bytes : f->artifact_bytes);
     return code;
 }
@@ -263,11 +269,25 @@ static qd_matrices choose(uint64_t limit, uint64_t in_memory)
     return limit == 0 || in_memory <= limit ? QD_MATRICES_IN_MEMORY : QD_MATRICES_ON_DISK;
 }
 
-qd_matrices qd_memory_matrices(const qd_recipe *recipe, const qd_model *model, size_t threads, const qd_volume *volume)
+/* With all matrices in memory, and hidden states on disk. */
+static uint64_t memory_in_memory(const qd_recipe *recipe, const qd_model *model, size_t threads,
+                                 const qd_volume *volume)
 {
     const qd_forecast f = { .volume = *volume };
-    return choose(recipe->limit_memory, base_bytes + threads * thread_bytes +
-                                            quantizing_memory(recipe, model, threads, &f, QD_MATRICES_IN_MEMORY));
+    return base_bytes + threads * thread_bytes + quantizing_memory(recipe, model, threads, &f, QD_MATRICES_IN_MEMORY);
+}
+
+qd_matrices qd_memory_matrices(const qd_recipe *recipe, const qd_model *model, size_t threads, const qd_volume *volume)
+{
+    return choose(recipe->limit_memory, memory_in_memory(recipe, model, threads, volume));
+}
+
+uint64_t qd_memory_held(const qd_recipe *recipe, const qd_model *model, size_t threads, const qd_volume *volume)
+{
+    uint64_t bytes = states_bytes(recipe, model, volume);
+    bool fits =
+        recipe->limit_memory == 0 || memory_in_memory(recipe, model, threads, volume) + bytes <= recipe->limit_memory;
+    return bytes <= QD_HELD_MOST && fits ? bytes : 0;
 }
 
 /* Of the model's files what is looked at as it lies, a tensor at a time. */
@@ -289,10 +309,12 @@ void qd_forecast_memory(const qd_recipe *recipe, const qd_model *model, const qd
     uint64_t drawing = f->volume.drawn == 0 ? 0 : qd_generate_memory(model, f->volume.drawn_length, machine->threads);
     uint64_t others = larger(mapped + larger(evaluating, exporting), texts);
     f->choices[QD_MATRICES_ON_DISK] = on_disk(recipe, model, f);
-    for (size_t i = 0; i < QD_MATRICES_COUNT; i++)
-        f->choices[i].peak_memory =
-            base + larger(larger(quantizing_memory(recipe, model, machine->threads, f, (qd_matrices)i), others),
-                          mapped + drawing);
+    for (size_t i = 0; i < QD_MATRICES_COUNT; i++) {
+        uint64_t quantizing = quantizing_memory(recipe, model, machine->threads, f, (qd_matrices)i);
+        if (i == QD_MATRICES_IN_MEMORY)
+            quantizing += qd_memory_held(recipe, model, machine->threads, &f->volume);
+        f->choices[i].peak_memory = base + larger(larger(quantizing, others), mapped + drawing);
+    }
     f->matrices = choose(recipe->limit_memory, f->choices[QD_MATRICES_IN_MEMORY].peak_memory);
     f->peak_memory = f->choices[f->matrices].peak_memory;
     f->least_memory = f->choices[QD_MATRICES_ON_DISK].peak_memory;

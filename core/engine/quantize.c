@@ -267,6 +267,8 @@ qd_code qd_phase_quantize(qd_context *c, qd_error *err)
     qd_streams_way way = { c->recipe->scope, c->recipe->first_position, qd_recipe_arithmetic(c->recipe, c->model),
                            qd_recipe_compares_streams(c->recipe) ? QD_WALK_BOTH : QD_WALK_QUANTIZED,
                            qd_kept_by(c->recipe, c->model, (uint64_t)c->calibration.count * c->calibration.length) };
-    code = qd_streams_init(c->model, &c->calibration, c->paths->work_dir, c->pool, c->cancel, way, &streams, err);
+    bool held = qd_memory_held(c->recipe, c->model, qd_pool_threads(c->pool), &volume) > 0;
+    code = qd_streams_init(c->model, &c->calibration, held ? NULL : c->paths->work_dir, c->pool, c->cancel, way,
+                           &streams, err);
     return code == QD_OK ? walk(c, &streams, err) : code;
 }

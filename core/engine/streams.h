@@ -56,7 +56,7 @@ typedef struct qd_streams {
     qd_pool *pool;
     const qd_cancel *cancel;
     size_t sequences, length;
-    qd_scratch_file file;              /* of what follows: a sequence is resident while a task is at it */
+    qd_scratch_file file;              /* of what follows; on disk, a sequence is resident while a task is at it */
     qd_matf residual[QD_STREAM_COUNT]; /* m x D; none in a stream that is not walked */
     qd_inputs input[QD_STREAM_COUNT];
     size_t widest_kept;
@@ -73,7 +73,7 @@ typedef struct qd_streams {
     size_t routed;
 } qd_streams;
 
-/* Embeds the windows into the streams. The scratch file is made in work_dir, reserved (QD_ENOSPC before any work) and unlinked. QD_EINVAL
+/* Embeds the windows into the streams. The scratch file is made in work_dir, reserved (QD_ENOSPC before any work) and unlinked; NULL: in memory. QD_EINVAL
  * when `way` leaves no token. */
 qd_code qd_streams_init(const qd_model *model, const qd_windows *windows, const char *work_dir, qd_pool *pool,
                         const qd_cancel *cancel, qd_streams_way way, qd_streams *out, qd_error *err);

@@ -1,4 +1,4 @@
-/* streams_store.c: where the streams are between two groups: see streams.h. One file, mapped; of every stream first the residuals, then room for
+/* streams_store.c: where the streams are between two groups: see streams.h. One file, mapped, or memory; of every stream first the residuals, then room for
  * the inputs of one group, which lie side by side as they come: rows of a sequence without gaps, sequences at equal distances. */
 #include "engine/streams_private.h"
 
@@ -39,6 +39,8 @@ static unsigned char *place_of(const qd_streams *s, size_t stream, size_t sequen
 static void advise(const qd_streams *s, size_t stream, size_t sequence, void (*advice)(const void *from, size_t size))
 {
     qd_matf residual = qd_sequence_rows(s->residual[stream], sequence, s->length);
+    if (s->file.folder == NULL)
+        return;
     advice(residual.data, residual.rows * residual.ld * sizeof(float));
     advice(place_of(s, stream, sequence, 0, 0), s->length * s->input[stream].width * bytes_of_value(s));
 }

@@ -55,7 +55,8 @@ static void on_disk_and_in_memory_give_the_same_bytes(void **state)
     }
 }
 
-static void the_limit_decides_where_matrices_lie(void **state)
+/* Hidden states go to disk before matrices do. */
+static void the_limit_decides_where_states_and_matrices_lie(void **state)
 {
     (void)state;
     char path[4096], limit[300];
@@ -63,7 +64,7 @@ static void the_limit_decides_where_matrices_lie(void **state)
     const qd_text_sizes texts = { .calibration = 20000, .evaluation = { 20000 } };
     const qd_machine machine = { .threads = 2, .flops = 1e10, .factor = 1 };
     SOURCE_PATH(path, "tests/models/novella-1m");
-    uint64_t limits[] = { 0, 0, 0 };
+    uint64_t limits[] = { 0, 0, 0, 0 };
     for (size_t i = 0; i < QD_LENGTH(limits); i++) {
         qd_forecast f = { 0 };
         if (limits[i] == 0)
@@ -76,10 +77,15 @@ static void the_limit_decides_where_matrices_lie(void **state)
         assert_true(disk->peak_memory < memory->peak_memory);
         assert_true(disk->seconds > memory->seconds && disk->disk_bytes > 0);
         assert_int_equal(f.least_memory, disk->peak_memory);
-        assert_int_equal(f.matrices, i == 2 ? QD_MATRICES_ON_DISK : QD_MATRICES_IN_MEMORY);
+        assert_int_equal(f.matrices, i == 3 ? QD_MATRICES_ON_DISK : QD_MATRICES_IN_MEMORY);
+        assert_int_equal(f.scratch_bytes > 0, i >= 2);
         assert_int_equal(f.peak_memory, f.choices[f.matrices].peak_memory);
-        limits[1] = memory->peak_memory;
-        limits[2] = memory->peak_memory - 1;
+        assert_true(limits[i] == 0 || f.peak_memory <= limits[i]);
+        if (i == 0) {
+            limits[1] = memory->peak_memory;
+            limits[2] = memory->peak_memory - 1;
+        }
+        limits[3] = memory->peak_memory - 1;
         qd_recipe_destroy(recipe);
     }
 }
@@ -88,7 +94,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(on_disk_and_in_memory_give_the_same_bytes),
-        cmocka_unit_test(the_limit_decides_where_matrices_lie),
+        cmocka_unit_test(the_limit_decides_where_states_and_matrices_lie),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
