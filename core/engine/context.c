@@ -20,7 +20,7 @@
 
 enum { READ_BYTES = 4 << 20 };
 /* Part of every checkpoint key: raised when the same recipe would give other bytes. */
-static const char engine_version[] = "quantd-engine-4";
+static const char engine_version[] = "quantd-engine-5";
 
 void qd_context_fini(qd_context *c)
 {

@@ -217,6 +217,7 @@ const qd_product_kernel qd_product_amx = {
     .name = "amx-bf16",
     .supported = supported,
     .width = WIDTH,
+    .left_rows = true,
     .side = 8,
     .depth = DEPTH,
     .least = 6,

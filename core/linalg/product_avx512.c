@@ -130,6 +130,7 @@ const qd_product_kernel qd_product_avx512 = {
     .name = "avx512-bf16",
     .supported = qd_has_avx512_bf16,
     .width = WIDTH,
+    .left_rows = true,
     .side = 2,
     .depth = DEPTH,
     .least = 1,

@@ -33,6 +33,9 @@ typedef struct qd_product_kernel {
     size_t side;  /* panels of a block: what one of them reads stays in the second cache */
     size_t
         depth; /* most products that one call of `multiply` should be given: see there; a multiple of QD_PANEL_STEP */
+    /* Left panels are rows as they come: products [k, k + QD_PANEL_STEP) of feature i lie in a row from k * width + i * QD_PANEL_STEP on, so that
+     * what makes an operand may round it into its place. Only where the processor has AVX512-BF16. */
+    bool left_rows;
     /* Of X^T X, in panels: tiles have `least` to `most` along a side, and there are `tiles` of them along a side where that allows. */
     size_t least, most, tiles;
     /* Products along rows: x is K x features (<= width). The bits of the largest magnitude in x, as qd_largest_bits. */

@@ -34,7 +34,7 @@ size_t qd_attention_room(size_t head_dim, size_t tokens)
 static const qd_product_kernel *panels_of(const qd_attention *attention)
 {
     const qd_product_kernel *best = qd_product_kernel_best();
-    bool fits = QD_ATTENTION_LANES % best->width == 0 && best->width <= QD_PANEL_STEP;
+    bool fits = best->left_rows && QD_ATTENTION_LANES % best->width == 0 && best->width <= QD_PANEL_STEP;
     return attention->arithmetic == QD_ARITHMETIC_BFLOAT16 && fits && qd_attention_avx512.supported() ? best : NULL;
 }
 #else

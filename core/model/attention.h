@@ -42,8 +42,8 @@ typedef struct qd_attention_part {
     qd_cmatf q, k, v;
     qd_matf out;
     float *room;
-    const qd_product_kernel
-        *products; /* of bf16; QD_ATTENTION_LANES are whole panels, of QD_PANEL_STEP or less; NULL: none */
+    const qd_product_kernel *
+        products; /* of bf16, with left_rows; QD_ATTENTION_LANES are whole panels, of QD_PANEL_STEP or less; NULL: none */
 } qd_attention_part;
 typedef struct qd_attention_kernel {
     const char *name;

@@ -13,8 +13,10 @@
 extern const qd_attention_kernel qd_attention_portable;
 #ifdef QD_ATTENTION_X86
 extern const qd_attention_kernel qd_attention_avx2, qd_attention_avx512;
-/* In bf16, by part->products; AVX-512 only. */
+/* In bf16, by part->products; AVX-512 with AVX512-BF16 only. */
 void qd_attention_by_panels(const qd_attention_part *part);
+/* out = 2^x, as its weights are made, for tests; count: a multiple of 16. */
+void qd_attention_powers(const float *x, size_t count, float *out);
 #endif
 
 #endif

@@ -1,12 +1,14 @@
 /* test_attention.c: every kernel of attention beside its definition in double; a position's output is the same bits however the
  * sequence is cut. */
+#include <float.h>
+
 #include "check.h"
 
 #include "base/mem.h"
 #include "base/rng.h"
 #include "core/linalg/tiles_emulated.h"
 #include "linalg/half.h"
-#include "model/attention.h"
+#include "model/attention_kernels.h"
 
 #include "linalg/product_amx.c"
 
@@ -139,6 +141,112 @@ static void every_kernel_gives_the_definition(void **state)
     }
 }
 
+static void attend_all(scene *s, const way *w)
+{
+    s->attention.arithmetic = w->arithmetic;
+    qd_attention_apply_with(w->kernel, w->products, &s->attention, qd_matf_const(s->q.view), qd_matf_const(s->k.view),
+                            qd_matf_const(s->v.view), s->room.view, s->out.view);
+}
+
+/* Also of a scale at which the largest product is the smallest score, or none is larger than another. */
+static void scales_have_any_sign(void **state)
+{
+    (void)state;
+    static const float scales[] = { -0.3f, 0 };
+    way w;
+    for (size_t c = 0; c < QD_LENGTH(scales); c++)
+        for (size_t n = 0; way_at(n, &w); n++) {
+            scene s;
+            if (!w.kernel->supported())
+                continue;
+            open_scene(&(qd_attention){ 2, 1, 40, 90, scales[c], 0, 0 }, 150, 4, &s);
+            attend_all(&s, &w);
+            for (size_t t = 0; t < s.length; t++)
+                for (size_t head = 0; head < s.attention.heads; head++)
+                    check_position(&s, t, head);
+            close_scene(&s);
+        }
+}
+
+/* A score of -inf weighs nothing; one that is no number is in every output of those that see it, and in no other. */
+static void scores_without_a_number_are_not_hidden(void **state)
+{
+    (void)state;
+    enum { LOWEST = 70, BROKEN = 75, BROKEN_QUERY = 72, WINDOW = 66 };
+    static const float caps[] = { 0, 3 };
+    way w;
+    for (size_t c = 0; c < QD_LENGTH(caps); c++)
+        for (size_t n = 0; way_at(n, &w); n++) {
+            scene s;
+            if (!w.kernel->supported())
+                continue;
+            open_scene(&(qd_attention){ 2, 2, 20, WINDOW, 0.3f, caps[c], 0 }, 200, 2, &s);
+            for (size_t i = 0; i < s.q.view.rows * s.q.view.cols; i++)
+                s.q.view.data[i] = fabsf(s.q.view.data[i]) + 0.5f;
+            qd_matf_row(s.k.view, LOWEST)[3] = -INFINITY;
+            qd_matf_row(s.k.view, BROKEN)[5] = NAN; /* of the first head */
+            qd_matf_row(s.q.view, BROKEN_QUERY)[7] = NAN;
+            attend_all(&s, &w);
+            for (size_t t = 0; t < s.length; t++)
+                if (t == BROKEN_QUERY || (t >= BROKEN && t < BROKEN + WINDOW))
+                    for (size_t i = 0; i < s.attention.head_dim; i++)
+                        assert_true(isnan(qd_matf_row(s.out.view, t)[i]));
+                else
+                    check_position(&s, t, 0);
+            for (size_t t = 0; t < s.length; t++)
+                check_position(&s, t, 1);
+            close_scene(&s);
+        }
+}
+
+#ifdef QD_PRODUCT_X86
+/* Of which attention's weights are made in place. */
+static void left_panels_are_rows_where_they_are_said_to_be(void **state)
+{
+    (void)state;
+    enum { PRODUCTS = 3 * QD_PANEL_STEP, MOST = 96 };
+    const qd_product_kernel *kernels[] = { &qd_product_emulated, &qd_product_avx512 };
+    float x[MOST * PRODUCTS];
+    uint16_t panel[MOST * PRODUCTS];
+    if (!qd_has_avx512_bf16())
+        skip();
+    fill(qd_matf_view(x, MOST, PRODUCTS), 7, 1);
+    for (size_t n = 0; n < QD_LENGTH(kernels); n++) {
+        size_t width = kernels[n]->width;
+        assert_true(kernels[n]->left_rows && width <= MOST);
+        kernels[n]->pack_rows(qd_cmatf_view(x, width, PRODUCTS), QD_PANEL_LEFT, panel);
+        for (size_t i = 0; i < width; i++)
+            for (size_t k = 0; k < PRODUCTS; k++)
+                assert_int_equal(
+                    panel[k / QD_PANEL_STEP * QD_PANEL_STEP * width + i * QD_PANEL_STEP + k % QD_PANEL_STEP],
+                    qd_float_to_bf16(x[i * PRODUCTS + k]));
+    }
+}
+
+/* Its exponential: all of a range closely, 1 at 0 so that sums keep their bits while the largest score stays, and the ends. */
+static void weights_are_powers_of_two(void **state)
+{
+    (void)state;
+    enum { COUNT = 1 << 16 };
+    static float x[COUNT], power[COUNT];
+    double worst = 0;
+    if (!qd_has_avx512_bf16())
+        skip();
+    for (size_t i = 0; i < COUNT; i++)
+        x[i] = (float)(-(i % 2 == 0 ? 126 : 2) * qd_rng_uniform(8, i));
+    qd_attention_powers(x, COUNT, power);
+    for (size_t i = 0; i < COUNT; i++)
+        worst = fmax(worst, fabs((double)power[i] / exp((double)x[i] * log(2)) - 1));
+    check_near(worst, 0, 1.7e-7);
+    float ends[16] = { 0, -0.0f, -1, -2, -126, -0x1p-40f, -200, -1e30f, -FLT_MAX, -INFINITY, NAN };
+    static const float want[] = { 1, 1, 0.5f, 0.25f, 0x1p-126f, 1, 0, 0, 0, 0 };
+    qd_attention_powers(ends, QD_LENGTH(ends), power);
+    for (size_t i = 0; i < QD_LENGTH(want); i++)
+        check_near((double)power[i], (double)want[i], i < 2 || i > 5 ? 0 : 1.7e-7 * (double)want[i]);
+    assert_true(isnan(power[QD_LENGTH(want)]));
+}
+#endif
+
 /* The same numbers but for the order of sums, which now and then rounds a weight the other way. */
 static void ways_of_bf16_agree(void **state)
 {
@@ -233,6 +341,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kernel_gives_the_definition),
+        cmocka_unit_test(scales_have_any_sign),
+        cmocka_unit_test(scores_without_a_number_are_not_hidden),
+#ifdef QD_PRODUCT_X86
+        cmocka_unit_test(left_panels_are_rows_where_they_are_said_to_be),
+        cmocka_unit_test(weights_are_powers_of_two),
+#endif
         cmocka_unit_test(the_last_position_alone_is_the_last_of_all),
         cmocka_unit_test(ways_of_bf16_agree),
         cmocka_unit_test(parts_of_a_sequence_give_the_bits_of_the_whole),
