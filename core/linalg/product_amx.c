@@ -69,6 +69,23 @@ QD_TARGET_AVX512 static uint32_t pack_columns(qd_cmatf x, qd_panel_side side, ui
     return _mm512_reduce_max_epu32(largest);
 }
 
+QD_TARGET_AVX512 static uint32_t pack_columns_bf16(qd_cmath x, qd_panel_side side, uint16_t *panel)
+{
+    __m512i largest = _mm512_setzero_si512();
+    for (size_t k = 0; k < x.rows; k += STEP) {
+        for (size_t row = k; row < qd_min_size(k + STEP, x.rows); row++) /* a line, of the next panel but one */
+            __builtin_prefetch(qd_cmath_row(x, row) + 2 * WIDTH);
+        for (size_t i = 0; i < WIDTH; i += TILE) {
+            __m512i square[TILE];
+            qd_square_of_halves(qd_piece_of_halves(x, k, i, STEP, TILE), square, &largest);
+            if (side == QD_PANEL_LEFT)
+                qd_square_turn(square);
+            qd_square_store(square, panel + k * WIDTH + i * STEP, STEP);
+        }
+    }
+    return qd_largest_half(largest);
+}
+
 QD_TARGET_AVX512 static void pack_rows(qd_cmatf x, qd_panel_side side, uint16_t *panel)
 {
     for (size_t k = 0; k < x.cols; k += STEP)
@@ -213,6 +230,7 @@ const qd_product_kernel qd_product_amx = {
     .most = 16,
     .tiles = 4,
     .pack_columns = pack_columns,
+    .pack_columns_bf16 = pack_columns_bf16,
     .pack_rows = pack_rows,
     .multiply = multiply,
 };
