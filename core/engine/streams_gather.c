@@ -132,22 +132,44 @@ static qd_cmatf first_rows(qd_matf m, size_t count)
 
 /* ---- straight from the store ---- */
 
-/* In bf16 a stored input is widened while its moments are packed, some rows at a time: what is gathered first goes through memory twice more. */
+/* In bf16 moments are packed from the stored input as it lies there: what is gathered first goes through memory twice more. */
 static bool reads_store(const asked *a)
 {
     const qd_streams *s = a->streams;
     return s->way.arithmetic == QD_ARITHMETIC_BFLOAT16 && a->group == s->stored && !is_routed(a);
 }
 
-/* Rows from `first` on of a batch's sequences, which all have as many. */
-static void read_stored(const qd_streams *s, qd_stream stream, const batch *b, size_t first, qd_matf out)
+/* Of a batch's sequences, which all have as many rows: those of one sequence from row `first` on, at most `most`. */
+static qd_span span_at(const qd_streams *s, const batch *b, size_t first, size_t most)
 {
-    size_t counted = qd_streams_counted(s), rows = 0;
-    for (size_t at = 0; at < out.rows; at += rows) {
-        size_t index = (first + at) / counted, row = (first + at) % counted;
-        rows = qd_min_size(counted - row, out.rows - at);
-        qd_streams_input(s, stream, b->sequence[index], qd_streams_left_out(s) + row,
-                         qd_matf_block(out, at, 0, rows, out.cols));
+    size_t counted = qd_streams_counted(s), row = first % counted;
+    return (qd_span){ b->sequence[first / counted], qd_streams_left_out(s) + row, qd_min_size(counted - row, most) };
+}
+
+/* Rows from `first` on: a view, or a copy of those of several sequences. */
+static void read_stored(const qd_streams *s, qd_stream stream, const batch *b, size_t first, qd_gram_rows *rows)
+{
+    size_t count = rows->x.rows, width = rows->x.cols;
+    qd_span span = span_at(s, b, first, count);
+    if (span.count == count) {
+        rows->x = qd_streams_halves(s, stream, span);
+        return;
+    }
+    for (size_t at = 0; at < count; at += span.count) {
+        span = span_at(s, b, first + at, count - at);
+        memcpy(rows->room + at * width, qd_streams_halves(s, stream, span).data,
+               span.count * width * sizeof *rows->room);
+    }
+}
+
+/* X - X~ of rows from `first` on, rounded as products will see it. */
+static void read_difference(const qd_streams *s, const batch *b, size_t first, qd_gram_rows *rows)
+{
+    qd_span span;
+    for (size_t at = 0; at < rows->x.rows; at += span.count) {
+        span = span_at(s, b, first + at, rows->x.rows - at);
+        qd_cmath x = qd_streams_halves(s, QD_STREAM_FLOAT, span), y = qd_streams_halves(s, QD_STREAM_QUANTIZED, span);
+        qd_rows_best()->subtract_bf16(x.data, y.data, x.rows * x.cols, rows->room + at * x.cols);
     }
 }
 
@@ -174,11 +196,11 @@ static qd_code gather_task(void *ctx, size_t index, size_t worker, qd_error *err
     return fetch(&g->asked, g->stream, g->batch.sequence[index], worker, batch_rows(&g->batch, g->chunk, index), err);
 }
 
-static qd_code read_task(void *ctx, size_t first, const qd_matf *out, qd_error *err)
+static qd_code read_task(void *ctx, size_t first, qd_gram_rows *rows, qd_error *err)
 {
     const gathering *g = ctx;
     (void)err;
-    read_stored(g->asked.streams, g->stream, &g->batch, first, out[0]);
+    read_stored(g->asked.streams, g->stream, &g->batch, first, &rows[0]);
     return QD_OK;
 }
 
@@ -328,15 +350,13 @@ static qd_code pair_task(void *ctx, size_t index, size_t worker, qd_error *err)
     return code;
 }
 
-static qd_code read_pair(void *ctx, size_t first, const qd_matf *out, qd_error *err)
+static qd_code read_pair(void *ctx, size_t first, qd_gram_rows *rows, qd_error *err)
 {
     const pairing *p = ctx;
     const qd_streams *s = p->asked.streams;
-    qd_matf x = out[QD_PAIRS_X], d = out[QD_PAIRS_DIFFERENCE];
     (void)err;
-    read_stored(s, QD_STREAM_QUANTIZED, &p->batch, first, x);
-    read_stored(s, QD_STREAM_FLOAT, &p->batch, first, d);
-    subtract_rows(s, qd_matf_const(x), d);
+    read_stored(s, QD_STREAM_QUANTIZED, &p->batch, first, &rows[QD_PAIRS_X]);
+    read_difference(s, &p->batch, first, &rows[QD_PAIRS_DIFFERENCE]);
     return QD_OK;
 }
 

@@ -77,6 +77,8 @@ void qd_streams_keep(qd_streams *streams, size_t stream, qd_span span, qd_cmatf 
 qd_operand qd_streams_kept(const qd_streams *streams, size_t stream, qd_span span, qd_matf room);
 /* That of `count` sequences in one piece; false where they do not lie so. */
 bool qd_streams_in_one_piece(const qd_streams *streams, size_t stream, size_t first, size_t count, qd_cmatf *out);
+/* Rows of the stored input of a sequence as it is, in bf16 arithmetic. */
+qd_cmath qd_streams_halves(const qd_streams *streams, size_t stream, qd_span span);
 /* What products see of an input. */
 void qd_streams_round(const qd_streams *streams, qd_matf input);
 

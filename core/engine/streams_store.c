@@ -104,6 +104,14 @@ bool qd_streams_in_one_piece(const qd_streams *s, size_t stream, size_t first, s
     return true;
 }
 
+qd_cmath qd_streams_halves(const qd_streams *s, size_t stream, qd_span span)
+{
+    size_t width = s->input[stream].width;
+    assert(is_rounded(s) && span.first + span.count <= s->length);
+    return qd_cmath_view((const uint16_t *)(const void *)place_of(s, stream, span.sequence, span.first, width),
+                         span.count, width);
+}
+
 void qd_streams_round(const qd_streams *s, qd_matf input)
 {
     for (size_t t = 0; is_rounded(s) && t < input.rows; t++)

@@ -106,6 +106,10 @@ static inline const float *qd_cmatf_row(qd_cmatf m, size_t i)
 {
     return m.data + i * m.ld;
 }
+static inline const uint16_t *qd_cmath_row(qd_cmath m, size_t i)
+{
+    return m.data + i * m.ld;
+}
 static inline double *qd_matd_row(qd_matd m, size_t i)
 {
     return m.data + i * m.ld;

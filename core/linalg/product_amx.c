@@ -69,6 +69,45 @@ QD_TARGET_AVX512 static uint32_t pack_columns(qd_cmatf x, qd_panel_side side, ui
     return _mm512_reduce_max_epu32(largest);
 }
 
+/* Values of a row in the order that unpacking by lanes turns into 16 features, then 16 more; zeros where there is no row. */
+QD_TARGET_AVX512 static inline __m512i halves_of_row(qd_cmath x, size_t row, __mmask32 mask, __m512i *largest)
+{
+    if (row >= x.rows)
+        return _mm512_setzero_si512();
+    __builtin_prefetch(qd_cmath_row(x, row) + 2 * WIDTH); /* a line, of the next panel but one, as a rule */
+    __m512i halves = qd_as_rounded(_mm512_maskz_loadu_epi16(mask, qd_cmath_row(x, row)), largest);
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), halves);
+}
+
+QD_TARGET_AVX512 static void turn_tile(uint16_t *tile)
+{
+    __m512i square[TILE];
+    QD_UNROLL for (size_t p = 0; p < TILE; p++) square[p] = _mm512_loadu_si512(tile + p * STEP);
+    qd_square_turn(square);
+    qd_square_store(square, tile, STEP);
+}
+
+/* Each row's line is read once: rows a multiple of a page apart are all kept in the same few places of the first cache. Left tiles are right ones
+ * first, turned where they lie. */
+QD_TARGET_AVX512 static uint32_t pack_columns_bf16(qd_cmath x, qd_panel_side side, uint16_t *panel)
+{
+    __m512i largest = _mm512_setzero_si512();
+    __mmask32 mask = (__mmask32)(UINT64_MAX >> (64 - x.cols));
+    for (size_t k = 0; k < x.rows; k += STEP, panel += STEP * WIDTH) {
+        for (size_t p = 0; p < TILE; p++) {
+            __m512i a = halves_of_row(x, k + 2 * p, mask, &largest);
+            __m512i b = halves_of_row(x, k + 2 * p + 1, mask, &largest);
+            _mm512_storeu_si512(panel + p * STEP, _mm512_unpacklo_epi16(a, b));
+            _mm512_storeu_si512(panel + TILE_VALUES + p * STEP, _mm512_unpackhi_epi16(a, b));
+        }
+        if (side == QD_PANEL_LEFT) {
+            turn_tile(panel);
+            turn_tile(panel + TILE_VALUES);
+        }
+    }
+    return qd_largest_half(largest);
+}
+
 QD_TARGET_AVX512 static void pack_rows(qd_cmatf x, qd_panel_side side, uint16_t *panel)
 {
     for (size_t k = 0; k < x.cols; k += STEP)
@@ -224,6 +263,7 @@ const qd_product_kernel qd_product_amx = {
     .most = 16,
     .tiles = 4,
     .pack_columns = pack_columns,
+    .pack_columns_bf16 = pack_columns_bf16,
     .pack_rows = pack_rows,
     .pack_rows_bf16 = pack_rows_bf16,
     .multiply = multiply,

@@ -49,6 +49,45 @@ QD_TARGET_AVX512 static uint32_t pack_columns(qd_cmatf x, qd_panel_side side, ui
     return _mm512_reduce_max_epu32(largest);
 }
 
+QD_TARGET_AVX512 static uint32_t pack_left_halves(qd_cmath x, uint16_t *panel)
+{
+    __m512i largest = _mm512_setzero_si512();
+    for (size_t k = 0; k < x.rows; k += QD_PANEL_STEP)
+        for (size_t i = 0; i < WIDTH; i += QD_LANES) {
+            __m512i square[QD_LANES];
+            qd_square_of_halves(qd_piece_of_halves(x, k, i, QD_PANEL_STEP, QD_LANES), square, &largest);
+            qd_square_turn(square);
+            qd_square_store(square, panel + k * WIDTH + i * QD_PANEL_STEP, QD_PANEL_STEP);
+        }
+    return qd_largest_half(largest);
+}
+
+QD_TARGET_AVX512 static uint32_t pack_columns_bf16(qd_cmath x, qd_panel_side side, uint16_t *panel)
+{
+    enum { LINE = 64 / sizeof(uint16_t) };
+    __m512i largest = _mm512_setzero_si512();
+    size_t packed = (x.rows + 1) / 2 * 2;
+    if (side == QD_PANEL_LEFT)
+        return pack_left_halves(x, panel);
+    for (size_t k = 0; k < x.rows; k += 2) {
+        const uint16_t *even = qd_cmath_row(x, k), *odd = k + 1 < x.rows ? even + x.ld : NULL;
+        for (size_t ahead = WIDTH; ahead < 2 * WIDTH; ahead += LINE) { /* of the next panel, as a rule */
+            __builtin_prefetch(even + ahead);
+            __builtin_prefetch(even + x.ld + ahead);
+        }
+        QD_UNROLL for (size_t v = 0; v < VECTORS; v++)
+        {
+            size_t i = v * QD_LANES;
+            __mmask16 mask = qd_lanes(x.cols, i);
+            const uint16_t *a = mask == 0 ? even : even + i, *b = mask == 0 || odd == NULL ? NULL : odd + i;
+            __m512i pairs = qd_as_rounded(qd_interleave_halves(mask, a, b), &largest);
+            _mm512_storeu_si512(panel + k * WIDTH + 2 * i, pairs);
+        }
+    }
+    memset(panel + packed * WIDTH, 0, (qd_panel_depth(x.rows) - packed) * WIDTH * sizeof *panel);
+    return qd_largest_half(largest);
+}
+
 QD_TARGET_AVX512 static void pack_rows(qd_cmatf x, qd_panel_side side, uint16_t *panel)
 {
     for (size_t i = 0; i < WIDTH; i += QD_LANES)
@@ -137,6 +176,7 @@ const qd_product_kernel qd_product_avx512 = {
     .most = 2,
     .tiles = 12,
     .pack_columns = pack_columns,
+    .pack_columns_bf16 = pack_columns_bf16,
     .pack_rows = pack_rows,
     .pack_rows_bf16 = pack_rows_bf16,
     .multiply = multiply,

@@ -40,6 +40,8 @@ typedef struct qd_product_kernel {
     size_t least, most, tiles;
     /* Products along rows: x is K x features (<= width). The bits of the largest magnitude in x, as qd_largest_bits. */
     uint32_t (*pack_columns)(qd_cmatf x, qd_panel_side side, uint16_t *panel);
+    /* The same bytes and bits, of values that are bf16 already. */
+    uint32_t (*pack_columns_bf16)(qd_cmath x, qd_panel_side side, uint16_t *panel);
     /* Products along columns: x is features (<= width) x K. */
     void (*pack_rows)(qd_cmatf x, qd_panel_side side, uint16_t *panel);
     /* The same for left operands that are bf16 already; NULL: they are widened first. */

@@ -59,6 +59,46 @@ QD_TARGET_AVX512 static inline __m512i qd_square_of_columns(qd_cmatf x, __m512i 
     return largest;
 }
 
+/* Of 32 bf16: what a rounding makes of them, which takes what is below the normal for 0 and makes quiet what is no number. `largest`: of 32
+ * magnitudes so far. */
+QD_TARGET_AVX512 static inline __m512i qd_as_rounded(__m512i halves, __m512i *largest)
+{
+    __m512i magnitude = _mm512_and_si512(halves, _mm512_set1_epi16(0x7fff));
+    __mmask32 tiny = _mm512_cmplt_epu16_mask(magnitude, _mm512_set1_epi16(0x80));
+    __mmask32 none = _mm512_cmpgt_epu16_mask(magnitude, _mm512_set1_epi16(0x7f80));
+    *largest = _mm512_max_epu16(*largest, magnitude);
+    halves = _mm512_mask_sub_epi16(halves, tiny, halves, magnitude); /* leaves the sign */
+    return _mm512_mask_blend_epi16(none, halves, _mm512_or_si512(halves, _mm512_set1_epi16(0x40)));
+}
+
+/* The bits of the largest of 32 magnitudes, as a float's. */
+QD_TARGET_AVX512 static inline uint32_t qd_largest_half(__m512i largest)
+{
+    __m512i high = _mm512_and_si512(largest, _mm512_set1_epi32((int)0xffff0000u));
+    return _mm512_reduce_max_epu32(_mm512_max_epu32(high, _mm512_slli_epi32(largest, 16)));
+}
+
+/* The values of two rows that the mask names -> [16][a, b]; b: NULL for zeros. */
+QD_TARGET_AVX512 static inline __m512i qd_interleave_halves(__mmask16 mask, const uint16_t *a, const uint16_t *b)
+{
+    __m512i even = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, a));
+    __m512i odd = b == NULL ? _mm512_setzero_si512() : _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, b));
+    return _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+}
+
+/* As qd_square_of_columns, of bf16. */
+QD_TARGET_AVX512 static inline void qd_square_of_halves(qd_cmath x, __m512i out[QD_LANES], __m512i *largest)
+{
+    __mmask16 mask = qd_lanes(x.cols, 0);
+    for (size_t p = 0; p < QD_LANES; p++) {
+        out[p] = _mm512_setzero_si512();
+        if (2 * p >= x.rows)
+            continue;
+        const uint16_t *a = qd_cmath_row(x, 2 * p), *b = 2 * p + 1 < x.rows ? qd_cmath_row(x, 2 * p + 1) : NULL;
+        out[p] = qd_as_rounded(qd_interleave_halves(mask, a, b), largest);
+    }
+}
+
 /* Row i = 32 products of feature i; x is features x K, at most 16 x 32. */
 QD_TARGET_AVX512 static inline void qd_square_of_rows(qd_cmatf x, __m512i out[QD_LANES])
 {
@@ -135,6 +175,13 @@ static inline qd_cmatf qd_piece(qd_cmatf x, size_t i, size_t j, size_t rows, siz
     if (i >= x.rows || j >= x.cols)
         return (qd_cmatf){ 0, 0, x.ld, x.data };
     return qd_cmatf_block(x, i, j, qd_min_size(rows, x.rows - i), qd_min_size(cols, x.cols - j));
+}
+
+static inline qd_cmath qd_piece_of_halves(qd_cmath x, size_t i, size_t j, size_t rows, size_t cols)
+{
+    if (i >= x.rows || j >= x.cols)
+        return (qd_cmath){ 0, 0, x.ld, x.data };
+    return qd_cmath_block(x, i, j, qd_min_size(rows, x.rows - i), qd_min_size(cols, x.cols - j));
 }
 
 #endif

@@ -166,6 +166,20 @@ INLINE void round_body(const float *x, size_t count, float *out)
         round_run(x, count, out);
 }
 
+INLINE float widened(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+INLINE void subtract_bf16_body(const uint16_t *x, const uint16_t *y, size_t count, uint16_t *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = (uint16_t)(nearest(widened(x[i]) - widened(y[i])) >> 16);
+}
+
 /* One version of each function for a target. */
 #define VERSION(suffix, attribute, condition) \
     attribute static void rms_norm_##suffix(const float *x, const float *weight, float eps, size_t count, float *out) \
@@ -206,13 +220,18 @@ INLINE void round_body(const float *x, size_t count, float *out)
     { \
         round_body(x, count, out); \
     } \
+    attribute static void subtract_bf16_##suffix(const uint16_t *x, const uint16_t *y, size_t count, uint16_t *out) \
+    { \
+        subtract_bf16_body(x, y, count, out); \
+    } \
     static bool supports_##suffix(void) \
     { \
         return condition; \
     } \
     static const qd_rows version_##suffix = { \
-        #suffix,           supports_##suffix, rms_norm_##suffix, layer_norm_##suffix, rotate_##suffix, add_##suffix, \
-        add_wide_##suffix, distance_##suffix, widen_##suffix,    narrow_##suffix,     round_##suffix, \
+        #suffix,         supports_##suffix, rms_norm_##suffix, layer_norm_##suffix, \
+        rotate_##suffix, add_##suffix,      add_wide_##suffix, distance_##suffix, \
+        widen_##suffix,  narrow_##suffix,   round_##suffix,    subtract_bf16_##suffix, \
     };
 
 VERSION(portable, , true)

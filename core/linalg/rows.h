@@ -28,6 +28,8 @@ typedef struct qd_rows {
     void (*widen)(const void *x, size_t count, float *out);
     void (*narrow)(const float *x, size_t count, uint16_t *out);
     void (*round)(const float *x, size_t count, float *out);
+    /* out = x - y, of bf16 and rounded to it; out is neither. */
+    void (*subtract_bf16)(const uint16_t *x, const uint16_t *y, size_t count, uint16_t *out);
 } qd_rows;
 const qd_rows *qd_rows_at(size_t index); /* fastest first; NULL past the end */
 const qd_rows *qd_rows_best(void);       /* fastest this processor has */

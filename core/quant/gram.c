@@ -167,21 +167,32 @@ static qd_code add_bf16(const qd_gram_inputs *inputs, const qd_gram_term *terms,
     return qd_gram_add_panels(qd_product_kernel_best(), inputs, sums, count, pool, err);
 }
 
+/* x = high + low, but for 2^-16 of it. */
+static void split(const float *x, size_t count, uint16_t *high, uint16_t *low)
+{
+    enum { RUN = 512 };
+    float rest[RUN], rounded[RUN];
+    const qd_rows *f = qd_rows_best();
+    for (size_t i = 0; i < count; i += RUN) {
+        size_t run = qd_min_size(RUN, count - i);
+        f->narrow(x + i, run, high + i);
+        f->widen(high + i, run, rounded);
+        memcpy(rest, x + i, run * sizeof *rest);
+        f->add(-1, rounded, run, rest);
+        f->narrow(rest, run, low + i);
+    }
+}
+
 /* Input k in its two terms, as inputs 2 k and 2 k + 1. */
-static qd_code read_terms(void *ctx, size_t first, const qd_matf *out, qd_error *err)
+static qd_code read_terms(void *ctx, size_t first, qd_gram_rows *rows, qd_error *err)
 {
     const qd_gram_inputs *of = ctx;
-    const qd_rows *f = qd_rows_best();
     (void)err;
     for (size_t k = 0; k < of->count; k++)
-        for (size_t t = 0; t < out[2 * k].rows; t++) {
-            const float *x = qd_cmatf_row(of->input[k], first + t);
-            float *high = qd_matf_row(out[2 * k], t), *low = qd_matf_row(out[2 * k + 1], t);
+        for (size_t t = 0; t < rows[2 * k].x.rows; t++) {
             size_t features = of->input[k].cols;
-            f->round(x, features, high);
-            memcpy(low, x, features * sizeof *low);
-            f->add(-1, high, features, low);
-            f->round(low, features, low);
+            split(qd_cmatf_row(of->input[k], first + t), features, rows[2 * k].room + t * features,
+                  rows[2 * k + 1].room + t * features);
         }
     return QD_OK;
 }

@@ -40,14 +40,20 @@ typedef struct qd_gram_room {
 } qd_gram_room;
 void qd_gram_room_fini(qd_gram_room *room);
 
-/* Several inputs over the same tokens: T x I each. Those without data are read while they are packed, some rows at a time, which stay in the
- * caches meanwhile; in QD_ARITHMETIC_BFLOAT16 only. */
+/* Some rows of an input that is read. */
+typedef struct qd_gram_rows {
+    qd_cmath x;     /* a view of the room; who has the rows in memory puts a view of those here, of the same shape */
+    uint16_t *room; /* for who makes them: one behind the other */
+} qd_gram_rows;
+
+/* Several inputs over the same tokens: T x I each. Those without data are read in bf16 while they are packed, some rows at a time, which stay in
+ * the caches meanwhile; in QD_ARITHMETIC_BFLOAT16 only. */
 typedef struct qd_gram_inputs {
     size_t count;
     qd_cmatf input[QD_GRAM_INPUTS];
-    /* Fills rows from `first` on of every input without data: out[index of the input] has as many as are wanted. Several threads call it at
-     * once. NULL where all inputs have data. */
-    qd_code (*read)(void *ctx, size_t first, const qd_matf *out, qd_error *err);
+    /* Gives rows from `first` on of every input without data: rows[index of the input], as many as its view has; views are good until the sums
+     * are made. Several threads call it at once. NULL where all inputs have data. */
+    qd_code (*read)(void *ctx, size_t first, qd_gram_rows *rows, qd_error *err);
     void *ctx;
     qd_gram_room *room; /* NULL: it takes its own */
 } qd_gram_inputs;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "linalg/half.h"
 
 /* Packed at once, if that is more than a chunk: fewer waits of threads for each other. PACK_ROWS tokens are a task. */
 enum { PASS_BYTES = 16 << 20, PACK_ROWS = 64, WIDEST = 128 };
@@ -28,52 +29,76 @@ typedef struct pass {
     operand operands[QD_GRAM_INPUTS];
     size_t count;
     uint32_t (*largest)[QD_GRAM_INPUTS]; /* a worker */
-    float *rooms;                        /* `room` floats a worker, for the inputs that are read */
+    uint16_t *rooms;                     /* `room` values a worker, for the inputs that are read */
     size_t room;
 } pass;
 
-/* Features from i on of some tokens. */
-static uint32_t pack_piece(const pass *p, const operand *o, qd_cmatf x, qd_panel_side side, uint16_t *panel)
+/* Tokens of a task of one input: of the two views the one that it has. */
+typedef struct taken {
+    qd_cmatf floats;
+    qd_cmath halves;
+} taken;
+
+/* Features [i, i + count) of them, in floats and scaled. */
+static qd_cmatf scale(const taken *x, size_t i, size_t count, int exponent, float *room)
+{
+    size_t rows = x->floats.rows;
+    for (size_t t = 0; t < rows; t++) {
+        float *to = room + t * count;
+        if (x->floats.data == NULL)
+            qd_bf16_to_floats(qd_cmath_row(x->halves, t) + i, count, to);
+        else
+            memcpy(to, qd_cmatf_row(x->floats, t) + i, count * sizeof *to);
+        for (size_t j = 0; j < count; j++)
+            to[j] = (float)ldexp((double)to[j], -exponent);
+    }
+    return qd_cmatf_view(room, rows, count);
+}
+
+static uint32_t pack_piece(const pass *p, const operand *o, const taken *x, size_t i, qd_panel_side side,
+                           uint16_t *panel)
 {
     _Alignas(64) float scaled[PACK_ROWS * WIDEST];
-    if (o->exponent != 0) {
-        for (size_t t = 0; t < x.rows; t++)
-            for (size_t i = 0; i < x.cols; i++)
-                scaled[t * x.cols + i] = (float)ldexp((double)qd_cmatf_row(x, t)[i], -o->exponent);
-        x = qd_cmatf_view(scaled, x.rows, x.cols);
-    }
-    return p->kernel->pack_columns(x, side, panel);
+    size_t rows = x->floats.rows, count = qd_min_size(p->kernel->width, x->floats.cols - i);
+    if (o->exponent != 0)
+        return p->kernel->pack_columns(scale(x, i, count, o->exponent, scaled), side, panel);
+    if (x->floats.data == NULL)
+        return p->kernel->pack_columns_bf16(qd_cmath_block(x->halves, 0, i, rows, count), side, panel);
+    return p->kernel->pack_columns(qd_cmatf_block(x->floats, 0, i, rows, count), side, panel);
 }
 
 /* Tokens [t, t + rows) of all inputs. */
-static qd_code take_rows(const pass *p, size_t t, size_t rows, size_t worker, qd_cmatf *out, qd_error *err)
+static qd_code take_rows(const pass *p, size_t t, size_t rows, size_t worker, taken *out, qd_error *err)
 {
-    qd_matf read[QD_GRAM_INPUTS] = { 0 };
+    qd_gram_rows read[QD_GRAM_INPUTS] = { 0 };
     bool any = false;
     for (size_t k = 0; k < p->count; k++) {
         const operand *o = &p->operands[k];
+        out[k] = (taken){ .floats = { rows, o->x.cols, o->x.ld, NULL } };
         if (o->x.data != NULL) {
-            out[k] = qd_cmatf_block(o->x, t, 0, rows, o->x.cols);
+            out[k].floats = qd_cmatf_block(o->x, t, 0, rows, o->x.cols);
             continue;
         }
-        read[k] = qd_matf_view(p->rooms + worker * p->room + o->room, rows, o->x.cols);
-        out[k] = qd_matf_const(read[k]);
+        read[k].room = p->rooms + worker * p->room + o->room;
+        read[k].x = qd_cmath_view(read[k].room, rows, o->x.cols);
         any = true;
     }
-    return any ? p->inputs->read(p->inputs->ctx, p->first + t, read, err) : QD_OK;
+    qd_code code = any ? p->inputs->read(p->inputs->ctx, p->first + t, read, err) : QD_OK;
+    for (size_t k = 0; k < p->count; k++)
+        out[k].halves = read[k].x;
+    return code;
 }
 
 /* Panel by panel, one side behind the other: inputs are read from the first cache the second time. */
-static uint32_t pack_rows(const pass *p, const operand *o, qd_cmatf x, size_t t)
+static uint32_t pack_rows(const pass *p, const operand *o, const taken *x, size_t t)
 {
     size_t width = p->kernel->width;
     uint32_t largest = 0;
-    for (size_t i = 0; i < x.cols; i += width)
+    for (size_t i = 0; i < o->x.cols; i += width)
         for (qd_panel_side side = QD_PANEL_LEFT; side <= QD_PANEL_RIGHT; side++) {
             if (o->side[side] == NULL)
                 continue;
-            qd_cmatf piece = qd_cmatf_block(x, 0, i, x.rows, qd_min_size(width, x.cols - i));
-            uint32_t found = pack_piece(p, o, piece, side, o->side[side] + i * p->depth + t * width);
+            uint32_t found = pack_piece(p, o, x, i, side, o->side[side] + i * p->depth + t * width);
             largest = found > largest ? found : largest;
         }
     return largest;
@@ -82,11 +107,11 @@ static uint32_t pack_rows(const pass *p, const operand *o, qd_cmatf x, size_t t)
 static qd_code pack_tokens(void *ctx, size_t index, size_t worker, qd_error *err)
 {
     const pass *p = ctx;
-    qd_cmatf x[QD_GRAM_INPUTS];
+    taken x[QD_GRAM_INPUTS];
     size_t t = index * PACK_ROWS;
     qd_code code = take_rows(p, t, qd_min_size(PACK_ROWS, p->operands[0].x.rows - t), worker, x, err);
     for (size_t k = 0; code == QD_OK && k < p->count; k++) {
-        uint32_t largest = pack_rows(p, &p->operands[k], x[k], t);
+        uint32_t largest = pack_rows(p, &p->operands[k], &x[k], t);
         if (largest > p->largest[worker][k])
             p->largest[worker][k] = largest;
     }
@@ -241,7 +266,7 @@ static void begin_pass(pass *p, const wanted *w, size_t t, size_t rows, uint16_t
     }
 }
 
-/* Floats of the inputs that are read. */
+/* A task's values of the inputs that are read. */
 static size_t room_for_reading(const qd_gram_inputs *inputs)
 {
     size_t room = 0;
@@ -279,7 +304,7 @@ qd_code qd_gram_add_panels(const qd_product_kernel *kernel, const qd_gram_inputs
     pass p = { .kernel = kernel, .inputs = inputs, .count = inputs->count };
     qd_code code = qd_alloc(threads, sizeof *p.largest, &largest, err);
     if (code == QD_OK && inputs->read != NULL)
-        code = qd_alloc(threads * room_for_reading(inputs), sizeof(float), &rooms, err);
+        code = qd_alloc(threads * room_for_reading(inputs), sizeof(uint16_t), &rooms, err);
     if (code == QD_OK)
         code = make_room(room, w.features * qd_panel_depth(step) * sizeof(uint16_t), err);
     p.largest = largest;

@@ -67,11 +67,11 @@ void qd_mismatch_fini(qd_mismatch *mismatch);
 /* Of all its products: float32 unless the caller says so here, after init. */
 void qd_mismatch_compute_in(qd_mismatch *mismatch, qd_arithmetic arithmetic);
 
-/* Rows of the same tokens: D and X~ (T x I), E (T x O; not read without a residual). In bf16 D and X~ may be without data, for `read` to fill
- * (qd_gram_inputs): out[QD_PAIRS_X] and out[QD_PAIRS_DIFFERENCE]. */
+/* Rows of the same tokens: D and X~ (T x I), E (T x O; not read without a residual). In bf16 D and X~ may be without data, for `read` to give
+ * (qd_gram_inputs): rows[QD_PAIRS_X] and rows[QD_PAIRS_DIFFERENCE]. */
 typedef struct qd_pairs {
     qd_cmatf difference, x, residual;
-    qd_code (*read)(void *ctx, size_t first, const qd_matf *out, qd_error *err);
+    qd_code (*read)(void *ctx, size_t first, qd_gram_rows *rows, qd_error *err);
     void *ctx;
     qd_gram_room *room; /* as in qd_gram_inputs */
 } qd_pairs;

@@ -20,17 +20,13 @@ typedef struct walk {
     qd_streams streams;
 } walk;
 
-static void walk_init(walk *w, qd_streams_way way, size_t threads)
+static void walk_over(walk *w, const qd_windows *windows, qd_streams_way way, size_t threads)
 {
     char path[4096];
     qd_error err = { 0 };
-    *w = (walk){ 0 };
-    for (uint32_t i = 0; i < COUNT * LENGTH; i++)
-        w->ids[i] = 10 + i * 7 % 300;
-    const qd_windows windows = { .ids = w->ids, .count = COUNT, .length = LENGTH };
     check_ok(qd_pool_create(threads, &w->pool, &err));
     check_ok(qd_model_open(SOURCE_PATH(path, "tests/models/novella-1m"), &w->model, &err));
-    check_ok(qd_streams_init(w->model, &windows, make_folder(w->folder, sizeof w->folder), w->pool, NULL, way,
+    check_ok(qd_streams_init(w->model, windows, make_folder(w->folder, sizeof w->folder), w->pool, NULL, way,
                              &w->streams, &err));
     check_ok(qd_block_load(w->model, 0, NULL, way.arithmetic, &w->block, &err));
     check_ok(qd_block_load(w->model, 0, NULL, way.arithmetic, &w->other, &err));
@@ -45,6 +41,14 @@ static void walk_init(walk *w, qd_streams_way way, size_t threads)
         check_ok(qd_block_set_weight(w->other, k, qd_matf_const(m.view), &err));
     }
     check_ok(qd_streams_enter(&w->streams, w->block, w->other, &err));
+}
+
+static void walk_init(walk *w, qd_streams_way way, size_t threads)
+{
+    *w = (walk){ 0 };
+    for (uint32_t i = 0; i < COUNT * LENGTH; i++)
+        w->ids[i] = 10 + i * 7 % 300;
+    walk_over(w, &(qd_windows){ .ids = w->ids, .count = COUNT, .length = LENGTH }, way, threads);
 }
 
 static void walk_fini(walk *w)
@@ -435,6 +439,80 @@ static void inputs_in_bfloat16_are_rounded(void **state)
     walk_fini(&w);
 }
 
+/* Rows of one part, sequence after sequence, in floats: X~, and X - X~ as products see it. */
+static size_t gather_part(const qd_streams *s, qd_part part, qd_matf x, qd_matf difference)
+{
+    size_t rows = 0, first = s->way.first == QD_FIRST_LEFT_OUT ? 1 : 0, count = s->length - first;
+    for (size_t i = 0; i < s->sequences; i++) {
+        if (qd_part_of(i, s->sequences) != part)
+            continue;
+        qd_matf from = qd_matf_block(x, rows, 0, count, x.cols), to = qd_matf_block(difference, rows, 0, count, x.cols);
+        qd_streams_input(s, QD_STREAM_QUANTIZED, i, first, from);
+        qd_streams_input(s, QD_STREAM_FLOAT, i, first, to);
+        for (size_t v = 0; v < count * x.cols; v++)
+            to.data[v] = qd_bf16_to_float(qd_float_to_bf16(to.data[v] - from.data[v]));
+        rows += count;
+    }
+    return rows;
+}
+
+static void check_same_sum(const qd_gram *found, const qd_gram *want)
+{
+    size_t values = want->sum.view.rows * want->sum.view.cols;
+    assert_int_equal(found->tokens, want->tokens);
+    assert_true(fabs(want->sum.view.data[values - 1]) > 0);
+    assert_memory_equal(found->sum.view.data, want->sum.view.data, values * sizeof(double));
+}
+
+static void check_sums_of_floats(walk *w)
+{
+    enum { GROUP = 1 }; /* group 0 of the first block sees the same in both streams */
+    qd_error err = { 0 };
+    qd_mismatch found = { 0 }, want = { 0 };
+    qd_matf_buf x = { 0 }, difference = { 0 };
+    check_ok(qd_streams_advance(&w->streams, 0, &err));
+    assert_int_equal(w->streams.stored, GROUP);
+    size_t width = qd_block_group_width(w->block, GROUP), tokens = w->streams.sequences * w->streams.length;
+    check_ok(qd_matf_buf_init(&x, tokens, width, &err));
+    check_ok(qd_matf_buf_init(&difference, tokens, width, &err));
+    check_ok(qd_mismatch_init(&found, width, 0, &err));
+    check_ok(qd_mismatch_init(&want, width, 0, &err));
+    qd_mismatch_compute_in(&want, QD_ARITHMETIC_BFLOAT16);
+    check_ok(qd_streams_mismatch(&w->streams, GROUP, QD_TOKENS_ALL, &found, &err));
+    for (qd_part part = QD_PART_FIT; part < QD_PART_COUNT; part++) {
+        size_t rows = gather_part(&w->streams, part, x.view, difference.view);
+        const qd_pairs pairs = { .x = qd_cmatf_view(x.view.data, rows, width),
+                                 .difference = qd_cmatf_view(difference.view.data, rows, width) };
+        check_ok(qd_mismatch_add(&want, part, &pairs, w->pool, &err));
+        check_same_sum(&found.part[part].hessian, &want.part[part].hessian);
+        check_same_sum(&found.part[part].cross, &want.part[part].cross);
+        check_same_sum(&found.part[part].own, &want.part[part].own);
+    }
+    qd_mismatch_fini(&found);
+    qd_mismatch_fini(&want);
+    qd_matf_buf_fini(&x);
+    qd_matf_buf_fini(&difference);
+}
+
+/* Longer and shorter than what is packed at a time, which lies in one sequence, in two or in many. */
+static void stored_bfloat16_adds_the_bytes_of_its_floats(void **state)
+{
+    (void)state;
+    enum { SEQUENCES = 6, LONGEST = 300 };
+    static const size_t lengths[] = { 7, 65, LONGEST };
+    static uint32_t ids[SEQUENCES * LONGEST];
+    for (uint32_t i = 0; i < SEQUENCES * LONGEST; i++)
+        ids[i] = 10 + i * 7 % 300;
+    for (size_t l = 0; l < QD_LENGTH(lengths); l++)
+        for (qd_first_position first = QD_FIRST_COUNTED; first <= QD_FIRST_LEFT_OUT; first++) {
+            walk w = { 0 };
+            const qd_windows windows = { .ids = ids, .count = SEQUENCES, .length = lengths[l] };
+            walk_over(&w, &windows, (qd_streams_way){ .first = first, .arithmetic = QD_ARITHMETIC_BFLOAT16 }, 2);
+            check_sums_of_floats(&w);
+            walk_fini(&w);
+        }
+}
+
 static void nothing_is_left_of_sequences_of_one_token(void **state)
 {
     (void)state;
@@ -506,6 +584,7 @@ int main(void)
         cmocka_unit_test(what_is_kept_is_within_the_jobs_limits),
         cmocka_unit_test(a_long_sequence_in_pieces_is_the_blocks_own_forward),
         cmocka_unit_test(inputs_in_bfloat16_are_rounded),
+        cmocka_unit_test(stored_bfloat16_adds_the_bytes_of_its_floats),
         cmocka_unit_test(nothing_is_left_of_sequences_of_one_token),
         cmocka_unit_test(residency_does_not_grow_with_sequences),
     };

@@ -353,6 +353,60 @@ static void rows_and_columns_make_the_same_panels(void **state)
     for_each_kernel(panels_of);
 }
 
+/* Of the kinds that a rounding treats in its own way: zeros, below the normal, infinite and no numbers, quiet or not, with either sign. */
+static uint16_t any_half(size_t i, size_t kinds)
+{
+    static const uint16_t edges[] = { 0x0000, 0x8000, 0x0001, 0x8001, 0x007f, 0x807f, 0x0080, 0x8080,
+                                      0x7f7f, 0xff7f, 0x7f80, 0xff80, 0x7f81, 0xff81, 0x7fc0, 0xffff };
+    uint64_t bits = qd_rng_bits(12, i);
+    return bits % 3 == 0 ? edges[bits / 3 % kinds] : (uint16_t)(0x3f80 + (bits >> 32) % 0x80);
+}
+
+/* Halves of `features` and some behind them, which are not to be seen; kinds: of the edges, the first so many. */
+static void check_halves(const qd_product_kernel *kernel, size_t products, size_t features, size_t kinds)
+{
+    enum { BEHIND = 5 };
+    qd_error err = { 0 };
+    qd_matf_buf wide = { 0 };
+    uint16_t *panels = NULL, *halves = NULL;
+    size_t ld = features + BEHIND, size = kernel->width * qd_panel_depth(products);
+    check_ok(qd_matf_buf_init(&wide, products, ld, &err));
+    check_ok(qd_alloc(2 * size, sizeof *panels, (void **)&panels, &err));
+    check_ok(qd_alloc(products * ld, sizeof *halves, (void **)&halves, &err));
+    for (size_t i = 0; i < products * ld; i++)
+        halves[i] = i % ld < features ? any_half(i, kinds) : 0x7fff;
+    qd_bf16_to_floats(halves, products * ld, wide.view.data);
+    qd_cmath x = qd_cmath_block(qd_cmath_view(halves, products, ld), 0, 0, products, features);
+    qd_cmatf same = qd_cmatf_block(qd_matf_const(wide.view), 0, 0, products, features);
+    for (qd_panel_side side = QD_PANEL_LEFT; side <= QD_PANEL_RIGHT; side++) {
+        memset(panels, 0xa5, size * sizeof *panels);
+        memset(panels + size, 0x5a, size * sizeof *panels);
+        assert_int_equal(kernel->pack_columns(same, side, panels), kernel->pack_columns_bf16(x, side, panels + size));
+        assert_memory_equal(panels, panels + size, size * sizeof *panels);
+    }
+    free(halves);
+    free(panels);
+    qd_matf_buf_fini(&wide);
+}
+
+static void halves_of(const qd_product_kernel *kernel)
+{
+    static const size_t products[] = { 1, 2, 31, 32, 33, 64, 77 };
+    enum { ZEROS = 2, FINITE = 10, ALL = 16 };
+    for (size_t features = 1; features <= kernel->width; features++)
+        for (size_t p = 0; p < QD_LENGTH(products); p++) {
+            check_halves(kernel, products[p], features, ZEROS);
+            check_halves(kernel, products[p], features, FINITE);
+            check_halves(kernel, products[p], features, ALL);
+        }
+}
+
+static void values_of_bf16_make_the_same_panels_as_widened_ones(void **state)
+{
+    (void)state;
+    for_each_kernel(halves_of);
+}
+
 static void sizes_of(const qd_product_kernel *kernel)
 {
     assert_true(kernel->side >= 1 && kernel->side * kernel->width * QD_PRODUCT_DEPTH <= QD_PRODUCT_BLOCK);
@@ -389,6 +443,7 @@ int main(void)
         cmocka_unit_test(every_instruction_set_rounds_as_half_does),
         cmocka_unit_test(what_is_not_finite_shows_and_stays_where_it_is),
         cmocka_unit_test(rows_and_columns_make_the_same_panels),
+        cmocka_unit_test(values_of_bf16_make_the_same_panels_as_widened_ones),
         cmocka_unit_test(the_first_way_that_the_processor_has_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,6 +118,28 @@ static void check_halves(const qd_rows *f, size_t count)
     assert_memory_equal(x, want, count * sizeof *want);
 }
 
+/* Any bits beside others, and beside their own: zeros, infinities and no numbers among them. */
+static void check_difference(const qd_rows *f, size_t count)
+{
+    float bits[2 * MOST];
+    uint16_t x[MOST], y[MOST], found[MOST + 1];
+    fill_bits(bits, 2 * MOST);
+    for (size_t i = 0; i < MOST; i++) {
+        x[i] = qd_float_to_bf16(bits[i]);
+        y[i] = i % 5 == 0 ? x[i] : (uint16_t)(x[i] ^ (i % 5 == 1 ? 0x8000u : (uint16_t)qd_rng_bits(13, i)));
+    }
+    memset(found, 0x55, sizeof found);
+    f->subtract_bf16(x, y, count, found);
+    for (size_t i = 0; i < count; i++) {
+        float want = qd_bf16_to_float(x[i]) - qd_bf16_to_float(y[i]);
+        if (isnan(want))
+            assert_true(isnan(qd_bf16_to_float(found[i])));
+        else
+            assert_int_equal(found[i], qd_float_to_bf16(want));
+    }
+    assert_int_equal(found[count], 0x5555);
+}
+
 static void every_version_gives_the_definitions(void **state)
 {
     (void)state;
@@ -126,6 +148,7 @@ static void every_version_gives_the_definitions(void **state)
             check_norms(qd_rows_at(n), 2 * count - 1);
             check_rotation_and_sum(qd_rows_at(n), count);
             check_halves(qd_rows_at(n), 2 * count - 1);
+            check_difference(qd_rows_at(n), 2 * count - 1);
         }
     assert_true(qd_rows_best()->supported());
 }

@@ -180,13 +180,14 @@ static void threads_do_not_change_a_byte(void **state)
     for_each_kernel(threads_of);
 }
 
-/* Both streams' difference and the residual: one input has to be scaled. */
+/* Both streams' difference and the residual: one input has to be scaled. The first two are bf16 already. */
+enum { TOGETHER_TOKENS = 2300, TOGETHER_X = 70, TOGETHER_E = 37 };
 typedef struct streams {
     qd_matf_buf m[QD_GRAM_TERM_INPUTS];
+    uint16_t halves[2][TOGETHER_TOKENS * TOGETHER_X];
     qd_gram_inputs inputs;
 } streams;
 
-enum { TOGETHER_TOKENS = 2300, TOGETHER_X = 70, TOGETHER_E = 37 };
 static const struct {
     size_t left, right;
 } terms[QD_GRAM_TERMS] = { { 0, 0 }, { 2, 0 }, { 2, 1 }, { 1, 0 }, { 1, 1 } };
@@ -203,20 +204,28 @@ static void open_streams(streams *s)
     for (size_t k = 0; k < QD_GRAM_TERM_INPUTS; k++) {
         check_ok(qd_matf_buf_init(&s->m[k], TOGETHER_TOKENS, k == 2 ? TOGETHER_E : TOGETHER_X, &err));
         fill(s->m[k].view, 30 + k);
-        for (size_t i = 0; k == 1 && i < (size_t)TOGETHER_TOKENS * TOGETHER_X; i++)
-            s->m[k].view.data[i] *= 0x1p-70f;
+        for (size_t i = 0; k < 2 && i < (size_t)TOGETHER_TOKENS * TOGETHER_X; i++) {
+            s->halves[k][i] = qd_float_to_bf16(s->m[k].view.data[i] * (k == 1 ? 0x1p-70f : 1));
+            s->m[k].view.data[i] = qd_bf16_to_float(s->halves[k][i]);
+        }
         s->inputs.input[k] = qd_matf_const(s->m[k].view);
     }
 }
 
-static qd_code read_streams(void *ctx, size_t first, const qd_matf *out, qd_error *err)
+/* Some pieces lie in memory, others are made, as it comes. */
+static qd_code read_streams(void *ctx, size_t first, qd_gram_rows *rows, qd_error *err)
 {
     const streams *s = ctx;
     (void)err;
-    assert_null(out[2].data); /* which has data */
-    for (size_t k = 0; k < 2; k++)
-        for (size_t t = 0; t < out[k].rows; t++)
-            memcpy(qd_matf_row(out[k], t), qd_matf_row(s->m[k].view, first + t), out[k].cols * sizeof(float));
+    assert_null(rows[2].room); /* whose input has data */
+    for (size_t k = 0; k < 2; k++) {
+        qd_cmath whole = qd_cmath_view(s->halves[k], TOGETHER_TOKENS, TOGETHER_X);
+        assert_ptr_equal(rows[k].x.data, rows[k].room);
+        if (first / 64 % 3 == k)
+            rows[k].x = qd_cmath_block(whole, first, 0, rows[k].x.rows, TOGETHER_X);
+        else
+            memcpy(rows[k].room, qd_cmath_row(whole, first), rows[k].x.rows * TOGETHER_X * sizeof(uint16_t));
+    }
     return QD_OK;
 }
 
@@ -252,7 +261,7 @@ static void together_of(const qd_product_kernel *kernel)
         add(kernel, one[i].view, left, right, symmetry_of(i), NULL);
         assert_true(fabs(one[i].view.data[0]) > 0);
     }
-    check_together(kernel, &s.inputs, one);
+    check_together(kernel, &s.inputs, one); /* of floats; then of halves */
     s.inputs.input[0].data = s.inputs.input[1].data = NULL;
     s.inputs.read = read_streams;
     s.inputs.ctx = &s;
