@@ -125,7 +125,7 @@ QD_TARGET_AVX512 static void pack_rows_bf16(qd_cmath x, uint16_t *panel)
     for (size_t k = 0; k < x.cols; k += STEP)
         for (size_t i = 0; i < WIDTH; i += TILE) {
             __m512i square[TILE];
-            qd_square_of_halves(qd_piece_of_halves(x, i, k, TILE, STEP), square);
+            qd_square_of_half_rows(qd_piece_of_halves(x, i, k, TILE, STEP), square);
             qd_square_store(square, panel + k * WIDTH + i * STEP, STEP);
         }
 }

@@ -55,7 +55,7 @@ QD_TARGET_AVX512 static uint32_t pack_left_halves(qd_cmath x, uint16_t *panel)
     for (size_t k = 0; k < x.rows; k += QD_PANEL_STEP)
         for (size_t i = 0; i < WIDTH; i += QD_LANES) {
             __m512i square[QD_LANES];
-            qd_square_of_halves(qd_piece_of_halves(x, k, i, QD_PANEL_STEP, QD_LANES), square, &largest);
+            qd_square_of_half_columns(qd_piece_of_halves(x, k, i, QD_PANEL_STEP, QD_LANES), square, &largest);
             qd_square_turn(square);
             qd_square_store(square, panel + k * WIDTH + i * QD_PANEL_STEP, QD_PANEL_STEP);
         }
@@ -108,7 +108,7 @@ QD_TARGET_AVX512 static void pack_rows_bf16(qd_cmath x, uint16_t *panel)
     for (size_t k = 0; k < x.cols; k += QD_PANEL_STEP)
         for (size_t i = 0; i < WIDTH; i += QD_LANES) {
             __m512i square[QD_LANES];
-            qd_square_of_halves(qd_piece_of_halves(x, i, k, QD_LANES, QD_PANEL_STEP), square);
+            qd_square_of_half_rows(qd_piece_of_halves(x, i, k, QD_LANES, QD_PANEL_STEP), square);
             qd_square_store(square, panel + k * WIDTH + i * QD_PANEL_STEP, QD_PANEL_STEP);
         }
 }

@@ -87,7 +87,7 @@ QD_TARGET_AVX512 static inline __m512i qd_interleave_halves(__mmask16 mask, cons
 }
 
 /* As qd_square_of_columns, of bf16. */
-QD_TARGET_AVX512 static inline void qd_square_of_halves(qd_cmath x, __m512i out[QD_LANES], __m512i *largest)
+QD_TARGET_AVX512 static inline void qd_square_of_half_columns(qd_cmath x, __m512i out[QD_LANES], __m512i *largest)
 {
     __mmask16 mask = qd_lanes(x.cols, 0);
     for (size_t p = 0; p < QD_LANES; p++) {
@@ -117,7 +117,7 @@ QD_TARGET_AVX512 static inline void qd_square_of_rows(qd_cmatf x, __m512i out[QD
 }
 
 /* The same of values that are bf16 already. */
-QD_TARGET_AVX512 static inline void qd_square_of_halves(qd_cmath x, __m512i out[QD_LANES])
+QD_TARGET_AVX512 static inline void qd_square_of_half_rows(qd_cmath x, __m512i out[QD_LANES])
 {
     enum { AHEAD = 4 * QD_PANEL_STEP };
     __mmask32 mask = x.cols >= QD_PANEL_STEP ? 0xffffffffu : ((__mmask32)1 << x.cols) - 1;
@@ -163,13 +163,6 @@ QD_TARGET_AVX512 static inline void qd_square_store(const __m512i square[QD_LANE
 }
 
 /* A piece of a matrix, which may lie beyond its end: then it has no rows or no columns, and points to the beginning. */
-static inline qd_cmath qd_piece_of_halves(qd_cmath x, size_t i, size_t j, size_t rows, size_t cols)
-{
-    if (i >= x.rows || j >= x.cols)
-        return (qd_cmath){ 0, 0, x.ld, x.data };
-    return qd_cmath_block(x, i, j, qd_min_size(rows, x.rows - i), qd_min_size(cols, x.cols - j));
-}
-
 static inline qd_cmatf qd_piece(qd_cmatf x, size_t i, size_t j, size_t rows, size_t cols)
 {
     if (i >= x.rows || j >= x.cols)
