@@ -8,6 +8,9 @@ model on the same ids to the same grid, and quantd does so once more in those se
 magnitude, natural order, one per cent of the mean diagonal as damping. They start from one folder, which a GGUF file is turned into first (bf16).
 All results are measured by `quantd eval` from the weights that their codes stand for, written in float32; that evaluator is held against torch's on the source.
 
+Where each is to have processors of its own at the same time, `--side ours` and `--side peers` are the two halves, started apart with a --work of their own
+(and --only, --algorithms, --dtype for one peer each); rows of the second have no value of ours.
+
 What a peer's seconds are, peer_job.py says of each: from loaded model and tokens to codes. Ours: the phase `quantizing`, certificates included.
 Processor seconds compare best on a machine that does other work, and then with --threads 1.
 """
@@ -30,6 +33,7 @@ QUANTD = os.path.abspath(os.environ.get("QUANTD", "quantd"))
 PEERS = {"optq": ("brevitas", "gptqmodel", "llmcompressor"), "qronos": ("brevitas",)}
 SECONDS = {"optq": 45, "qronos": 100}  # goals of a whole job, with AMX
 RATIO = 10  # goal beside every peer
+NOT_RUN = {"seconds": None, "cpu_seconds": None, "peak_memory": None, "perplexity": None}
 SAME_GRID = {"scale": {"rule": "minmax"}, "order": "natural"}
 
 
@@ -40,6 +44,7 @@ def parse():
     parser.add_argument("--evaluation", required=True)
     parser.add_argument("--peers", help="folder of the peers' environments")
     parser.add_argument("--only", default="", help="of the peers: names with commas")
+    parser.add_argument("--side", default="both", choices=("both", "ours", "peers"), help="with --peers: which of the two is run")
     parser.add_argument("--algorithms", default="optq,qronos")
     parser.add_argument("--dtype", default="bfloat16,float32", help="of the peers' arithmetic; each of several is a run")
     for name, value in (("samples", 32), ("length", 2048), ("bits", 4), ("group-size", 64), ("windows", 40), ("threads", len(os.sched_getaffinity(0)))):
@@ -218,6 +223,8 @@ def beside(given, folder, model, algorithm, ours, ids, found):
                 rows.emit(name, ours["seconds"], "s", peer=peer, objective=ours["perplexity"], note="not measured: %s" % error)
                 continue
             both = {"peer": "%s %s" % (peer, theirs["version"]), "objective": ours["perplexity"], "peer_objective": theirs["perplexity"]}
+            if ours is NOT_RUN:
+                both["note"] = "ours not measured: run apart"
             rows.emit(name, ours["seconds"], "s", peer_value=theirs["seconds"], goal={"ratio": RATIO}, **both)
             rows.emit(name + ", processor seconds", ours["cpu_seconds"], "s", peer_value=theirs["cpu_seconds"], **both)
             rows.emit(name + ", peak memory", ours["peak_memory"], "bytes", peer_value=theirs["peak_memory"], **both)
@@ -236,14 +243,26 @@ def peers(given, folder):
         bos = json.load(file)["bos_token_id"]
     ids = os.path.join(folder, "calibration.ids")
     digest = write_ids(ids, spread(tokenize(model, given.calibration), bos, given.samples, given.length))
-    compare_evaluators(given, folder, names[0], model, in_turn(tokenize(model, given.evaluation), bos, given.windows, 512))
-    found = {name: warm(given, name, folder) for name in names}
+    found = {}
+    if given.side != "peers":
+        compare_evaluators(given, folder, names[0], model, in_turn(tokenize(model, given.evaluation), bos, given.windows, 512))
+    if given.side != "ours":
+        found = {name: warm(given, name, folder) for name in names}
     for algorithm in given.algorithms.split(","):
-        ours = quantize(given, model, algorithm, SAME_GRID, os.path.join(folder, "ours-same-" + algorithm))
-        if ours["tokens_sha256"] != digest:
-            raise RuntimeError("the ids written for the peers are not those that quantd calibrates on")
-        rows.emit("job %s, the peers' grid and order" % algorithm, ours["seconds"], "s", objective=ours["perplexity"])
-        beside(given, folder, model, algorithm, ours, ids, found)
+        ours = NOT_RUN if given.side == "peers" else on_the_same_grid(given, folder, model, algorithm, digest)
+        if given.side != "ours":
+            beside(given, folder, model, algorithm, ours, ids, found)
+
+
+def on_the_same_grid(given, folder, model, algorithm, digest):
+    ours = quantize(given, model, algorithm, SAME_GRID, os.path.join(folder, "ours-same-" + algorithm))
+    if ours["tokens_sha256"] != digest:
+        raise RuntimeError("the ids written for the peers are not those that quantd calibrates on")
+    name = "job %s, the peers' grid and order" % algorithm
+    rows.emit(name, ours["seconds"], "s", objective=ours["perplexity"])
+    rows.emit(name + ", processor seconds", ours["cpu_seconds"], "s", objective=ours["perplexity"])
+    rows.emit(name + ", peak memory", ours["peak_memory"], "bytes", objective=ours["perplexity"])
+    return ours
 
 
 def alone(given, folder):
