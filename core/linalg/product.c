@@ -193,6 +193,7 @@ void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_operan
     _Alignas(64) uint16_t panels[QD_PRODUCT_BLOCK];
     const qd_product_kernel *kernel = packed[0]->kernel;
     size_t width = kernel->width, most = kernel->side * width, share = qd_panel_share(QD_PRODUCT_DEPTH, x.cols);
+    qd_product_begin(kernel);
     for (size_t t = 0; t < x.rows; t += most)
         for (size_t k = 0; k < x.cols; k += share) {
             size_t rows = qd_min_size(most, x.rows - t), cols = qd_min_size(share, x.cols - k);
@@ -205,6 +206,7 @@ void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_operan
                 apply_block(packed[p], &b, k == 0 ? beta : 1, qd_matf_block(out[p], t, 0, rows, out[p].cols));
             }
         }
+    qd_product_end(kernel);
 }
 
 void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf out)

@@ -233,12 +233,21 @@ static void multiply_edge(const uint16_t *left, const uint16_t *right, size_t k,
     copy(qd_cmatf_block(qd_matf_const(whole), 0, 0, out.rows, out.cols), out);
 }
 
-/* Registers are configured here, and free again behind: nobody else's switch of threads has to save them. What comes next on the right side is
- * taken to lie behind `right`, as in a linear layer. */
+/* Registers are free again behind: nobody else's switch of threads has to save them. */
+QD_TARGET_AMX static void begin(void)
+{
+    QD_TILE_CONFIGURE(&whole_tiles);
+}
+
+QD_TARGET_AMX static void end(void)
+{
+    QD_TILE_RELEASE();
+}
+
+/* What comes next on the right side is taken to lie behind `right`, as in a linear layer. */
 QD_TARGET_AMX static void multiply(const uint16_t *left, size_t stride, const uint16_t *right, size_t k, float beta,
                                    qd_matf out)
 {
-    QD_TILE_CONFIGURE(&whole_tiles);
     for (size_t i = 0; i < out.rows; i += WIDTH, left += stride) {
         size_t rows = qd_min_size(WIDTH, out.rows - i);
         bool another = i + 2 * WIDTH <= out.rows;
@@ -249,7 +258,6 @@ QD_TARGET_AMX static void multiply(const uint16_t *left, size_t stride, const ui
         else
             multiply_edge(left, right, k, beta, qd_matf_block(out, i, 0, rows, out.cols), &next);
     }
-    QD_TILE_RELEASE();
 }
 
 const qd_product_kernel qd_product_amx = {
@@ -266,6 +274,8 @@ const qd_product_kernel qd_product_amx = {
     .pack_columns_bf16 = pack_columns_bf16,
     .pack_rows = pack_rows,
     .pack_rows_bf16 = pack_rows_bf16,
+    .begin = begin,
+    .end = end,
     .multiply = multiply,
 };
 

@@ -46,6 +46,9 @@ typedef struct qd_product_kernel {
     void (*pack_rows)(qd_cmatf x, qd_panel_side side, uint16_t *panel);
     /* The same for left operands that are bf16 already; NULL: they are widened first. */
     void (*pack_rows_bf16)(qd_cmath x, uint16_t *panel);
+    /* Around any number of `multiply`, in the same thread: what they need to be set up once. NULL: nothing. */
+    void (*begin)(void);
+    void (*end)(void);
     /* out = left^T right + beta out, beta 0 or 1, over k products (a multiple of QD_PANEL_STEP): left panels lie `stride` values apart, as
      * many as out has rows for, and one right panel is for its columns; nothing outside of out is written. Short sums are made first, then
      * added: squares of bf16 added one by one to a float32 lose some of it each time (4e-6 of it after 2048, always downwards). */
@@ -56,6 +59,17 @@ typedef struct qd_product_kernel {
 } qd_product_kernel;
 const qd_product_kernel *qd_product_kernel_at(size_t index); /* fastest first, as a rule; NULL past the end */
 const qd_product_kernel *qd_product_kernel_best(void);       /* fastest this processor has */
+
+static inline void qd_product_begin(const qd_product_kernel *kernel)
+{
+    if (kernel->begin != NULL)
+        kernel->begin();
+}
+static inline void qd_product_end(const qd_product_kernel *kernel)
+{
+    if (kernel->end != NULL)
+        kernel->end();
+}
 
 static inline size_t qd_panel_depth(size_t k)
 {

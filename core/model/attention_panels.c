@@ -276,12 +276,14 @@ void qd_attention_by_panels(const qd_attention_part *part)
     t.keys = t.weights + LANES * KEYS;
     t.values = t.keys + t.whole * t.deep;
     pack_head(&t);
+    qd_product_begin(part->products);
     for (t.head = 0; t.head < a->heads / a->kv_heads; t.head++)
         for (t.first = 0; t.first < part->q.rows; t.first += LANES) {
             t.lanes = qd_min_size(LANES, part->q.rows - t.first);
             t.position = part->k.rows - part->q.rows + t.first;
             do_tile(&t);
         }
+    qd_product_end(part->products);
 }
 
 #endif

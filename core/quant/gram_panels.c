@@ -164,6 +164,7 @@ static void multiply_panels(const void *ctx, size_t t, size_t count, size_t i0, 
     size_t width = p->kernel->width, share = qd_panel_share(qd_min_size(p->kernel->depth, SQUARES), count);
     void (*multiply)(const uint16_t *, size_t, const uint16_t *, size_t, float, qd_matf) =
         p->kernel->multiply_rights != NULL ? p->kernel->multiply_rights : p->kernel->multiply;
+    qd_product_begin(p->kernel);
     for (size_t k = 0; k < count; k += share) {
         size_t depth = qd_panel_depth(qd_min_size(share, count - k)), at = (t + k) * width;
         for (size_t j = 0; j < out.cols; j += width) {
@@ -173,6 +174,7 @@ static void multiply_panels(const void *ctx, size_t t, size_t count, size_t i0, 
                      k == 0 ? 0 : 1, qd_matf_block(out, 0, j, rows, cols));
         }
     }
+    qd_product_end(p->kernel);
 }
 
 /* Features along a side of a tile: larger ones make better use of caches, smaller ones are more tasks. Equal shares. */

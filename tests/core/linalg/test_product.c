@@ -97,7 +97,7 @@ static void together_of(const qd_product_kernel *kernel)
 }
 
 /* What is stored in bf16 is taken as it is. */
-static void halves_of(const qd_product_kernel *kernel)
+static void stored_of(const qd_product_kernel *kernel)
 {
     enum { LD = 2105 };
     static const size_t tokens[] = { 1, 50, 257, 300 }, ins[] = { 1, 33, 576, 2100 };
@@ -128,7 +128,7 @@ static void halves_of(const qd_product_kernel *kernel)
 static void stored_bf16_gives_the_bytes_of_what_it_stands_for(void **state)
 {
     (void)state;
-    for_each_kernel(halves_of);
+    for_each_kernel(stored_of);
 }
 
 static void layers_with_one_input_give_together_what_they_give_alone(void **state)
