@@ -42,18 +42,24 @@ static size_t tile_count(const qd_gram_tiles *s)
     return s->symmetry == QD_SYMMETRIC ? wide * (wide + 1) / 2 : high * wide;
 }
 
-/* Task index -> (row, column) of a tile; for QD_SYMMETRIC only row <= column are tasks. */
+/* Task index -> (row, column) of a tile; for QD_SYMMETRIC only row <= column are tasks: whole tiles first, then those on the diagonal, which take
+ * half as long, so that threads come to the end at about the same time. */
 static void tile_of(const qd_gram_tiles *s, size_t index, size_t *out_row, size_t *out_column)
 {
-    bool symmetric = s->symmetry == QD_SYMMETRIC;
-    size_t row = 0, wide = tiles_along(s->sum.cols, s->width), width = wide;
-    while (index >= width) {
-        index -= width;
-        row++;
-        width = symmetric ? wide - row : wide;
+    size_t wide = tiles_along(s->sum.cols, s->width), above = wide * (wide - 1) / 2, row = 0;
+    if (s->symmetry == QD_GENERAL) {
+        *out_row = index / wide;
+        *out_column = index % wide;
+        return;
     }
+    if (index >= above) {
+        *out_row = *out_column = index - above;
+        return;
+    }
+    for (; index >= wide - 1 - row; row++)
+        index -= wide - 1 - row;
     *out_row = row;
-    *out_column = symmetric ? row + index : index;
+    *out_column = row + 1 + index;
 }
 
 static void add_product(const qd_gram_tiles *s, qd_cmatf product, size_t i0, size_t j0)
