@@ -188,18 +188,25 @@ static void pack_left(const qd_product_kernel *kernel, const qd_operand *x, size
         pack_widened(kernel, halves, panel);
 }
 
+/* Panels of rows [t, t + rows) over the products of b. */
+static void pack_block(const qd_product_kernel *kernel, const qd_operand *x, size_t t, size_t rows, const block *b,
+                       size_t cols, uint16_t *panels)
+{
+    for (size_t i = 0; i < rows; i += kernel->width)
+        pack_left(kernel, x, t + i, b->k, qd_min_size(kernel->width, rows - i), cols, panels + i * b->depth);
+}
+
 void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_operand x, float beta, const qd_matf *out)
 {
     _Alignas(64) uint16_t panels[QD_PRODUCT_BLOCK];
     const qd_product_kernel *kernel = packed[0]->kernel;
-    size_t width = kernel->width, most = kernel->side * width, share = qd_panel_share(QD_PRODUCT_DEPTH, x.cols);
+    size_t most = kernel->side * kernel->width, share = qd_panel_share(QD_PRODUCT_DEPTH, x.cols);
     qd_product_begin(kernel);
     for (size_t t = 0; t < x.rows; t += most)
         for (size_t k = 0; k < x.cols; k += share) {
             size_t rows = qd_min_size(most, x.rows - t), cols = qd_min_size(share, x.cols - k);
             block b = { panels, k, qd_panel_depth(cols), qd_panel_share(kernel->depth, cols) };
-            for (size_t i = 0; i < rows; i += width)
-                pack_left(kernel, &x, t + i, k, qd_min_size(width, rows - i), cols, panels + i * b.depth);
+            pack_block(kernel, &x, t, rows, &b, cols, panels);
             for (size_t p = 0; p < count; p++) {
                 assert(packed[p]->kernel == kernel && x.cols == packed[p]->in);
                 assert(out[p].cols == packed[p]->out && x.rows == out[p].rows);
@@ -207,6 +214,43 @@ void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_operan
             }
         }
     qd_product_end(kernel);
+}
+
+/* Panel by panel of outputs, of both layers. */
+static void gate_block(const qd_packed *gate, const qd_packed *up, const block *b, qd_gating *f, qd_matf out)
+{
+    _Alignas(64) float made[2][QD_PRODUCT_SUMS];
+    size_t width = gate->kernel->width, size = panel_size(gate->kernel, gate->in);
+    for (size_t o = 0; o < out.cols; o += width) {
+        size_t cols = qd_min_size(width, out.cols - o), at = o / width * size;
+        qd_matf g = { out.rows, cols, width, made[0] }, u = { out.rows, cols, width, made[1] };
+        apply_panel(gate, b, gate->panels + at, 0, g);
+        apply_panel(up, b, up->panels + at, 0, u);
+        for (size_t i = 0; i < out.rows; i++) {
+            f(qd_matf_row(g, i), qd_matf_row(u, i), cols);
+            memcpy(qd_matf_row(out, i) + o, qd_matf_row(g, i), cols * sizeof(float));
+        }
+    }
+}
+
+bool qd_packed_apply_gated(const qd_packed *gate, const qd_packed *up, qd_operand x, qd_gating *f, qd_matf out)
+{
+    _Alignas(64) uint16_t panels[QD_PRODUCT_BLOCK];
+    const qd_product_kernel *kernel = gate->kernel;
+    size_t most = kernel->side * kernel->width;
+    block b = { panels, 0, qd_panel_depth(x.cols), qd_panel_share(kernel->depth, x.cols) };
+    if (x.cols > QD_PRODUCT_DEPTH)
+        return false;
+    assert(up->kernel == kernel && gate->in == x.cols && up->in == x.cols && up->out == gate->out);
+    assert(out.cols == gate->out && out.rows == x.rows);
+    qd_product_begin(kernel);
+    for (size_t t = 0; t < x.rows; t += most) {
+        size_t rows = qd_min_size(most, x.rows - t);
+        pack_block(kernel, &x, t, rows, &b, x.cols, panels);
+        gate_block(gate, up, &b, f, qd_matf_block(out, t, 0, rows, out.cols));
+    }
+    qd_product_end(kernel);
+    return true;
 }
 
 void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf out)

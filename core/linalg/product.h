@@ -9,6 +9,8 @@
 #ifndef QD_LINALG_PRODUCT_H
 #define QD_LINALG_PRODUCT_H
 
+#include <stdbool.h>
+
 #include "linalg/mat.h"
 
 /* QD_ARITHMETIC_TWO_TERMS: layers as in float32; in second moments x = h + l + r with h = bf16(x), l = bf16(x - h), |r| <= 2^-17 |x|, and x y is taken
@@ -45,6 +47,12 @@ void qd_packed_apply(const qd_packed *packed, qd_cmatf x, float beta, qd_matf ou
 /* Several layers with one input, which is rounded and packed once: the same bytes as one by one, and for values of bf16 the same whichever type holds
  * them. out: of each layer. */
 void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_operand x, float beta, const qd_matf *out);
+
+/* gate = f(gate, up), element by element. */
+typedef void qd_gating(float *gate, const float *up, size_t count);
+/* out = f(x G^T, x U^T) of two layers of as many outputs, some of them at a time, out of the first cache: the same bytes as of whole rows. false, and
+ * nothing is done, where inputs are longer than what is packed at once. */
+bool qd_packed_apply_gated(const qd_packed *gate, const qd_packed *up, qd_operand x, qd_gating *f, qd_matf out);
 
 /* The way that this processor takes, for benchmarks and provenance: "portable", "avx512-bf16", ... */
 const char *qd_product_name(void);

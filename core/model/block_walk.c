@@ -251,6 +251,8 @@ void qd_block_run_mlp(const qd_block *block, qd_operand input, qd_scratch *scrat
             f->multiply(gate, both + out.cols, out.cols);
         }
     } else if (block->slots[QD_SLOT_GATE] != NULL) {
+        if (qd_dense_apply_gated(*block->slots[QD_SLOT_GATE], *block->slots[QD_SLOT_UP], input, f->multiply, out))
+            return;
         qd_matf up = qd_rows_of(&scratch->up, rows);
         const qd_dense *const dense[] = { *block->slots[QD_SLOT_GATE], *block->slots[QD_SLOT_UP] };
         qd_dense_apply_all(dense, QD_LENGTH(dense), input, (const qd_matf[]){ out, up });

@@ -98,6 +98,8 @@ void qd_mixture_gate(const qd_mixture *mixture, size_t expert, qd_cmatf x, qd_ma
 {
     const qd_dense *const *own = mixture->linears + QD_EXPERT_LAYERS * expert;
     const qd_dense *const dense[] = { own[QD_EXPERT_GATE], own[QD_EXPERT_UP] };
+    if (qd_dense_apply_gated(dense[0], dense[1], qd_operand_floats(x), mixture->activation->multiply, out))
+        return;
     qd_dense_apply_all(dense, QD_LENGTH(dense), qd_operand_floats(x), (const qd_matf[]){ out, up });
     for (size_t t = 0; t < out.rows; t++)
         mixture->activation->multiply(qd_matf_row(out, t), qd_matf_row(up, t), out.cols);

@@ -47,6 +47,12 @@ void qd_dense_apply_all(const qd_dense *const *dense, size_t count, qd_operand x
             qd_dense_apply(dense[i], x, QD_SET, out[i]);
 }
 
+bool qd_dense_apply_gated(const qd_dense *gate, const qd_dense *up, qd_operand x, qd_gating *f, qd_matf out)
+{
+    return gate->packed != NULL && up->packed != NULL && gate->bias.view.data == NULL && up->bias.view.data == NULL &&
+           qd_packed_apply_gated(gate->packed, up->packed, x, f, out);
+}
+
 void qd_norm_fini(qd_norm *norm)
 {
     qd_matf_buf_fini(&norm->weight);

@@ -21,6 +21,9 @@ void qd_dense_apply(const qd_dense *dense, qd_operand x, qd_accumulate mode, qd_
 enum { QD_DENSE_TOGETHER = 3 };
 void qd_dense_apply_all(const qd_dense *const *dense, size_t count, qd_operand x, const qd_matf *out);
 
+/* out = f(x G^T, x U^T), where both are packed and without a bias; false, and nothing is done, elsewhere. */
+bool qd_dense_apply_gated(const qd_dense *gate, const qd_dense *up, qd_operand x, qd_gating *f, qd_matf out);
+
 typedef enum qd_norm_kind {
     QD_NORM_RMS,          /* weight * x / sqrt(mean(x^2) + eps) */
     QD_NORM_RMS_ONE_PLUS, /* (1 + weight) * x / sqrt(mean(x^2) + eps) */

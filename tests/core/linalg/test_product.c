@@ -137,6 +137,64 @@ static void layers_with_one_input_give_together_what_they_give_alone(void **stat
     for_each_kernel(together_of);
 }
 
+/* No activation, but of both and of where they are. */
+static void blend(float *gate, const float *up, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        gate[i] = gate[i] * up[i] - 0.5f * up[i];
+}
+
+static void gated_of(const qd_product_kernel *kernel)
+{
+    static const size_t tokens[] = { 1, 50, 300 }, ins[] = { 33, 576, 1500 }, outs[] = { 5, 96, 257 };
+    for (size_t n = 0; n < QD_LENGTH(tokens); n++) {
+        operands o = make(tokens[n], ins[n], outs[n]), p = make(tokens[n], ins[n] + 1, outs[n]);
+        qd_error err = { 0 };
+        qd_packed *gate = NULL, *up = NULL;
+        qd_matf_buf both[2] = { 0 };
+        qd_matf out = qd_matf_block(o.out.view, 0, 0, tokens[n], outs[n]);
+        check_ok(qd_packed_create_by(kernel, cut(&o.w), &gate, &err));
+        check_ok(qd_packed_create_by(kernel, qd_cmatf_block(cut(&p.w), 0, 0, outs[n], ins[n]), &up, &err));
+        for (size_t i = 0; i < 2; i++) {
+            check_ok(qd_matf_buf_init(&both[i], tokens[n], outs[n], &err));
+            qd_packed_apply(i == 0 ? gate : up, cut(&o.x), 0, both[i].view);
+        }
+        assert_true(qd_packed_apply_gated(gate, up, qd_operand_floats(cut(&o.x)), blend, out));
+        for (size_t t = 0; t < tokens[n]; t++) {
+            blend(qd_matf_row(both[0].view, t), qd_matf_row(both[1].view, t), outs[n]);
+            assert_memory_equal(qd_matf_row(out, t), qd_matf_row(both[0].view, t), outs[n] * sizeof(float));
+        }
+        for (size_t i = 0; i < 2; i++)
+            qd_matf_buf_fini(&both[i]);
+        qd_packed_destroy(gate);
+        qd_packed_destroy(up);
+        drop(&o);
+        drop(&p);
+    }
+}
+
+static void gated_layers_are_the_two_layers_gated(void **state)
+{
+    (void)state;
+    for_each_kernel(gated_of);
+}
+
+/* Longer inputs than are packed at once: the caller has to go another way, and knows it. */
+static void gating_refuses_what_it_cannot_hold(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    qd_packed *packed = NULL;
+    operands o = make(3, QD_PRODUCT_DEPTH + 1, 4);
+    qd_matf out = qd_matf_block(o.out.view, 0, 0, 3, 4);
+    float before = out.data[0];
+    check_ok(qd_packed_create(cut(&o.w), &packed, &err));
+    assert_false(qd_packed_apply_gated(packed, packed, qd_operand_floats(cut(&o.x)), blend, out));
+    assert_true(out.data[0] == before);
+    qd_packed_destroy(packed);
+    drop(&o);
+}
+
 /* Below, at and past a register, a panel, a large tile, a depth. */
 static const struct {
     size_t tokens, in, out;
@@ -438,6 +496,8 @@ int main(void)
         cmocka_unit_test(within_a_millionth_of_float32_on_the_same_inputs),
         cmocka_unit_test(layers_with_one_input_give_together_what_they_give_alone),
         cmocka_unit_test(stored_bf16_gives_the_bytes_of_what_it_stands_for),
+        cmocka_unit_test(gated_layers_are_the_two_layers_gated),
+        cmocka_unit_test(gating_refuses_what_it_cannot_hold),
         cmocka_unit_test(pieces_and_rounded_inputs_give_the_same_bytes),
         cmocka_unit_test(every_instruction_set_gives_the_bytes_of_portable),
         cmocka_unit_test(every_instruction_set_rounds_as_half_does),
