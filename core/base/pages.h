@@ -1,4 +1,4 @@
-/* pages.h: mapped pages: scratch files that lie on disk, and what of a mapping stays resident.
+/* pages.h: mapped pages: scratch files that lie on disk, memory in their place, and what of a mapping stays resident.
  * Room: core/base. May use: libc.
  * Threads: any; a qd_scratch_file belongs to whoever made it.
  * Source: design.md §4 (streaming). Pages of a file that are given back cost a fault when they are touched again; the kernel writes what was

@@ -162,7 +162,7 @@ static const qd_effort table[] = {
       .settings = balanced },
     { .name = "best",
       .summary = "balanced on twice the calibration text, with a beam of 32 and 8 rounds",
-      .cost = "twice the scratch file and 1.9 times the processor time of balanced",
+      .cost = "twice the hidden states (on disk, or in memory) and 1.9 times the processor time of balanced",
       .gain = "perplexity 38.0: 0.16 less than balanced in both phases",
       .settings = best },
 };

@@ -4,7 +4,7 @@
  *
  * Seconds are counts (cost.h) times what one of each took on the reference models, in units of the machine's own speed. They are for a machine that
  * has nothing else to do; `factor`, or `leg`, is what finished jobs took over that. Memory is what the process will have resident at most. Of the
- * streams' scratch file and of the model's files that is what is being worked on, however large they are. */
+ * streams' scratch file (where they are not in memory) and of the model's files that is what is being worked on, however large they are. */
 #ifndef QD_ENGINE_FORECAST_H
 #define QD_ENGINE_FORECAST_H
 

@@ -1,5 +1,5 @@
-/* kept.h: which inputs of a block's groups the calibration streams keep between their statistics and the step over them, and what the scratch
- * file of a job comes to.
+/* kept.h: which inputs of a block's groups the calibration streams keep between their statistics and the step over them, and what the streams
+ * of a job come to, on disk or in memory.
  * Room: core/engine, private to it. May use: core.
  * Threads: pure functions.
  *
@@ -20,7 +20,7 @@ qd_keep qd_kept_by(const qd_recipe *recipe, const qd_model *model, uint64_t toke
 
 /* The widest input that is kept: D, or that of any layer which sees every token. */
 size_t qd_kept_width(const qd_model *model, qd_keep keep);
-/* Bytes of the scratch file. */
+/* Bytes of the streams: of the scratch file, or of the memory in its place. */
 uint64_t qd_kept_bytes(const qd_recipe *recipe, const qd_model *model, uint64_t tokens, qd_keep keep);
 
 /* Hidden states and kept inputs that take no more than this stay in memory: out of a file they cost a fault a page whenever a group goes over them, a

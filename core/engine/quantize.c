@@ -245,6 +245,23 @@ static qd_code report_all(qd_context *c, qd_error *err)
     return code;
 }
 
+/* In memory where the forecast has room for them there; on disk elsewhere, and where the system gives no more memory. */
+static qd_code make_streams(const qd_context *c, qd_streams *out, qd_error *err)
+{
+    const qd_windows *windows = &c->calibration;
+    const char *folder = c->paths->work_dir;
+    const qd_volume volume = { .samples = windows->count, .length = windows->length };
+    qd_streams_way way = { c->recipe->scope, c->recipe->first_position, qd_recipe_arithmetic(c->recipe, c->model),
+                           qd_recipe_compares_streams(c->recipe) ? QD_WALK_BOTH : QD_WALK_QUANTIZED,
+                           qd_kept_by(c->recipe, c->model, (uint64_t)windows->count * windows->length) };
+    bool held = qd_memory_held(c->recipe, c->model, qd_pool_threads(c->pool), &volume) > 0;
+    qd_code code = qd_streams_init(c->model, windows, held ? NULL : folder, c->pool, c->cancel, way, out, err);
+    if (code != QD_ENOMEM || !held)
+        return code;
+    qd_emit_warning(c->sink, "hidden states lie on disk: %.400s", err->text);
+    return qd_streams_init(c->model, windows, folder, c->pool, c->cancel, way, out, err);
+}
+
 qd_code qd_phase_quantize(qd_context *c, qd_error *err)
 {
     qd_emit_phase(c->sink, "quantizing");
@@ -264,11 +281,6 @@ qd_code qd_phase_quantize(qd_context *c, qd_error *err)
     if (qd_memory_matrices(c->recipe, c->model, qd_pool_threads(c->pool), &volume) == QD_MATRICES_ON_DISK)
         c->matrix_folder = c->paths->work_dir;
     QD_AUTO(qd_streams_fini) qd_streams streams = { 0 };
-    qd_streams_way way = { c->recipe->scope, c->recipe->first_position, qd_recipe_arithmetic(c->recipe, c->model),
-                           qd_recipe_compares_streams(c->recipe) ? QD_WALK_BOTH : QD_WALK_QUANTIZED,
-                           qd_kept_by(c->recipe, c->model, (uint64_t)c->calibration.count * c->calibration.length) };
-    bool held = qd_memory_held(c->recipe, c->model, qd_pool_threads(c->pool), &volume) > 0;
-    code = qd_streams_init(c->model, &c->calibration, held ? NULL : c->paths->work_dir, c->pool, c->cancel, way,
-                           &streams, err);
+    code = make_streams(c, &streams, err);
     return code == QD_OK ? walk(c, &streams, err) : code;
 }

@@ -143,7 +143,7 @@ static qd_matf residual_rows(const qd_streams *s, size_t stream, qd_span span)
 
 /* ---- in pieces ---- */
 
-/* Rows that stay in the second cache on their way through a group; as many as a linear layer packs at once. */
+/* Rows that stay in the second cache on their way through a group; as many as a linear layer packs at once by AMX. */
 enum { PIECE_ROWS = 256 };
 
 /* Whole sequences in float32: the library's sums depend on how many rows there are. */
@@ -155,11 +155,13 @@ static size_t rows_at_once(const qd_streams *s, size_t from, size_t group)
     return pieces ? qd_min_size(PIECE_ROWS, s->length) : s->length;
 }
 
-/* Piece `index` of a sequence, from its end where rows become wider, since they take each other's places in the store: what is written then lies behind what
- * is still to be read, else before it. */
-static qd_span piece_of(const qd_streams *s, size_t sequence, size_t rows, size_t index, size_t wider_by)
+/* Pieces go from a sequence's end where rows become wider, since they take each other's places in the store: what is written then lies behind what is
+ * still to be read, else before it. */
+typedef enum direction { FROM_THE_BEGINNING, FROM_THE_END } direction;
+
+static qd_span piece_of(const qd_streams *s, size_t sequence, size_t rows, size_t index, direction from)
 {
-    size_t pieces = (s->length + rows - 1) / rows, at = wider_by > 0 ? pieces - 1 - index : index;
+    size_t pieces = (s->length + rows - 1) / rows, at = from == FROM_THE_END ? pieces - 1 - index : index;
     return (qd_span){ sequence, at * rows, qd_min_size(rows, s->length - at * rows) };
 }
 
@@ -184,7 +186,7 @@ static qd_code enter_task(void *ctx, size_t index, size_t worker, qd_error *err)
     qd_code code = qd_cancel_check(s->cancel, err);
     qd_streams_expect(s, stream, sequence + s->threads);
     for (size_t piece = 0; code == QD_OK && piece * rows < s->length; piece++)
-        code = enter_rows(s, stream, piece_of(s, sequence, rows, piece, 0), worker, err);
+        code = enter_rows(s, stream, piece_of(s, sequence, rows, piece, FROM_THE_BEGINNING), worker, err);
     qd_streams_release(s, stream, sequence);
     return code;
 }
@@ -246,13 +248,13 @@ static qd_code advance_task(void *ctx, size_t index, size_t worker, qd_error *er
     size_t sequence, stream = qd_streams_of_task(s, index, &sequence);
     const qd_block *block = s->block[stream];
     bool last = a->group + 1 == qd_block_groups(block);
-    size_t width = last ? 0 : qd_block_group_width(block, a->group + 1), before = s->input[stream].width;
+    size_t width = last ? 0 : qd_block_group_width(block, a->group + 1);
+    direction from = width > s->input[stream].width ? FROM_THE_END : FROM_THE_BEGINNING;
     size_t rows = rows_at_once(s, s->stored, a->group);
     qd_code code = qd_cancel_check(s->cancel, err);
     qd_streams_expect(s, stream, sequence + s->threads);
     for (size_t piece = 0; code == QD_OK && piece * rows < s->length; piece++)
-        code = advance_rows(a, stream, piece_of(s, sequence, rows, piece, width > before ? width - before : 0), worker,
-                            err);
+        code = advance_rows(a, stream, piece_of(s, sequence, rows, piece, from), worker, err);
     qd_streams_release(s, stream, sequence);
     return code;
 }

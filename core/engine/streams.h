@@ -1,5 +1,5 @@
-/* streams.h: the two activation streams of a calibration run, float and quantized, in a scratch file mapped into
- * memory.
+/* streams.h: the two activation streams of a calibration run, float and quantized, in memory or in a
+ * scratch file that is mapped.
  * Room: core/engine, private to it. May use: core.
  * Threads: one thread calls; sequences are spread over the pool, each owned by one task.
  * Source: design.md §4; arch.h (the walk through a block). */
@@ -29,7 +29,7 @@ typedef struct qd_streams_way {
     qd_first_position first;  /* QD_FIRST_LEFT_OUT: of every sequence, from all statistics */
     qd_arithmetic arithmetic; /* that of the blocks, and of what is summed here */
     qd_walk walk;
-    qd_keep keep; /* QD_KEEP_WIDE: where there is room on disk */
+    qd_keep keep; /* QD_KEEP_WIDE: where there is room (kept.h) */
 } qd_streams_way;
 
 /* Tokens of a group: those that the router sends to its expert, or all of them. (All, where it has none.) */

@@ -51,7 +51,7 @@ void qd_packed_apply_all(const qd_packed *const *packed, size_t count, qd_operan
 /* gate = f(gate, up), element by element. */
 typedef void qd_gating(float *gate, const float *up, size_t count);
 /* out = f(x G^T, x U^T) of two layers of as many outputs, some of them at a time, out of the first cache: the same bytes as of whole rows. false, and
- * nothing is done, where inputs are longer than what is packed at once. */
+ * nothing is done, where inputs are longer than what is packed at once. f makes no products. Takes 1.7 MiB of the caller's stack. */
 bool qd_packed_apply_gated(const qd_packed *gate, const qd_packed *up, qd_operand x, qd_gating *f, qd_matf out);
 
 /* The way that this processor takes, for benchmarks and provenance: "portable", "avx512-bf16", ... */

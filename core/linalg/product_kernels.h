@@ -46,7 +46,7 @@ typedef struct qd_product_kernel {
     void (*pack_rows)(qd_cmatf x, qd_panel_side side, uint16_t *panel);
     /* The same for left operands that are bf16 already; NULL: they are widened first. */
     void (*pack_rows_bf16)(qd_cmath x, uint16_t *panel);
-    /* Around any number of `multiply`, in the same thread: what they need to be set up once. NULL: nothing. */
+    /* Around any number of `multiply` and `multiply_rights`, in the same thread: what they need to be set up once. Not one within another. NULL: nothing. */
     void (*begin)(void);
     void (*end)(void);
     /* out = left^T right + beta out, beta 0 or 1, over k products (a multiple of QD_PANEL_STEP): left panels lie `stride` values apart, as

@@ -167,7 +167,7 @@ static qd_code add_bf16(const qd_gram_inputs *inputs, const qd_gram_term *terms,
     return qd_gram_add_panels(qd_product_kernel_best(), inputs, sums, count, pool, err);
 }
 
-/* x = high + low, but for 2^-16 of it. */
+/* x = high + low, but for 2^-17 of it. */
 static void split(const float *x, size_t count, uint16_t *high, uint16_t *low)
 {
     enum { RUN = 512 };

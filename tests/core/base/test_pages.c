@@ -34,6 +34,24 @@ static void what_is_given_back_is_still_there(void **state)
         assert_int_equal(values[i], i * i);
 }
 
+static void without_a_folder_it_is_memory(void **state)
+{
+    (void)state;
+    qd_error err = { 0 };
+    QD_AUTO(qd_scratch_file_fini) qd_scratch_file file = { 0 };
+    check_ok(qd_scratch_file_init(&file, NULL, SIZE, "numbers", &err));
+    assert_null(file.folder);
+    uint64_t *values = file.data;
+    for (size_t i = 0; i < SIZE / sizeof *values; i++) {
+        assert_int_equal(values[i], 0);
+        values[i] = i * i;
+    }
+    qd_scratch_file_fini(&file);
+    assert_null(file.data);
+    assert_int_equal(qd_scratch_file_init(&file, NULL, (size_t)1 << 62, "numbers", &err), QD_ENOMEM);
+    assert_non_null(strstr(err.text, "for numbers"));
+}
+
 static void what_cannot_be_reserved_is_refused(void **state)
 {
     (void)state;
@@ -68,6 +86,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_given_back_is_still_there),
+        cmocka_unit_test(without_a_folder_it_is_memory),
         cmocka_unit_test(what_cannot_be_reserved_is_refused),
         cmocka_unit_test(large_blocks_are_zero_and_not_resident_before_they_are_touched),
     };

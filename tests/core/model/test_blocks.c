@@ -91,6 +91,27 @@ static void activations_are_their_definitions(void **state)
     assert_in_range(rows, 4, 100);
 }
 
+/* Layers are gated some columns at a time: a panel of any way of products. */
+static void gating_in_pieces_gives_the_bytes_of_whole_rows(void **state)
+{
+    (void)state;
+    enum { COLUMNS = 257 };
+    static const size_t widths[] = { 1, 32, 48, 96 };
+    const qd_activation *f;
+    for (size_t row = 0; (f = qd_activation_at(row)) != NULL; row++)
+        for (size_t w = 0; w < QD_LENGTH(widths); w++) {
+            float whole[COLUMNS], pieces[COLUMNS], up[COLUMNS];
+            for (size_t i = 0; i < COLUMNS; i++) {
+                whole[i] = pieces[i] = ((float)i - 128) / 17;
+                up[i] = 1 + (float)(i % 7) / 3;
+            }
+            f->multiply(whole, up, COLUMNS);
+            for (size_t i = 0; i < COLUMNS; i += widths[w])
+                f->multiply(pieces + i, up + i, qd_min_size(widths[w], COLUMNS - i));
+            assert_memory_equal(pieces, whole, sizeof whole);
+        }
+}
+
 static void activations_keep_far_values(void **state)
 {
     (void)state;
@@ -249,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms_are_their_definitions),
         cmocka_unit_test(activations_are_their_definitions),
+        cmocka_unit_test(gating_in_pieces_gives_the_bytes_of_whole_rows),
         cmocka_unit_test(activations_keep_far_values),
         cmocka_unit_test(a_soft_cap_bounds_and_leaves_small_values),
         cmocka_unit_test(dynamic_rotation_stretches_its_base_with_the_length),
