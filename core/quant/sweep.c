@@ -187,24 +187,56 @@ static void put_column(const sweep_run *r, void *array, size_t column, size_t at
         to[i] = (double)values[i];
 }
 
+/* A row in the order of the sweep. The row that comes `ahead` is asked for meanwhile: in any other order than their own nothing else foresees it. */
+static void order_row(const qd_steps *steps, const float *restrict w, size_t ahead, float *restrict to)
+{
+    enum { LINE = 16 };
+    const uint32_t *restrict column = steps->column;
+    const float *restrict live = steps->live;
+    size_t columns = steps->count;
+    for (size_t t0 = 0; t0 < columns; t0 += LINE) {
+        __builtin_prefetch(w + ahead + t0);
+        for (size_t t = t0; t < qd_min_size(t0 + LINE, columns); t++)
+            to[t] = w[column[t]] * live[t];
+    }
+}
+
+/* Rows become columns. */
+static void turn_f32(const float *restrict from, size_t stride, size_t columns, float *restrict to)
+{
+    for (size_t t = 0; t < columns; t++)
+        for (size_t i = 0; i < GATHER; i++)
+            to[t * ROWS + i] = from[i * stride + t];
+}
+
+static void turn_f64(const float *restrict from, size_t stride, size_t columns, double *restrict to)
+{
+    for (size_t t = 0; t < columns; t++)
+        for (size_t i = 0; i < GATHER; i++)
+            to[t * ROWS + i] = (double)from[i * stride + t];
+}
+
 /* W^T of 16 rows: each row is put in order first, so that both passes touch whole cache lines. Rows past the end of the
  * matrix are zeros. */
 static void load_weights(const sweep_run *r, const scratch *s, size_t start, size_t at)
 {
-    size_t columns = r->steps->count;
-    for (size_t i = 0; i < GATHER; i++) {
-        float *to = s->rows + i * (columns + GATHER);
-        const float *w = start + at + i < r->input->w.rows ? qd_cmatf_row(r->input->w, start + at + i) : NULL;
-        for (size_t t = 0; t < columns; t++)
-            to[t] = w == NULL ? 0.0f : w[r->steps->column[t]] * r->steps->live[t];
-    }
-    for (size_t t = 0; t < columns; t++) {
-        float values[GATHER];
-        for (size_t i = 0; i < GATHER; i++)
-            values[i] = s->rows[i * (columns + GATHER) + t];
-        put_column(r, s->argument, t, at, values, GATHER);
-        put_column(r, s->error, t, at, values, GATHER);
-    }
+    size_t columns = r->steps->count, stride = columns + GATHER;
+    for (size_t i = 0; i < GATHER; i++)
+        if (start + at + i < r->input->w.rows)
+            order_row(r->steps, qd_cmatf_row(r->input->w, start + at + i), 2 * r->input->w.ld, s->rows + i * stride);
+        else
+            memset(s->rows + i * stride, 0, columns * sizeof *s->rows);
+    if (r->feedback->precision == QD_FLOAT32)
+        turn_f32(s->rows, stride, columns, (float *)s->argument + at);
+    else
+        turn_f64(s->rows, stride, columns, (double *)s->argument + at);
+}
+
+static void load_panel(const sweep_run *r, const scratch *s, size_t start)
+{
+    for (size_t at = 0; at < ROWS; at += GATHER)
+        load_weights(r, s, start, at);
+    memcpy(s->error, s->argument, r->steps->count * ROWS * real_size(r->feedback->precision));
 }
 
 static void put(const sweep_run *r, void *array, size_t at, double value)
@@ -256,19 +288,30 @@ static void load_grid(const sweep_run *r, const scratch *s, size_t start, size_t
     }
 }
 
+/* Columns become rows, ROWS of them at a time: both sides stay in the first cache. */
+static void turn_codes(const uint8_t *restrict from, size_t columns, size_t count, size_t stride, uint8_t *restrict to)
+{
+    for (size_t t0 = 0; t0 < columns; t0 += ROWS) {
+        size_t end = qd_min_size(t0 + ROWS, columns);
+        for (size_t i = 0; i < count; i++)
+            for (size_t t = t0; t < end; t++)
+                to[i * stride + t] = from[t * ROWS + i];
+    }
+}
+
+static void store_row(const uint8_t *restrict from, const uint32_t *restrict column, size_t columns,
+                      uint8_t *restrict to)
+{
+    for (size_t t = 0; t < columns; t++)
+        to[column[t]] = from[t];
+}
+
 static void store_codes(const sweep_run *r, const scratch *s, size_t start, size_t count)
 {
-    size_t columns = r->steps->count;
-    for (size_t t0 = 0; t0 < columns; t0 += ROWS)
-        for (size_t i = 0; i < count; i++)
-            for (size_t t = t0; t < columns && t < t0 + ROWS; t++)
-                s->row_codes[i * (columns + ROWS) + t] = s->codes[t * ROWS + i];
-    for (size_t i = 0; i < count; i++) {
-        const uint8_t *from = s->row_codes + i * (columns + ROWS);
-        uint8_t *to = r->codes + (start + i) * columns;
-        for (size_t t = 0; t < columns; t++)
-            to[r->steps->column[t]] = from[t];
-    }
+    size_t columns = r->steps->count, stride = columns + ROWS;
+    turn_codes(s->codes, columns, count, stride, s->row_codes);
+    for (size_t i = 0; i < count; i++)
+        store_row(s->row_codes + i * stride, r->steps->column, columns, r->codes + (start + i) * columns);
 }
 
 static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err)
@@ -281,10 +324,10 @@ static qd_code sweep_panel(void *ctx, size_t index, size_t worker, qd_error *err
     double widest = qd_grid_widest(r->input->grid);
     qd_neuron neurons[ROWS];
     _Alignas(64) double first[ROWS] = { 0 };
-    for (size_t at = 0; r->steps->target == NULL && at < ROWS; at += GATHER)
-        load_weights(r, s, start, at);
     if (r->steps->target != NULL)
         load_target(r, s, start, count);
+    else
+        load_panel(r, s, start);
     if (r->steps->first != NULL)
         memcpy(first, r->steps->first + start, count * sizeof *first);
     load_grid(r, s, start, count);
