@@ -23,8 +23,8 @@ size_t qd_kept_width(const qd_model *model, qd_keep keep);
 /* Bytes of the streams: of the scratch file, or of the memory in its place. */
 uint64_t qd_kept_bytes(const qd_recipe *recipe, const qd_model *model, uint64_t tokens, qd_keep keep);
 
-/* Hidden states and kept inputs that take no more than this stay in memory: out of a file they cost a fault a page whenever a group goes over them, a
- * tenth of a small model's processor time. */
+/* Hidden states and kept inputs that take no more than this stay in memory: out of a file they cost a fault a page whenever a group goes over them,
+ * 134 thousand a block of SmolLM2-135M at 32 x 2048 tokens. */
 #define QD_HELD_MOST (UINT64_C(1) << 30)
 
 #endif

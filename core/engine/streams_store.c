@@ -84,12 +84,10 @@ void qd_streams_input(const qd_streams *s, qd_stream stream, size_t sequence, si
 
 qd_operand qd_streams_kept(const qd_streams *s, size_t stream, qd_span span, qd_matf room)
 {
-    size_t width = s->input[stream].width;
-    const unsigned char *place = place_of(s, stream, span.sequence, span.first, width);
     bool routed = qd_block_group_expert(s->block[stream], s->stored) != QD_NO_EXPERT;
     if (is_rounded(s) && !routed)
-        return qd_operand_halves(qd_cmath_view((const uint16_t *)(const void *)place, span.count, width));
-    qd_matf out = qd_streams_input_room(s, stream, span, width, room);
+        return qd_operand_halves(qd_streams_halves(s, stream, span));
+    qd_matf out = qd_streams_input_room(s, stream, span, s->input[stream].width, room);
     if (is_rounded(s))
         qd_streams_input(s, (qd_stream)stream, span.sequence, span.first, out);
     return qd_operand_floats(qd_matf_const(out));
